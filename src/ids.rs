@@ -1,0 +1,1 @@
+//! Random identifiers that we give: a prefix that names the kind, and 128 bits in base 32.

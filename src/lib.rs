@@ -1,0 +1,1 @@
+//! Cedarkeep: authorization as a service, with a log that strangers can verify.
