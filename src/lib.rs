@@ -1,1 +1,4 @@
 //! Cedarkeep: authorization as a service, with a log that strangers can verify.
+
+pub mod ids;
+pub mod storage;

@@ -1,0 +1,152 @@
+//! What `decide` hands out once Cedar has allowed an action: nobody else can make one.
+
+use std::marker::PhantomData;
+
+use chrono::{DateTime, Utc};
+
+use crate::directory::Ref;
+
+/// A built-in action, as a type.
+pub trait Action: Send + Sync + 'static {
+    /// Its name in the schema.
+    const NAME: &'static str;
+}
+
+/// An action that Cedar has allowed, for the state as of one index: a mutating function asks for it.
+#[derive(Debug)]
+pub struct Authorized<A: Action> {
+    user: Option<Ref>,
+    resource: Ref,
+    as_of: u64,
+    now: DateTime<Utc>,
+    action: PhantomData<A>,
+}
+
+impl<A: Action> Authorized<A> {
+    /// INVARIANT: called where a decision was just allowed, under the head's lock or before it is checked there.
+    pub(super) const fn mint(user: Option<Ref>, resource: Ref, as_of: u64, now: DateTime<Utc>) -> Self {
+        Self { user, resource, as_of, now, action: PhantomData }
+    }
+
+    /// The user who acts; none for a service that provisions.
+    pub const fn user(&self) -> Option<Ref> {
+        self.user
+    }
+
+    /// What was asked about.
+    pub const fn resource(&self) -> Ref {
+        self.resource
+    }
+
+    /// The index of the last change that the decision saw.
+    pub const fn as_of(&self) -> u64 {
+        self.as_of
+    }
+
+    /// The time of the decision, which is its entry's.
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+}
+
+/// The operator at the machine, who holds the keys: no policy decides, and each use is recorded.
+#[derive(Debug)]
+pub struct Operator {
+    now: DateTime<Utc>,
+}
+
+impl Operator {
+    pub(super) const fn mint(now: DateTime<Utc>) -> Self {
+        Self { now }
+    }
+
+    /// The time of the change, which is its entry's.
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+}
+
+macro_rules! actions {
+    ($($action:ident = $name:literal,)*) => {
+        $(
+            #[doc = concat!("The action `", $name, "`.")]
+            #[derive(Debug)]
+            pub struct $action;
+
+            impl Action for $action {
+                const NAME: &'static str = $name;
+            }
+        )*
+    };
+}
+
+actions! {
+    ThreadCreate = "thread.create",
+    ThreadRead = "thread.read",
+    ThreadShare = "thread.share",
+    ThreadUnshare = "thread.unshare",
+    ThreadTransfer = "thread.transfer",
+    ThreadRestrict = "thread.restrict",
+    ThreadDelete = "thread.delete",
+    DocumentUpload = "document.upload",
+    DocumentRead = "document.read",
+    DocumentEdit = "document.edit",
+    DocumentDelete = "document.delete",
+    MemoryRead = "memory.read",
+    MemoryWrite = "memory.write",
+    MemoryForget = "memory.forget",
+    PromptTemplateCreate = "prompt_template.create",
+    PromptTemplateRead = "prompt_template.read",
+    PromptTemplateEdit = "prompt_template.edit",
+    PromptTemplateShare = "prompt_template.share",
+    PromptTemplateUnshare = "prompt_template.unshare",
+    PromptTemplateDelete = "prompt_template.delete",
+    ToolCreate = "tool.create",
+    ToolRead = "tool.read",
+    ToolEdit = "tool.edit",
+    ToolShare = "tool.share",
+    ToolUnshare = "tool.unshare",
+    ToolDelete = "tool.delete",
+    AssistantCreate = "assistant.create",
+    AssistantRead = "assistant.read",
+    AssistantEdit = "assistant.edit",
+    AssistantShare = "assistant.share",
+    AssistantUnshare = "assistant.unshare",
+    AssistantDelete = "assistant.delete",
+    AgentCreate = "agent.create",
+    AgentRead = "agent.read",
+    AgentEdit = "agent.edit",
+    AgentShare = "agent.share",
+    AgentUnshare = "agent.unshare",
+    AgentDelete = "agent.delete",
+    IntegrationRead = "integration.read",
+    IntegrationConnect = "integration.connect",
+    IntegrationDisconnect = "integration.disconnect",
+    IntegrationRefreshToken = "integration.refresh_token",
+    TeamCreate = "team.create",
+    TeamDelete = "team.delete",
+    TeamAddMember = "team.add_member",
+    TeamRemoveMember = "team.remove_member",
+    ProjectCreate = "project.create",
+    ProjectDelete = "project.delete",
+    ProjectAddMember = "project.add_member",
+    ProjectRemoveMember = "project.remove_member",
+    MemberRead = "member.read",
+    MemberInvite = "member.invite",
+    MemberChangeRole = "member.change_role",
+    MemberSuspend = "member.suspend",
+    MemberRemove = "member.remove",
+    SettingsRead = "settings.read",
+    SettingsUpdate = "settings.update",
+    RegionUpdate = "region.update",
+    PolicyRead = "policy.read",
+    SchemaEdit = "schema.edit",
+    PolicyEdit = "policy.edit",
+    EntityRead = "entity.read",
+    EntityWrite = "entity.write",
+    EntityDelete = "entity.delete",
+    ApiKeyCreate = "api_key.create",
+    ApiKeyRead = "api_key.read",
+    ApiKeyRevoke = "api_key.revoke",
+    AuditLogRead = "audit_log.read",
+}

@@ -1,0 +1,107 @@
+//! What a change is: rows that begin or end, events that it is recorded as, and the reply to whoever asked.
+
+use super::object::{Body, Ref};
+use crate::ids;
+use crate::log::Event;
+
+/// The identity of a row of `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowId {
+    /// An object of a built-in type.
+    Object(Ref),
+    /// A share.
+    Share([u8; 16]),
+    /// An entity of the tenant's own types.
+    Own([u8; 16]),
+    /// The tenant's own schema and policies.
+    Library,
+}
+
+/// The prefix of shares' identifiers.
+pub const SHARE: &str = "shr";
+const OWN: &str = "own";
+const LIBRARY: &str = "library";
+
+impl std::fmt::Display for RowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Object(reference) => reference.fmt(f),
+            Self::Share(id) => f.write_str(&ids::text(SHARE, id)),
+            Self::Own(id) => f.write_str(&ids::text(OWN, id)),
+            Self::Library => f.write_str(LIBRARY),
+        }
+    }
+}
+
+impl RowId {
+    /// Reads what `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == LIBRARY {
+            return Some(Self::Library);
+        }
+        ids::parse(SHARE, text)
+            .map(Self::Share)
+            .or_else(|_| ids::parse(OWN, text).map(Self::Own))
+            .ok()
+            .or_else(|| text.parse().ok().map(Self::Object))
+    }
+}
+
+/// One row of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Row {
+    /// This body from now on; ends the one before, if there is one.
+    Put(RowId, Body),
+    /// Nothing from now on.
+    End(RowId),
+}
+
+/// An event that a change is recorded as.
+#[derive(Debug, Clone)]
+pub struct Happening {
+    /// Which.
+    pub event: Event,
+    /// What it happened to.
+    pub resource: Option<Ref>,
+    /// What a person chose: sealed as a part of the entry.
+    pub details: serde_json::Value,
+}
+
+/// All that a change does; it is applied whole or not at all.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Rows that begin or end.
+    pub rows: Vec<Row>,
+    /// At least one event.
+    pub events: Vec<Happening>,
+    /// What whoever asked is told.
+    pub reply: serde_json::Value,
+}
+
+impl Change {
+    /// A change recorded as one event.
+    pub fn new(event: Event, resource: Option<Ref>, details: serde_json::Value) -> Self {
+        Self { rows: Vec::new(), events: vec![Happening { event, resource, details }], reply: serde_json::Value::Null }
+    }
+
+    /// With this body from now on.
+    #[must_use]
+    pub fn put(mut self, id: RowId, body: Body) -> Self {
+        self.rows.push(Row::Put(id, body));
+        self
+    }
+
+    /// With nothing from now on.
+    #[must_use]
+    pub fn end(mut self, id: RowId) -> Self {
+        self.rows.push(Row::End(id));
+        self
+    }
+
+    /// With this reply.
+    #[must_use]
+    pub fn reply(mut self, reply: serde_json::Value) -> Self {
+        self.reply = reply;
+        self
+    }
+}

@@ -1,0 +1,113 @@
+//! The directory: people, containers, what people make, shares, and the tenant's own entities.
+//!
+//! Pure: a change is computed from a snapshot and applied by whoever holds the log's head.
+
+pub mod change;
+pub mod entity;
+pub mod integration;
+pub mod made;
+pub mod memory;
+pub mod object;
+pub mod organization;
+pub mod own;
+pub mod people;
+pub mod service;
+pub mod share;
+pub mod snapshot;
+
+pub use change::{Change, Happening, Row, RowId};
+pub use object::{Body, Kind, Object, Ref};
+pub use snapshot::Snapshot;
+
+/// Why the directory refuses a change, or cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// Named in the request, and not there.
+    #[error("there is no {kind} `{id}`")]
+    NotFound {
+        /// The type's name.
+        kind: &'static str,
+        /// What was asked for.
+        id: String,
+    },
+    /// Somebody else has it.
+    #[error("{what} is taken: choose another")]
+    Taken {
+        /// What is taken.
+        what: String,
+    },
+    /// Something still hangs from it.
+    #[error("`{id}` still has {count} {what}: delete or move them first")]
+    NotEmpty {
+        /// The container.
+        id: String,
+        /// How many.
+        count: usize,
+        /// Of what.
+        what: &'static str,
+    },
+    /// A value that does not fit.
+    #[error("`{member}`: {why}")]
+    Invalid {
+        /// The member of the request.
+        member: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The request names nobody that it acts for.
+    #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]
+    NoActingUser,
+    /// The tenant has no organization record.
+    #[error("the organization has not been set up: run `cedarkeep org create`")]
+    NoOrganization,
+    /// Stored bytes that are not what their row says.
+    #[error("the stored row `{id}` holds something else than its name says")]
+    WrongBody {
+        /// The row.
+        id: String,
+    },
+    /// An entity that does not fit the tenant's schema.
+    #[error("the entity {what} does not fit the schema: {cause}")]
+    OwnEntity {
+        /// Its uid, as given.
+        what: String,
+        /// What Cedar says.
+        cause: String,
+    },
+    /// Cedar refuses what we made: a defect of ours.
+    #[error("`{what}` cannot be put to Cedar: {cause}")]
+    Cedar {
+        /// What it was.
+        what: String,
+        /// What Cedar says.
+        cause: String,
+    },
+}
+
+/// The longest name that a person may give, in bytes.
+pub const NAME_LIMIT: usize = 200;
+
+/// A name that people can read: not empty, not too long, no control or direction-changing characters.
+///
+/// # Errors
+/// It is none.
+pub fn name(member: &'static str, text: &str) -> Result<String, DirectoryError> {
+    let invalid = |why: &str| DirectoryError::Invalid { member, why: why.into() };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(invalid("it is empty"));
+    }
+    if text.len() > NAME_LIMIT {
+        return Err(invalid("it is longer than 200 bytes"));
+    }
+    if text.chars().any(unreadable) {
+        return Err(invalid("it has control characters, or characters that change the direction of writing"));
+    }
+    Ok(text.into())
+}
+
+/// Control characters, and those that change the direction of writing.
+pub fn unreadable(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

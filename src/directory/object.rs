@@ -1,0 +1,606 @@
+//! What the directory holds: the kinds, references to them, and the body of each as it is stored.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $prefix:literal, $path:literal;)*) => {
+        /// A built-in type.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// Its name in the schema, without the namespace; AuthZEN's `type`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => stringify!($kind),)* }
+            }
+
+            /// The prefix of its identifiers.
+            pub const fn prefix(self) -> &'static str {
+                match self { $(Self::$kind => $prefix,)* }
+            }
+
+            /// Its collection's name in URLs.
+            pub const fn collection(self) -> &'static str {
+                match self { $(Self::$kind => $path,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The tenant itself.
+    Organization = "org", "organization";
+    /// A person.
+    User = "usr", "users";
+    /// The members or the leads of a container.
+    Group = "grp", "groups";
+    /// An app back end.
+    Service = "svc", "services";
+    /// Some people.
+    Team = "tea", "teams";
+    /// A piece of work.
+    Project = "prj", "projects";
+    /// A conversation.
+    Thread = "thr", "threads";
+    /// A document's metadata.
+    Document = "doc", "documents";
+    /// Something remembered.
+    Memory = "mem", "memory";
+    /// A prompt template.
+    PromptTemplate = "tpl", "prompt-templates";
+    /// A tool.
+    Tool = "tol", "tools";
+    /// An assistant.
+    Assistant = "ast", "assistants";
+    /// What an agent is.
+    AgentDefinition = "adf", "agents";
+    /// An agent that runs.
+    Agent = "agt", "agent-principals";
+    /// One run of an agent.
+    AgentRun = "run", "agent-runs";
+    /// A connection to something outside.
+    Integration = "int", "integrations";
+    /// A service's key.
+    ApiKey = "key", "api-keys";
+    /// An invitation.
+    Invitation = "inv", "invitations";
+    /// Somebody signed in.
+    Session = "ses", "sessions";
+    /// The organization's policies.
+    PolicySet = "pol", "policy-set";
+    /// The organization's log.
+    AuditLog = "log", "audit";
+    /// The organization's settings.
+    Settings = "set", "settings";
+    /// The organization's plan and bills.
+    Billing = "bil", "billing";
+    /// The organization's reports.
+    Report = "rep", "reports";
+    /// The documents for auditors.
+    ComplianceDocs = "cmp", "compliance-docs";
+}
+
+impl Kind {
+    /// One of each per organization, with the organization's own 128 bits.
+    pub const SINGLETONS: &'static [Self] =
+        &[Self::PolicySet, Self::AuditLog, Self::Settings, Self::Billing, Self::Report, Self::ComplianceDocs];
+
+    /// The kind of that name; case matters.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether other things hang from it.
+    pub const fn is_container(self) -> bool {
+        matches!(self, Self::Organization | Self::Team | Self::Project)
+    }
+}
+
+/// A reference to an object of a built-in type; as text the prefix tells the kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ref {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its 128 random bits.
+    pub id: [u8; 16],
+}
+
+impl Ref {
+    /// A reference made of 128 random bits.
+    pub const fn new(kind: Kind, id: [u8; 16]) -> Self {
+        Self { kind, id }
+    }
+
+    /// Reads a text that must name this kind.
+    pub fn of(kind: Kind, text: &str) -> Option<Self> {
+        ids::parse(kind.prefix(), text).ok().map(|id| Self { kind, id })
+    }
+}
+
+impl fmt::Display for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&ids::text(self.kind.prefix(), &self.id))
+    }
+}
+
+impl fmt::Debug for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that names nothing that we could have made.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not an identifier of ours")]
+pub struct NotARef(String);
+
+impl FromStr for Ref {
+    type Err = NotARef;
+
+    fn from_str(text: &str) -> Result<Self, NotARef> {
+        let wrong = || NotARef(text.chars().take(64).collect());
+        let (prefix, _) = text.split_once('_').ok_or_else(wrong)?;
+        let kind = Kind::ALL.iter().copied().find(|kind| kind.prefix() == prefix).ok_or_else(wrong)?;
+        Self::of(kind, text).ok_or_else(wrong)
+    }
+}
+
+impl Serialize for Ref {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ref {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Its name in the schema.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|value| value.name() == text).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|value| value.name()).collect();
+                    format!("`{}` is none of {}", text.chars().take(64).collect::<String>(), known.join(", "))
+                })
+            }
+        }
+    };
+}
+
+names! {
+    /// What a person is in the organization.
+    Role {
+        /// Runs the organization.
+        Admin = "Admin",
+        /// Works in it.
+        Member = "Member",
+        /// Looks at what is shared.
+        Viewer = "Viewer",
+    }
+}
+
+names! {
+    /// What the organization has bought.
+    Plan {
+        /// The first.
+        Starter = "Starter",
+        /// With the log.
+        Business = "Business",
+        /// With everything.
+        Enterprise = "Enterprise",
+    }
+}
+
+names! {
+    /// How wide a memory reaches.
+    Layer {
+        /// One conversation.
+        Thread = "thread",
+        /// One project.
+        Project = "project",
+        /// One team.
+        Team = "team",
+        /// One person.
+        Personal = "personal",
+        /// Everybody.
+        Organization = "organization",
+    }
+}
+
+names! {
+    /// What a key may be used for.
+    Scope {
+        /// Ask for decisions.
+        Decide = "decide",
+        /// Ask who and what.
+        Search = "search",
+        /// Ask why.
+        Explain = "explain",
+        /// Read the directory for an acting user.
+        DirectoryRead = "directory.read",
+        /// Change the directory for an acting user.
+        DirectoryWrite = "directory.write",
+        /// Read and write content for an acting user.
+        Content = "content",
+        /// Read the log for an acting user.
+        AuditRead = "audit.read",
+        /// Edit policies for an acting user.
+        Policy = "policy",
+        /// Bring people in and out, without an acting user.
+        Provision = "provision",
+        /// Report what happened in the app.
+        Events = "events",
+    }
+}
+
+names! {
+    /// How much a share gives; each has what the one before has.
+    Level {
+        /// Read and use.
+        Viewer = "viewer",
+        /// Comment too.
+        Commenter = "commenter",
+        /// Write too.
+        Editor = "editor",
+        /// Read the log; on the log alone.
+        Auditor = "auditor",
+    }
+}
+
+/// The tenant's own record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Organization {
+    /// What people call it.
+    pub name: String,
+    /// What it has bought.
+    pub plan: Plan,
+    /// Where content may be touched; empty: everywhere.
+    pub regions: BTreeSet<String>,
+    /// The one method of signing in that is allowed.
+    pub sso_enforced: Option<String>,
+    /// How many active Admins it has, kept by the change that moves it.
+    pub active_admins: i64,
+    /// Everybody.
+    pub members: Ref,
+    /// Legal holds.
+    pub holds: i64,
+    /// Suspended by the operator: nothing is allowed.
+    pub suspended: bool,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    /// What people call them.
+    pub name: String,
+    /// Their address.
+    pub email: String,
+    /// What they are.
+    pub role: Role,
+    /// Not suspended.
+    pub active: bool,
+    /// The groups that they are in.
+    pub groups: BTreeSet<Ref>,
+    /// Legal holds.
+    pub holds: i64,
+}
+
+/// A team or a project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Circle {
+    /// What people call it.
+    pub name: String,
+    /// The container that it hangs from.
+    pub parent: Ref,
+    /// Who is in it.
+    pub members: Ref,
+    /// Who leads it; leads are members.
+    pub leads: Ref,
+    /// Legal holds.
+    pub holds: i64,
+}
+
+/// What a person makes: a thread, a document, a template, a tool, an assistant, an agent's definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// What people call it.
+    pub name: String,
+    /// Who owns it.
+    pub owner: Ref,
+    /// The container that it hangs from; for a document also its thread.
+    pub parent: Ref,
+    /// The members of a container above it who may read it; none: private.
+    pub audience: Option<Ref>,
+    /// Legal holds.
+    pub holds: i64,
+}
+
+/// A memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// What people call it.
+    pub name: String,
+    /// Who wrote it; the person of the personal layer.
+    pub owner: Ref,
+    /// How wide it reaches.
+    pub layer: Layer,
+    /// The thread, project, team or organization that it hangs from.
+    pub parent: Ref,
+    /// Legal holds.
+    pub holds: i64,
+}
+
+/// A connection to something outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Integration {
+    /// What people call it.
+    pub name: String,
+    /// What it connects to.
+    pub provider: String,
+    /// Who may use it; none: Admins alone.
+    pub audience: Option<Ref>,
+    /// When its token was last refreshed.
+    pub refreshed_at: Option<DateTime<Utc>>,
+}
+
+/// An app back end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// What people call it.
+    pub name: String,
+    /// What its keys may be used for.
+    pub scopes: BTreeSet<Scope>,
+}
+
+/// A service's key, by its digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// What people call it.
+    pub name: String,
+    /// The service that it speaks for.
+    pub service: Ref,
+    /// SHA-256 of the whole key, in hex.
+    pub digest: String,
+    /// When it stops.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// One run of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentRun {
+    /// The user that it runs for.
+    pub owner: Ref,
+    /// What it runs.
+    pub definition: Ref,
+}
+
+/// An object of a built-in type, as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Object {
+    /// The tenant itself.
+    Organization(Organization),
+    /// A person.
+    User(User),
+    /// The members or leads of a container.
+    Group {
+        /// The container.
+        of: Ref,
+    },
+    /// An app back end.
+    Service(Service),
+    /// A service's key.
+    ApiKey(ApiKey),
+    /// Some people.
+    Team(Circle),
+    /// A piece of work.
+    Project(Circle),
+    /// A conversation.
+    Thread(Made),
+    /// A document's metadata.
+    Document(Made),
+    /// A prompt template.
+    PromptTemplate(Made),
+    /// A tool.
+    Tool(Made),
+    /// An assistant.
+    Assistant(Made),
+    /// What an agent is.
+    AgentDefinition(Made),
+    /// Something remembered.
+    Memory(Memory),
+    /// A connection to something outside.
+    Integration(Integration),
+    /// An agent that runs.
+    Agent {
+        /// What it is.
+        definition: Ref,
+    },
+    /// One run of an agent.
+    AgentRun(AgentRun),
+}
+
+impl Object {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Organization(_) => Kind::Organization,
+            Self::User(_) => Kind::User,
+            Self::Group { .. } => Kind::Group,
+            Self::Service(_) => Kind::Service,
+            Self::ApiKey(_) => Kind::ApiKey,
+            Self::Team(_) => Kind::Team,
+            Self::Project(_) => Kind::Project,
+            Self::Thread(_) => Kind::Thread,
+            Self::Document(_) => Kind::Document,
+            Self::PromptTemplate(_) => Kind::PromptTemplate,
+            Self::Tool(_) => Kind::Tool,
+            Self::Assistant(_) => Kind::Assistant,
+            Self::AgentDefinition(_) => Kind::AgentDefinition,
+            Self::Memory(_) => Kind::Memory,
+            Self::Integration(_) => Kind::Integration,
+            Self::Agent { .. } => Kind::Agent,
+            Self::AgentRun(_) => Kind::AgentRun,
+        }
+    }
+
+    /// What it hangs from, if it hangs from anything but the organization's root.
+    pub const fn parent(&self) -> Option<Ref> {
+        match self {
+            Self::Team(circle) | Self::Project(circle) => Some(circle.parent),
+            Self::Memory(memory) => Some(memory.parent),
+            Self::Agent { definition } => Some(*definition),
+            Self::AgentRun(run) => Some(run.definition),
+            Self::ApiKey(_)
+            | Self::Integration(_)
+            | Self::Organization(_)
+            | Self::User(_)
+            | Self::Group { .. }
+            | Self::Service(_) => None,
+            _ => match self.made() {
+                Some(made) => Some(made.parent),
+                None => None,
+            },
+        }
+    }
+
+    /// The common shape of what a person makes.
+    pub const fn made(&self) -> Option<&Made> {
+        match self {
+            Self::Thread(made)
+            | Self::Document(made)
+            | Self::PromptTemplate(made)
+            | Self::Tool(made)
+            | Self::Assistant(made)
+            | Self::AgentDefinition(made) => Some(made),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub const fn made_mut(&mut self) -> Option<&mut Made> {
+        match self {
+            Self::Thread(made)
+            | Self::Document(made)
+            | Self::PromptTemplate(made)
+            | Self::Tool(made)
+            | Self::Assistant(made)
+            | Self::AgentDefinition(made) => Some(made),
+            _ => None,
+        }
+    }
+
+    /// Puts the common shape into an object of that kind.
+    pub const fn from_made(kind: Kind, made: Made) -> Option<Self> {
+        Some(match kind {
+            Kind::Thread => Self::Thread(made),
+            Kind::Document => Self::Document(made),
+            Kind::PromptTemplate => Self::PromptTemplate(made),
+            Kind::Tool => Self::Tool(made),
+            Kind::Assistant => Self::Assistant(made),
+            Kind::AgentDefinition => Self::AgentDefinition(made),
+            _ => return None,
+        })
+    }
+}
+
+/// A share: a link of a policy template.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// How much it gives.
+    pub level: Level,
+    /// A user, a group or an agent's definition.
+    pub grantee: Ref,
+    /// What is shared.
+    pub resource: Ref,
+    /// When it stops counting.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// An entity of a type of the tenant's own, as Cedar's JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OwnEntity {
+    /// Cedar's JSON form of one entity: `uid`, `attrs`, `parents`, `tags`.
+    pub entity: serde_json::Value,
+}
+
+/// The tenant's own schema and policies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnLibrary {
+    /// Which version, counted from 1; 0: nothing but the built-in ones.
+    pub version: u64,
+    /// Cedar schema text.
+    pub schema: String,
+    /// File names and Cedar text.
+    pub policies: Vec<(String, String)>,
+}
+
+/// What a row of `state` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// An object of a built-in type.
+    Object(Object),
+    /// A share.
+    Share(Share),
+    /// An entity of the tenant's own types.
+    Own(OwnEntity),
+    /// The tenant's own schema and policies.
+    Library(OwnLibrary),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_name_one_kind_each() {
+        let prefixes: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.prefix()).collect();
+        assert_eq!(prefixes.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn a_reference_survives_its_text() {
+        for kind in Kind::ALL {
+            let reference = Ref::new(*kind, [7; 16]);
+            assert_eq!(reference.to_string().parse::<Ref>().ok(), Some(reference));
+        }
+        assert!("nob_aaaaaaaaaaaaaaaaaaaaaaaaaa".parse::<Ref>().is_err());
+    }
+}
