@@ -1,0 +1,374 @@
+//! The local keyring: root keys in one file that only its owner can read.
+//!
+//! ```text
+//! # a remark
+//! cedarkeep-keyring 1
+//! root <version> <64 hexadecimal digits> <check value, 16 hexadecimal digits>
+//! end <number of roots>
+//! ```
+
+use std::fs::{DirBuilder, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::CryptoError;
+use super::hierarchy::{CheckValue, Wrapped};
+use super::sealing::{Binding, DataKey, DataKeys, Purpose};
+use super::secret::{Secret32, same};
+
+const REMARK: &str = "# Cedarkeep's root keys. Without this file the data is lost; with it and the data, all can be read.\n\
+                      # Keep a copy, away from the backups of the database.\n";
+const MAGIC: &str = "cedarkeep-keyring 1";
+/// Some hundred root keys. Longer is no keyring.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Whether there is anything that an earlier keyring must open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Nothing yet: a missing keyring is a first start.
+    Empty,
+    /// Something: a missing keyring is a loss.
+    HasData,
+}
+
+/// The root keys of a deployment, or of a tenant that brings its own.
+#[derive(Debug)]
+pub struct Keyring {
+    path: PathBuf,
+    // INVARIANT: of the purpose `TenantWrap`, and what the file holds.
+    roots: DataKeys,
+}
+
+impl Keyring {
+    /// Reads a keyring.
+    ///
+    /// # Errors
+    /// One of `CryptoError::Keyring*`: missing, not a plain file, open to others, of another owner, damaged.
+    pub fn open(path: &Path) -> Result<Self, CryptoError> {
+        let text = read(path)?;
+        let roots = parse(&text).map_err(|why| CryptoError::KeyringDamaged {
+            path: path.to_owned(),
+            why,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            roots,
+        })
+    }
+
+    /// Reads a keyring, or makes it at a first start, with its folder if need be. It never makes one over data.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn open_or_create(path: &Path, store: Store) -> Result<Self, CryptoError> {
+        match (Self::open(path), store) {
+            (Err(CryptoError::KeyringMissing(_)), Store::Empty) => Self::create(path),
+            (opened, _) => opened,
+        }
+    }
+
+    /// The root keys.
+    #[must_use]
+    pub fn roots(&self) -> &DataKeys {
+        &self.roots
+    }
+
+    /// Adds a new root key, which wraps from now on, and returns its version.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyringChanged`], [`CryptoError::KeyringIo`]; what this process holds is then as before.
+    pub fn add_root(&mut self) -> Result<u32, CryptoError> {
+        let newest = self.roots.newest().version;
+        let purpose = Purpose::TenantWrap;
+        let version = newest.checked_add(1).ok_or(CryptoError::BadVersion {
+            purpose,
+            version: newest,
+        })?;
+        self.replace(|roots| roots.add(DataKey::random(purpose, version)?))?;
+        Ok(version)
+    }
+
+    /// Takes an older root key out of the file: what is still wrapped under it, here and in
+    /// backups of the database, is lost as soon as no copy of the old file is left.
+    ///
+    /// # Errors
+    /// [`CryptoError::LastVersion`], [`CryptoError::UnknownVersion`]; as [`Keyring::add_root`].
+    pub fn destroy_root(&mut self, version: u32) -> Result<(), CryptoError> {
+        self.replace(|roots| roots.remove(version))
+    }
+
+    pub(super) fn wrap(&self, tenant: &str, key: &DataKey) -> Result<Wrapped, CryptoError> {
+        self.roots.wrap(&tenant_binding(tenant, key.version), key)
+    }
+
+    pub(super) fn unwrap_key(
+        &self,
+        tenant: &str,
+        version: u32,
+        wrapped: &Wrapped,
+    ) -> Result<DataKey, CryptoError> {
+        self.roots.unwrap_key(
+            &tenant_binding(tenant, version),
+            Purpose::DataWrap,
+            version,
+            wrapped,
+        )
+    }
+
+    fn create(path: &Path) -> Result<Self, CryptoError> {
+        let folder = folder(path);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| io("make the folder of", path, source))?;
+        let lock = Lock::take(path)?;
+        // Another process may have come first, between our look and our lock.
+        match Self::open(path) {
+            Err(CryptoError::KeyringMissing(_)) => {}
+            other => return other,
+        }
+        let roots = DataKeys::new(DataKey::random(Purpose::TenantWrap, 1)?)?;
+        lock.write(path, &encode(&roots))?;
+        Ok(Self {
+            path: path.to_owned(),
+            roots,
+        })
+    }
+
+    /// Changes a copy of what is in the file, writes it, and only then goes over to it.
+    fn replace(
+        &mut self,
+        change: impl FnOnce(&mut DataKeys) -> Result<(), CryptoError>,
+    ) -> Result<(), CryptoError> {
+        let lock = Lock::take(&self.path)?;
+        let mut current = Self::open(&self.path)?;
+        if !same(
+            encode(&current.roots).as_bytes(),
+            encode(&self.roots).as_bytes(),
+        ) {
+            return Err(CryptoError::KeyringChanged(self.path.clone()));
+        }
+        change(&mut current.roots)?;
+        lock.write(&self.path, &encode(&current.roots))?;
+        self.roots = current.roots;
+        Ok(())
+    }
+}
+
+/// The folder, locked against other processes that would write a keyring in it.
+struct Lock {
+    folder: File,
+}
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self, CryptoError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(folder(path), flags, Mode::empty())
+            .map_err(|errno| io("open the folder of", path, errno.into()))?;
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive)
+            .map_err(|errno| io("lock the folder of", path, errno.into()))?;
+        Ok(Self {
+            folder: folder.into(),
+        })
+    }
+
+    /// Puts the text in the file's place at once and for good: at any moment there is the old one or the new one.
+    fn write(&self, path: &Path, text: &str) -> Result<(), CryptoError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let fresh = path.with_file_name(name);
+        // What a crash left behind. Nobody else writes here while the lock is held.
+        remove(&fresh).map_err(|source| io("clear the way for", path, source))?;
+        let written = self.write_through(&fresh, path, text);
+        if written.is_err() {
+            // The first error is the one to tell; this one would only repeat it.
+            drop(remove(&fresh));
+        }
+        written.map_err(|source| io("write", path, source))
+    }
+
+    fn write_through(&self, fresh: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let mut file = File::from(rustix::fs::open(fresh, flags, mode)?);
+        // Whatever the umask made of it.
+        rustix::fs::fchmod(&file, mode)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(fresh, path)?;
+        self.folder.sync_all()
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn tenant_binding(tenant: &str, version: u32) -> Binding<'_> {
+    Binding {
+        tenant,
+        incarnation: "",
+        table: "tenants",
+        column: "key",
+        row: tenant,
+        row_version: u64::from(version),
+    }
+}
+
+fn io(action: &'static str, path: &Path, source: std::io::Error) -> CryptoError {
+    CryptoError::KeyringIo {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Reads the file after looking at it through the descriptor that is read: what was checked is what is used.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    // NONBLOCK, since opening a pipe would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Err(CryptoError::KeyringMissing(path.to_owned())),
+        Err(Errno::LOOP) => return Err(CryptoError::KeyringNotAFile(path.to_owned())),
+        Err(errno) => return Err(io("open", path, errno.into())),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|errno| io("look at", path, errno.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(CryptoError::KeyringNotAFile(path.to_owned()));
+    }
+    let user = rustix::process::geteuid().as_raw();
+    if stat.st_uid != user {
+        return Err(CryptoError::KeyringOwner {
+            path: path.to_owned(),
+            owner: stat.st_uid,
+            user,
+        });
+    }
+    let mode = stat.st_mode & 0o7777;
+    if mode & !0o600 != 0 {
+        return Err(CryptoError::KeyringMode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    // The room is made at once: a vector that grows leaves its old content behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(|source| io("read", path, source))?;
+    Ok(text)
+}
+
+/// The reason, in an error, names no content.
+fn parse(text: &[u8]) -> Result<DataKeys, String> {
+    if text.len() as u64 > MAX_BYTES {
+        return Err("it is too long".to_owned());
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "it is not text".to_owned())?;
+    if !text.ends_with('\n') {
+        return Err("its last line is cut".to_owned());
+    }
+    let mut lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.starts_with('#'));
+    if lines.next().is_none_or(|(_, line)| line != MAGIC) {
+        return Err(format!("it does not start with `{MAGIC}`"));
+    }
+    let mut roots: Option<DataKeys> = None;
+    for (number, line) in &mut lines {
+        let at = |why: &str| format!("line {number} {why}");
+        let mut words = line.split(' ');
+        match (
+            words.next(),
+            words.next(),
+            words.next(),
+            words.next(),
+            words.next(),
+        ) {
+            (Some("root"), Some(version), Some(key), Some(check), None) => {
+                let key = parse_root(version, key, check).map_err(at)?;
+                let added = match &mut roots {
+                    None => DataKeys::new(key).map(|first| roots = Some(first)),
+                    Some(roots) => roots.add(key),
+                };
+                added.map_err(|error| at(&format!("is refused: {error}")))?;
+            }
+            (Some("end"), Some(count), None, None, None) => {
+                let roots = roots.ok_or_else(|| at("ends a list of no root key"))?;
+                if count != roots.iter().count().to_string() {
+                    return Err(at("counts other root keys than there are"));
+                }
+                return match lines.next() {
+                    None => Ok(roots),
+                    Some((number, _)) => Err(format!("line {number} stands behind the end")),
+                };
+            }
+            _ => return Err(at("is neither `root VERSION KEY CHECK` nor `end COUNT`")),
+        }
+    }
+    Err("its end is missing".to_owned())
+}
+
+fn parse_root(version: &str, key: &str, check: &str) -> Result<DataKey, &'static str> {
+    let version = version.parse().map_err(|_| "has no version")?;
+    let bytes = Zeroizing::new(
+        HEXLOWER
+            .decode(key.as_bytes())
+            .map_err(|_| "has a key that is not hexadecimal")?,
+    );
+    let secret = Secret32::from_slice(&bytes).map_err(|_| "has a key of a wrong length")?;
+    let key = DataKey {
+        purpose: Purpose::TenantWrap,
+        version,
+        secret,
+    };
+    let check = HEXLOWER
+        .decode(check.as_bytes())
+        .map_err(|_| "has a check value that is not hexadecimal")?;
+    let check =
+        CheckValue::from_slice(&check).map_err(|_| "has a check value of a wrong length")?;
+    check
+        .verify(&key)
+        .map_err(|_| "has a key that does not match its check value")?;
+    Ok(key)
+}
+
+fn encode(roots: &DataKeys) -> Zeroizing<String> {
+    let count = roots.iter().count();
+    let mut text = Zeroizing::new(String::with_capacity(512 + count * 128));
+    text.push_str(REMARK);
+    text.push_str(MAGIC);
+    text.push('\n');
+    for root in roots.iter() {
+        text.push_str("root ");
+        text.push_str(&root.version.to_string());
+        text.push(' ');
+        HEXLOWER.encode_append(root.secret.expose(), &mut text);
+        text.push(' ');
+        HEXLOWER.encode_append(CheckValue::of(root).as_bytes(), &mut text);
+        text.push('\n');
+    }
+    text.push_str("end ");
+    text.push_str(&count.to_string());
+    text.push('\n');
+    text
+}
