@@ -149,7 +149,8 @@ impl Frontier {
         let Some((size, hashes)) = bytes.split_first_chunk::<8>() else {
             return Err(Flaw::TreeState { what: "it is shorter than its size" });
         };
-        Self::from_roots(u64::from_be_bytes(*size), read_hashes(hashes).unwrap_or_default())
+        let roots = read_hashes(hashes).ok_or(Flaw::TreeState { what: "it ends within a hash" })?;
+        Self::from_roots(u64::from_be_bytes(*size), roots)
     }
 
     /// The tree of `size` leaves whose perfect subtrees, the largest first, have these roots.
