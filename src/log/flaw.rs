@@ -4,13 +4,17 @@
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum Flaw {
     /// An entry that no export format could carry.
-    #[error("the entry has {length} bytes and at most 65535 are allowed; move what is long into a part")]
+    #[error(
+        "the entry has {length} bytes and at most 65535 are allowed; move what is long into a part"
+    )]
     LeafTooLong {
         /// What its leaf would have.
         length: usize,
     },
     /// A word or an identifier that breaks the grammar of those that the service gives.
-    #[error("`{text}` is not a word or an identifier of the service; what callers choose belongs in a part")]
+    #[error(
+        "`{text}` is not a word or an identifier of the service; what callers choose belongs in a part"
+    )]
     NotOurs {
         /// The text, cut to 64 characters.
         text: String,
@@ -36,7 +40,9 @@ pub enum Flaw {
         wanted: &'static str,
     },
     /// A leaf that reads as an entry and is not how that entry is written.
-    #[error("the leaf is not an entry in canonical form: it differs from what it says when that is written again")]
+    #[error(
+        "the leaf is not an entry in canonical form: it differs from what it says when that is written again"
+    )]
     LeafNotCanonical,
     /// A blob of leaves or of parts that is not framed as it must be.
     #[error("the segment is damaged at byte {at}: {what}")]
@@ -100,7 +106,9 @@ pub enum Flaw {
         path: String,
     },
     /// An origin or key name that no signed note can have.
-    #[error("`{text}` cannot name a log: no spaces, plus signs or control characters, and not empty")]
+    #[error(
+        "`{text}` cannot name a log: no spaces, plus signs or control characters, and not empty"
+    )]
     Origin {
         /// The text, cut to 64 characters.
         text: String,
@@ -124,7 +132,9 @@ pub enum Flaw {
         key: String,
     },
     /// No signature by any of the keys that are trusted for the checkpoint's log.
-    #[error("no trusted key has signed the checkpoint of `{origin}`; give the verifier key of that log")]
+    #[error(
+        "no trusted key has signed the checkpoint of `{origin}`; give the verifier key of that log"
+    )]
     Untrusted {
         /// The log that the checkpoint says it is of.
         origin: String,

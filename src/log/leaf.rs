@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 
-use super::entry::{
-    Caller, Entry, FORMAT, Fact, Id, LEAF_LIMIT, Outcome, PolicyId, Ref, Time, Word, is_id, is_word, not_ours, push_hex,
-};
+use super::entry::{Caller, Entry, FORMAT, Fact, LEAF_LIMIT, Outcome, Time, push_hex};
 use super::flaw::Flaw;
 use super::merkle::Hash;
+use super::name::{Id, PolicyId, Ref, Word, is_id, is_word, not_ours};
 use super::vocabulary::{Category, Event, PartName, Refusal};
 
 pub(super) fn write(entry: &Entry) -> Result<Vec<u8>, Flaw> {
-    let mut out = Object { out: Vec::with_capacity(768), first: true };
+    let mut out = Object {
+        out: Vec::with_capacity(768),
+        first: true,
+    };
     out.out.push(b'{');
     if let Some(action) = &entry.action {
         out.text("action", word(action)?);
@@ -79,7 +81,11 @@ pub(super) fn write(entry: &Entry) -> Result<Vec<u8>, Flaw> {
     push_time(&mut out.out, entry.time);
     out.out.extend_from_slice(b"\"}");
     let leaf = out.out;
-    if leaf.len() > LEAF_LIMIT { Err(Flaw::LeafTooLong { length: leaf.len() }) } else { Ok(leaf) }
+    if leaf.len() > LEAF_LIMIT {
+        Err(Flaw::LeafTooLong { length: leaf.len() })
+    } else {
+        Ok(leaf)
+    }
 }
 
 fn write_fact(out: &mut Object, fact: &Fact) -> Result<(), Flaw> {
@@ -87,7 +93,11 @@ fn write_fact(out: &mut Object, fact: &Fact) -> Result<(), Flaw> {
         Fact::Count(count) => out.number("count", *count),
         Fact::NewKey(key) => out.hex("key", key),
         Fact::Minimum(index) => out.number("minimum", *index),
-        Fact::Restored { incarnation, size, root } => {
+        Fact::Restored {
+            incarnation,
+            size,
+            root,
+        } => {
             out.text("incarnation", identifier(incarnation)?);
             out.hex("root", root.bytes());
             out.number("size", *size);
@@ -97,11 +107,19 @@ fn write_fact(out: &mut Object, fact: &Fact) -> Result<(), Flaw> {
 }
 
 fn word(word: &Word) -> Result<&str, Flaw> {
-    if is_word(word.as_str()) { Ok(word.as_str()) } else { Err(not_ours(word.as_str())) }
+    if is_word(word.as_str()) {
+        Ok(word.as_str())
+    } else {
+        Err(not_ours(word.as_str()))
+    }
 }
 
 fn identifier(id: &Id) -> Result<&str, Flaw> {
-    if id.is_well_formed() { Ok(id.as_str()) } else { Err(not_ours(id.as_str())) }
+    if id.is_well_formed() {
+        Ok(id.as_str())
+    } else {
+        Err(not_ours(id.as_str()))
+    }
 }
 
 /// An object that is being written. INVARIANT: its callers write keys in ascending order, and texts that need no escape.
@@ -145,7 +163,11 @@ impl Object {
         self.out.push(b'"');
     }
 
-    fn nested(&mut self, key: &str, fill: impl FnOnce(&mut Self) -> Result<(), Flaw>) -> Result<(), Flaw> {
+    fn nested(
+        &mut self,
+        key: &str,
+        fill: impl FnOnce(&mut Self) -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
         self.key(key);
         self.out.push(b'{');
         self.first = true;
@@ -168,29 +190,51 @@ pub(super) fn read(leaf: &[u8]) -> Result<Entry, Flaw> {
     if leaf.len() > LEAF_LIMIT {
         return Err(Flaw::LeafTooLong { length: leaf.len() });
     }
-    let mut from = Cursor { leaf, at: 0, first: true };
+    let mut from = Cursor {
+        leaf,
+        at: 0,
+        first: true,
+    };
     from.literal("{")?;
-    let action = from.optional("action", |from| from.parsed("a built-in action", Word::read))?;
+    let action = from.optional("action", |from| {
+        from.parsed("a built-in action", Word::read)
+    })?;
     let actor = from.optional("actor", read_reference)?;
     let acts_for = from.optional("acts_for", read_reference)?;
     let as_of = from.optional("as_of", Cursor::number)?;
     let caller = from.required("caller", read_caller)?;
-    let category = from.required("category", |from| from.parsed("a category", Category::parse))?;
+    let category = from.required("category", |from| {
+        from.parsed("a category", Category::parse)
+    })?;
     let event = from.required("event", |from| {
-        from.parsed("an event of its category", |text| Event::parse(text).filter(|event| event.category() == category))
+        from.parsed("an event of its category", |text| {
+            Event::parse(text).filter(|event| event.category() == category)
+        })
     })?;
     let fact = from.optional("fact", read_fact)?;
-    from.required("format", |from| from.parsed("this version's format", |text| (text == FORMAT).then_some(())))?;
+    from.required("format", |from| {
+        from.parsed("this version's format", |text| {
+            (text == FORMAT).then_some(())
+        })
+    })?;
     let index = from.required("index", Cursor::number)?;
     let (outcome_at, outcome) = from.required("outcome", |from| Ok((from.at, from.string()?)))?;
     let parts = from.optional("parts", read_parts)?.unwrap_or_default();
-    let policies = from.optional("policies", read_policies)?.unwrap_or_default();
+    let policies = from
+        .optional("policies", read_policies)?
+        .unwrap_or_default();
     let policy_version = from.optional("policy_version", Cursor::number)?;
-    let refusal = from.optional("refusal", |from| from.parsed("a kind of refusal", Refusal::parse))?;
-    let outcome =
-        Outcome::read(outcome, refusal).ok_or(Flaw::Leaf { at: outcome_at, wanted: "an outcome that fits the refusal" })?;
+    let refusal = from.optional("refusal", |from| {
+        from.parsed("a kind of refusal", Refusal::parse)
+    })?;
+    let outcome = Outcome::read(outcome, refusal).ok_or(Flaw::Leaf {
+        at: outcome_at,
+        wanted: "an outcome that fits the refusal",
+    })?;
     let resource = from.optional("resource", read_reference)?;
-    let time = from.required("time", |from| from.parsed("a time in UTC with six decimals", read_time))?;
+    let time = from.required("time", |from| {
+        from.parsed("a time in UTC with six decimals", read_time)
+    })?;
     from.literal("}")?;
     if from.at != leaf.len() {
         return Err(from.wanted("the end"));
@@ -224,7 +268,11 @@ fn read_reference(from: &mut Cursor<'_>) -> Result<Ref, Flaw> {
 fn read_caller(from: &mut Cursor<'_>) -> Result<Caller, Flaw> {
     from.nested(|from| {
         let id = from.optional("id", Cursor::id)?;
-        from.required("type", |from| from.parsed("a kind of caller that fits its id", |kind| Caller::read(kind, id)))
+        from.required("type", |from| {
+            from.parsed("a kind of caller that fits its id", |kind| {
+                Caller::read(kind, id)
+            })
+        })
     })
 }
 
@@ -236,7 +284,11 @@ fn read_fact(from: &mut Cursor<'_>) -> Result<Fact, Flaw> {
         if let Some(incarnation) = from.optional("incarnation", Cursor::id)? {
             let root = from.required("root", Cursor::hash)?;
             let size = from.required("size", Cursor::number)?;
-            return Ok(Fact::Restored { incarnation, size, root });
+            return Ok(Fact::Restored {
+                incarnation,
+                size,
+                root,
+            });
         }
         if let Some(key) = from.optional("key", Cursor::hash)? {
             return Ok(Fact::NewKey(*key.bytes()));
@@ -283,7 +335,10 @@ impl<'a> Cursor<'a> {
     }
 
     const fn wanted(&self, wanted: &'static str) -> Flaw {
-        Flaw::Leaf { at: self.at, wanted }
+        Flaw::Leaf {
+            at: self.at,
+            wanted,
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) -> bool {
@@ -295,13 +350,20 @@ impl<'a> Cursor<'a> {
     }
 
     fn literal(&mut self, literal: &'static str) -> Result<(), Flaw> {
-        if self.take(literal.as_bytes()) { Ok(()) } else { Err(self.wanted(literal)) }
+        if self.take(literal.as_bytes()) {
+            Ok(())
+        } else {
+            Err(self.wanted(literal))
+        }
     }
 
     /// Whether the next member has this key; if so, it stands before the value afterwards.
     fn member(&mut self, key: &str) -> bool {
         let start = self.at;
-        let found = (self.first || self.take(b",")) && self.take(b"\"") && self.take(key.as_bytes()) && self.take(b"\":");
+        let found = (self.first || self.take(b","))
+            && self.take(b"\"")
+            && self.take(key.as_bytes())
+            && self.take(b"\":");
         if found {
             self.first = false;
         } else {
@@ -310,12 +372,28 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    fn optional<T>(&mut self, key: &str, value: impl FnOnce(&mut Self) -> Result<T, Flaw>) -> Result<Option<T>, Flaw> {
-        if self.member(key) { value(self).map(Some) } else { Ok(None) }
+    fn optional<T>(
+        &mut self,
+        key: &str,
+        value: impl FnOnce(&mut Self) -> Result<T, Flaw>,
+    ) -> Result<Option<T>, Flaw> {
+        if self.member(key) {
+            value(self).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
-    fn required<T>(&mut self, key: &'static str, value: impl FnOnce(&mut Self) -> Result<T, Flaw>) -> Result<T, Flaw> {
-        if self.member(key) { value(self) } else { Err(self.wanted(key)) }
+    fn required<T>(
+        &mut self,
+        key: &'static str,
+        value: impl FnOnce(&mut Self) -> Result<T, Flaw>,
+    ) -> Result<T, Flaw> {
+        if self.member(key) {
+            value(self)
+        } else {
+            Err(self.wanted(key))
+        }
     }
 
     fn nested<T>(&mut self, members: impl FnOnce(&mut Self) -> Result<T, Flaw>) -> Result<T, Flaw> {
@@ -336,28 +414,42 @@ impl<'a> Cursor<'a> {
             .position(|byte| *byte == b'"')
             .and_then(|length| rest.get(..length))
             .and_then(|text| std::str::from_utf8(text).ok());
-        let Some(text) = text else { return Err(Flaw::Leaf { at: start, wanted: "a string" }) };
+        let Some(text) = text else {
+            return Err(Flaw::Leaf {
+                at: start,
+                wanted: "a string",
+            });
+        };
         self.at += text.len() + 1;
         Ok(text)
     }
 
-    fn parsed<T>(&mut self, wanted: &'static str, parse: impl FnOnce(&'a str) -> Option<T>) -> Result<T, Flaw> {
+    fn parsed<T>(
+        &mut self,
+        wanted: &'static str,
+        parse: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<T, Flaw> {
         let at = self.at;
         parse(self.string()?).ok_or(Flaw::Leaf { at, wanted })
     }
 
     fn number(&mut self) -> Result<u64, Flaw> {
-        self.parsed("a whole number of 64 bits in a string", |text| text.parse().ok())
+        self.parsed("a whole number of 64 bits in a string", |text| {
+            text.parse().ok()
+        })
     }
 
     fn id(&mut self) -> Result<Id, Flaw> {
-        self.parsed("an identifier that the service gave", |text| text.parse().ok())
+        self.parsed("an identifier that the service gave", |text| {
+            text.parse().ok()
+        })
     }
 
     fn hash(&mut self) -> Result<Hash, Flaw> {
         self.parsed("32 bytes in lower-case hexadecimal", |text| {
             let mut bytes = [0_u8; 32];
-            (text.len() == 64 && HEXLOWER.decode_mut(text.as_bytes(), &mut bytes) == Ok(32)).then(|| Hash::new(bytes))
+            (text.len() == 64 && HEXLOWER.decode_mut(text.as_bytes(), &mut bytes) == Ok(32))
+                .then(|| Hash::new(bytes))
         })
     }
 }
@@ -385,11 +477,16 @@ pub(super) fn push_time(out: &mut Vec<u8>, time: Time) {
     let a_day = MICROS_A_DAY.unsigned_abs();
     let (days, within) = (micros / a_day + 719_468, micros % a_day);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     push_number(out, year, 4);
     for (before, number) in [
@@ -411,10 +508,19 @@ pub(super) fn push_time(out: &mut Vec<u8>, time: Time) {
 pub(super) fn read_time(text: &str) -> Option<Time> {
     let number = |from: usize, to: usize| {
         let digits = text.get(from..to)?;
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<i64>().ok() } else { None }
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            digits.parse::<i64>().ok()
+        } else {
+            None
+        }
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second, micros) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 26)?);
+    let (hour, minute, second, micros) = (
+        number(11, 13)?,
+        number(14, 16)?,
+        number(17, 19)?,
+        number(20, 26)?,
+    );
     if !(1..=12).contains(&month) {
         return None;
     }
@@ -422,8 +528,13 @@ pub(super) fn read_time(text: &str) -> Option<Time> {
     let (era, year_of_era) = (shifted_year.div_euclid(400), shifted_year.rem_euclid(400));
     let shifted_month = (month + 9) % 12;
     let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
-    let time = Time::from_micros(days * MICROS_A_DAY + ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros).ok()?;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+        + day_of_year
+        - 719_468;
+    let time = Time::from_micros(
+        days * MICROS_A_DAY + ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros,
+    )
+    .ok()?;
     // A thirtieth of February would come out as another day: what is written again must be what was read.
     let mut again = Vec::with_capacity(27);
     push_time(&mut again, time);
@@ -451,7 +562,13 @@ mod tests {
 
     #[test]
     fn days_that_are_none_are_refused() {
-        for text in ["2026-02-29T00:00:00.000000Z", "2026-11-24T24:00:00.000000Z", "2026-11-24T00:00:00.00000Z", "", "1969-12-31T23:59:59.999999Z"] {
+        for text in [
+            "2026-02-29T00:00:00.000000Z",
+            "2026-11-24T24:00:00.000000Z",
+            "2026-11-24T00:00:00.00000Z",
+            "",
+            "1969-12-31T23:59:59.999999Z",
+        ] {
             assert_eq!(read_time(text), None, "{text}");
         }
     }

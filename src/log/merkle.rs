@@ -68,7 +68,13 @@ impl fmt::Debug for Hash {
 /// The hash of a leaf: SHA-256 of a zero byte and its bytes.
 #[must_use]
 pub fn leaf_hash(leaf: &[u8]) -> Hash {
-    Hash(Sha256::new().chain_update([0]).chain_update(leaf).finalize().into())
+    Hash(
+        Sha256::new()
+            .chain_update([0])
+            .chain_update(leaf)
+            .finalize()
+            .into(),
+    )
 }
 
 /// The hash of two subtrees: SHA-256 of a one and both hashes.
@@ -99,7 +105,10 @@ impl Frontier {
     /// The tree without leaves.
     #[must_use]
     pub const fn new() -> Self {
-        Self { size: 0, roots: Vec::new() }
+        Self {
+            size: 0,
+            roots: Vec::new(),
+        }
     }
 
     /// Number of leaves.
@@ -147,9 +156,13 @@ impl Frontier {
     /// Not as long as the size asks for.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Flaw> {
         let Some((size, hashes)) = bytes.split_first_chunk::<8>() else {
-            return Err(Flaw::TreeState { what: "it is shorter than its size" });
+            return Err(Flaw::TreeState {
+                what: "it is shorter than its size",
+            });
         };
-        let roots = read_hashes(hashes).ok_or(Flaw::TreeState { what: "it ends within a hash" })?;
+        let roots = read_hashes(hashes).ok_or(Flaw::TreeState {
+            what: "it ends within a hash",
+        })?;
         Self::from_roots(u64::from_be_bytes(*size), roots)
     }
 
@@ -162,7 +175,9 @@ impl Frontier {
             return Err(Flaw::TreeTooLarge);
         }
         if u32::try_from(roots.len()) != Ok(size.count_ones()) {
-            return Err(Flaw::TreeState { what: "it has not as many hashes as its size asks for" });
+            return Err(Flaw::TreeState {
+                what: "it has not as many hashes as its size asks for",
+            });
         }
         Ok(Self { size, roots })
     }
@@ -171,19 +186,30 @@ impl Frontier {
 /// Splits bytes into hashes; `None` if they are not a whole number of them.
 pub(super) fn read_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks::<32>();
-    rest.is_empty().then(|| hashes.iter().copied().map(Hash::new).collect())
+    rest.is_empty()
+        .then(|| hashes.iter().copied().map(Hash::new).collect())
 }
 
 /// The root over perfect subtrees that stand side by side, the largest first.
 pub(super) fn fold(roots: &[Hash]) -> Option<Hash> {
-    roots.iter().rev().copied().reduce(|right, left| node_hash(&left, &right))
+    roots
+        .iter()
+        .rev()
+        .copied()
+        .reduce(|right, left| node_hash(&left, &right))
 }
 
 /// Checks that the leaf of this hash is at `index` in the tree of `size` leaves and this root (RFC 9162, 2.1.3.2).
 ///
 /// # Errors
 /// It is not, or the proof does not show it.
-pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), Flaw> {
+pub fn verify_inclusion(
+    leaf: &Hash,
+    index: u64,
+    size: u64,
+    proof: &[Hash],
+    root: &Hash,
+) -> Result<(), Flaw> {
     if size > SIZE_LIMIT {
         return Err(Flaw::TreeTooLarge);
     }
@@ -192,7 +218,10 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
     }
     let wanted = inclusion_length(index, size);
     if proof.len() != wanted {
-        return Err(Flaw::ProofLength { found: proof.len(), wanted });
+        return Err(Flaw::ProofLength {
+            found: proof.len(),
+            wanted,
+        });
     }
     let (mut place, mut last) = (index, size - 1);
     let mut hash = *leaf;
@@ -210,37 +239,65 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
         place >>= 1;
         last >>= 1;
     }
-    if last == 0 && hash == *root { Ok(()) } else { Err(Flaw::ProofRoot { size }) }
+    if last == 0 && hash == *root {
+        Ok(())
+    } else {
+        Err(Flaw::ProofRoot { size })
+    }
 }
 
 /// Checks that the tree of `old` leaves is the beginning of the tree of `new` leaves (RFC 9162, 2.1.4.2).
 ///
 /// # Errors
 /// It is not, or the proof does not show it.
-pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Result<(), Flaw> {
+pub fn verify_consistency(
+    old: (u64, &Hash),
+    new: (u64, &Hash),
+    proof: &[Hash],
+) -> Result<(), Flaw> {
     let ((old_size, old_root), (new_size, new_root)) = (old, new);
     if new_size > SIZE_LIMIT {
         return Err(Flaw::TreeTooLarge);
     }
     if old_size > new_size {
-        return Err(Flaw::SizesReversed { old: old_size, new: new_size });
+        return Err(Flaw::SizesReversed {
+            old: old_size,
+            new: new_size,
+        });
     }
     let wanted = consistency_length(old_size, new_size);
     if proof.len() != wanted {
-        return Err(Flaw::ProofLength { found: proof.len(), wanted });
+        return Err(Flaw::ProofLength {
+            found: proof.len(),
+            wanted,
+        });
     }
     if old_size == new_size {
-        return if old_root == new_root { Ok(()) } else { Err(Flaw::ProofRoot { size: new_size }) };
+        return if old_root == new_root {
+            Ok(())
+        } else {
+            Err(Flaw::ProofRoot { size: new_size })
+        };
     }
     if old_size == 0 {
-        return if *old_root == empty_root() { Ok(()) } else { Err(Flaw::ProofRoot { size: 0 }) };
+        return if *old_root == empty_root() {
+            Ok(())
+        } else {
+            Err(Flaw::ProofRoot { size: 0 })
+        };
     }
     let mut rest = proof.iter();
     let shift = (old_size - 1).trailing_ones();
     let (mut place, mut last) = ((old_size - 1) >> shift, (new_size - 1) >> shift);
     // Where the old tree is one perfect subtree its root is known and left out of the proof.
-    let start = if old_size.is_power_of_two() { Some(old_root) } else { rest.next() };
-    let Some(start) = start else { return Err(Flaw::ProofLength { found: 0, wanted }) };
+    let start = if old_size.is_power_of_two() {
+        Some(old_root)
+    } else {
+        rest.next()
+    };
+    let Some(start) = start else {
+        return Err(Flaw::ProofLength { found: 0, wanted });
+    };
     let (mut old_hash, mut new_hash) = (*start, *start);
     for sibling in rest {
         if place & 1 == 1 || place == last {
@@ -259,7 +316,11 @@ pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) 
     if old_hash != *old_root {
         return Err(Flaw::ProofRoot { size: old_size });
     }
-    if last == 0 && new_hash == *new_root { Ok(()) } else { Err(Flaw::ProofRoot { size: new_size }) }
+    if last == 0 && new_hash == *new_root {
+        Ok(())
+    } else {
+        Err(Flaw::ProofRoot { size: new_size })
+    }
 }
 
 /// How many hashes an inclusion proof has: siblings up to where the path meets the right edge, and the ones to its left above.
@@ -297,7 +358,9 @@ mod tests {
     }
 
     fn leaves(count: u64) -> Vec<Hash> {
-        (0..count).map(|index| leaf_hash(&index.to_be_bytes())).collect()
+        (0..count)
+            .map(|index| leaf_hash(&index.to_be_bytes()))
+            .collect()
     }
 
     #[test]
@@ -305,8 +368,11 @@ mod tests {
         let leaves = leaves(600);
         let mut frontier = Frontier::new();
         for (size, leaf) in leaves.iter().enumerate() {
-            assert_eq!(frontier.root(), naive(&leaves[..size]));
-            assert_eq!(Frontier::from_bytes(&frontier.to_bytes()).unwrap(), frontier);
+            assert_eq!(frontier.root(), naive(leaves.get(..size).unwrap()));
+            assert_eq!(
+                Frontier::from_bytes(&frontier.to_bytes()).unwrap(),
+                frontier
+            );
             frontier.push(*leaf).unwrap();
         }
     }

@@ -5,6 +5,7 @@ pub mod entry;
 pub mod flaw;
 mod leaf;
 pub mod merkle;
+pub mod name;
 pub mod receipt;
 pub mod segment;
 pub mod tiles;

@@ -28,7 +28,11 @@ impl<'a> Leaves<'a> {
     /// # Errors
     /// None at all, too many, or one too long.
     pub fn frame<T: AsRef<[u8]>>(first: u64, leaves: &[T]) -> Result<Vec<u8>, Flaw> {
-        if let Some(long) = leaves.iter().map(|leaf| leaf.as_ref().len()).find(|length| *length > LEAF_LIMIT) {
+        if let Some(long) = leaves
+            .iter()
+            .map(|leaf| leaf.as_ref().len())
+            .find(|length| *length > LEAF_LIMIT)
+        {
             return Err(Flaw::LeafTooLong { length: long });
         }
         frame(LEAVES, first, leaves)
@@ -41,7 +45,10 @@ impl<'a> Leaves<'a> {
     pub fn parse(blob: &'a [u8]) -> Result<Self, Flaw> {
         let frames = Frames::parse(LEAVES, blob)?;
         if frames.iter().any(|(_, leaf)| leaf.len() > LEAF_LIMIT) {
-            return Err(Flaw::Segment { at: HEADER, what: "a leaf is too long" });
+            return Err(Flaw::Segment {
+                at: HEADER,
+                what: "a leaf is too long",
+            });
         }
         Ok(Self(frames))
     }
@@ -80,7 +87,8 @@ impl<'a> Parts<'a> {
     /// # Errors
     /// No entry at all, too many, too many bytes, or two parts of one name.
     pub fn frame(first: u64, entries: &[Vec<SealedPart>]) -> Result<Vec<u8>, Flaw> {
-        let framed: Result<Vec<Vec<u8>>, Flaw> = entries.iter().map(|parts| frame_parts(parts)).collect();
+        let framed: Result<Vec<Vec<u8>>, Flaw> =
+            entries.iter().map(|parts| frame_parts(parts)).collect();
         frame(PARTS, first, &framed?)
     }
 
@@ -117,7 +125,10 @@ impl<'a> Parts<'a> {
     /// The parts of each entry: to write them again without some of them.
     #[must_use]
     pub fn to_vec(&self) -> Vec<Vec<SealedPart>> {
-        self.0.iter().map(|(_, parts)| read_parts(parts).unwrap_or_default()).collect()
+        self.0
+            .iter()
+            .map(|(_, parts)| read_parts(parts).unwrap_or_default())
+            .collect()
     }
 }
 
@@ -134,20 +145,27 @@ struct Frames<'a> {
 impl<'a> Frames<'a> {
     fn parse(magic: &[u8; 4], blob: &'a [u8]) -> Result<Self, Flaw> {
         let damaged = |at, what| Err(Flaw::Segment { at, what });
-        let Some((found, rest)) = blob.split_first_chunk::<4>() else { return damaged(0, "it is shorter than its header") };
+        let Some((found, rest)) = blob.split_first_chunk::<4>() else {
+            return damaged(0, "it is shorter than its header");
+        };
         if found != magic {
             return damaged(0, "it is of another kind");
         }
-        let (Some((first, rest)), true) = (rest.split_first_chunk::<8>(), blob.len() <= BLOB_LIMIT) else {
+        let (Some((first, rest)), true) = (rest.split_first_chunk::<8>(), blob.len() <= BLOB_LIMIT)
+        else {
             return damaged(4, "it is shorter than its header, or too long");
         };
-        let Some((count, rest)) = rest.split_first_chunk::<4>() else { return damaged(12, "it is shorter than its header") };
+        let Some((count, rest)) = rest.split_first_chunk::<4>() else {
+            return damaged(12, "it is shorter than its header");
+        };
         let first = u64::from_be_bytes(*first);
         let count = usize::try_from(u32::from_be_bytes(*count)).unwrap_or(usize::MAX);
         if count == 0 || count > ENTRY_LIMIT || first > SIZE_LIMIT {
             return damaged(4, "its index or count is out of range");
         }
-        let Some((table, body)) = rest.split_at_checked(count * 4) else { return damaged(HEADER, "it is shorter than its table") };
+        let Some((table, body)) = rest.split_at_checked(count * 4) else {
+            return damaged(HEADER, "it is shorter than its table");
+        };
         let ends = table.as_chunks::<4>().0;
         if !ends.iter().map(length_of).is_sorted() {
             return damaged(HEADER, "its table goes back");
@@ -155,7 +173,12 @@ impl<'a> Frames<'a> {
         if ends.last().map(length_of) != Some(body.len()) {
             return damaged(HEADER, "its length is not that of its table");
         }
-        Ok(Self { first, count, ends, body })
+        Ok(Self {
+            first,
+            count,
+            ends,
+            body,
+        })
     }
 
     fn at(&self, place: usize) -> Option<&'a [u8]> {
@@ -172,7 +195,9 @@ impl<'a> Frames<'a> {
 
     fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &'a [u8])> + use<'a> {
         let frames = *self;
-        (0..frames.count).filter_map(move |place| Some((frames.first + u64::try_from(place).ok()?, frames.at(place)?)))
+        (0..frames.count).filter_map(move |place| {
+            Some((frames.first + u64::try_from(place).ok()?, frames.at(place)?))
+        })
     }
 }
 
@@ -181,7 +206,10 @@ fn frame<T: AsRef<[u8]>>(magic: &[u8; 4], first: u64, bodies: &[T]) -> Result<Ve
     let blob = HEADER + bodies.len() * 4 + total;
     let count = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
     if bodies.is_empty() || bodies.len() > ENTRY_LIMIT || first > SIZE_LIMIT || blob > BLOB_LIMIT {
-        return Err(Flaw::Segment { at: 4, what: "its index, count or length would be out of range" });
+        return Err(Flaw::Segment {
+            at: 4,
+            what: "its index, count or length would be out of range",
+        });
     }
     let mut out = Vec::with_capacity(blob);
     out.extend_from_slice(magic);
@@ -205,10 +233,15 @@ fn frame_parts(parts: &[SealedPart]) -> Result<Vec<u8>, Flaw> {
     let mut before = None;
     for part in sorted {
         if before == Some(part.name) {
-            return Err(Flaw::PartTwice { name: part.name.as_str() });
+            return Err(Flaw::PartTwice {
+                name: part.name.as_str(),
+            });
         }
         if part.sealed.len() > BLOB_LIMIT {
-            return Err(Flaw::Segment { at: 0, what: "a part would be too long" });
+            return Err(Flaw::Segment {
+                at: 0,
+                what: "a part would be too long",
+            });
         }
         before = Some(part.name);
         let name = part.name.as_str();
@@ -225,8 +258,14 @@ fn read_parts(framed: &[u8]) -> Result<Vec<SealedPart>, Flaw> {
     let mut rest = framed;
     while !rest.is_empty() {
         let at = framed.len() - rest.len();
-        let part = read_part(rest).filter(|(part, _)| parts.last().is_none_or(|before| before.name < part.name));
-        let Some((part, after)) = part else { return Err(Flaw::Segment { at, what: "a part is cut, unknown or out of order" }) };
+        let part = read_part(rest)
+            .filter(|(part, _)| parts.last().is_none_or(|before| before.name < part.name));
+        let Some((part, after)) = part else {
+            return Err(Flaw::Segment {
+                at,
+                what: "a part is cut, unknown or out of order",
+            });
+        };
         parts.push(part);
         rest = after;
     }
@@ -239,7 +278,13 @@ fn read_part(bytes: &[u8]) -> Option<(SealedPart, &[u8])> {
     let name = PartName::parse(std::str::from_utf8(name).ok()?)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (sealed, rest) = rest.split_at_checked(length_of(length))?;
-    Some((SealedPart { name, sealed: sealed.to_vec() }, rest))
+    Some((
+        SealedPart {
+            name,
+            sealed: sealed.to_vec(),
+        },
+        rest,
+    ))
 }
 
 fn length_of(bytes: &[u8; 4]) -> usize {

@@ -199,8 +199,12 @@ impl Verification {
         }
         for kept in evidence.kept {
             match kept.verify(evidence.keys) {
-                Ok(_) if kept.checkpoint().origin == this.log(kept) => this.kept.push(kept.checkpoint().clone()),
-                Ok(_) => this.find(Finding::OtherLog { found: kept.checkpoint().origin.to_string() }),
+                Ok(_) if kept.checkpoint().origin == this.log(kept) => {
+                    this.kept.push(kept.checkpoint().clone())
+                }
+                Ok(_) => this.find(Finding::OtherLog {
+                    found: kept.checkpoint().origin.to_string(),
+                }),
                 Err(flaw) => this.find(Finding::Checkpoint(flaw)),
             }
         }
@@ -244,18 +248,36 @@ impl Verification {
             self.find(Finding::WentBack { kept: kept.size });
         }
         let counted = [
-            (self.parts_absent, Unchecked::PartsAbsent { count: self.parts_absent }),
+            (
+                self.parts_absent,
+                Unchecked::PartsAbsent {
+                    count: self.parts_absent,
+                },
+            ),
             (self.first, Unchecked::Pruned { count: self.first }),
-            (self.kept_before_first, Unchecked::KeptBeforeFirst { count: self.kept_before_first }),
+            (
+                self.kept_before_first,
+                Unchecked::KeptBeforeFirst {
+                    count: self.kept_before_first,
+                },
+            ),
         ];
-        self.report.unchecked = counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, unchecked)| unchecked).collect();
-        self.report.unchecked.push(Unchecked::RollBack { kept: self.largest_kept });
+        self.report.unchecked = counted
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(_, unchecked)| unchecked)
+            .collect();
+        self.report.unchecked.push(Unchecked::RollBack {
+            kept: self.largest_kept,
+        });
         self.report
     }
 
     fn trust(&mut self, checkpoint: &Checkpoint, keys: &[&VerifierKey], wanted: Option<&Origin>) {
         if wanted.is_some_and(|wanted| *wanted != checkpoint.origin) {
-            self.find(Finding::OtherLog { found: checkpoint.origin.to_string() });
+            self.find(Finding::OtherLog {
+                found: checkpoint.origin.to_string(),
+            });
         } else {
             self.report.signed_by = keys.iter().map(|key| key.id()).collect();
             self.report.checkpoint = Some(checkpoint.clone());
@@ -264,13 +286,19 @@ impl Verification {
 
     /// The log that a kept checkpoint must be of: the checkpoint's, or its own where there is none to compare with.
     fn log(&self, kept: &SignedCheckpoint) -> Origin {
-        self.report.checkpoint.as_ref().map_or_else(|| kept.checkpoint().origin.clone(), |checkpoint| checkpoint.origin.clone())
+        self.report.checkpoint.as_ref().map_or_else(
+            || kept.checkpoint().origin.clone(),
+            |checkpoint| checkpoint.origin.clone(),
+        )
     }
 
     fn check(&mut self, entry: &Entry, parts: &[SealedPart]) {
         let wanted = self.next;
         if entry.index != wanted {
-            self.find(Finding::Gap { wanted, found: entry.index });
+            self.find(Finding::Gap {
+                wanted,
+                found: entry.index,
+            });
         }
         // After a gap the count goes on from what the entry says: one gap is one finding.
         self.next = entry.index.saturating_add(1);
@@ -340,20 +368,48 @@ where
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCheckpoint => write!(f, "there is no checkpoint: nothing vouches for these entries"),
+            Self::NoCheckpoint => write!(
+                f,
+                "there is no checkpoint: nothing vouches for these entries"
+            ),
             Self::Checkpoint(flaw) => write!(f, "checkpoint: {flaw}"),
             Self::OtherLog { found } => write!(f, "the checkpoint is of another log, `{found}`"),
             Self::Leaf { index, flaw } => write!(f, "entry {index}: {flaw}"),
-            Self::Gap { wanted, found } => write!(f, "entry {wanted} was expected and entry {found} is there"),
-            Self::TimeWentBack { index } => write!(f, "entry {index}: its time is before that of the entry ahead"),
-            Self::PartAltered { index, name } => {
-                write!(f, "entry {index}: the part `{}` is not what the entry has the hash of", name.as_str())
+            Self::Gap { wanted, found } => {
+                write!(f, "entry {wanted} was expected and entry {found} is there")
             }
-            Self::PartForeign { index, name } => write!(f, "entry {index}: the part `{}` is not the entry's", name.as_str()),
-            Self::Size { wanted, found } => write!(f, "the checkpoint commits to {wanted} entries and there are {found}"),
-            Self::Root => write!(f, "the entries are not those that the checkpoint commits to"),
-            Self::WentBack { kept } => write!(f, "a checkpoint of {kept} entries was kept: the log has lost its end"),
-            Self::Rewritten { kept } => write!(f, "a checkpoint of {kept} entries was kept and commits to others: the log was rewritten"),
+            Self::TimeWentBack { index } => write!(
+                f,
+                "entry {index}: its time is before that of the entry ahead"
+            ),
+            Self::PartAltered { index, name } => {
+                write!(
+                    f,
+                    "entry {index}: the part `{}` is not what the entry has the hash of",
+                    name.as_str()
+                )
+            }
+            Self::PartForeign { index, name } => write!(
+                f,
+                "entry {index}: the part `{}` is not the entry's",
+                name.as_str()
+            ),
+            Self::Size { wanted, found } => write!(
+                f,
+                "the checkpoint commits to {wanted} entries and there are {found}"
+            ),
+            Self::Root => write!(
+                f,
+                "the entries are not those that the checkpoint commits to"
+            ),
+            Self::WentBack { kept } => write!(
+                f,
+                "a checkpoint of {kept} entries was kept: the log has lost its end"
+            ),
+            Self::Rewritten { kept } => write!(
+                f,
+                "a checkpoint of {kept} entries was kept and commits to others: the log was rewritten"
+            ),
         }
     }
 }
@@ -361,11 +417,22 @@ impl fmt::Display for Finding {
 impl fmt::Display for Unchecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PartsAbsent { count } => write!(f, "{count} parts are not there (erased, pruned or left out); their hashes are"),
-            Self::Pruned { count } => write!(f, "{count} entries ahead of the first are pruned; their hashes are covered by the root"),
-            Self::KeptBeforeFirst { count } => write!(f, "{count} kept checkpoints are of sizes that were pruned"),
+            Self::PartsAbsent { count } => write!(
+                f,
+                "{count} parts are not there (erased, pruned or left out); their hashes are"
+            ),
+            Self::Pruned { count } => write!(
+                f,
+                "{count} entries ahead of the first are pruned; their hashes are covered by the root"
+            ),
+            Self::KeptBeforeFirst { count } => {
+                write!(f, "{count} kept checkpoints are of sizes that were pruned")
+            }
             Self::RollBack { kept } => {
-                write!(f, "whether the log ever had more entries: the largest checkpoint from elsewhere that was given has {kept}")
+                write!(
+                    f,
+                    "whether the log ever had more entries: the largest checkpoint from elsewhere that was given has {kept}"
+                )
             }
         }
     }

@@ -225,9 +225,21 @@ mod tests {
 
     #[test]
     fn every_word_reads_back() {
-        assert!(Event::ALL.iter().all(|word| Event::parse(word.as_str()) == Some(*word)));
-        assert!(Refusal::ALL.iter().all(|word| Refusal::parse(word.as_str()) == Some(*word)));
-        assert!(Category::ALL.iter().all(|word| Category::parse(word.as_str()) == Some(*word)));
+        assert!(
+            Event::ALL
+                .iter()
+                .all(|word| Event::parse(word.as_str()) == Some(*word))
+        );
+        assert!(
+            Refusal::ALL
+                .iter()
+                .all(|word| Refusal::parse(word.as_str()) == Some(*word))
+        );
+        assert!(
+            Category::ALL
+                .iter()
+                .all(|word| Category::parse(word.as_str()) == Some(*word))
+        );
     }
 
     #[test]
