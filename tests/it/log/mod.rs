@@ -15,6 +15,7 @@ use ed25519_dalek::SigningKey;
 
 mod checkpoint;
 mod entry;
+mod interop;
 mod receipt;
 mod segment;
 mod tree;
