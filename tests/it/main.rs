@@ -13,3 +13,4 @@
 )]
 
 mod crypto;
+mod log;

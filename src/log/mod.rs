@@ -1,0 +1,13 @@
+//! The log of a tenant: what an entry says, how batches are framed, the Merkle tree over them, and what is signed, handed out and checked.
+
+pub mod checkpoint;
+pub mod entry;
+pub mod flaw;
+mod leaf;
+pub mod merkle;
+pub mod name;
+pub mod receipt;
+pub mod segment;
+pub mod tiles;
+pub mod verify;
+pub mod vocabulary;

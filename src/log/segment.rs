@@ -1,0 +1,297 @@
+//! How a batch is framed for storage: one blob of leaves with a table of offsets, and one of their sealed parts.
+//!
+//! Numbers are big-endian. Leaves: `CKL1`, first index (8 bytes), count (4), the end of each leaf (4 each), the leaves. Parts: `CKP1`, first
+//! index, count, the end of each entry's parts, and of each part its name's length (1), its name, its length (4) and its sealed bytes. Ends
+//! count from behind the table.
+
+use super::entry::{LEAF_LIMIT, PartName, SealedPart};
+use super::flaw::Flaw;
+use super::merkle::SIZE_LIMIT;
+
+const LEAVES: &[u8; 4] = b"CKL1";
+const PARTS: &[u8; 4] = b"CKP1";
+const HEADER: usize = 16;
+
+/// The most entries that a segment may have.
+pub const ENTRY_LIMIT: usize = 65_536;
+
+/// The most bytes that a blob may have.
+pub const BLOB_LIMIT: usize = 1 << 30;
+
+/// The leaves of a batch, read in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaves<'a>(Frames<'a>);
+
+impl<'a> Leaves<'a> {
+    /// Frames leaves that follow one another from `first` on.
+    ///
+    /// # Errors
+    /// None at all, too many, or one too long.
+    pub fn frame<T: AsRef<[u8]>>(first: u64, leaves: &[T]) -> Result<Vec<u8>, Flaw> {
+        if let Some(long) = leaves
+            .iter()
+            .map(|leaf| leaf.as_ref().len())
+            .find(|length| *length > LEAF_LIMIT)
+        {
+            return Err(Flaw::LeafTooLong { length: long });
+        }
+        frame(LEAVES, first, leaves)
+    }
+
+    /// Reads a blob of leaves. The leaves themselves are not parsed.
+    ///
+    /// # Errors
+    /// Anything that [`Leaves::frame`] does not write.
+    pub fn parse(blob: &'a [u8]) -> Result<Self, Flaw> {
+        let frames = Frames::parse(LEAVES, blob)?;
+        if frames.iter().any(|(_, leaf)| leaf.len() > LEAF_LIMIT) {
+            return Err(Flaw::Segment {
+                at: HEADER,
+                what: "a leaf is too long",
+            });
+        }
+        Ok(Self(frames))
+    }
+
+    /// The index of the first.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.0.first
+    }
+
+    /// How many; never none.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.0.count
+    }
+
+    /// The leaf of this index in the log.
+    #[must_use]
+    pub fn get(&self, index: u64) -> Option<&'a [u8]> {
+        self.0.get(index)
+    }
+
+    /// Each index in the log and its leaf.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &'a [u8])> + use<'a> {
+        self.0.iter()
+    }
+}
+
+/// The sealed parts of a batch, read in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'a>(Frames<'a>);
+
+impl<'a> Parts<'a> {
+    /// Frames the parts of entries that follow one another from `first` on. An entry's parts are written in the order of their names.
+    ///
+    /// # Errors
+    /// No entry at all, too many, too many bytes, or two parts of one name.
+    pub fn frame(first: u64, entries: &[Vec<SealedPart>]) -> Result<Vec<u8>, Flaw> {
+        let framed: Result<Vec<Vec<u8>>, Flaw> =
+            entries.iter().map(|parts| frame_parts(parts)).collect();
+        frame(PARTS, first, &framed?)
+    }
+
+    /// Reads a blob of parts.
+    ///
+    /// # Errors
+    /// Anything that [`Parts::frame`] does not write.
+    pub fn parse(blob: &'a [u8]) -> Result<Self, Flaw> {
+        let frames = Frames::parse(PARTS, blob)?;
+        for (_, parts) in frames.iter() {
+            read_parts(parts)?;
+        }
+        Ok(Self(frames))
+    }
+
+    /// The index of the first.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.0.first
+    }
+
+    /// How many entries; never none.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.0.count
+    }
+
+    /// The parts of the entry of this index in the log.
+    #[must_use]
+    pub fn get(&self, index: u64) -> Option<Vec<SealedPart>> {
+        read_parts(self.0.get(index)?).ok()
+    }
+
+    /// The parts of each entry: to write them again without some of them.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<Vec<SealedPart>> {
+        self.0
+            .iter()
+            .map(|(_, parts)| read_parts(parts).unwrap_or_default())
+            .collect()
+    }
+}
+
+/// A blob whose header and table have been checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Frames<'a> {
+    first: u64,
+    count: usize,
+    // INVARIANT: the ends ascend, and the last is the length of `body`.
+    ends: &'a [[u8; 4]],
+    body: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    fn parse(magic: &[u8; 4], blob: &'a [u8]) -> Result<Self, Flaw> {
+        let damaged = |at, what| Err(Flaw::Segment { at, what });
+        let Some((found, rest)) = blob.split_first_chunk::<4>() else {
+            return damaged(0, "it is shorter than its header");
+        };
+        if found != magic {
+            return damaged(0, "it is of another kind");
+        }
+        let (Some((first, rest)), true) = (rest.split_first_chunk::<8>(), blob.len() <= BLOB_LIMIT)
+        else {
+            return damaged(4, "it is shorter than its header, or too long");
+        };
+        let Some((count, rest)) = rest.split_first_chunk::<4>() else {
+            return damaged(12, "it is shorter than its header");
+        };
+        let first = u64::from_be_bytes(*first);
+        let count = usize::try_from(u32::from_be_bytes(*count)).unwrap_or(usize::MAX);
+        if count == 0 || count > ENTRY_LIMIT || first > SIZE_LIMIT {
+            return damaged(4, "its index or count is out of range");
+        }
+        let Some((table, body)) = rest.split_at_checked(count * 4) else {
+            return damaged(HEADER, "it is shorter than its table");
+        };
+        let ends = table.as_chunks::<4>().0;
+        if !ends.iter().map(length_of).is_sorted() {
+            return damaged(HEADER, "its table goes back");
+        }
+        if ends.last().map(length_of) != Some(body.len()) {
+            return damaged(HEADER, "its length is not that of its table");
+        }
+        Ok(Self {
+            first,
+            count,
+            ends,
+            body,
+        })
+    }
+
+    fn at(&self, place: usize) -> Option<&'a [u8]> {
+        let from = match place.checked_sub(1) {
+            Some(before) => length_of(self.ends.get(before)?),
+            None => 0,
+        };
+        self.body.get(from..length_of(self.ends.get(place)?))
+    }
+
+    fn get(&self, index: u64) -> Option<&'a [u8]> {
+        self.at(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &'a [u8])> + use<'a> {
+        let frames = *self;
+        (0..frames.count).filter_map(move |place| {
+            Some((frames.first + u64::try_from(place).ok()?, frames.at(place)?))
+        })
+    }
+}
+
+fn frame<T: AsRef<[u8]>>(magic: &[u8; 4], first: u64, bodies: &[T]) -> Result<Vec<u8>, Flaw> {
+    let total: usize = bodies.iter().map(|body| body.as_ref().len()).sum();
+    let blob = HEADER + bodies.len() * 4 + total;
+    let count = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+    if bodies.is_empty() || bodies.len() > ENTRY_LIMIT || first > SIZE_LIMIT || blob > BLOB_LIMIT {
+        return Err(Flaw::Segment {
+            at: 4,
+            what: "its index, count or length would be out of range",
+        });
+    }
+    let mut out = Vec::with_capacity(blob);
+    out.extend_from_slice(magic);
+    out.extend_from_slice(&first.to_be_bytes());
+    out.extend_from_slice(&count.to_be_bytes());
+    let mut end = 0;
+    for body in bodies {
+        end += body.as_ref().len();
+        push_length(&mut out, end);
+    }
+    for body in bodies {
+        out.extend_from_slice(body.as_ref());
+    }
+    Ok(out)
+}
+
+fn frame_parts(parts: &[SealedPart]) -> Result<Vec<u8>, Flaw> {
+    let mut sorted: Vec<&SealedPart> = parts.iter().collect();
+    sorted.sort_by_key(|part| part.name);
+    let mut out = Vec::new();
+    let mut before = None;
+    for part in sorted {
+        if before == Some(part.name) {
+            return Err(Flaw::PartTwice {
+                name: part.name.as_str(),
+            });
+        }
+        if part.sealed.len() > BLOB_LIMIT {
+            return Err(Flaw::Segment {
+                at: 0,
+                what: "a part would be too long",
+            });
+        }
+        before = Some(part.name);
+        let name = part.name.as_str();
+        out.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(name.as_bytes());
+        push_length(&mut out, part.sealed.len());
+        out.extend_from_slice(&part.sealed);
+    }
+    Ok(out)
+}
+
+fn read_parts(framed: &[u8]) -> Result<Vec<SealedPart>, Flaw> {
+    let mut parts: Vec<SealedPart> = Vec::new();
+    let mut rest = framed;
+    while !rest.is_empty() {
+        let at = framed.len() - rest.len();
+        let part = read_part(rest)
+            .filter(|(part, _)| parts.last().is_none_or(|before| before.name < part.name));
+        let Some((part, after)) = part else {
+            return Err(Flaw::Segment {
+                at,
+                what: "a part is cut, unknown or out of order",
+            });
+        };
+        parts.push(part);
+        rest = after;
+    }
+    Ok(parts)
+}
+
+fn read_part(bytes: &[u8]) -> Option<(SealedPart, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    let name = PartName::parse(std::str::from_utf8(name).ok()?)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (sealed, rest) = rest.split_at_checked(length_of(length))?;
+    Some((
+        SealedPart {
+            name,
+            sealed: sealed.to_vec(),
+        },
+        rest,
+    ))
+}
+
+fn length_of(bytes: &[u8; 4]) -> usize {
+    usize::try_from(u32::from_be_bytes(*bytes)).unwrap_or(usize::MAX)
+}
+
+fn push_length(out: &mut Vec<u8>, length: usize) {
+    // INVARIANT: no length is above BLOB_LIMIT, which 32 bits hold.
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+}

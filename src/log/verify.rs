@@ -1,0 +1,439 @@
+//! The verification of a whole log: its leaves and sealed parts against a signed checkpoint, with the public keys alone.
+//!
+//! It reads no file, database or network: whoever has the leaves pushes them in order, and absence of evidence is a finding.
+
+use std::fmt;
+
+use super::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
+use super::entry::{Entry, PartName, SealedPart, Time};
+use super::flaw::Flaw;
+use super::merkle::{Frontier, leaf_hash};
+
+/// Findings that a report lists; more are only counted.
+pub const LISTED: usize = 1_000;
+
+/// What a log is held against.
+#[derive(Debug, Clone)]
+pub struct Evidence<'a> {
+    /// The log's last checkpoint, as it was stored or published; none is a finding.
+    pub checkpoint: Option<&'a [u8]>,
+    /// Earlier or later checkpoints of the same log that somebody kept, such as those of receipts: they show a log that went back.
+    pub kept: &'a [SignedCheckpoint],
+    /// The log's public keys.
+    pub keys: &'a [VerifierKey],
+    /// The log that it must be, where that is known from elsewhere.
+    pub origin: Option<&'a Origin>,
+    /// The tree ahead of the first leaf: empty for a log from its beginning, else what the tiles say of a pruned one. The
+    /// checkpoint's root shows whether they say the truth.
+    pub before: Frontier,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// There is no checkpoint.
+    NoCheckpoint,
+    /// The checkpoint, or one that was kept, cannot be trusted.
+    Checkpoint(Flaw),
+    /// The checkpoint is of another log.
+    OtherLog {
+        /// The one that it is of.
+        found: String,
+    },
+    /// A leaf that is no entry.
+    Leaf {
+        /// The index that it should have had.
+        index: u64,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// An entry that is not the next.
+    Gap {
+        /// The index that comes next.
+        wanted: u64,
+        /// The one that the entry says.
+        found: u64,
+    },
+    /// An entry whose time is before that of the entry ahead.
+    TimeWentBack {
+        /// Its index.
+        index: u64,
+    },
+    /// A sealed part that is not what the leaf has the hash of.
+    PartAltered {
+        /// Its entry.
+        index: u64,
+        /// Which.
+        name: PartName,
+    },
+    /// A sealed part of which the leaf knows nothing, or a second one of its name.
+    PartForeign {
+        /// Its entry.
+        index: u64,
+        /// Which.
+        name: PartName,
+    },
+    /// Not as many entries as the checkpoint commits to.
+    Size {
+        /// As many as it commits to.
+        wanted: u64,
+        /// As many as there are.
+        found: u64,
+    },
+    /// The entries are not those that the checkpoint commits to.
+    Root,
+    /// A checkpoint that was kept is larger than the log: it has lost its end.
+    WentBack {
+        /// The size of the one that was kept.
+        kept: u64,
+    },
+    /// A checkpoint that was kept commits to other entries.
+    Rewritten {
+        /// The size of the one that was kept.
+        kept: u64,
+    },
+}
+
+/// Something that could not be checked with what was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchecked {
+    /// Parts that leaves have hashes of and that are not there: erased, pruned or left out.
+    PartsAbsent {
+        /// How many.
+        count: u64,
+    },
+    /// Entries ahead of the first, of which only hashes are left.
+    Pruned {
+        /// How many.
+        count: u64,
+    },
+    /// Checkpoints that were kept of sizes within what was pruned.
+    KeptBeforeFirst {
+        /// How many.
+        count: u64,
+    },
+    /// A log that was cut back to this checkpoint of its own would look the same, as long as no larger one was kept elsewhere.
+    RollBack {
+        /// The largest that was kept; 0 if none was given.
+        kept: u64,
+    },
+}
+
+/// What was checked, what was found, and what could not be checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The checkpoint, if it could be trusted.
+    pub checkpoint: Option<Checkpoint>,
+    /// The ids of the given keys that have signed it.
+    pub signed_by: Vec<u32>,
+    /// Entries that were read.
+    pub entries: u64,
+    /// Parts whose hash was compared.
+    pub parts: u64,
+    /// Kept checkpoints that the log agrees with.
+    pub kept: u64,
+    /// What is wrong, the first [`LISTED`] of it.
+    pub findings: Vec<Finding>,
+    /// How much is wrong.
+    pub found: u64,
+    /// What could not be checked.
+    pub unchecked: Vec<Unchecked>,
+}
+
+impl Report {
+    /// Whether nothing was found, a trusted checkpoint included.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.found == 0 && self.checkpoint.is_some()
+    }
+}
+
+/// A verification under way. Leaves are pushed in the order of the log.
+#[derive(Debug)]
+pub struct Verification {
+    tree: Frontier,
+    next: u64,
+    last_time: Option<Time>,
+    /// Those that were kept and can be trusted, the smallest first.
+    kept: Vec<Checkpoint>,
+    parts_absent: u64,
+    kept_before_first: u64,
+    first: u64,
+    largest_kept: u64,
+    report: Report,
+}
+
+impl Verification {
+    /// Checks the signatures, and is ready for the first leaf.
+    #[must_use]
+    pub fn new(evidence: Evidence<'_>) -> Self {
+        let first = evidence.before.size();
+        let report = Report {
+            checkpoint: None,
+            signed_by: Vec::new(),
+            entries: 0,
+            parts: 0,
+            kept: 0,
+            findings: Vec::new(),
+            found: 0,
+            unchecked: Vec::new(),
+        };
+        let mut this = Self {
+            tree: evidence.before,
+            next: first,
+            last_time: None,
+            kept: Vec::new(),
+            parts_absent: 0,
+            kept_before_first: 0,
+            first,
+            largest_kept: 0,
+            report,
+        };
+        match evidence.checkpoint.map(SignedCheckpoint::parse) {
+            None => this.find(Finding::NoCheckpoint),
+            Some(Err(flaw)) => this.find(Finding::Checkpoint(flaw)),
+            Some(Ok(signed)) => match signed.verify(evidence.keys) {
+                Err(flaw) => this.find(Finding::Checkpoint(flaw)),
+                Ok(keys) => this.trust(signed.checkpoint(), &keys, evidence.origin),
+            },
+        }
+        for kept in evidence.kept {
+            match kept.verify(evidence.keys) {
+                Ok(_) if kept.checkpoint().origin == this.log(kept) => {
+                    this.kept.push(kept.checkpoint().clone())
+                }
+                Ok(_) => this.find(Finding::OtherLog {
+                    found: kept.checkpoint().origin.to_string(),
+                }),
+                Err(flaw) => this.find(Finding::Checkpoint(flaw)),
+            }
+        }
+        this.kept.sort_by_key(|kept| std::cmp::Reverse(kept.size));
+        this.largest_kept = this.kept.first().map_or(0, |kept| kept.size);
+        this.kept_before_first = this.drop_kept_before_first();
+        this.compare_kept();
+        this
+    }
+
+    /// Takes the next leaf, with its parts where they are there. A part that is not there is counted; one that is must be the leaf's.
+    pub fn push(&mut self, leaf: &[u8], parts: &[SealedPart]) {
+        let index = self.next;
+        match Entry::parse(leaf) {
+            Ok(entry) => self.check(&entry, parts),
+            Err(flaw) => {
+                self.next += 1;
+                self.find(Finding::Leaf { index, flaw });
+            }
+        }
+        self.report.entries += 1;
+        if let Err(flaw) = self.tree.push(leaf_hash(leaf)) {
+            self.find(Finding::Leaf { index, flaw });
+        }
+        self.compare_kept();
+    }
+
+    /// Compares what was pushed with the checkpoint.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        if let Some(checkpoint) = &self.report.checkpoint {
+            let (wanted, root) = (checkpoint.size, checkpoint.root);
+            let found = self.tree.size();
+            if wanted != found {
+                self.find(Finding::Size { wanted, found });
+            } else if self.tree.root() != root {
+                self.find(Finding::Root);
+            }
+        }
+        while let Some(kept) = self.kept.pop() {
+            self.find(Finding::WentBack { kept: kept.size });
+        }
+        let counted = [
+            (
+                self.parts_absent,
+                Unchecked::PartsAbsent {
+                    count: self.parts_absent,
+                },
+            ),
+            (self.first, Unchecked::Pruned { count: self.first }),
+            (
+                self.kept_before_first,
+                Unchecked::KeptBeforeFirst {
+                    count: self.kept_before_first,
+                },
+            ),
+        ];
+        self.report.unchecked = counted
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(_, unchecked)| unchecked)
+            .collect();
+        self.report.unchecked.push(Unchecked::RollBack {
+            kept: self.largest_kept,
+        });
+        self.report
+    }
+
+    fn trust(&mut self, checkpoint: &Checkpoint, keys: &[&VerifierKey], wanted: Option<&Origin>) {
+        if wanted.is_some_and(|wanted| *wanted != checkpoint.origin) {
+            self.find(Finding::OtherLog {
+                found: checkpoint.origin.to_string(),
+            });
+        } else {
+            self.report.signed_by = keys.iter().map(|key| key.id()).collect();
+            self.report.checkpoint = Some(checkpoint.clone());
+        }
+    }
+
+    /// The log that a kept checkpoint must be of: the checkpoint's, or its own where there is none to compare with.
+    fn log(&self, kept: &SignedCheckpoint) -> Origin {
+        self.report.checkpoint.as_ref().map_or_else(
+            || kept.checkpoint().origin.clone(),
+            |checkpoint| checkpoint.origin.clone(),
+        )
+    }
+
+    fn check(&mut self, entry: &Entry, parts: &[SealedPart]) {
+        let wanted = self.next;
+        if entry.index != wanted {
+            self.find(Finding::Gap {
+                wanted,
+                found: entry.index,
+            });
+        }
+        // After a gap the count goes on from what the entry says: one gap is one finding.
+        self.next = entry.index.saturating_add(1);
+        if self.last_time.is_some_and(|last| entry.time < last) {
+            self.find(Finding::TimeWentBack { index: entry.index });
+        }
+        self.last_time = Some(entry.time);
+        let mut seen = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (index, name) = (entry.index, part.name);
+            match entry.parts.get(&name) {
+                Some(hash) if !seen.contains(&name) => {
+                    seen.push(name);
+                    self.report.parts += 1;
+                    if part.hash() != *hash {
+                        self.find(Finding::PartAltered { index, name });
+                    }
+                }
+                _ => self.find(Finding::PartForeign { index, name }),
+            }
+        }
+        let absent = entry.parts.len().saturating_sub(seen.len());
+        self.parts_absent += u64::try_from(absent).unwrap_or(u64::MAX);
+    }
+
+    fn drop_kept_before_first(&mut self) -> u64 {
+        let mut count = 0;
+        while self.kept.last().is_some_and(|kept| kept.size < self.first) {
+            self.kept.pop();
+            count += 1;
+        }
+        count
+    }
+
+    /// Compares every kept checkpoint of the present size.
+    fn compare_kept(&mut self) {
+        while let Some(kept) = self.kept.pop_if(|kept| kept.size == self.tree.size()) {
+            if kept.root == self.tree.root() {
+                self.report.kept += 1;
+            } else {
+                self.find(Finding::Rewritten { kept: kept.size });
+            }
+        }
+    }
+
+    fn find(&mut self, finding: Finding) {
+        self.report.found += 1;
+        if self.report.findings.len() < LISTED {
+            self.report.findings.push(finding);
+        }
+    }
+}
+
+/// Verifies a log whose leaves come as an iterator.
+pub fn verify<L, I>(evidence: Evidence<'_>, leaves: I) -> Report
+where
+    L: AsRef<[u8]>,
+    I: IntoIterator<Item = (L, Vec<SealedPart>)>,
+{
+    let mut verification = Verification::new(evidence);
+    for (leaf, parts) in leaves {
+        verification.push(leaf.as_ref(), &parts);
+    }
+    verification.finish()
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCheckpoint => write!(
+                f,
+                "there is no checkpoint: nothing vouches for these entries"
+            ),
+            Self::Checkpoint(flaw) => write!(f, "checkpoint: {flaw}"),
+            Self::OtherLog { found } => write!(f, "the checkpoint is of another log, `{found}`"),
+            Self::Leaf { index, flaw } => write!(f, "entry {index}: {flaw}"),
+            Self::Gap { wanted, found } => {
+                write!(f, "entry {wanted} was expected and entry {found} is there")
+            }
+            Self::TimeWentBack { index } => write!(
+                f,
+                "entry {index}: its time is before that of the entry ahead"
+            ),
+            Self::PartAltered { index, name } => {
+                write!(
+                    f,
+                    "entry {index}: the part `{}` is not what the entry has the hash of",
+                    name.as_str()
+                )
+            }
+            Self::PartForeign { index, name } => write!(
+                f,
+                "entry {index}: the part `{}` is not the entry's",
+                name.as_str()
+            ),
+            Self::Size { wanted, found } => write!(
+                f,
+                "the checkpoint commits to {wanted} entries and there are {found}"
+            ),
+            Self::Root => write!(
+                f,
+                "the entries are not those that the checkpoint commits to"
+            ),
+            Self::WentBack { kept } => write!(
+                f,
+                "a checkpoint of {kept} entries was kept: the log has lost its end"
+            ),
+            Self::Rewritten { kept } => write!(
+                f,
+                "a checkpoint of {kept} entries was kept and commits to others: the log was rewritten"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Unchecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PartsAbsent { count } => write!(
+                f,
+                "{count} parts are not there (erased, pruned or left out); their hashes are"
+            ),
+            Self::Pruned { count } => write!(
+                f,
+                "{count} entries ahead of the first are pruned; their hashes are covered by the root"
+            ),
+            Self::KeptBeforeFirst { count } => {
+                write!(f, "{count} kept checkpoints are of sizes that were pruned")
+            }
+            Self::RollBack { kept } => {
+                write!(
+                    f,
+                    "whether the log ever had more entries: the largest checkpoint from elsewhere that was given has {kept}"
+                )
+            }
+        }
+    }
+}
