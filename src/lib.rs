@@ -1,6 +1,10 @@
 //! Cedarkeep: authorization as a service, with a log that strangers can verify.
 
+pub mod authn;
+pub mod config;
 pub mod crypto;
+pub mod http;
 pub mod ids;
 pub mod log;
 pub mod storage;
+pub mod telemetry;

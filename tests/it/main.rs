@@ -13,4 +13,5 @@
 )]
 
 mod crypto;
+mod http;
 mod log;

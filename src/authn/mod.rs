@@ -1,0 +1,3 @@
+//! Who asks: the doors by which a caller comes in.
+
+pub mod api_key;

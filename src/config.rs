@@ -1,0 +1,614 @@
+//! Settings: the one list of them, where they come from, and what makes one wrong.
+//!
+//! A TOML file first, the environment over it: `CEDARKEEP_HTTP__LISTEN` is `http.listen`. A name that is
+//! not in [`reference`] is an error, since a misspelt setting that is silently ignored is a service that
+//! runs otherwise than its operator believes.
+
+use std::fmt;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::http::uri::Authority;
+use config::{FileFormat, Source as _, Value, ValueKind};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "CEDARKEEP_";
+
+/// The variable that names the file; it is no setting.
+const FILE_VARIABLE: &str = "CEDARKEEP_CONFIG";
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "cedarkeep.toml";
+
+/// The longest password file that is read, in bytes.
+const PASSWORD_LIMIT: u64 = 4096;
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Misconfigured {
+    /// The file that was named is not there or cannot be read.
+    #[error("cannot read the configuration file `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, or a value of the wrong type; the text says where.
+    #[error("{0}")]
+    Malformed(String),
+    /// A name that no setting has.
+    #[error("unknown setting `{key}` in {origin}; `cedarkeep config` lists them all")]
+    Unknown {
+        /// The name, with its section.
+        key: String,
+        /// The file or the environment.
+        origin: String,
+    },
+    /// A variable of ours that is not `CEDARKEEP_SECTION__KEY`.
+    #[error(
+        "unknown variable `{0}`; a setting is written CEDARKEEP_SECTION__KEY with two underscores, as in CEDARKEEP_HTTP__LISTEN"
+    )]
+    Variable(String),
+    /// A value that cannot work, alone or beside another.
+    #[error("`{key}` {problem}")]
+    Unfit {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: &'static str,
+    },
+}
+
+/// One line of the list of settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// `section.key`.
+    pub key: &'static str,
+    /// What kind of value it takes.
+    pub kind: &'static str,
+    /// The default as TOML, empty when there is none.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+impl Setting {
+    /// The variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.key.replace('.', "__").to_uppercase())
+    }
+}
+
+macro_rules! settings {
+    ($($key:literal, $kind:literal, $default:literal, $meaning:literal;)*) => {
+        &[$(Setting { key: $key, kind: $kind, default: $default, meaning: $meaning }),*]
+    };
+}
+
+/// Every setting, in the order in which it is printed.
+const REFERENCE: &[Setting] = settings! {
+    "data.dir", "path", "\"./data\"", "directory of everything that is kept: databases, own certificates";
+    "data.database", "`sqlite` or a postgres:// address", "\"sqlite\"", "where tenants live; an address carries no password";
+    "data.password_file", "path", "", "file that holds the password of the PostgreSQL user, and nothing else";
+    "http.listen", "address:port", "\"127.0.0.1:8443\"", "where HTTPS listens; there is no listener without TLS";
+    "http.base_url", "https URL", "\"https://127.0.0.1:8443\"", "how clients reach the service; published URLs are built from it, never from a request";
+    "http.unix_socket", "path", "", "a Unix socket (mode 0660) beside HTTPS, for callers on the same machine";
+    "http.body_limit", "bytes", "1048576", "the largest request body; content is streamed and not counted";
+    "http.request_timeout_ms", "milliseconds", "30000", "how long a caller may take to send a request's head, and again its body";
+    "tls.cert", "path", "", "PEM certificate chain, read again when it changes; without it an own CA is made at the first start";
+    "tls.key", "path", "", "PEM private key of `tls.cert`";
+    "tls.ca", "path", "", "CA certificate of `tls.cert`, when clients do not trust it already; only printed";
+    "node.region", "name", "\"local\"", "the region of this node, as policies see it";
+    "deployment.name", "host name", "\"cedarkeep.local\"", "first part of the origin of every log; it must never change";
+    "log.queue", "entries", "8192", "decisions that may wait for one log before further ones are refused";
+    "log.commit_timeout_ms", "milliseconds", "2000", "how long an answer waits for its record before it becomes an error";
+    "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
+    "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
+    "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
+    "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
+};
+
+/// Every setting that there is.
+#[must_use]
+pub const fn reference() -> &'static [Setting] {
+    REFERENCE
+}
+
+/// The settings of one process; what cannot work is refused when they are read.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where things are kept.
+    pub data: Data,
+    /// The edge.
+    pub http: Http,
+    /// Certificates.
+    pub tls: Tls,
+    /// This node.
+    pub node: Node,
+    /// This deployment.
+    pub deployment: Deployment,
+    /// The logs.
+    pub log: Log,
+    /// Tenants in memory.
+    pub tenants: Tenants,
+    /// Keys.
+    pub keys: Keys,
+    /// What the process says about itself.
+    pub telemetry: Telemetry,
+}
+
+/// `data.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Data {
+    /// Directory of everything that is kept.
+    pub dir: PathBuf,
+    /// Where tenants live.
+    pub database: Database,
+    /// File with the password of the PostgreSQL user.
+    pub password_file: Option<PathBuf>,
+}
+
+/// `http.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Http {
+    /// Where HTTPS listens.
+    pub listen: SocketAddr,
+    /// How clients reach the service.
+    pub base_url: BaseUrl,
+    /// A Unix socket beside it.
+    pub unix_socket: Option<PathBuf>,
+    /// The largest request body, in bytes.
+    pub body_limit: usize,
+    /// How long a caller may take to send a request's head, and again its body.
+    pub request_timeout_ms: u64,
+}
+
+/// `tls.*`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Tls {
+    /// Certificate chain.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// Its CA, for printing.
+    pub ca: Option<PathBuf>,
+}
+
+/// `node.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Node {
+    /// The node's region.
+    pub region: String,
+}
+
+/// `deployment.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Deployment {
+    /// First part of the origin of every log.
+    pub name: String,
+}
+
+/// `log.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Log {
+    /// Decisions that may wait for one log.
+    pub queue: usize,
+    /// How long an answer waits for its record.
+    pub commit_timeout_ms: u64,
+}
+
+/// `tenants.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Tenants {
+    /// Tenants that are kept open at once.
+    pub open_max: usize,
+}
+
+/// `keys.*`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Keys {
+    /// The local keyring, when it is not in `data.dir`.
+    pub keyring: Option<PathBuf>,
+}
+
+/// `telemetry.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Telemetry {
+    /// How log lines are written.
+    pub format: Format,
+    /// Which log lines are written.
+    pub filter: String,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("./data"), database: Database::Sqlite, password_file: None }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            base_url: BaseUrl { text: "https://127.0.0.1:8443".to_owned(), host: "127.0.0.1".to_owned() },
+            unix_socket: None,
+            body_limit: 1_048_576,
+            request_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { region: "local".to_owned() }
+    }
+}
+
+impl Default for Deployment {
+    fn default() -> Self {
+        Self { name: "cedarkeep.local".to_owned() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { queue: 8192, commit_timeout_ms: 2000 }
+    }
+}
+
+impl Default for Tenants {
+    fn default() -> Self {
+        Self { open_max: 500 }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { format: Format::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Http {
+    /// How long a caller may take to send a request's head, and again its body.
+    #[must_use]
+    pub const fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+impl Log {
+    /// How long an answer waits for its record.
+    #[must_use]
+    pub const fn commit_timeout(&self) -> Duration {
+        Duration::from_millis(self.commit_timeout_ms)
+    }
+}
+
+impl Config {
+    /// The settings of this process: the file that is named, else `cedarkeep.toml` when there is one, and
+    /// the environment over it.
+    ///
+    /// # Errors
+    ///
+    /// When a file that was named cannot be read, or a setting is unknown or cannot work.
+    pub fn of_process(file: Option<&Path>) -> Result<Self, Misconfigured> {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let text = match file {
+            Some(path) => Some((path, read(path)?)),
+            None => match read(Path::new(DEFAULT_FILE)) {
+                Ok(text) => Some((Path::new(DEFAULT_FILE), text)),
+                Err(Misconfigured::Unreadable { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    None
+                }
+                Err(other) => return Err(other),
+            },
+        };
+        Self::parse(text.as_ref().map(|(path, text)| (*path, text.as_str())), variables)
+    }
+
+    /// The settings that a file's text and some variables make; reads nothing itself.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is unknown or cannot work.
+    pub fn parse(
+        file: Option<(&Path, &str)>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Misconfigured> {
+        let mut builder = config::Config::builder();
+        if let Some((path, text)) = file {
+            let origin = path.display().to_string();
+            let written = config::File::from_str(text, FileFormat::Toml)
+                .collect()
+                .map_err(|refused| Misconfigured::Malformed(format!("`{origin}`: {refused}")))?;
+            known(&written, &origin)?;
+            builder = builder.add_source(config::File::from_str(text, FileFormat::Toml));
+        }
+        let ours = variables
+            .into_iter()
+            .filter(|(name, value)| {
+                name.starts_with(PREFIX) && name != FILE_VARIABLE && !value.is_empty()
+            })
+            .map(|(name, value)| {
+                if REFERENCE.iter().any(|setting| setting.variable() == name) {
+                    Ok((name, value))
+                } else {
+                    Err(Misconfigured::Variable(name))
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        let settings: Self = builder
+            .add_source(
+                config::Environment::with_prefix("CEDARKEEP")
+                    .prefix_separator("_")
+                    .separator("__")
+                    .source(Some(ours)),
+            )
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|refused| Misconfigured::Malformed(refused.to_string()))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Where the local keyring lies.
+    #[must_use]
+    pub fn keyring(&self) -> PathBuf {
+        self.keys.keyring.clone().unwrap_or_else(|| self.data.dir.join("keyring"))
+    }
+
+    /// The password of the PostgreSQL user, when a file holds one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, everybody may read it, or it does not hold one line of text.
+    pub fn database_password(&self) -> Result<Option<Password>, Misconfigured> {
+        const KEY: &str = "data.password_file";
+        let Some(path) = &self.data.password_file else { return Ok(None) };
+        let unreadable = |source| Misconfigured::Unreadable { path: path.clone(), source };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+        if mode & 0o007 != 0 {
+            return Err(Misconfigured::Unfit { key: KEY, problem: "may be read by everybody; chmod 0640 or tighter" });
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.take(PASSWORD_LIMIT).read_to_string(&mut text).map_err(unreadable)?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() || line.contains('\n') {
+            return Err(Misconfigured::Unfit { key: KEY, problem: "must hold the password on one line and nothing else" });
+        }
+        Ok(Some(Password(line.to_owned())))
+    }
+
+    fn check(&self) -> Result<(), Misconfigured> {
+        let unfit = |key, problem| Err(Misconfigured::Unfit { key, problem });
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            return unfit("tls.cert", "and `tls.key` go together; set both or neither");
+        }
+        if self.tls.ca.is_some() && self.tls.cert.is_none() {
+            return unfit("tls.ca", "belongs to `tls.cert`, which is not set");
+        }
+        if self.data.password_file.is_some() && self.data.database == Database::Sqlite {
+            return unfit("data.password_file", "is set although `data.database` is `sqlite`");
+        }
+        if !(1024..=67_108_864).contains(&self.http.body_limit) {
+            return unfit("http.body_limit", "must lie between 1024 and 67108864 bytes");
+        }
+        if !(100..=600_000).contains(&self.http.request_timeout_ms) {
+            return unfit("http.request_timeout_ms", "must lie between 100 and 600000");
+        }
+        if !(10..=60_000).contains(&self.log.commit_timeout_ms) {
+            return unfit("log.commit_timeout_ms", "must lie between 10 and 60000");
+        }
+        if !(1..=1_048_576).contains(&self.log.queue) {
+            return unfit("log.queue", "must lie between 1 and 1048576");
+        }
+        if !(1..=100_000).contains(&self.tenants.open_max) {
+            return unfit("tenants.open_max", "must lie between 1 and 100000");
+        }
+        if !is_name(&self.node.region) {
+            return unfit("node.region", "must be 1 to 253 of the characters a-z 0-9 . -");
+        }
+        if !is_name(&self.deployment.name) {
+            return unfit("deployment.name", "must be 1 to 253 of the characters a-z 0-9 . -");
+        }
+        Ok(())
+    }
+}
+
+/// Where tenants' databases are.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Database {
+    /// A file each in `data.dir`.
+    Sqlite,
+    /// A database each on this server; the address holds no password.
+    Postgres(String),
+}
+
+impl TryFrom<String> for Database {
+    type Error = &'static str;
+
+    // Messages here never repeat the address: what is refused may be a password.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "sqlite" {
+            return Ok(Self::Sqlite);
+        }
+        let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) else {
+            return Err("`data.database` must be `sqlite` or begin with `postgres://`");
+        };
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // The last `@`, so that a password with `@` or `/` in it is seen as one.
+        let in_place = place.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+        let in_query = query.split('&').any(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            name.contains('%') || name.eq_ignore_ascii_case("password") || name.eq_ignore_ascii_case("sslpassword")
+        });
+        if in_place || in_query || query.contains('@') {
+            return Err("`data.database` must not hold a password; put it in a file and name that in `data.password_file`");
+        }
+        if place.is_empty() {
+            return Err("`data.database` names no server; write postgres://user@host:5432/database");
+        }
+        Ok(Self::Postgres(text))
+    }
+}
+
+impl From<Database> for String {
+    fn from(database: Database) -> Self {
+        match database {
+            Database::Sqlite => "sqlite".to_owned(),
+            Database::Postgres(address) => address,
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite => f.write_str("Sqlite"),
+            Self::Postgres(_) => f.write_str("Postgres(..)"),
+        }
+    }
+}
+
+/// A password that was read from a file; it is wiped when it is dropped.
+pub struct Password(String);
+
+impl Password {
+    /// The password itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// How clients reach the service: https, a host, perhaps a port and a path, and no slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BaseUrl {
+    text: String,
+    host: String,
+}
+
+impl BaseUrl {
+    /// The URL, without a slash at the end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its host: a name or an address, the latter without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What follows the host and port: empty, or a path that begins with a slash.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let rest = self.text.strip_prefix("https://").unwrap_or_default();
+        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
+    }
+}
+
+impl TryFrom<String> for BaseUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let Some(rest) = text.strip_prefix("https://") else {
+            return Err("`http.base_url` must begin with `https://`");
+        };
+        if rest.contains(['?', '#']) {
+            return Err("`http.base_url` must have no query and no fragment");
+        }
+        if rest.contains(|c: char| !c.is_ascii_graphic() || c == '\\' || c == '"') {
+            return Err("`http.base_url` must be plain ASCII without spaces");
+        }
+        let rest = rest.trim_end_matches('/');
+        let place = rest.split('/').next().unwrap_or_default();
+        let authority: Authority =
+            place.parse().map_err(|_| "`http.base_url` has no host, or one that cannot be read")?;
+        let port_is_whole = place.ends_with(authority.host()) || authority.port_u16().is_some();
+        if authority.host().is_empty() || place.contains('@') || !port_is_whole {
+            return Err("`http.base_url` must be https://HOST[:PORT][/PATH]");
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        Ok(Self { text: format!("https://{rest}"), host })
+    }
+}
+
+impl From<BaseUrl> for String {
+    fn from(url: BaseUrl) -> Self {
+        url.text
+    }
+}
+
+fn read(path: &Path) -> Result<String, Misconfigured> {
+    std::fs::read_to_string(path)
+        .map_err(|source| Misconfigured::Unreadable { path: path.to_owned(), source })
+}
+
+fn known(written: &config::Map<String, Value>, origin: &str) -> Result<(), Misconfigured> {
+    for (section, value) in written {
+        let ValueKind::Table(keys) = &value.kind else {
+            return Err(Misconfigured::Unknown { key: section.clone(), origin: format!("`{origin}`") });
+        };
+        for key in keys.keys() {
+            let name = format!("{section}.{key}");
+            if !REFERENCE.iter().any(|setting| setting.key == name) {
+                return Err(Misconfigured::Unknown { key: name, origin: format!("`{origin}`") });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
+}

@@ -1,0 +1,1 @@
+//! The edge: settings, certificates, listeners, documents.
