@@ -11,3 +11,5 @@
     unreachable_pub,
     reason = "a test that fails here has failed, which is what it is for"
 )]
+
+mod policy;
