@@ -74,18 +74,21 @@ pub struct Library {
     pub(crate) index: Index,
     pub(crate) templates: HashMap<String, PolicySet>,
     pub(crate) template_notes: HashMap<String, Note>,
+    /// All of it as one set, and the files by name, for validation.
+    set: PolicySet,
+    texts: HashMap<String, String>,
 }
 
 impl Library {
-    /// The library of this binary.
+    /// The library of this binary, not yet validated.
     ///
     /// # Errors
-    /// `Refused` where the files that it was built from are not sound, which a test rules out.
+    /// `Refused` where the files that it was built from don't parse, which a test rules out.
     pub fn builtin() -> Result<Self, PolicyError> {
         Self::compile(SCHEMA, FILES)
     }
 
-    /// A library from other texts, strictly validated: how the tests try what would follow from a changed policy.
+    /// A library from other texts: how the tests try what would follow from a changed policy.
     ///
     /// # Errors
     /// `Refused` with everything that is wrong.
@@ -115,20 +118,7 @@ impl Library {
             return Err(PolicyError::Refused(findings));
         }
         let (set, index, by_template, template_notes) = named?;
-        let texts: HashMap<&str, &str> = files.iter().copied().collect();
-        let result = Validator::new(whole.clone()).validate_with_level(
-            &set,
-            ValidationMode::Strict,
-            DEREFERENCE_LEVEL,
-        );
-        let file_of = |id: &PolicyId| {
-            let note = index.note(id).or_else(|| template_notes.get(AsRef::<str>::as_ref(id)));
-            note.map(|note| note.file.clone())
-        };
-        let findings = validation_findings(&result, &file_of, &texts);
-        if !findings.is_empty() {
-            return Err(PolicyError::Refused(findings));
-        }
+        let texts = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
         Ok(Self {
             vocabulary: Arc::new(Vocabulary::new(&whole, &[&json])),
             schema: Arc::new(whole),
@@ -137,7 +127,35 @@ impl Library {
             index,
             templates: by_template,
             template_notes,
+            set,
+            texts: texts.collect(),
         })
+    }
+
+    /// Validates every policy and template strictly, and that none looks further than [`DEREFERENCE_LEVEL`]. Takes a
+    /// second or two: for start-up, before the first question.
+    ///
+    /// # Errors
+    /// `Refused` with everything that is wrong.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let texts = self.texts.iter().map(|(file, text)| (file.as_str(), text.as_str()));
+        let texts: HashMap<&str, &str> = texts.collect();
+        let result = Validator::new(self.schema().clone()).validate_with_level(
+            &self.set,
+            ValidationMode::Strict,
+            DEREFERENCE_LEVEL,
+        );
+        let file_of = |id: &PolicyId| {
+            let template = || self.template_notes.get(AsRef::<str>::as_ref(id));
+            let note = self.index.note(id).or_else(template);
+            note.map(|note| note.file.clone())
+        };
+        let findings = validation_findings(&result, &file_of, &texts);
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(PolicyError::Refused(findings))
+        }
     }
 
     /// The built-in types and actions.

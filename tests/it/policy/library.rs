@@ -31,6 +31,7 @@ fn every_policy_file_is_embedded() {
 #[test]
 fn everything_is_strictly_valid_and_no_policy_is_impossible() {
     let library = Library::builtin().unwrap();
+    library.validate().unwrap();
     let set = cedar_policy::PolicySet::from_policies(library.policies().cloned()).unwrap();
     let result = Validator::new(library.schema().clone()).validate(&set, ValidationMode::Strict);
     assert!(result.validation_passed_without_warnings(), "{result}");
@@ -95,7 +96,8 @@ fn a_policy_without_a_reason_or_against_the_schema_is_refused() {
         "@reason(\"Because.\") permit(principal, action, resource);",
         "@id(\"x\") @reason(\"Because.\") permit(principal, action, resource) when { principal.nose };",
     ] {
-        let refused = Library::compile(SCHEMA, &[("x.cedar", text)]);
+        let compiled = Library::compile(SCHEMA, &[("x.cedar", text)]);
+        let refused = compiled.and_then(|library| library.validate());
         assert!(matches!(refused, Err(PolicyError::Refused(_))), "{text}");
     }
 }

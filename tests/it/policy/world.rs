@@ -251,19 +251,30 @@ fn role(row: &Row) -> &str {
     }
 }
 
+/// What is the same in every row.
+static ALWAYS: LazyLock<Vec<Entity>> = LazyLock::new(|| {
+    let group = |id| entity("Group", id, json!({"org": "acme"}), vec![]);
+    let groups = ["everyone", "crew", "core-members", "core-leads", "apollo-members", "apollo-leads"];
+    let olive = json!({"org": "acme", "role": "Member", "active": true, "holds": 0});
+    let helper = json!({"org": "acme", "owner": "olive", "holds": 0});
+    let people = [
+        entity("User", "olive", olive, vec![]),
+        entity("AgentDefinition", "helper", helper, vec![]),
+    ];
+    groups.into_iter().map(group).chain(people).collect()
+});
+
 fn entities(row: &Row) -> Vec<Entity> {
     let held = |kind: &str| i64::from(row.has("holds") && row.resource.split('/').next() == Some(kind));
-    let mut all = vec![
-        organization("acme", row, held("Organization")),
-        organization("globex", row, 0),
-    ];
+    let mut all = ALWAYS.clone();
+    all.push(organization("acme", row, held("Organization")));
+    if row.extra.values().any(|value| value == "other") {
+        all.push(organization("globex", row, 0));
+    }
     let mut add = |kind: &str, id: &str, attributes: Value, parents: Vec<Value>| {
         all.push(entity(kind, id, attributes, parents));
     };
     let acme = || json!("acme");
-    for group in ["everyone", "crew", "core-members", "core-leads", "apollo-members", "apollo-leads"] {
-        add("Group", group, json!({"org": acme()}), vec![]);
-    }
     add(
         "Team",
         "core",
@@ -285,26 +296,18 @@ fn entities(row: &Row) -> Vec<Entity> {
             "holds": i64::from(row.has("holds") && row.relation == "self")}),
         groups_of_pat(row),
     );
-    add(
-        "User",
-        "olive",
-        json!({"org": acme(), "role": "Member", "active": true, "holds": 0}),
-        vec![],
-    );
-    let helper = json!({"org": acme(), "owner": "olive", "holds": 0});
-    add("AgentDefinition", "helper", helper, vec![]);
-    add(
-        "Agent",
-        "bot",
-        json!({"org": home(row.get("home")), "definition": "helper"}),
-        vec![reference("AgentDefinition", "helper")],
-    );
-    let scopes: Vec<&str> = match row.principal.strip_prefix("Service:") {
-        Some(scopes) => scopes.split('+').collect(),
-        None => vec![],
-    };
-    add("Service", "key", json!({"org": home(row.get("home")), "scopes": scopes}), vec![]);
+    let org = home(row.get("home"));
+    if let Some(scopes) = row.principal.strip_prefix("Service:") {
+        let scopes: Vec<&str> = scopes.split('+').collect();
+        add("Service", "key", json!({"org": org, "scopes": scopes}), vec![]);
+    } else if row.principal == "Agent" {
+        let definition = vec![reference("AgentDefinition", "helper")];
+        add("Agent", "bot", json!({"org": org, "definition": "helper"}), definition);
+    }
     for (org, named) in [("acme", "same"), ("globex", "other")] {
+        if !row.extra.values().any(|value| value == named) {
+            continue;
+        }
         let user = json!({"org": org, "role": "Member", "active": true, "holds": 0});
         add("User", &format!("{named}-new_owner"), user.clone(), vec![]);
         add("User", &format!("{named}-grantee"), user, vec![]);
@@ -317,16 +320,22 @@ fn entities(row: &Row) -> Vec<Entity> {
         add("Team", &format!("{named}-new_team"), place.clone(), vec![]);
         add("Project", &format!("{named}-new_project"), place, vec![]);
     }
-    let talk_owner = if row.relation == "thread-owner" { "pat" } else { "olive" };
-    let mut talk = json!({"org": acme(), "owner": talk_owner, "holds": 0});
-    if row.relation.starts_with("thread-") && row.relation != "thread-owner" {
-        talk["audience"] = json!("crew");
+    if row.resource.ends_with("/thread") {
+        add("Thread", "talk", talk(row), vec![reference("Project", "apollo")]);
     }
-    add("Thread", "talk", talk, vec![reference("Project", "apollo")]);
     if let Some((kind, attributes, parents)) = it(row, held(row.resource.split('/').next().unwrap())) {
         add(kind, "it", attributes, parents);
     }
     all
+}
+
+fn talk(row: &Row) -> Value {
+    let talk_owner = if row.relation == "thread-owner" { "pat" } else { "olive" };
+    let mut talk = json!({"org": "acme", "owner": talk_owner, "holds": 0});
+    if row.relation.starts_with("thread-") && row.relation != "thread-owner" {
+        talk["audience"] = json!("crew");
+    }
+    talk
 }
 
 fn groups_of_pat(row: &Row) -> Vec<Value> {
