@@ -6,5 +6,6 @@ pub mod crypto;
 pub mod http;
 pub mod ids;
 pub mod log;
+pub mod policy;
 pub mod storage;
 pub mod telemetry;

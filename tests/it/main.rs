@@ -15,3 +15,4 @@
 mod crypto;
 mod http;
 mod log;
+mod policy;

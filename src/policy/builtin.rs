@@ -1,0 +1,306 @@
+//! The built-in schema and policies, which are part of the binary.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{
+    Effect, Policy, PolicyId, PolicySet, Schema, SchemaFragment, Template, ValidationMode,
+    ValidationResult, Validator,
+};
+use serde_json::{Map, Value};
+
+use super::error::{Finding, PolicyError};
+use super::evaluate::Determining;
+use super::index::{Index, Note};
+use super::vocabulary::Vocabulary;
+
+/// The namespace of the built-in types; no tenant may declare anything in it.
+pub const NAMESPACE: &str = "Cedarkeep";
+
+/// How far a policy may follow attributes from the request's entities: an entity's attribute, and an attribute of the
+/// entity that it names. A slice of the entities need not reach further.
+pub const DEREFERENCE_LEVEL: u32 = 2;
+
+/// The built-in schema.
+pub const SCHEMA: &str = include_str!("../../schema/cedarkeep.cedarschema");
+
+macro_rules! builtin_file {
+    ($path:literal) => {
+        ($path, include_str!(concat!("../../policies/", $path)))
+    };
+}
+
+/// The built-in policy files: path below `policies/`, and text.
+pub const FILES: &[(&str, &str)] = &[
+    builtin_file!("agents/agents.cedar"),
+    builtin_file!("guardrails/active.cedar"),
+    builtin_file!("guardrails/admins.cedar"),
+    builtin_file!("guardrails/agents.cedar"),
+    builtin_file!("guardrails/holds.cedar"),
+    builtin_file!("guardrails/isolation.cedar"),
+    builtin_file!("guardrails/last_admin.cedar"),
+    builtin_file!("guardrails/never.cedar"),
+    builtin_file!("guardrails/personal.cedar"),
+    builtin_file!("guardrails/residency.cedar"),
+    builtin_file!("guardrails/services.cedar"),
+    builtin_file!("guardrails/sso.cedar"),
+    builtin_file!("guardrails/viewer.cedar"),
+    builtin_file!("integrations/integrations.cedar"),
+    builtin_file!("memory/organization.cedar"),
+    builtin_file!("memory/personal.cedar"),
+    builtin_file!("memory/project.cedar"),
+    builtin_file!("memory/team.cedar"),
+    builtin_file!("memory/thread.cedar"),
+    builtin_file!("plans/audit.cedar"),
+    builtin_file!("plans/enterprise.cedar"),
+    builtin_file!("roles/admin.cedar"),
+    builtin_file!("roles/audience.cedar"),
+    builtin_file!("roles/everyone.cedar"),
+    builtin_file!("roles/members.cedar"),
+    builtin_file!("roles/owners.cedar"),
+    builtin_file!("services/services.cedar"),
+    builtin_file!("templates/auditor.cedar"),
+    builtin_file!("templates/shares.cedar"),
+];
+
+/// The built-in vocabulary and policies, compiled: what every tenant has, and shares with all others.
+#[derive(Debug)]
+pub struct Library {
+    pub(crate) vocabulary: Arc<Vocabulary>,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) fragment: SchemaFragment,
+    pub(crate) json: Value,
+    pub(crate) index: Index,
+    pub(crate) templates: HashMap<String, PolicySet>,
+    pub(crate) template_notes: HashMap<String, Note>,
+    /// All of it as one set, and the files by name, for validation.
+    set: PolicySet,
+    texts: HashMap<String, String>,
+}
+
+impl Library {
+    /// The library of this binary, not yet validated.
+    ///
+    /// # Errors
+    /// `Refused` where the files that it was built from don't parse, which a test rules out.
+    pub fn builtin() -> Result<Self, PolicyError> {
+        Self::compile(SCHEMA, FILES)
+    }
+
+    /// A library from other texts: how the tests try what would follow from a changed policy.
+    ///
+    /// # Errors
+    /// `Refused` with everything that is wrong.
+    pub fn compile(schema: &str, files: &[(&str, &str)]) -> Result<Self, PolicyError> {
+        let (fragment, json) = parse_schema("cedarkeep.cedarschema", schema)?;
+        let whole = Schema::from_schema_fragments([fragment.clone()]).map_err(|error| {
+            PolicyError::Refused(Finding::from_cedar(
+                "cedarkeep.cedarschema",
+                schema,
+                &DetailedError::from(&error),
+            ))
+        })?;
+        let mut policies = Vec::new();
+        let mut templates = Vec::new();
+        let mut findings = Vec::new();
+        for (file, text) in files {
+            match parse_policies(file, text) {
+                Ok(set) => {
+                    policies.extend(in_order(&set).map(|policy| (*file, policy.clone())));
+                    templates.extend(set.templates().map(|template| (*file, template.clone())));
+                }
+                Err(found) => findings.extend(found),
+            }
+        }
+        let named = named(&policies, &templates, &mut findings);
+        if !findings.is_empty() {
+            return Err(PolicyError::Refused(findings));
+        }
+        let (set, index, by_template, template_notes) = named?;
+        let texts = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+        Ok(Self {
+            vocabulary: Arc::new(Vocabulary::new(&whole, &[&json])),
+            schema: Arc::new(whole),
+            fragment,
+            json,
+            index,
+            templates: by_template,
+            template_notes,
+            set,
+            texts: texts.collect(),
+        })
+    }
+
+    /// Validates every policy and template strictly, and that none looks further than [`DEREFERENCE_LEVEL`]. Takes a
+    /// second or two: for start-up, before the first question.
+    ///
+    /// # Errors
+    /// `Refused` with everything that is wrong.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let texts = self.texts.iter().map(|(file, text)| (file.as_str(), text.as_str()));
+        let texts: HashMap<&str, &str> = texts.collect();
+        let result = Validator::new(self.schema().clone()).validate_with_level(
+            &self.set,
+            ValidationMode::Strict,
+            DEREFERENCE_LEVEL,
+        );
+        let file_of = |id: &PolicyId| {
+            let template = || self.template_notes.get(AsRef::<str>::as_ref(id));
+            let note = self.index.note(id).or_else(template);
+            note.map(|note| note.file.clone())
+        };
+        let findings = validation_findings(&result, &file_of, &texts);
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(PolicyError::Refused(findings))
+        }
+    }
+
+    /// The built-in types and actions.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The built-in schema.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The built-in policies, without the templates.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.index.policies()
+    }
+
+    /// The built-in policy or template of this id, as an answer names it.
+    #[must_use]
+    pub fn describe(&self, id: &str) -> Option<Determining> {
+        let note = self.template_notes.get(id);
+        let note = note.or_else(|| self.index.note(&PolicyId::new(id)))?;
+        Some(note.determining(id))
+    }
+
+    /// What is refused before anything else is looked at, on a tenant's own types and unknown ones too: training.
+    /// `context` is the caller's.
+    #[must_use]
+    pub fn reserved(&self, action: &str, context: &Map<String, Value>) -> Option<Determining> {
+        let id = if action == "model.train" {
+            "never.train"
+        } else if context.get("purpose").and_then(Value::as_str) == Some("train") {
+            "never.train_purpose"
+        } else {
+            return None;
+        };
+        Some(self.describe(id).unwrap_or_else(|| Determining {
+            id: id.to_owned(),
+            link: None,
+            reason: String::new(),
+            plan: None,
+        }))
+    }
+}
+
+type Named = (
+    PolicySet,
+    Index,
+    HashMap<String, PolicySet>,
+    HashMap<String, Note>,
+);
+
+/// Policies and templates under their own ids, each with its reason.
+fn named(
+    policies: &[(&str, Policy)],
+    templates: &[(&str, Template)],
+    findings: &mut Vec<Finding>,
+) -> Result<Named, PolicyError> {
+    let mut set = PolicySet::new();
+    let mut indexed = Vec::new();
+    let mut by_template = HashMap::new();
+    let mut template_notes = HashMap::new();
+    let refused = |file: &str, message: String| Finding::in_file(file, message);
+    for (file, policy) in policies {
+        let (Some(id), Some(reason)) = (policy.annotation("id"), policy.annotation("reason")) else {
+            findings.push(refused(file, "a policy lacks its `@id` or `@reason`".to_owned()));
+            continue;
+        };
+        let policy = policy.new_id(PolicyId::new(id));
+        if let Err(error) = set.add(policy.clone()) {
+            findings.push(refused(file, error.to_string()));
+        }
+        indexed.push((policy.clone(), Note::new(file, &policy, reason)));
+    }
+    for (file, template) in templates {
+        let (Some(id), Some(reason)) = (template.annotation("id"), template.annotation("reason"))
+        else {
+            findings.push(refused(file, "a template lacks its `@id` or `@reason`".to_owned()));
+            continue;
+        };
+        let note = Note {
+            file: (*file).to_owned(),
+            effect: Effect::Permit,
+            reason: reason.to_owned(),
+            plan: None,
+        };
+        let id = id.to_owned();
+        let template = template.new_id(PolicyId::new(&id));
+        let mut alone = PolicySet::new();
+        for set in [&mut set, &mut alone] {
+            if let Err(error) = set.add_template(template.clone()) {
+                findings.push(refused(file, error.to_string()));
+            }
+        }
+        by_template.insert(id.clone(), alone);
+        template_notes.insert(id, note);
+    }
+    Ok((set, Index::new(indexed), by_template, template_notes))
+}
+
+/// A schema's fragment, and the same in JSON.
+pub(crate) fn parse_schema(
+    file: &str,
+    text: &str,
+) -> Result<(SchemaFragment, Value), PolicyError> {
+    let refused = |error: DetailedError| PolicyError::Refused(Finding::from_cedar(file, text, &error));
+    let (fragment, _warnings) = SchemaFragment::from_cedarschema_str(text)
+        .map_err(|error| refused(DetailedError::from(&error)))?;
+    let json = fragment
+        .clone()
+        .to_json_value()
+        .map_err(|error| refused(DetailedError::from(&error)))?;
+    Ok((fragment, json))
+}
+
+/// A file's policies and templates, under the ids that Cedar gives them.
+pub(crate) fn parse_policies(file: &str, text: &str) -> Result<PolicySet, Vec<Finding>> {
+    text.parse()
+        .map_err(|error| Finding::from_cedar(file, text, &DetailedError::from(&error)))
+}
+
+/// A parsed file's policies in the order of the text; Cedar numbers them (`policy0`, `policy1`).
+pub(crate) fn in_order(set: &PolicySet) -> impl Iterator<Item = &Policy> {
+    let mut policies: Vec<&Policy> = set.policies().collect();
+    policies.sort_by_key(|policy| {
+        let id: &str = policy.id().as_ref();
+        id.trim_start_matches("policy").parse::<usize>().unwrap_or(usize::MAX)
+    });
+    policies.into_iter()
+}
+
+/// What strict validation found, by file.
+pub(crate) fn validation_findings(
+    result: &ValidationResult,
+    file_of: &dyn Fn(&PolicyId) -> Option<String>,
+    texts: &HashMap<&str, &str>,
+) -> Vec<Finding> {
+    result
+        .validation_errors()
+        .flat_map(|error| {
+            let file = file_of(error.policy_id()).unwrap_or_default();
+            let text = texts.get(file.as_str()).copied().unwrap_or_default();
+            Finding::from_cedar(&file, text, &DetailedError::from(error))
+        })
+        .collect()
+}

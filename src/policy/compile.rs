@@ -1,0 +1,308 @@
+//! A tenant's policies: the built-in ones, and what its Admins added, checked before any of it counts.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{
+    EntityTypeName, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+};
+use serde_json::Value;
+
+use super::builtin::{
+    DEREFERENCE_LEVEL, Library, NAMESPACE, in_order, parse_policies, parse_schema,
+    validation_findings,
+};
+use super::error::{Finding, PolicyError};
+use super::index::{Candidates, Index, Note, Permits};
+use super::request::SERVER;
+use super::shape::{Declared, members, qualified};
+use super::vocabulary::{Action, Vocabulary};
+
+/// A text and the name of the file that it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name, for messages and for the ids of policies without one.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// What a tenant adds to the built-in schema and policies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnPolicies {
+    /// Its types and actions, in Cedar's schema syntax.
+    pub schema: Option<Source>,
+    /// Its policies.
+    pub policies: Vec<Source>,
+}
+
+/// The policies of one tenant at one version, ready for questions. Immutable, and meant to be shared.
+#[derive(Debug)]
+pub struct Compiled {
+    library: Arc<Library>,
+    vocabulary: Arc<Vocabulary>,
+    schema: Arc<Schema>,
+    /// The built-in policies again, picked for own actions; what is picked for ours is shared by all tenants.
+    beside: Option<Index>,
+    own: Index,
+}
+
+impl Compiled {
+    /// The built-in policies with nothing added.
+    #[must_use]
+    pub fn builtin(library: &Arc<Library>) -> Self {
+        Self {
+            library: Arc::clone(library),
+            vocabulary: Arc::clone(&library.vocabulary),
+            schema: Arc::clone(&library.schema),
+            beside: None,
+            own: Index::new(Vec::new()),
+        }
+    }
+
+    /// The built-in policies with a tenant's own.
+    ///
+    /// Own types live in the empty namespace or in the tenant's, and no name of theirs is one that AuthZEN would take
+    /// for a built-in. Own policies may speak of built-in types; they are validated strictly and to the same level.
+    /// The guardrails bind our actions: an own action is in none of the built-in groups, so that what they say about
+    /// our types is never asked about others.
+    ///
+    /// # Errors
+    /// `Refused` with everything that is wrong; then nothing of it counts.
+    pub fn new(library: &Arc<Library>, own: &OwnPolicies) -> Result<Self, PolicyError> {
+        let mut compiled = Self::builtin(library);
+        if let Some(schema) = &own.schema {
+            compiled.add_schema(schema)?;
+        }
+        compiled.own = own_index(library, &compiled.schema, &own.policies)?;
+        Ok(compiled)
+    }
+
+    /// The built-in library.
+    #[must_use]
+    pub fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+
+    /// The types and actions that questions may name.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The built-in schema together with the tenant's, as entities are checked by.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The policies that the tenant added.
+    pub fn own_policies(&self) -> impl Iterator<Item = &Policy> {
+        self.own.policies()
+    }
+
+    /// The sets whose policies can match: the built-in ones, then the tenant's.
+    pub(crate) fn candidates(
+        &self,
+        principal: &EntityTypeName,
+        action: &Action,
+        resource: &EntityTypeName,
+    ) -> Vec<Arc<Candidates>> {
+        let environment = (principal, action, resource);
+        let mut sets = Vec::with_capacity(2);
+        match &self.beside {
+            Some(beside) if action.is_own() => {
+                sets.push(beside.candidates(&self.schema, environment, Permits::Count));
+            }
+            // The built-in schema is enough here: own types are nowhere above ours.
+            _ => {
+                let library = &self.library;
+                let index = &library.index;
+                sets.push(index.candidates(&library.schema, environment, Permits::Count));
+            }
+        }
+        if !self.own.is_empty() {
+            let permits = if action.is_in("private") {
+                Permits::DoNotCount
+            } else {
+                Permits::Count
+            };
+            sets.push(self.own.candidates(&self.schema, environment, permits));
+        }
+        sets
+    }
+
+    pub(crate) fn note(&self, id: &PolicyId) -> Option<&Note> {
+        self.library.index.note(id).or_else(|| self.own.note(id))
+    }
+
+    fn add_schema(&mut self, source: &Source) -> Result<(), PolicyError> {
+        let (fragment, json) = parse_schema(&source.name, &source.text)?;
+        let findings = shadows(&self.library, source, &json);
+        if !findings.is_empty() {
+            return Err(PolicyError::Refused(findings));
+        }
+        let fragments = [self.library.fragment.clone(), fragment];
+        let schema = Schema::from_schema_fragments(fragments).map_err(|error| {
+            let error = DetailedError::from(&error);
+            PolicyError::Refused(Finding::from_cedar(&source.name, &source.text, &error))
+        })?;
+        let vocabulary = Vocabulary::new(&schema, &[&self.library.json, &json]);
+        self.vocabulary = Arc::new(vocabulary);
+        self.schema = Arc::new(schema);
+        self.beside = Some(self.library.index.unpicked());
+        Ok(())
+    }
+}
+
+/// Everything in a tenant's schema that would stand in the way of the built-in one.
+fn shadows(library: &Library, source: &Source, json: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let builtin_types: HashSet<&String> = ["entityTypes", "commonTypes"]
+        .into_iter()
+        .filter_map(|kind| library.json.get(NAMESPACE).map(|body| members(body, kind)))
+        .flatten()
+        .map(|(name, _)| name)
+        .collect();
+    let declared = Declared::new(&[&library.json, json]);
+    let mut seen = HashSet::new();
+    for (namespace, body) in json.as_object().into_iter().flatten() {
+        if namespace == NAMESPACE || namespace.starts_with("Cedarkeep::") {
+            let message = format!("the namespace `{namespace}` is built in");
+            findings.push(named(source, namespace, message).with_help("use another namespace"));
+            continue;
+        }
+        for kind in ["entityTypes", "commonTypes"] {
+            for (name, _) in members(body, kind) {
+                if namespace.is_empty() && builtin_types.contains(name) {
+                    let message = format!("`{name}` is the name of a built-in type");
+                    findings.push(named(source, name, message).with_help("choose another name"));
+                }
+            }
+        }
+        for (name, action) in members(body, "actions") {
+            if library.vocabulary.action(name).is_some() {
+                let message = format!("`{name}` is the name of a built-in action");
+                findings.push(named(source, name, message).with_help("choose another name"));
+            }
+            if !seen.insert(name) {
+                let message = format!("the action `{name}` is declared in two namespaces");
+                findings.push(named(source, name, message).with_help("choose another name"));
+            }
+            findings.extend(action_findings(library, source, &declared, (namespace, name, action)));
+        }
+    }
+    findings
+}
+
+fn action_findings(
+    library: &Library,
+    source: &Source,
+    declared: &Declared<'_>,
+    (namespace, name, action): (&str, &str, &Value),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let groups = action.get("memberOf").and_then(Value::as_array);
+    for group in groups.into_iter().flatten() {
+        let kind = group.get("type").and_then(Value::as_str).unwrap_or_default();
+        if kind == qualified(NAMESPACE, "Action") {
+            let message = format!("the action `{name}` is in a built-in group");
+            let help = "the built-in groups are for built-in actions; declare a group of your own";
+            findings.push(named(source, name, message).with_help(help));
+        }
+    }
+    let context = action.pointer("/appliesTo/context");
+    let fields = context.map(|context| declared.fields(namespace, context));
+    let said = fields.as_ref().and_then(|fields| fields.get(SERVER));
+    let ours = library
+        .vocabulary
+        .actions()
+        .find_map(|action| action.context().get(SERVER));
+    if said.is_some() && said != ours {
+        let message = format!("the context of `{name}` declares `{SERVER}`, which the server fills");
+        let help = "give it the type `Cedarkeep::Server`, or leave it out";
+        findings.push(named(source, name, message).with_help(help));
+    }
+    findings
+}
+
+/// A finding where a name first stands in a schema; Cedar's JSON form has no positions.
+fn named(source: &Source, name: &str, message: String) -> Finding {
+    let text = &source.text;
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let whole = text.match_indices(name).find(|(at, _)| {
+        let before = text.get(..*at).and_then(|before| before.chars().next_back());
+        let after = text.get(at + name.len()..).and_then(|after| after.chars().next());
+        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
+    });
+    match whole {
+        Some((at, _)) => Finding::at(&source.name, text, at, message),
+        None => Finding::in_file(&source.name, message),
+    }
+}
+
+/// A tenant's policies, each under an id of its own, validated against the whole schema.
+fn own_index(
+    library: &Library,
+    schema: &Schema,
+    sources: &[Source],
+) -> Result<Index, PolicyError> {
+    let mut findings = Vec::new();
+    let mut set = PolicySet::new();
+    let mut indexed = Vec::new();
+    for source in sources {
+        let parsed = match parse_policies(&source.name, &source.text) {
+            Ok(parsed) => parsed,
+            Err(found) => {
+                findings.extend(found);
+                continue;
+            }
+        };
+        for template in parsed.templates() {
+            let message = format!("`{}` is a template", template.id());
+            let help = "the templates are built in; write a policy for a group instead";
+            findings.push(Finding::in_file(&source.name, message).with_help(help));
+        }
+        for (at, policy) in in_order(&parsed).enumerate() {
+            let id = policy.annotation("id").map_or_else(
+                || format!("{}#{}", source.name, at + 1),
+                str::to_owned,
+            );
+            if library.describe(&id).is_some() {
+                let message = format!("`{id}` is the id of a built-in policy");
+                findings.push(named(source, &id, message).with_help("choose another `@id`"));
+                continue;
+            }
+            let policy = policy.new_id(PolicyId::new(&id));
+            if set.add(policy.clone()).is_err() {
+                let message = format!("there are two policies with the id `{id}`");
+                findings.push(named(source, &id, message).with_help("choose another `@id`"));
+                continue;
+            }
+            let reason = policy.annotation("reason").unwrap_or_default().to_owned();
+            let note = Note::new(&source.name, &policy, &reason);
+            // Only a built-in policy speaks for the plans.
+            indexed.push((policy, Note { plan: None, ..note }));
+        }
+    }
+    if !findings.is_empty() {
+        return Err(PolicyError::Refused(findings));
+    }
+    let index = Index::new(indexed);
+    let texts: HashMap<&str, &str> = sources
+        .iter()
+        .map(|source| (source.name.as_str(), source.text.as_str()))
+        .collect();
+    let result = Validator::new(schema.clone()).validate_with_level(
+        &set,
+        ValidationMode::Strict,
+        DEREFERENCE_LEVEL,
+    );
+    let file_of = |id: &PolicyId| index.note(id).map(|note| note.file.clone());
+    let findings = validation_findings(&result, &file_of, &texts);
+    if !findings.is_empty() {
+        return Err(PolicyError::Refused(findings));
+    }
+    Ok(index)
+}

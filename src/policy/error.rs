@@ -1,0 +1,157 @@
+//! What can be wrong with a schema, a policy, a link or a question.
+
+use std::fmt;
+
+use cedar_policy::ffi::DetailedError;
+
+/// One thing that is wrong in a file that somebody wrote, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// The line, from 1; absent where Cedar names none.
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What would put it right, where that is known.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    /// A finding about a whole file.
+    pub(crate) fn in_file(file: &str, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            message,
+            help: None,
+        }
+    }
+
+    /// A finding at a byte offset of a file's text.
+    pub(crate) fn at(file: &str, text: &str, offset: usize, message: String) -> Self {
+        let (line, column) = position(text, offset);
+        Self {
+            line: Some(line),
+            column: Some(column),
+            ..Self::in_file(file, message)
+        }
+    }
+
+    /// The finding with the next step.
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Everything that Cedar says about one error in a file, its related errors included.
+    pub(crate) fn from_cedar(file: &str, text: &str, error: &DetailedError) -> Vec<Self> {
+        let mut finding = match error.source_locations.first() {
+            Some(label) => Self::at(file, text, label.loc.start, error.message.clone()),
+            None => Self::in_file(file, error.message.clone()),
+        };
+        let label = error
+            .source_locations
+            .first()
+            .and_then(|label| label.label.clone());
+        finding.help = error.help.clone().or(label);
+        let mut findings = vec![finding];
+        for related in &error.related {
+            findings.extend(Self::from_cedar(file, text, related));
+        }
+        findings
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, " line {line} column {column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let (mut line, mut column) = (1, 1);
+    for (at, c) in text.char_indices() {
+        if at >= offset {
+            break;
+        }
+        if c == '\n' {
+            line += 1;
+            column = 1;
+        } else {
+            column += 1;
+        }
+    }
+    (line, column)
+}
+
+/// Why a schema, a policy, a link or a question was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A schema or policies that cannot be loaded; nothing of them was.
+    #[error("{}", several(.0))]
+    Refused(Vec<Finding>),
+    /// A link of a template that is not built in.
+    #[error("no template is called `{0}`")]
+    UnknownTemplate(String),
+    /// A link to something that its template is not for.
+    #[error("`{template}` cannot link `{entity}`")]
+    NotLinkable {
+        /// The template.
+        template: String,
+        /// The principal or resource that does not fit.
+        entity: String,
+    },
+    /// A link that Cedar does not take.
+    #[error("the link `{id}` could not be made")]
+    Link {
+        /// The link's own id.
+        id: String,
+        /// What Cedar says.
+        #[source]
+        source: Box<cedar_policy::PolicySetError>,
+    },
+    /// A member of the request whose JSON type is not the schema's.
+    #[error("`{member}` must be {expected}")]
+    WrongType {
+        /// The path to it, with dots.
+        member: String,
+        /// What the schema says, in words.
+        expected: String,
+    },
+    /// A member of the request that has the right JSON type and still no value (a date that is none).
+    #[error("`{member}` has no valid value: {reason}")]
+    BadValue {
+        /// Where it is.
+        member: String,
+        /// What Cedar says.
+        reason: String,
+    },
+    /// An action asked about types that it is not for.
+    #[error("`{action}` does not apply to a `{principal}` and a `{resource}`")]
+    DoesNotApply {
+        /// The action's name.
+        action: String,
+        /// The principal's type.
+        principal: String,
+        /// The resource's type.
+        resource: String,
+    },
+}
+
+fn several(findings: &[Finding]) -> String {
+    let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    lines.join("; ")
+}

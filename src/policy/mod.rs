@@ -1,0 +1,34 @@
+//! Policies: what may be said about them, what they say about a question, and why.
+//!
+//! The built-in schema and policies are compiled into the binary (`builtin`); a tenant's own types, actions and
+//! policies are compiled beside them (`compile`), each share is one linked policy (`link`). A question in the words
+//! of AuthZEN becomes a Cedar request (`request`), the few policies whose scope can match are picked (`index`) and
+//! evaluated on a slice of the entities (`evaluate`).
+//!
+//! Three things make the guardrails hold whatever a tenant's own policies say:
+//!
+//! - They are `forbid` policies, and no permit outvotes a forbid.
+//! - Administration is not surveillance: for the actions in the schema's group `private` (reading, using and sharing
+//!   what somebody owns) the permits of a tenant's own policies are left out of the set before it is evaluated, so
+//!   that ownership, audience and links alone open them. A forbid could not say this, since it sees no links.
+//! - A forbid that could not be evaluated refuses: Cedar alone would skip it, and turn a refusal into an allow.
+//!
+//! Everything here is pure: no clock, no I/O, nothing async.
+
+mod builtin;
+mod compile;
+mod error;
+mod evaluate;
+mod index;
+mod link;
+mod request;
+mod shape;
+mod vocabulary;
+
+pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA};
+pub use compile::{Compiled, OwnPolicies, Source};
+pub use error::{Finding, PolicyError};
+pub use evaluate::{Determining, Evaluation, Failure, Refusal, evaluate};
+pub use link::{CompiledLink, Link};
+pub use request::{Facts, Question, Said, SignedIn};
+pub use vocabulary::{Action, Vocabulary};

@@ -1,0 +1,270 @@
+//! The shapes that a schema gives to contexts and attributes, and the JSON that fits them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use serde_json::{Map, Value};
+
+use super::builtin::NAMESPACE;
+use super::error::PolicyError;
+
+/// The members of a record, by name.
+pub(crate) type Fields = BTreeMap<String, Shape>;
+
+/// What a value may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Bool,
+    Long,
+    Text,
+    Entity(EntityTypeName),
+    Set(Box<Shape>),
+    Record(Fields),
+    Extension(Extension),
+}
+
+/// Cedar's types beyond JSON's; each is written as a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extension {
+    Ip,
+    Decimal,
+    Datetime,
+    Duration,
+}
+
+/// The types that schema fragments (in Cedar's JSON form) declare, for looking names up.
+pub(crate) struct Declared<'a> {
+    common: HashMap<String, (&'a str, &'a Value)>,
+    entities: HashSet<String>,
+}
+
+impl<'a> Declared<'a> {
+    /// Everything that these fragments declare.
+    pub(crate) fn new(fragments: &[&'a Value]) -> Self {
+        let mut declared = Self {
+            common: HashMap::new(),
+            entities: HashSet::new(),
+        };
+        for (namespace, body) in fragments.iter().filter_map(|f| f.as_object()).flatten() {
+            for (name, body) in members(body, "commonTypes") {
+                let full = qualified(namespace, name);
+                declared.common.insert(full, (namespace, body));
+            }
+            for (name, _) in members(body, "entityTypes") {
+                declared.entities.insert(qualified(namespace, name));
+            }
+        }
+        declared
+    }
+
+    /// The members of a record type, as seen from a namespace; none where it isn't a record.
+    pub(crate) fn fields(&self, namespace: &str, kind: &Value) -> Fields {
+        match self.shape(namespace, kind) {
+            Some(Shape::Record(fields)) => fields,
+            _ => Fields::new(),
+        }
+    }
+
+    fn shape(&self, namespace: &str, kind: &Value) -> Option<Shape> {
+        let tag = kind.get("type")?.as_str()?;
+        match tag {
+            "Record" => {
+                let attributes = kind.get("attributes")?.as_object()?;
+                let field = |(name, kind): (&String, &Value)| {
+                    Some((name.clone(), self.shape(namespace, kind)?))
+                };
+                Some(Shape::Record(attributes.iter().filter_map(field).collect()))
+            }
+            "Set" => {
+                let element = self.shape(namespace, kind.get("element")?)?;
+                Some(Shape::Set(Box::new(element)))
+            }
+            "Entity" | "EntityOrCommon" | "Extension" => {
+                self.named(namespace, kind.get("name")?.as_str()?)
+            }
+            name => self.named(namespace, name),
+        }
+    }
+
+    /// A name as Cedar resolves it: common types before entity types, the own namespace before the empty one, and
+    /// Cedar's own names last.
+    fn named(&self, namespace: &str, name: &str) -> Option<Shape> {
+        for full in [qualified(namespace, name), name.to_owned()] {
+            if let Some((home, body)) = self.common.get(&full) {
+                return self.shape(home, body);
+            }
+            if self.entities.contains(&full) {
+                return full.parse().ok().map(Shape::Entity);
+            }
+        }
+        match name.strip_prefix("__cedar::").unwrap_or(name) {
+            "Bool" | "Boolean" => Some(Shape::Bool),
+            "Long" => Some(Shape::Long),
+            "String" => Some(Shape::Text),
+            "ipaddr" => Some(Shape::Extension(Extension::Ip)),
+            "decimal" => Some(Shape::Extension(Extension::Decimal)),
+            "datetime" => Some(Shape::Extension(Extension::Datetime)),
+            "duration" => Some(Shape::Extension(Extension::Duration)),
+            _ => None,
+        }
+    }
+}
+
+impl Shape {
+    /// The value as Cedar's. Members that a record's shape doesn't know are dropped, null ones count as absent.
+    ///
+    /// # Errors
+    /// `WrongType` with the path to what does not fit.
+    pub(crate) fn value(
+        &self,
+        path: &str,
+        json: &Value,
+    ) -> Result<RestrictedExpression, PolicyError> {
+        let wrong = || PolicyError::WrongType {
+            member: path.to_owned(),
+            expected: self.in_words(),
+        };
+        match self {
+            Self::Bool => json
+                .as_bool()
+                .map(RestrictedExpression::new_bool)
+                .ok_or_else(wrong),
+            Self::Long => json
+                .as_i64()
+                .map(RestrictedExpression::new_long)
+                .ok_or_else(wrong),
+            Self::Text => json
+                .as_str()
+                .map(|text| RestrictedExpression::new_string(text.to_owned()))
+                .ok_or_else(wrong),
+            Self::Entity(kind) => entity(kind, json)
+                .map(RestrictedExpression::new_entity_uid)
+                .ok_or_else(wrong),
+            Self::Set(element) => {
+                let items = json.as_array().ok_or_else(wrong)?;
+                let values: Result<Vec<_>, _> =
+                    items.iter().map(|item| element.value(path, item)).collect();
+                Ok(RestrictedExpression::new_set(values?))
+            }
+            Self::Record(fields) => {
+                let members = json.as_object().ok_or_else(wrong)?;
+                let pairs = pairs(fields, path, members)?;
+                RestrictedExpression::new_record(pairs).map_err(|error| PolicyError::BadValue {
+                    member: path.to_owned(),
+                    reason: error.to_string(),
+                })
+            }
+            Self::Extension(extension) => {
+                let text = extension_text(json).ok_or_else(wrong)?;
+                Ok(extension.value(text))
+            }
+        }
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Long => "a whole number".to_owned(),
+            Self::Text => "a string".to_owned(),
+            Self::Entity(kind) => {
+                let name = authzen_name(kind);
+                format!("the id of a `{name}`, or an object with its `type` and `id`")
+            }
+            Self::Set(element) => format!("an array, each item {}", element.in_words()),
+            Self::Record(_) => "an object".to_owned(),
+            Self::Extension(Extension::Ip) => "an IP address in a string".to_owned(),
+            Self::Extension(Extension::Decimal) => "a decimal number in a string".to_owned(),
+            Self::Extension(Extension::Datetime) => "a date and time in a string".to_owned(),
+            Self::Extension(Extension::Duration) => "a duration in a string".to_owned(),
+        }
+    }
+}
+
+impl Extension {
+    fn value(self, text: &str) -> RestrictedExpression {
+        match self {
+            Self::Ip => RestrictedExpression::new_ip(text),
+            Self::Decimal => RestrictedExpression::new_decimal(text),
+            Self::Datetime => RestrictedExpression::new_datetime(text),
+            Self::Duration => RestrictedExpression::new_duration(text),
+        }
+    }
+}
+
+/// The members of `json` that `fields` knows, as Cedar's values.
+///
+/// # Errors
+/// `WrongType` with the path to what does not fit.
+pub(crate) fn pairs(
+    fields: &Fields,
+    path: &str,
+    json: &Map<String, Value>,
+) -> Result<Vec<(String, RestrictedExpression)>, PolicyError> {
+    let mut pairs = Vec::with_capacity(fields.len());
+    for (name, shape) in fields {
+        match json.get(name) {
+            None | Some(Value::Null) => {}
+            Some(value) => {
+                let value = shape.value(&format!("{path}.{name}"), value)?;
+                pairs.push((name.clone(), value));
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// What AuthZEN calls a type: a built-in one without its namespace, a tenant's own by its whole name.
+pub(crate) fn authzen_name(kind: &EntityTypeName) -> String {
+    if kind.namespace() == NAMESPACE {
+        kind.basename().to_owned()
+    } else {
+        kind.to_string()
+    }
+}
+
+/// A member of a schema fragment's namespace, entry by entry.
+pub(crate) fn members<'a>(
+    namespace: &'a Value,
+    member: &str,
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    namespace
+        .get(member)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+}
+
+/// A name with its namespace, which may be the empty one.
+pub(crate) fn qualified(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}::{name}")
+    }
+}
+
+fn entity(kind: &EntityTypeName, json: &Value) -> Option<EntityUid> {
+    let json = json.get("__entity").unwrap_or(json);
+    let id = match json {
+        Value::String(id) => id,
+        Value::Object(entity) => {
+            let said = entity.get("type")?.as_str()?;
+            if said != authzen_name(kind) && said != kind.to_string() {
+                return None;
+            }
+            entity.get("id")?.as_str()?
+        }
+        _ => return None,
+    };
+    Some(EntityUid::from_type_name_and_id(
+        kind.clone(),
+        EntityId::new(id),
+    ))
+}
+
+fn extension_text(json: &Value) -> Option<&str> {
+    match json.get("__extn") {
+        Some(call) => call.get("arg")?.as_str(),
+        None => json.as_str(),
+    }
+}

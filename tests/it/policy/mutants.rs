@@ -1,0 +1,315 @@
+//! What the matrix notices: every policy changed a little, each change made by the machine, must turn a row red.
+//!
+//! A mutant is one policy removed, with a condition or an operand of one dropped, with its scope widened, or with an
+//! action dropped from its scope. In Cedar a policy's outcome never depends on the others, so a row under a mutant is
+//! the row's other policies and the mutant alone.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{
+    ActionConstraint, Authorizer, Decision, Effect, Entities, Policy, PolicyId, PolicySet,
+    PrincipalConstraint, SlotId, Template, ValidationMode, Validator,
+};
+use cedarkeep::policy::{FILES, Link};
+use serde_json::{Value, json};
+
+use super::world::{Case, LIBRARY, Row, rows};
+
+struct Mutant {
+    /// The policy that it is made from.
+    of: String,
+    /// What was done.
+    change: String,
+    effect: Effect,
+    form: Form,
+}
+
+enum Form {
+    Removed,
+    Policy(Box<PolicySet>, PrincipalConstraint, ActionConstraint),
+    Template(Box<Template>),
+}
+
+#[test]
+fn every_mutant_of_the_policies_turns_a_row_red() {
+    let mut alive = mutants();
+    let made = alive.len();
+    assert!(made >= 300, "{made}");
+    let whole: Vec<Policy> = LIBRARY.policies().cloned().collect();
+    let of = |effect| {
+        PolicySet::from_policies(whole.iter().filter(|p| p.effect() == effect).cloned()).unwrap()
+    };
+    let (permits, forbids) = (of(Effect::Permit), of(Effect::Forbid));
+    for row in shuffled() {
+        if alive.is_empty() {
+            break;
+        }
+        let scene = Scene::new(row);
+        let base = Outcome {
+            permits: scene.permits(&permits),
+            forbids: scene.satisfied(&forbids).unwrap(),
+        };
+        alive.retain(|mutant| !scene.notices(mutant, &base));
+    }
+    let survivors: Vec<String> = alive
+        .iter()
+        .map(|mutant| format!("{}: {}", mutant.of, mutant.change))
+        .collect();
+    assert!(survivors.is_empty(), "{} of {made} survive:\n{}", survivors.len(), survivors.join("\n"));
+}
+
+/// The rows in an order that meets something of everything early: a stride coprime to their number.
+fn shuffled() -> impl Iterator<Item = &'static Row> {
+    let all = rows();
+    (0..all.len()).map(move |at| &all[(at * 7919) % all.len()])
+}
+
+/// Which policies match in a row.
+struct Outcome {
+    permits: BTreeSet<String>,
+    forbids: BTreeSet<String>,
+}
+
+impl Outcome {
+    fn answer(&self) -> &'static str {
+        let only_plans = self.forbids.iter().all(|id| id.starts_with("plans."));
+        match (self.forbids.is_empty(), self.permits.is_empty()) {
+            (false, false) if only_plans => "deny plan_required",
+            (false, _) => "deny forbidden",
+            (true, false) => "allow",
+            (true, true) => "deny not_permitted",
+        }
+    }
+}
+
+/// One row, ready for one policy at a time.
+struct Scene {
+    case: Case,
+    entities: Entities,
+    groups: BTreeSet<String>,
+}
+
+impl Scene {
+    fn new(row: &'static Row) -> Self {
+        let case = Case::new(row);
+        let action = case.question.action();
+        let actions = LIBRARY.schema().action_entities().unwrap();
+        let mut groups: BTreeSet<String> =
+            actions.ancestors(action).unwrap().map(ToString::to_string).collect();
+        groups.insert(action.to_string());
+        let own = actions.get(action).unwrap().clone();
+        let entities = case.slice.iter().cloned().chain([own]);
+        Self {
+            entities: Entities::from_entities(entities, None).unwrap(),
+            groups,
+            case,
+        }
+    }
+
+    /// The ids that match, or nothing where one errs.
+    fn satisfied(&self, set: &PolicySet) -> Option<BTreeSet<String>> {
+        let request = self.case.question.request();
+        let response = Authorizer::new().is_authorized(request, set, &self.entities);
+        let diagnostics = response.diagnostics();
+        if diagnostics.errors().next().is_some() {
+            return None;
+        }
+        Some(diagnostics.reason().map(ToString::to_string).collect())
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        let links = self.case.links.iter().map(|link| link.link());
+        links.filter(|link| link.counts_at(super::world::now()))
+    }
+
+    fn permits(&self, set: &PolicySet) -> BTreeSet<String> {
+        let mut permits = self.satisfied(set).unwrap();
+        for link in self.links() {
+            let template = template(&link.template);
+            if self.linked(&template, link) {
+                permits.insert(link.template.clone());
+            }
+        }
+        permits
+    }
+
+    fn linked(&self, template: &Template, link: &Link) -> bool {
+        let mut set = PolicySet::new();
+        set.add_template(template.clone()).unwrap();
+        let slots = [
+            (SlotId::principal(), link.principal.clone()),
+            (SlotId::resource(), link.resource.clone()),
+        ];
+        let slots = template.slots().map(|slot| {
+            slots.iter().find(|(id, _)| id == slot).unwrap().clone()
+        });
+        let slots = slots.collect();
+        if set.link(template.id().clone(), PolicyId::new("link"), slots).is_err() {
+            return false;
+        }
+        let request = self.case.question.request();
+        Authorizer::new().is_authorized(request, &set, &self.entities).decision() == Decision::Allow
+    }
+
+    /// Whether this row is answered otherwise under the mutant. A policy that errs is noticed, too.
+    fn notices(&self, mutant: &Mutant, base: &Outcome) -> bool {
+        let before = base.permits.contains(&mutant.of) || base.forbids.contains(&mutant.of);
+        let matches = match &mutant.form {
+            Form::Removed => false,
+            Form::Policy(set, principal, action) => {
+                if !self.can_match(principal, action) {
+                    false
+                } else {
+                    match self.satisfied(set) {
+                        Some(ids) => !ids.is_empty(),
+                        None => return true,
+                    }
+                }
+            }
+            Form::Template(template) => self
+                .links()
+                .any(|link| link.template == mutant.of && self.linked(template, link)),
+        };
+        if matches == before {
+            return false;
+        }
+        let mut outcome = Outcome {
+            permits: base.permits.clone(),
+            forbids: base.forbids.clone(),
+        };
+        let side = match mutant.effect {
+            Effect::Permit => &mut outcome.permits,
+            Effect::Forbid => &mut outcome.forbids,
+        };
+        if matches {
+            side.insert(mutant.of.clone());
+        } else {
+            side.remove(&mutant.of);
+        }
+        outcome.answer() != self.case.row.expected()
+    }
+
+    fn can_match(&self, principal: &PrincipalConstraint, action: &ActionConstraint) -> bool {
+        let kind = self.case.question.principal().type_name();
+        let principal = match principal {
+            PrincipalConstraint::Is(name) => name == kind,
+            _ => true,
+        };
+        principal
+            && match action {
+                ActionConstraint::Any => true,
+                ActionConstraint::Eq(uid) => self.groups.contains(&uid.to_string()),
+                ActionConstraint::In(uids) => {
+                    uids.iter().any(|uid| self.groups.contains(&uid.to_string()))
+                }
+            }
+    }
+}
+
+fn template(id: &str) -> Template {
+    let all = FILES.iter().flat_map(|(_, text)| {
+        let set: PolicySet = text.parse().unwrap();
+        set.templates().cloned().collect::<Vec<_>>()
+    });
+    let mut all = all.filter(|template| template.annotation("id") == Some(id));
+    all.next().unwrap().new_id(PolicyId::new(id))
+}
+
+fn mutants() -> Vec<Mutant> {
+    let validator = Validator::new(LIBRARY.schema().clone());
+    let mut all = Vec::new();
+    for policy in LIBRARY.policies() {
+        let of = policy.id().to_string();
+        let mut add = |change: String, form| {
+            all.push(Mutant {
+                of: of.clone(),
+                change,
+                effect: policy.effect(),
+                form,
+            });
+        };
+        add("removed".to_owned(), Form::Removed);
+        for (change, json) in changes(&policy.to_json().unwrap()) {
+            let changed = Policy::from_json(Some(policy.id().clone()), json).unwrap();
+            let (principal, action) = (changed.principal_constraint(), changed.action_constraint());
+            let set = PolicySet::from_policies([changed]).unwrap();
+            // A scope too wide for its conditions is caught before it is ever loaded.
+            let valid = !change.starts_with("any")
+                || validator.validate(&set, ValidationMode::Strict).validation_passed();
+            if valid {
+                add(change, Form::Policy(Box::new(set), principal, action));
+            }
+        }
+    }
+    for id in ["share-viewer", "share-commenter", "share-editor", "auditor"] {
+        let template = template(id);
+        let mut add = |change: String, form| {
+            all.push(Mutant {
+                of: id.to_owned(),
+                change,
+                effect: Effect::Permit,
+                form,
+            });
+        };
+        add("removed".to_owned(), Form::Removed);
+        for (change, json) in changes(&template.to_json().unwrap()) {
+            // With one slot dropped it is still a template, for the other one.
+            let changed = Template::from_json(Some(PolicyId::new(id)), json).unwrap();
+            add(change, Form::Template(Box::new(changed)));
+        }
+    }
+    all
+}
+
+/// Every small change of a policy in its JSON form, and what it is.
+fn changes(policy: &Value) -> Vec<(String, Value)> {
+    let mut changes = Vec::new();
+    let conditions = policy["conditions"].as_array().unwrap();
+    for (at, condition) in conditions.iter().enumerate() {
+        let mut without = policy.clone();
+        without["conditions"].as_array_mut().unwrap().remove(at);
+        changes.push((format!("condition {at} dropped"), without));
+        for (operand, body) in weaker(&condition["body"]).into_iter().enumerate() {
+            let mut changed = policy.clone();
+            changed["conditions"][at]["body"] = body;
+            changes.push((format!("condition {at}, operand {operand} dropped"), changed));
+        }
+    }
+    for part in ["principal", "action", "resource"] {
+        if policy[part]["op"] != "All" {
+            let mut wider = policy.clone();
+            wider[part] = json!({"op": "All"});
+            changes.push((format!("any {part}"), wider));
+        }
+    }
+    let actions = policy["action"]["entities"].as_array();
+    for (at, action) in actions.into_iter().flatten().enumerate() {
+        let mut fewer = policy.clone();
+        fewer["action"]["entities"].as_array_mut().unwrap().remove(at);
+        changes.push((format!("without {}", action["id"]), fewer));
+    }
+    changes
+}
+
+/// An expression with one operand of an `&&` or `||` in it dropped, in every way.
+fn weaker(expression: &Value) -> Vec<Value> {
+    let mut all = Vec::new();
+    for operator in ["&&", "||"] {
+        let Some(operands) = expression.get(operator) else { continue };
+        all.push(operands["left"].clone());
+        all.push(operands["right"].clone());
+        for side in ["left", "right"] {
+            for changed in weaker(&operands[side]) {
+                let mut whole = expression.clone();
+                whole[operator][side] = changed;
+                all.push(whole);
+            }
+        }
+    }
+    if let Some(negated) = expression.get("!") {
+        for changed in weaker(&negated["arg"]) {
+            all.push(json!({"!": {"arg": changed}}));
+        }
+    }
+    all
+}

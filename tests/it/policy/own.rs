@@ -1,0 +1,1 @@
+//! A tenant's own types, actions and policies.
