@@ -43,7 +43,12 @@ fn every_row_is_answered_as_the_page_says() {
         })
         .collect();
     let shown = wrong.iter().take(40).cloned().collect::<Vec<_>>();
-    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), shown.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows:\n{}",
+        wrong.len(),
+        shown.join("\n")
+    );
 }
 
 #[test]
@@ -52,7 +57,11 @@ fn every_action_is_asked_by_every_principal_that_it_applies_to() {
         .iter()
         .map(|row| {
             let kind = row.resource.split('/').next().unwrap();
-            (row.action.clone(), row.principal_type().to_owned(), kind.to_owned())
+            (
+                row.action.clone(),
+                row.principal_type().to_owned(),
+                kind.to_owned(),
+            )
         })
         .collect();
     let vocabulary = LIBRARY.vocabulary();
@@ -64,14 +73,19 @@ fn every_action_is_asked_by_every_principal_that_it_applies_to() {
                 .iter()
                 .flat_map(move |p| action.resources().iter().map(move |r| (p, r)));
             pairs.map(|(p, r)| {
-                (action.name().to_owned(), p.basename().to_owned(), r.basename().to_owned())
+                (
+                    action.name().to_owned(),
+                    p.basename().to_owned(),
+                    r.basename().to_owned(),
+                )
             })
         })
         // Keys meet the actions on everything with one resource or two.
         .filter(|(action, principal, _)| {
             principal != "Service"
                 || !(action.starts_with("legal_hold.")
-                    || ["audit_log.edit", "audit_log.delete", "model.train"].contains(&action.as_str()))
+                    || ["audit_log.edit", "audit_log.delete", "model.train"]
+                        .contains(&action.as_str()))
         })
         .filter(|triple| !asked.contains(triple))
         .collect();
@@ -85,7 +99,10 @@ fn every_guardrail_has_its_rows() {
         .flat_map(|row| row.guardrail.split('+'))
         .collect();
     for guardrail in 1..=14 {
-        assert!(seen.contains(guardrail.to_string().as_str()), "guardrail {guardrail}");
+        assert!(
+            seen.contains(guardrail.to_string().as_str()),
+            "guardrail {guardrail}"
+        );
     }
 }
 
@@ -102,7 +119,11 @@ fn a_tenants_permit_for_everything_opens_no_guardrail() {
     let mut opened = 0;
     for case in rows().iter().map(Case::new) {
         let row = case.row;
-        let expected = if row.guardrail.is_empty() { "allow" } else { "deny" };
+        let expected = if row.guardrail.is_empty() {
+            "allow"
+        } else {
+            "deny"
+        };
         let got = evaluated(&compiled, &case);
         assert!(
             got.starts_with(expected),
