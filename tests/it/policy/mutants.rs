@@ -294,6 +294,11 @@ impl Scene {
     /// Whether this row is answered otherwise under the mutant. A policy that errs is noticed, too.
     fn notices(&self, mutant: &Mutant, base: &Outcome) -> bool {
         let before = base.permits.contains(&mutant.of) || base.forbids.contains(&mutant.of);
+        let only_narrows = mutant.change.starts_with("without");
+        let only_widens = mutant.change.starts_with("any");
+        if (only_narrows && !before) || (only_widens && before) {
+            return false;
+        }
         let matches = match &mutant.form {
             Form::Removed => false,
             Form::Policy(set, principal, action) => {

@@ -239,13 +239,13 @@ fn what_the_request_says_of_an_own_entity_wins_over_what_is_stored() {
 fn a_policy_that_does_not_parse_is_refused_with_its_position_and_help() {
     let text = "permit(principal, action, resource)\nwhen { principal.name = \"x\" };\n";
     let refused = findings(Compiled::new(&LIBRARY, &own(RECORDS, text)));
-    assert_eq!((refused[0].line, refused[0].column), (Some(2), Some(23)));
+    assert_eq!((refused[0].line, refused[0].column), (Some(2), Some(8)));
     assert_eq!(refused[0].file, "own.cedar");
     let help = refused[0].help.as_deref().unwrap();
     assert!(help.contains("=="), "{help}");
     let shown = PolicyError::Refused(refused).to_string();
     assert!(
-        shown.starts_with("`own.cedar` line 2 column 23: "),
+        shown.starts_with("`own.cedar` line 2 column 8: "),
         "{shown}"
     );
 }

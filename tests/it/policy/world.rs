@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Entity, EntityUid};
@@ -42,6 +43,26 @@ pub struct Row {
     pub decision: String,
     pub kind: String,
     pub guardrail: String,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            principal,
+            relation,
+            action,
+            resource,
+            plan,
+            guardrail,
+            ..
+        } = self;
+        write!(
+            f,
+            "line {line}: {principal} ({relation}) {action} {resource} {plan} "
+        )?;
+        write!(f, "{:?} guardrail `{guardrail}`", self.extra)
+    }
 }
 
 impl Row {
@@ -126,6 +147,27 @@ pub struct Case {
     pub question: Question,
     pub links: Vec<Arc<CompiledLink>>,
     pub slice: Vec<Entity>,
+}
+
+/// What `look` says about the rows that it says something about, on all processors.
+pub fn about_each_row(look: impl Fn(&Case) -> Option<String> + Sync) -> Vec<String> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = rows().len().div_ceil(processors);
+    std::thread::scope(|scope| {
+        let look = &look;
+        let some = |rows: &'static [Row]| {
+            let said = rows.iter().filter_map(|row| look(&Case::new(row)));
+            said.collect::<Vec<_>>()
+        };
+        let threads = rows()
+            .chunks(share)
+            .map(|rows| scope.spawn(move || some(rows)));
+        let threads: Vec<_> = threads.collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    })
 }
 
 pub fn now() -> DateTime<Utc> {
