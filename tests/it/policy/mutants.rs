@@ -4,12 +4,12 @@
 //! action dropped from its scope. In Cedar a policy's outcome never depends on the others, so a row under a mutant is
 //! the row's other policies and the mutant alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Decision, Effect, Entities, Policy, PolicyId, PolicySet,
-    PrincipalConstraint, SlotId, Template, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Decision, Effect, Entities, EntityUid, Policy, PolicyId,
+    PolicySet, PrincipalConstraint, SlotId, Template, ValidationMode, Validator,
 };
 use cedarkeep::policy::{FILES, Link};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ struct Mutant {
 
 enum Form {
     Removed,
-    Policy(Box<PolicySet>, PrincipalConstraint, ActionConstraint),
+    Policy(Box<(PolicySet, PrincipalConstraint, ActionConstraint)>),
     Template(Box<Template>),
 }
 
@@ -216,7 +216,7 @@ impl Outcome {
 struct Scene {
     case: Case,
     entities: Entities,
-    groups: BTreeSet<String>,
+    groups: HashSet<EntityUid>,
 }
 
 impl Scene {
@@ -225,12 +225,8 @@ impl Scene {
         let action = case.question.action();
         static ACTIONS: LazyLock<Entities> =
             LazyLock::new(|| LIBRARY.schema().action_entities().unwrap());
-        let mut groups: BTreeSet<String> = ACTIONS
-            .ancestors(action)
-            .unwrap()
-            .map(ToString::to_string)
-            .collect();
-        groups.insert(action.to_string());
+        let mut groups: HashSet<EntityUid> = ACTIONS.ancestors(action).unwrap().cloned().collect();
+        groups.insert(action.clone());
         let own = ACTIONS.get(action).unwrap().clone();
         let entities = case.slice.iter().cloned().chain([own]);
         Self {
@@ -260,7 +256,7 @@ impl Scene {
         let mut permits = self.satisfied(set).unwrap();
         for link in self.links() {
             let template = template(&link.template);
-            if self.linked(&template, link) {
+            if self.linked(template, link) {
                 permits.insert(link.template.clone());
             }
         }
@@ -301,7 +297,8 @@ impl Scene {
         }
         let matches = match &mutant.form {
             Form::Removed => false,
-            Form::Policy(set, principal, action) => {
+            Form::Policy(parts) => {
+                let (set, principal, action) = parts.as_ref();
                 if !self.can_match(principal, action) {
                     false
                 } else {
@@ -343,21 +340,23 @@ impl Scene {
         principal
             && match action {
                 ActionConstraint::Any => true,
-                ActionConstraint::Eq(uid) => self.groups.contains(&uid.to_string()),
-                ActionConstraint::In(uids) => uids
-                    .iter()
-                    .any(|uid| self.groups.contains(&uid.to_string())),
+                ActionConstraint::Eq(uid) => self.groups.contains(uid),
+                ActionConstraint::In(uids) => uids.iter().any(|uid| self.groups.contains(uid)),
             }
     }
 }
 
-fn template(id: &str) -> Template {
-    let all = FILES.iter().flat_map(|(_, text)| {
-        let set: PolicySet = text.parse().unwrap();
-        set.templates().cloned().collect::<Vec<_>>()
+fn template(id: &str) -> &'static Template {
+    static TEMPLATES: LazyLock<HashMap<String, Template>> = LazyLock::new(|| {
+        let sets = FILES.iter().map(|(_, text)| text.parse().unwrap());
+        let named = |template: &Template| {
+            let id = template.annotation("id").unwrap().to_owned();
+            (id.clone(), template.new_id(PolicyId::new(id)))
+        };
+        sets.flat_map(|set: PolicySet| set.templates().map(named).collect::<Vec<_>>())
+            .collect()
     });
-    let mut all = all.filter(|template| template.annotation("id") == Some(id));
-    all.next().unwrap().new_id(PolicyId::new(id))
+    &TEMPLATES[id]
 }
 
 fn mutants() -> Vec<Mutant> {
@@ -384,7 +383,7 @@ fn mutants() -> Vec<Mutant> {
                     .validate(&set, ValidationMode::Strict)
                     .validation_passed();
             if valid {
-                add(change, Form::Policy(Box::new(set), principal, action));
+                add(change, Form::Policy(Box::new((set, principal, action))));
             }
         }
     }

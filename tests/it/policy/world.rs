@@ -566,9 +566,8 @@ fn entity(kind: &str, id: &str, attributes: Value, parents: Vec<Value>) -> Entit
     let whole = json!({"uid": reference(kind, id), "attrs": attributes, "parents": parents});
     let key = whole.to_string();
     MADE.with_borrow_mut(|made| {
-        let make = || Entity::from_json_value(whole, Some(LIBRARY.schema()));
         made.entry(key)
-            .or_insert_with(|| make().unwrap_or_else(|error| panic!("{error:?}")))
+            .or_insert_with(|| Entity::from_json_value(whole, Some(LIBRARY.schema())).unwrap())
             .clone()
     })
 }
