@@ -3,6 +3,8 @@
 pub mod authn;
 pub mod config;
 pub mod crypto;
+pub mod decide;
+pub mod directory;
 pub mod http;
 pub mod ids;
 pub mod log;

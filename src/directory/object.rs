@@ -500,6 +500,14 @@ impl Object {
         }
     }
 
+    /// The common shape of teams and projects.
+    pub const fn circle(&self) -> Option<&Circle> {
+        match self {
+            Self::Team(circle) | Self::Project(circle) => Some(circle),
+            _ => None,
+        }
+    }
+
     /// The common shape of what a person makes.
     pub const fn made(&self) -> Option<&Made> {
         match self {
@@ -527,7 +535,7 @@ impl Object {
     }
 
     /// Puts the common shape into an object of that kind.
-    pub const fn from_made(kind: Kind, made: Made) -> Option<Self> {
+    pub fn from_made(kind: Kind, made: Made) -> Option<Self> {
         Some(match kind {
             Kind::Thread => Self::Thread(made),
             Kind::Document => Self::Document(made),

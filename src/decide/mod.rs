@@ -1,0 +1,3 @@
+//! The door: what is decided before anything is changed.
+
+pub mod authorized;
