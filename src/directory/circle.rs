@@ -7,8 +7,8 @@ use super::object::{Body, Circle, Kind, Object, Ref, User};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{
-    Action, Authorized, ProjectAddMember, ProjectCreate, ProjectDelete, ProjectRemoveMember, TeamAddMember,
-    TeamCreate, TeamDelete, TeamRemoveMember,
+    Action, Authorized, ProjectAddMember, ProjectCreate, ProjectDelete, ProjectRemoveMember,
+    TeamAddMember, TeamCreate, TeamDelete, TeamRemoveMember,
 };
 use crate::log::vocabulary::Event;
 
@@ -98,11 +98,25 @@ pub fn create_circle<A: CreatesCircle>(
     let parent = by.resource();
     match (A::KIND, parent.kind) {
         (_, Kind::Organization) | (Kind::Project, Kind::Team) => snapshot.require(parent)?,
-        _ => return Err(DirectoryError::invalid("parent", "a team hangs from the organization, a project also from a team")),
+        _ => {
+            return Err(DirectoryError::invalid(
+                "parent",
+                "a team hangs from the organization, a project also from a team",
+            ));
+        }
     };
     let reference = Ref::new(A::KIND, ids.circle);
-    let (members, leads) = (Ref::new(Kind::Group, ids.members), Ref::new(Kind::Group, ids.leads));
-    let circle = Circle { name: name("name", new_name)?, parent, members, leads, holds: 0 };
+    let (members, leads) = (
+        Ref::new(Kind::Group, ids.members),
+        Ref::new(Kind::Group, ids.leads),
+    );
+    let circle = Circle {
+        name: name("name", new_name)?,
+        parent,
+        members,
+        leads,
+        holds: 0,
+    };
     let details = json!({"name": circle.name, "parent": parent});
     let object = match A::KIND {
         Kind::Team => Object::Team(circle),
@@ -111,8 +125,14 @@ pub fn create_circle<A: CreatesCircle>(
     let reply = view::body(reference, &object, snapshot);
     let mut change = Change::new(A::EVENT, Some(reference), details)
         .put(RowId::Object(reference), Body::Object(object))
-        .put(RowId::Object(members), Body::Object(Object::Group { of: reference }))
-        .put(RowId::Object(leads), Body::Object(Object::Group { of: reference }))
+        .put(
+            RowId::Object(members),
+            Body::Object(Object::Group { of: reference }),
+        )
+        .put(
+            RowId::Object(leads),
+            Body::Object(Object::Group { of: reference }),
+        )
         .reply(reply);
     if let Some(creator) = by.user() {
         let mut user = snapshot.require_user(creator)?.clone();
@@ -173,7 +193,11 @@ pub fn delete_circle<A: DeletesCircle>(
 ) -> Result<Change, DirectoryError> {
     let reference = by.resource();
     let circle = snapshot.require_circle(reference)?;
-    let not_empty = |count, what| DirectoryError::NotEmpty { id: reference.to_string(), count, what };
+    let not_empty = |count, what| DirectoryError::NotEmpty {
+        id: reference.to_string(),
+        count,
+        what,
+    };
     let children = snapshot.children(reference).count();
     if children > 0 {
         return Err(not_empty(children, "things that hang from it"));
@@ -213,14 +237,20 @@ fn moved(
     place: Place,
 ) -> Result<Change, DirectoryError> {
     if groups == old.groups {
-        return Err(DirectoryError::invalid("user", "this changes nothing of what they are there"));
+        return Err(DirectoryError::invalid(
+            "user",
+            "this changes nothing of what they are there",
+        ));
     }
     let place = match place {
         Place::Member => "member",
         Place::Lead => "lead",
     };
     let details = json!({"user": user, "place": place});
-    let new = User { groups, ..old.clone() };
+    let new = User {
+        groups,
+        ..old.clone()
+    };
     Ok(Change::new(event, Some(circle), details.clone())
         .put(RowId::Object(user), Body::Object(Object::User(new)))
         .reply(details))
@@ -232,7 +262,11 @@ mod tests {
     use super::super::world::{World, id};
     use super::*;
 
-    const IDS: CircleIds = CircleIds { circle: [90; 16], members: [91; 16], leads: [92; 16] };
+    const IDS: CircleIds = CircleIds {
+        circle: [90; 16],
+        members: [91; 16],
+        leads: [92; 16],
+    };
 
     #[test]
     fn whoever_makes_a_team_leads_it() {
@@ -257,13 +291,26 @@ mod tests {
         assert!(create_circle(&world.by::<ProjectCreate>(world.team), snapshot, IDS, "P").is_ok());
         assert!(create_circle(&world.by::<ProjectCreate>(world.org), snapshot, IDS, "P").is_ok());
         assert!(create_circle(&world.by::<TeamCreate>(world.team), snapshot, IDS, "T").is_err());
-        assert!(create_circle(&world.by::<ProjectCreate>(world.project), snapshot, IDS, "P").is_err());
+        assert!(
+            create_circle(
+                &world.by::<ProjectCreate>(world.project),
+                snapshot,
+                IDS,
+                "P"
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn leads_are_members_and_who_is_no_member_leads_nothing() {
         let mut world = World::new();
-        world.apply(add_member::<TeamAddMember>(&world.by(world.team), &world.snapshot, world.bob, Place::Lead));
+        world.apply(add_member::<TeamAddMember>(
+            &world.by(world.team),
+            &world.snapshot,
+            world.bob,
+            Place::Lead,
+        ));
         let circle = world.snapshot.require_circle(world.team).unwrap().clone();
         let groups = |world: &World| world.snapshot.user(world.bob).unwrap().groups.clone();
         assert!(groups(&world).contains(&circle.members) && groups(&world).contains(&circle.leads));
@@ -273,7 +320,9 @@ mod tests {
             world.bob,
             Place::Member,
         ));
-        assert!(!groups(&world).contains(&circle.members) && !groups(&world).contains(&circle.leads));
+        assert!(
+            !groups(&world).contains(&circle.members) && !groups(&world).contains(&circle.leads)
+        );
     }
 
     #[test]
@@ -294,10 +343,19 @@ mod tests {
     fn a_team_with_a_project_is_not_deleted() {
         let mut world = World::new();
         let refused = delete_circle::<TeamDelete>(&world.by(world.team), &world.snapshot);
-        assert!(matches!(refused, Err(DirectoryError::NotEmpty { count: 1, .. })));
-        world.apply(delete_circle::<ProjectDelete>(&world.by(world.project), &world.snapshot));
+        assert!(matches!(
+            refused,
+            Err(DirectoryError::NotEmpty { count: 1, .. })
+        ));
+        world.apply(delete_circle::<ProjectDelete>(
+            &world.by(world.project),
+            &world.snapshot,
+        ));
         let circle = world.snapshot.require_circle(world.team).unwrap().clone();
-        world.apply(delete_circle::<TeamDelete>(&world.by(world.team), &world.snapshot));
+        world.apply(delete_circle::<TeamDelete>(
+            &world.by(world.team),
+            &world.snapshot,
+        ));
         assert!(world.snapshot.object(world.team).is_none());
         assert!(world.snapshot.object(circle.members).is_none());
         let ada = world.snapshot.user(world.ada).unwrap();
@@ -307,9 +365,15 @@ mod tests {
     #[test]
     fn a_team_that_an_integration_is_for_is_not_deleted() {
         let mut world = World::new();
-        world.apply(delete_circle::<ProjectDelete>(&world.by(world.project), &world.snapshot));
+        world.apply(delete_circle::<ProjectDelete>(
+            &world.by(world.project),
+            &world.snapshot,
+        ));
         world.integration_for_the_team();
         let refused = delete_circle::<TeamDelete>(&world.by(world.team), &world.snapshot);
-        assert!(matches!(refused, Err(DirectoryError::NotEmpty { count: 1, .. })));
+        assert!(matches!(
+            refused,
+            Err(DirectoryError::NotEmpty { count: 1, .. })
+        ));
     }
 }

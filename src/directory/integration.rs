@@ -38,7 +38,10 @@ pub fn connect(
         Audience::Private => None,
         Audience::Members(group) if snapshot.is_members_group(group) => Some(group),
         Audience::Members(_) => {
-            return Err(DirectoryError::invalid("audience", "it is no container's members group"));
+            return Err(DirectoryError::invalid(
+                "audience",
+                "it is no container's members group",
+            ));
         }
     };
     let integration = Integration {
@@ -47,9 +50,16 @@ pub fn connect(
         audience,
         refreshed_at: None,
     };
-    let details = json!({"name": integration.name, "provider": integration.provider, "audience": audience});
+    let details =
+        json!({"name": integration.name, "provider": integration.provider, "audience": audience});
     let reference = Ref::new(Kind::Integration, connection.id);
-    Ok(put(snapshot, Event::IntegrationConnected, reference, integration, details))
+    Ok(put(
+        snapshot,
+        Event::IntegrationConnected,
+        reference,
+        integration,
+        details,
+    ))
 }
 
 /// The integration asked about has a new token.
@@ -61,8 +71,17 @@ pub fn refreshed(
     snapshot: &Snapshot,
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.require_integration(by.resource())?;
-    let new = Integration { refreshed_at: Some(by.now()), ..old.clone() };
-    Ok(put(snapshot, Event::IntegrationTokenRefreshed, by.resource(), new, json!({"name": old.name})))
+    let new = Integration {
+        refreshed_at: Some(by.now()),
+        ..old.clone()
+    };
+    Ok(put(
+        snapshot,
+        Event::IntegrationTokenRefreshed,
+        by.resource(),
+        new,
+        json!({"name": old.name}),
+    ))
 }
 
 /// Ends the integration asked about.
@@ -76,9 +95,11 @@ pub fn disconnect(
     let reference = by.resource();
     let old = snapshot.require_integration(reference)?;
     let details = json!({"name": old.name, "provider": old.provider});
-    Ok(Change::new(Event::IntegrationDisconnected, Some(reference), details)
-        .end(RowId::Object(reference))
-        .reply(json!({"id": reference})))
+    Ok(
+        Change::new(Event::IntegrationDisconnected, Some(reference), details)
+            .end(RowId::Object(reference))
+            .reply(json!({"id": reference})),
+    )
 }
 
 fn put(
@@ -112,9 +133,23 @@ mod tests {
             provider: "imap".into(),
             audience,
         };
-        assert!(connect(&by, &world.snapshot, &connection(Audience::Members(circle.members))).is_ok());
+        assert!(
+            connect(
+                &by,
+                &world.snapshot,
+                &connection(Audience::Members(circle.members))
+            )
+            .is_ok()
+        );
         assert!(connect(&by, &world.snapshot, &connection(Audience::Private)).is_ok());
-        assert!(connect(&by, &world.snapshot, &connection(Audience::Members(circle.leads))).is_err());
+        assert!(
+            connect(
+                &by,
+                &world.snapshot,
+                &connection(Audience::Members(circle.leads))
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -122,7 +157,14 @@ mod tests {
         let mut world = World::new();
         let integration = world.integration_for_the_team();
         world.apply(refreshed(&world.by(integration), &world.snapshot));
-        assert_eq!(world.snapshot.require_integration(integration).unwrap().refreshed_at, Some(now()));
+        assert_eq!(
+            world
+                .snapshot
+                .require_integration(integration)
+                .unwrap()
+                .refreshed_at,
+            Some(now())
+        );
         world.apply(disconnect(&world.by(integration), &world.snapshot));
         assert!(refreshed(&world.by(integration), &world.snapshot).is_err());
     }

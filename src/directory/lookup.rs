@@ -7,22 +7,29 @@ use super::snapshot::Snapshot;
 impl Snapshot {
     /// An object that must be there.
     pub(super) fn require(&self, reference: Ref) -> Result<&Object, DirectoryError> {
-        self.object(reference).map(|stored| &stored.value).ok_or_else(|| DirectoryError::absent(reference))
+        self.object(reference)
+            .map(|stored| &stored.value)
+            .ok_or_else(|| DirectoryError::absent(reference))
     }
 
     /// A person who must be there.
     pub(super) fn require_user(&self, reference: Ref) -> Result<&User, DirectoryError> {
-        self.user(reference).ok_or_else(|| DirectoryError::absent(reference))
+        self.user(reference)
+            .ok_or_else(|| DirectoryError::absent(reference))
     }
 
     /// A team or project that must be there.
     pub(super) fn require_circle(&self, reference: Ref) -> Result<&Circle, DirectoryError> {
-        self.require(reference)?.circle().ok_or_else(|| DirectoryError::absent(reference))
+        self.require(reference)?
+            .circle()
+            .ok_or_else(|| DirectoryError::absent(reference))
     }
 
     /// Something that a person made, which must be there.
     pub(super) fn require_made(&self, reference: Ref) -> Result<&Made, DirectoryError> {
-        self.require(reference)?.made().ok_or_else(|| DirectoryError::absent(reference))
+        self.require(reference)?
+            .made()
+            .ok_or_else(|| DirectoryError::absent(reference))
     }
 
     /// A memory that must be there.
@@ -34,7 +41,10 @@ impl Snapshot {
     }
 
     /// An integration that must be there.
-    pub(super) fn require_integration(&self, reference: Ref) -> Result<&Integration, DirectoryError> {
+    pub(super) fn require_integration(
+        &self,
+        reference: Ref,
+    ) -> Result<&Integration, DirectoryError> {
         match self.require(reference)? {
             Object::Integration(integration) => Ok(integration),
             _ => Err(DirectoryError::absent(reference)),
@@ -75,9 +85,11 @@ impl Snapshot {
 
     /// The people in a group.
     pub(super) fn people_in(&self, group: Ref) -> impl Iterator<Item = (Ref, &User)> {
-        self.objects_of(super::Kind::User, None).filter_map(move |(reference, stored)| match &stored.value {
-            Object::User(user) if user.groups.contains(&group) => Some((reference, user)),
-            _ => None,
-        })
+        self.objects_of(super::Kind::User, None).filter_map(
+            move |(reference, stored)| match &stored.value {
+                Object::User(user) if user.groups.contains(&group) => Some((reference, user)),
+                _ => None,
+            },
+        )
     }
 }

@@ -7,9 +7,10 @@ use super::object::{Body, Kind, Made, Object, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{
-    Action, AgentCreate, AgentDelete, AgentEdit, AssistantCreate, AssistantDelete, AssistantEdit, Authorized,
-    DocumentDelete, DocumentEdit, DocumentUpload, PromptTemplateCreate, PromptTemplateDelete, PromptTemplateEdit,
-    ThreadCreate, ThreadDelete, ThreadRestrict, ThreadTransfer, ToolCreate, ToolDelete, ToolEdit,
+    Action, AgentCreate, AgentDelete, AgentEdit, AssistantCreate, AssistantDelete, AssistantEdit,
+    Authorized, DocumentDelete, DocumentEdit, DocumentUpload, PromptTemplateCreate,
+    PromptTemplateDelete, PromptTemplateEdit, ThreadCreate, ThreadDelete, ThreadRestrict,
+    ThreadTransfer, ToolCreate, ToolDelete, ToolEdit,
 };
 use crate::log::vocabulary::Event;
 
@@ -119,11 +120,20 @@ pub fn create<A: Creates>(
     let parent = by.resource();
     snapshot.require(parent)?;
     if !parent.kind.is_container() && (A::KIND, parent.kind) != (Kind::Document, Kind::Thread) {
-        return Err(DirectoryError::invalid("parent", format!("nothing of this type hangs from `{parent}`")));
+        return Err(DirectoryError::invalid(
+            "parent",
+            format!("nothing of this type hangs from `{parent}`"),
+        ));
     }
     let audience = fitting(snapshot, parent, new.audience)?;
     let reference = Ref::new(A::KIND, new.id);
-    let made = Made { name: name("name", &new.name)?, owner, parent, audience, holds: 0 };
+    let made = Made {
+        name: name("name", &new.name)?,
+        owner,
+        parent,
+        audience,
+        holds: 0,
+    };
     let details = json!({"name": made.name, "parent": parent, "audience": audience});
     let object = object(reference, made)?;
     let reply = view::body(reference, &object, snapshot);
@@ -134,7 +144,12 @@ pub fn create<A: Creates>(
         return Ok(change);
     }
     let agent = Ref::new(Kind::Agent, new.agent);
-    let mut change = change.put(RowId::Object(agent), Body::Object(Object::Agent { definition: reference }));
+    let mut change = change.put(
+        RowId::Object(agent),
+        Body::Object(Object::Agent {
+            definition: reference,
+        }),
+    );
     if let Some(reply) = change.reply.as_object_mut() {
         // Known to `view` once the row is there.
         reply.insert("agents".into(), json!([agent]));
@@ -147,7 +162,11 @@ pub fn create<A: Creates>(
 /// # Errors
 /// Nothing changes, an audience that is not above it, or somebody else's audience: who may edit a private thing
 /// without reading it (an Admin) would otherwise open it to themselves.
-pub fn edit<A: Edits>(by: &Authorized<A>, snapshot: &Snapshot, edit: &Edit) -> Result<Change, DirectoryError> {
+pub fn edit<A: Edits>(
+    by: &Authorized<A>,
+    snapshot: &Snapshot,
+    edit: &Edit,
+) -> Result<Change, DirectoryError> {
     let reference = of_kind(by.resource(), A::KIND)?;
     let old = snapshot.require_made(reference)?;
     let mut new = old.clone();
@@ -158,7 +177,10 @@ pub fn edit<A: Edits>(by: &Authorized<A>, snapshot: &Snapshot, edit: &Edit) -> R
         new.audience = fitting(snapshot, old.parent, audience)?;
     }
     if new.audience != old.audience && by.user() != Some(old.owner) {
-        return Err(DirectoryError::invalid("audience", "its owner alone chooses who may read it"));
+        return Err(DirectoryError::invalid(
+            "audience",
+            "its owner alone chooses who may read it",
+        ));
     }
     if new == *old {
         return Err(DirectoryError::invalid("name", "this changes nothing"));
@@ -190,15 +212,33 @@ pub fn restrict(
         let groups = snapshot.audiences(old.parent);
         let depth = |group: Ref| groups.iter().position(|other| *other == group);
         if depth(group) >= depth(was) {
-            return Err(DirectoryError::invalid("audience", "it is not narrower than the one that it has"));
+            return Err(DirectoryError::invalid(
+                "audience",
+                "it is not narrower than the one that it has",
+            ));
         }
         // A project's members need not be members of the team above it.
-        if snapshot.people_in(group).any(|(_, user)| !user.groups.contains(&was)) {
-            return Err(DirectoryError::invalid("audience", "it has somebody in it who may not read the thread now"));
+        if snapshot
+            .people_in(group)
+            .any(|(_, user)| !user.groups.contains(&was))
+        {
+            return Err(DirectoryError::invalid(
+                "audience",
+                "it has somebody in it who may not read the thread now",
+            ));
         }
     }
     let details = json!({"old": was, "new": new});
-    replaced(snapshot, Event::ThreadRestricted, thread, Made { audience: new, ..old.clone() }, details)
+    replaced(
+        snapshot,
+        Event::ThreadRestricted,
+        thread,
+        Made {
+            audience: new,
+            ..old.clone()
+        },
+        details,
+    )
 }
 
 /// Gives the thread asked about to another owner.
@@ -219,14 +259,26 @@ pub fn transfer(
         return Err(DirectoryError::invalid("owner", "it is theirs now"));
     }
     let details = json!({"old": old.owner, "new": owner});
-    replaced(snapshot, Event::ThreadTransferred, thread, Made { owner, ..old.clone() }, details)
+    replaced(
+        snapshot,
+        Event::ThreadTransferred,
+        thread,
+        Made {
+            owner,
+            ..old.clone()
+        },
+        details,
+    )
 }
 
 /// Deletes the thing asked about, what hangs from it, and the shares of and to all that.
 ///
 /// # Errors
 /// It is not there.
-pub fn delete<A: Deletes>(by: &Authorized<A>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+pub fn delete<A: Deletes>(
+    by: &Authorized<A>,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
     let reference = of_kind(by.resource(), A::KIND)?;
     let old = snapshot.require_made(reference)?;
     // What hangs from it has nothing hanging from it: documents and memory of a thread, agents and runs of a definition.
@@ -234,16 +286,25 @@ pub fn delete<A: Deletes>(by: &Authorized<A>, snapshot: &Snapshot) -> Result<Cha
     ended.extend(snapshot.children(reference).map(|(child, _)| child));
     let shares: Vec<_> = snapshot
         .shares()
-        .filter(|(_, share)| ended.contains(&share.value.resource) || share.value.grantee == reference)
+        .filter(|(_, share)| {
+            ended.contains(&share.value.resource) || share.value.grantee == reference
+        })
         .map(|(id, _)| id)
         .collect();
-    let count = |kind| ended.iter().skip(1).filter(|child| child.kind == kind).count();
+    let count = |kind| {
+        ended
+            .iter()
+            .skip(1)
+            .filter(|child| child.kind == kind)
+            .count()
+    };
     let details = json!({
         "name": old.name, "owner": old.owner, "parent": old.parent, "shares_ended": shares.len(),
         "documents_ended": count(Kind::Document), "memories_ended": count(Kind::Memory),
         "runs_ended": count(Kind::AgentRun),
     });
-    let mut change = Change::new(A::EVENT, Some(reference), details).reply(json!({"id": reference}));
+    let mut change =
+        Change::new(A::EVENT, Some(reference), details).reply(json!({"id": reference}));
     for object in ended {
         change = change.end(RowId::Object(object));
     }
@@ -254,27 +315,39 @@ pub fn delete<A: Deletes>(by: &Authorized<A>, snapshot: &Snapshot) -> Result<Cha
 }
 
 /// The audience's group, if it may be one of something that hangs from `parent`.
-fn fitting(snapshot: &Snapshot, parent: Ref, audience: Audience) -> Result<Option<Ref>, DirectoryError> {
+fn fitting(
+    snapshot: &Snapshot,
+    parent: Ref,
+    audience: Audience,
+) -> Result<Option<Ref>, DirectoryError> {
     let group = audience.group();
     match group {
-        Some(_) if parent.kind == Kind::Thread => {
-            Err(DirectoryError::invalid("audience", "what hangs from a thread follows the thread"))
-        }
-        Some(group) if !snapshot.audiences(parent).contains(&group) => Err(DirectoryError::invalid(
+        Some(_) if parent.kind == Kind::Thread => Err(DirectoryError::invalid(
             "audience",
-            "it is not the members group of a container that this hangs from",
+            "what hangs from a thread follows the thread",
         )),
+        Some(group) if !snapshot.audiences(parent).contains(&group) => {
+            Err(DirectoryError::invalid(
+                "audience",
+                "it is not the members group of a container that this hangs from",
+            ))
+        }
         _ => Ok(group),
     }
 }
 
 pub(super) fn of_kind(reference: Ref, kind: Kind) -> Result<Ref, DirectoryError> {
-    if reference.kind == kind { Ok(reference) } else { Err(DirectoryError::absent(reference)) }
+    if reference.kind == kind {
+        Ok(reference)
+    } else {
+        Err(DirectoryError::absent(reference))
+    }
 }
 
 fn object(reference: Ref, made: Made) -> Result<Object, DirectoryError> {
-    Object::from_made(reference.kind, made)
-        .ok_or_else(|| DirectoryError::WrongBody { id: reference.to_string() })
+    Object::from_made(reference.kind, made).ok_or_else(|| DirectoryError::WrongBody {
+        id: reference.to_string(),
+    })
 }
 
 fn replaced(
@@ -296,15 +369,21 @@ fn replaced(
 mod tests {
     use super::super::world::{World, id};
     use super::*;
-    use crate::directory::circle::{Place, add_member};
     use crate::decide::authorized::{ProjectAddMember, TeamAddMember};
+    use crate::directory::circle::{Place, add_member};
 
     fn new(audience: Audience) -> New {
-        New { id: id(90), agent: id(91), name: "Plan".into(), audience }
+        New {
+            id: id(90),
+            agent: id(91),
+            name: "Plan".into(),
+            audience,
+        }
     }
 
     fn groups(world: &World) -> [Ref; 3] {
-        [world.org, world.team, world.project].map(|container| world.snapshot.members(container).unwrap())
+        [world.org, world.team, world.project]
+            .map(|container| world.snapshot.members(container).unwrap())
     }
 
     #[test]
@@ -313,7 +392,12 @@ mod tests {
         let by = world.by::<ThreadCreate>(world.project);
         let change = create(&by, &world.snapshot, &new(Audience::Private)).unwrap();
         let next = world.with(&change);
-        assert_eq!(next.require_made(Ref::new(Kind::Thread, id(90))).unwrap().owner, world.ada);
+        assert_eq!(
+            next.require_made(Ref::new(Kind::Thread, id(90)))
+                .unwrap()
+                .owner,
+            world.ada
+        );
         let nobody = world.by_nobody::<ThreadCreate>(world.project);
         let refused = create(&nobody, &world.snapshot, &new(Audience::Private));
         assert_eq!(refused.unwrap_err(), DirectoryError::NoActingUser);
@@ -325,11 +409,29 @@ mod tests {
         let [org, team, project] = groups(&world);
         let snapshot = &world.snapshot;
         for group in [org, team, project] {
-            assert!(create(&world.by::<ToolCreate>(world.project), snapshot, &new(Audience::Members(group))).is_ok());
+            assert!(
+                create(
+                    &world.by::<ToolCreate>(world.project),
+                    snapshot,
+                    &new(Audience::Members(group))
+                )
+                .is_ok()
+            );
         }
         let leads = snapshot.require_circle(world.team).unwrap().leads;
-        for (parent, group) in [(world.team, project), (world.org, team), (world.team, leads)] {
-            assert!(create(&world.by::<ToolCreate>(parent), snapshot, &new(Audience::Members(group))).is_err());
+        for (parent, group) in [
+            (world.team, project),
+            (world.org, team),
+            (world.team, leads),
+        ] {
+            assert!(
+                create(
+                    &world.by::<ToolCreate>(parent),
+                    snapshot,
+                    &new(Audience::Members(group))
+                )
+                .is_err()
+            );
         }
     }
 
@@ -341,7 +443,14 @@ mod tests {
         let by = world.by::<DocumentUpload>(thread);
         assert!(create(&by, &world.snapshot, &new(Audience::Private)).is_ok());
         assert!(create(&by, &world.snapshot, &new(Audience::Members(org))).is_err());
-        assert!(create(&world.by::<ToolCreate>(thread), &world.snapshot, &new(Audience::Private)).is_err());
+        assert!(
+            create(
+                &world.by::<ToolCreate>(thread),
+                &world.snapshot,
+                &new(Audience::Private)
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -349,9 +458,18 @@ mod tests {
         let mut world = World::new();
         let by = world.by::<AgentCreate>(world.team);
         world.apply(create(&by, &world.snapshot, &new(Audience::Private)));
-        let (definition, agent) = (Ref::new(Kind::AgentDefinition, id(90)), Ref::new(Kind::Agent, id(91)));
-        assert_eq!(world.snapshot.require(agent).unwrap(), &Object::Agent { definition });
-        world.apply(delete::<AgentDelete>(&world.by(definition), &world.snapshot));
+        let (definition, agent) = (
+            Ref::new(Kind::AgentDefinition, id(90)),
+            Ref::new(Kind::Agent, id(91)),
+        );
+        assert_eq!(
+            world.snapshot.require(agent).unwrap(),
+            &Object::Agent { definition }
+        );
+        world.apply(delete::<AgentDelete>(
+            &world.by(definition),
+            &world.snapshot,
+        ));
         assert!(world.snapshot.object(agent).is_none());
     }
 
@@ -362,13 +480,33 @@ mod tests {
         let by = world.by_user::<ToolCreate>(world.bob, world.project);
         world.apply(create(&by, &world.snapshot, &new(Audience::Private)));
         let tool = Ref::new(Kind::Tool, id(90));
-        let open = Edit { name: None, audience: Some(Audience::Members(project)) };
+        let open = Edit {
+            name: None,
+            audience: Some(Audience::Members(project)),
+        };
         // An Admin, who may edit it without reading it.
         assert!(edit(&world.by::<ToolEdit>(tool), &world.snapshot, &open).is_err());
-        let rename = Edit { name: Some("Hammer".into()), audience: None };
+        let rename = Edit {
+            name: Some("Hammer".into()),
+            audience: None,
+        };
         assert!(edit(&world.by::<ToolEdit>(tool), &world.snapshot, &rename).is_ok());
-        assert!(edit(&world.by_user::<ToolEdit>(world.bob, tool), &world.snapshot, &open).is_ok());
-        assert!(edit(&world.by::<ToolEdit>(tool), &world.snapshot, &Edit::default()).is_err());
+        assert!(
+            edit(
+                &world.by_user::<ToolEdit>(world.bob, tool),
+                &world.snapshot,
+                &open
+            )
+            .is_ok()
+        );
+        assert!(
+            edit(
+                &world.by::<ToolEdit>(tool),
+                &world.snapshot,
+                &Edit::default()
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -391,9 +529,19 @@ mod tests {
         let [_, team, project] = groups(&world);
         let thread = world.thread(Audience::Members(team));
         let by = world.by::<ThreadRestrict>(thread);
-        world.apply(add_member::<ProjectAddMember>(&world.by(world.project), &world.snapshot, world.bob, Place::Member));
+        world.apply(add_member::<ProjectAddMember>(
+            &world.by(world.project),
+            &world.snapshot,
+            world.bob,
+            Place::Member,
+        ));
         assert!(restrict(&by, &world.snapshot, Audience::Members(project)).is_err());
-        world.apply(add_member::<TeamAddMember>(&world.by(world.team), &world.snapshot, world.bob, Place::Member));
+        world.apply(add_member::<TeamAddMember>(
+            &world.by(world.team),
+            &world.snapshot,
+            world.bob,
+            Place::Member,
+        ));
         assert!(restrict(&by, &world.snapshot, Audience::Members(project)).is_ok());
     }
 
@@ -407,14 +555,21 @@ mod tests {
         world.suspend_bob();
         assert!(transfer(&by, &world.snapshot, world.bob).is_err());
         let nobody = Ref::new(Kind::User, id(99));
-        assert_eq!(transfer(&by, &world.snapshot, nobody).unwrap_err(), DirectoryError::absent(nobody));
+        assert_eq!(
+            transfer(&by, &world.snapshot, nobody).unwrap_err(),
+            DirectoryError::absent(nobody)
+        );
     }
 
     #[test]
     fn documents_memory_and_shares_go_with_their_thread() {
         let mut world = World::new();
         let (thread, share) = world.shared_thread();
-        world.apply(create(&world.by::<DocumentUpload>(thread), &world.snapshot, &new(Audience::Private)));
+        world.apply(create(
+            &world.by::<DocumentUpload>(thread),
+            &world.snapshot,
+            &new(Audience::Private),
+        ));
         let memory = world.memory_of(thread);
         world.apply(delete::<ThreadDelete>(&world.by(thread), &world.snapshot));
         for gone in [thread, Ref::new(Kind::Document, id(90)), memory] {

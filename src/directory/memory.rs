@@ -22,7 +22,10 @@ pub fn place(
     let misfit = || {
         DirectoryError::invalid(
             "parent",
-            format!("a memory of the layer `{}` does not hang from that", layer.name()),
+            format!(
+                "a memory of the layer `{}` does not hang from that",
+                layer.name()
+            ),
         )
     };
     let place = match (layer, at) {
@@ -59,10 +62,25 @@ pub fn write_new(
     // One's own personal layer alone: `place` refuses any other.
     place(layer, Some(at), Some(owner), snapshot)?;
     // A person is no container: a personal memory hangs from the organization, and its owner is its person.
-    let parent = if layer == Layer::Personal { snapshot.org() } else { at };
-    let memory = Memory { name: name("name", new_name)?, owner, layer, parent, holds: 0 };
+    let parent = if layer == Layer::Personal {
+        snapshot.org()
+    } else {
+        at
+    };
+    let memory = Memory {
+        name: name("name", new_name)?,
+        owner,
+        layer,
+        parent,
+        holds: 0,
+    };
     let details = json!({"name": memory.name, "layer": layer.name(), "parent": parent});
-    Ok(written(snapshot, Ref::new(Kind::Memory, id), memory, details))
+    Ok(written(
+        snapshot,
+        Ref::new(Kind::Memory, id),
+        memory,
+        details,
+    ))
 }
 
 /// Another name for the memory asked about; its content is kept elsewhere.
@@ -75,7 +93,10 @@ pub fn rewrite(
     new_name: &str,
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.require_memory(by.resource())?;
-    let new = Memory { name: name("name", new_name)?, ..old.clone() };
+    let new = Memory {
+        name: name("name", new_name)?,
+        ..old.clone()
+    };
     let details = json!({"old": old.name, "new": new.name, "layer": old.layer.name()});
     Ok(written(snapshot, by.resource(), new, details))
 }
@@ -84,13 +105,18 @@ pub fn rewrite(
 ///
 /// # Errors
 /// It is not there.
-pub fn forget(by: &Authorized<MemoryForget>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+pub fn forget(
+    by: &Authorized<MemoryForget>,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
     let reference = by.resource();
     let old = snapshot.require_memory(reference)?;
     let details = json!({"name": old.name, "layer": old.layer.name(), "owner": old.owner, "parent": old.parent});
-    Ok(Change::new(Event::MemoryForgotten, Some(reference), details)
-        .end(RowId::Object(reference))
-        .reply(json!({"id": reference})))
+    Ok(
+        Change::new(Event::MemoryForgotten, Some(reference), details)
+            .end(RowId::Object(reference))
+            .reply(json!({"id": reference})),
+    )
 }
 
 /// The layer of what hangs there.
@@ -105,7 +131,12 @@ const fn layer_at(kind: Kind) -> Option<Layer> {
     }
 }
 
-fn written(snapshot: &Snapshot, reference: Ref, memory: Memory, details: serde_json::Value) -> Change {
+fn written(
+    snapshot: &Snapshot,
+    reference: Ref,
+    memory: Memory,
+    details: serde_json::Value,
+) -> Change {
     let object = Object::Memory(memory);
     let reply = view::body(reference, &object, snapshot);
     Change::new(Event::MemoryWritten, Some(reference), details)
@@ -143,14 +174,22 @@ mod tests {
         let change = write_new(&world.by(world.ada), &world.snapshot, id(90), "Mine").unwrap();
         let next = world.with(&change);
         let memory = next.require_memory(Ref::new(Kind::Memory, id(90))).unwrap();
-        assert_eq!((memory.layer, memory.parent, memory.owner), (Layer::Personal, world.org, world.ada));
+        assert_eq!(
+            (memory.layer, memory.parent, memory.owner),
+            (Layer::Personal, world.org, world.ada)
+        );
     }
 
     #[test]
     fn nobody_writes_into_anothers_personal_layer() {
         let world = World::new();
         assert!(write_new(&world.by(world.bob), &world.snapshot, id(90), "Theirs").is_err());
-        let nobody = write_new(&world.by_nobody(world.team), &world.snapshot, id(90), "Whose");
+        let nobody = write_new(
+            &world.by_nobody(world.team),
+            &world.snapshot,
+            id(90),
+            "Whose",
+        );
         assert_eq!(nobody.unwrap_err(), DirectoryError::NoActingUser);
     }
 
@@ -158,15 +197,27 @@ mod tests {
     fn a_layer_fits_where_it_hangs() {
         let world = World::new();
         let (snapshot, ada) = (&world.snapshot, Some(world.ada));
-        assert_eq!(place(Layer::Team, Some(world.team), ada, snapshot), Ok(world.team));
+        assert_eq!(
+            place(Layer::Team, Some(world.team), ada, snapshot),
+            Ok(world.team)
+        );
         assert_eq!(place(Layer::Personal, None, ada, snapshot), Ok(world.ada));
-        assert_eq!(place(Layer::Organization, None, ada, snapshot), Ok(world.org));
+        assert_eq!(
+            place(Layer::Organization, None, ada, snapshot),
+            Ok(world.org)
+        );
         assert!(place(Layer::Team, Some(world.project), ada, snapshot).is_err());
         assert!(place(Layer::Project, None, ada, snapshot).is_err());
         assert!(place(Layer::Personal, Some(world.bob), ada, snapshot).is_err());
-        assert_eq!(place(Layer::Personal, None, None, snapshot), Err(DirectoryError::NoActingUser));
+        assert_eq!(
+            place(Layer::Personal, None, None, snapshot),
+            Err(DirectoryError::NoActingUser)
+        );
         let gone = Ref::new(Kind::Thread, id(99));
-        assert_eq!(place(Layer::Thread, Some(gone), ada, snapshot), Err(DirectoryError::absent(gone)));
+        assert_eq!(
+            place(Layer::Thread, Some(gone), ada, snapshot),
+            Err(DirectoryError::absent(gone))
+        );
     }
 
     #[test]
@@ -176,6 +227,9 @@ mod tests {
         world.apply(rewrite(&world.by(memory), &world.snapshot, "Newer"));
         assert_eq!(world.snapshot.require_memory(memory).unwrap().name, "Newer");
         world.apply(forget(&world.by(memory), &world.snapshot));
-        assert_eq!(forget(&world.by(memory), &world.snapshot).unwrap_err(), DirectoryError::absent(memory));
+        assert_eq!(
+            forget(&world.by(memory), &world.snapshot).unwrap_err(),
+            DirectoryError::absent(memory)
+        );
     }
 }

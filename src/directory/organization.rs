@@ -46,7 +46,10 @@ pub fn found(
     let reply = view::organization(org, &object);
     Ok(Change::new(Event::OrganizationCreated, Some(org), details)
         .put(RowId::Object(org), Body::Object(object))
-        .put(RowId::Object(members), Body::Object(Object::Group { of: org }))
+        .put(
+            RowId::Object(members),
+            Body::Object(Object::Group { of: org }),
+        )
         .reply(reply))
 }
 
@@ -57,10 +60,21 @@ pub fn found(
 pub fn set_plan(_by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if old.plan == plan {
-        return Err(DirectoryError::invalid("plan", format!("it is {} now", plan.name())));
+        return Err(DirectoryError::invalid(
+            "plan",
+            format!("it is {} now", plan.name()),
+        ));
     }
     let details = json!({"old": old.plan.name(), "new": plan.name()});
-    Ok(changed(snapshot, Event::PlanChanged, details, Organization { plan, ..old.clone() }))
+    Ok(changed(
+        snapshot,
+        Event::PlanChanged,
+        details,
+        Organization {
+            plan,
+            ..old.clone()
+        },
+    ))
 }
 
 /// Nothing is allowed until it is resumed.
@@ -72,8 +86,16 @@ pub fn suspend(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryE
     if old.suspended {
         return Err(DirectoryError::invalid("suspended", "it is suspended now"));
     }
-    let new = Organization { suspended: true, ..old.clone() };
-    Ok(changed(snapshot, Event::OrganizationSuspended, json!({}), new))
+    let new = Organization {
+        suspended: true,
+        ..old.clone()
+    };
+    Ok(changed(
+        snapshot,
+        Event::OrganizationSuspended,
+        json!({}),
+        new,
+    ))
 }
 
 /// Ends a suspension.
@@ -85,8 +107,16 @@ pub fn resume(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryEr
     if !old.suspended {
         return Err(DirectoryError::invalid("suspended", "it is not suspended"));
     }
-    let new = Organization { suspended: false, ..old.clone() };
-    Ok(changed(snapshot, Event::OrganizationResumed, json!({}), new))
+    let new = Organization {
+        suspended: false,
+        ..old.clone()
+    };
+    Ok(changed(
+        snapshot,
+        Event::OrganizationResumed,
+        json!({}),
+        new,
+    ))
 }
 
 /// Another name.
@@ -99,7 +129,10 @@ pub fn rename(
     new_name: &str,
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
-    let new = Organization { name: name("name", new_name)?, ..old.clone() };
+    let new = Organization {
+        name: name("name", new_name)?,
+        ..old.clone()
+    };
     let details = json!({"setting": "name", "old": old.name, "new": new.name});
     Ok(changed(snapshot, Event::SettingsUpdated, details, new))
 }
@@ -125,7 +158,10 @@ pub fn set_regions(
         snapshot,
         Event::RegionChanged,
         details,
-        Organization { regions: regions.clone(), ..old.clone() },
+        Organization {
+            regions: regions.clone(),
+            ..old.clone()
+        },
     ))
 }
 
@@ -133,14 +169,23 @@ const REGIONS_LIMIT: usize = 64;
 
 fn is_region(text: &str) -> bool {
     (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-fn changed(snapshot: &Snapshot, event: Event, details: serde_json::Value, new: Organization) -> Change {
+fn changed(
+    snapshot: &Snapshot,
+    event: Event,
+    details: serde_json::Value,
+    new: Organization,
+) -> Change {
     let org = snapshot.org();
     let object = Object::Organization(new);
     let reply = view::organization(org, &object);
-    Change::new(event, Some(org), details).put(RowId::Object(org), Body::Object(object)).reply(reply)
+    Change::new(event, Some(org), details)
+        .put(RowId::Object(org), Body::Object(object))
+        .reply(reply)
 }
 
 #[cfg(test)]
@@ -162,7 +207,10 @@ mod tests {
         let world = World::new();
         let by = Operator::in_test(now());
         let change = set_plan(&by, &world.snapshot, Plan::Starter).unwrap();
-        assert_eq!(change.events.first().unwrap().details, json!({"old": "Enterprise", "new": "Starter"}));
+        assert_eq!(
+            change.events.first().unwrap().details,
+            json!({"old": "Enterprise", "new": "Starter"})
+        );
         assert!(set_plan(&by, &world.snapshot, Plan::Enterprise).is_err());
     }
 

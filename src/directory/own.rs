@@ -61,11 +61,25 @@ pub fn load_library_by_operator(
 /// There is nothing to take away.
 pub fn rollback_library(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
     let old = snapshot.library();
-    let schema = if snapshot.own(None).next().is_some() { old.schema.clone() } else { String::new() };
+    let schema = if snapshot.own(None).next().is_some() {
+        old.schema.clone()
+    } else {
+        String::new()
+    };
     if old.policies.is_empty() && old.schema == schema {
-        return Err(DirectoryError::invalid("library", "the tenant has no policies of its own"));
+        return Err(DirectoryError::invalid(
+            "library",
+            "the tenant has no policies of its own",
+        ));
     }
-    Ok(replaced(snapshot, Event::PolicyRolledBack, &Load { schema, policies: Vec::new() }))
+    Ok(replaced(
+        snapshot,
+        Event::PolicyRolledBack,
+        &Load {
+            schema,
+            policies: Vec::new(),
+        },
+    ))
 }
 
 /// Writes entities of the tenant's own types, each as a whole; one that is there keeps its row. Whether they fit the
@@ -108,17 +122,28 @@ pub fn delete_entity(
     let text = uid.to_string();
     let row = snapshot
         .own_row(uid)
-        .ok_or_else(|| DirectoryError::NotFound { kind: "entity", id: text.clone() })?;
-    Ok(Change::new(Event::EntityDeleted, Some(snapshot.org()), json!({"uids": [text]}))
-        .end(row)
-        .reply(json!({"uid": text})))
+        .ok_or_else(|| DirectoryError::NotFound {
+            kind: "entity",
+            id: text.clone(),
+        })?;
+    Ok(Change::new(
+        Event::EntityDeleted,
+        Some(snapshot.org()),
+        json!({"uids": [text]}),
+    )
+    .end(row)
+    .reply(json!({"uid": text})))
 }
 
 /// Identifiers that a seed gives, always the same.
 pub fn fresh_ids(seed: &[u8; 32]) -> impl Iterator<Item = [u8; 16]> {
     let seed = *seed;
     (0_u64..).map(move |number| {
-        let digest: [u8; 32] = Sha256::new().chain_update(seed).chain_update(number.to_be_bytes()).finalize().into();
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(seed)
+            .chain_update(number.to_be_bytes())
+            .finalize()
+            .into();
         let mut id = [0; 16];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         id
@@ -129,10 +154,16 @@ fn loaded(snapshot: &Snapshot, load: &Load) -> Result<Change, DirectoryError> {
     let mut names = BTreeSet::new();
     for (file, _) in &load.policies {
         if name("policies", file)? != *file {
-            return Err(DirectoryError::invalid("policies", "a file name begins or ends with a space"));
+            return Err(DirectoryError::invalid(
+                "policies",
+                "a file name begins or ends with a space",
+            ));
         }
         if !names.insert(file) {
-            return Err(DirectoryError::invalid("policies", format!("`{file}` is there twice")));
+            return Err(DirectoryError::invalid(
+                "policies",
+                format!("`{file}` is there twice"),
+            ));
         }
     }
     Ok(replaced(snapshot, Event::PolicyActivated, load))
@@ -160,7 +191,11 @@ fn replaced(snapshot: &Snapshot, event: Event, load: &Load) -> Change {
     change.put(RowId::Library, Body::Library(new))
 }
 
-fn entities_put(snapshot: &Snapshot, entities: &[Value], seed: &[u8; 32]) -> Result<Change, DirectoryError> {
+fn entities_put(
+    snapshot: &Snapshot,
+    entities: &[Value],
+    seed: &[u8; 32],
+) -> Result<Change, DirectoryError> {
     if entities.is_empty() || entities.len() > ENTITIES_LIMIT {
         return Err(DirectoryError::invalid("entities", "1 to 10000 at a time"));
     }
@@ -172,21 +207,31 @@ fn entities_put(snapshot: &Snapshot, entities: &[Value], seed: &[u8; 32]) -> Res
         refuse_built_in(&uid)?;
         let text = uid.to_string();
         if !seen.insert(uid.clone()) {
-            return Err(DirectoryError::invalid("entities", format!("`{text}` is there twice")));
+            return Err(DirectoryError::invalid(
+                "entities",
+                format!("`{text}` is there twice"),
+            ));
         }
         if uids.len() < NAMED {
             uids.push(text);
         }
-        rows.push((snapshot.own_row(&uid).unwrap_or(RowId::Own(fresh)), entity.clone()));
+        rows.push((
+            snapshot.own_row(&uid).unwrap_or(RowId::Own(fresh)),
+            entity.clone(),
+        ));
     }
     let details = json!({"count": rows.len(), "uids": uids});
     let change = Change::new(Event::EntityWritten, Some(snapshot.org()), details)
         .reply(json!({"count": rows.len()}));
-    Ok(rows.into_iter().fold(change, |change, (row, entity)| change.put(row, Body::Own(OwnEntity { entity }))))
+    Ok(rows.into_iter().fold(change, |change, (row, entity)| {
+        change.put(row, Body::Own(OwnEntity { entity }))
+    }))
 }
 
 fn uid_of(entity: &Value) -> Result<EntityUid, DirectoryError> {
-    let uid = entity.get("uid").ok_or_else(|| DirectoryError::invalid("entities", "one has no `uid`"))?;
+    let uid = entity
+        .get("uid")
+        .ok_or_else(|| DirectoryError::invalid("entities", "one has no `uid`"))?;
     EntityUid::from_json(uid.clone()).map_err(|cause| DirectoryError::OwnEntity {
         what: uid.to_string(),
         cause: cause.to_string(),
@@ -219,7 +264,10 @@ mod tests {
         let policy = "permit (principal, action, resource);";
         Load {
             schema: "entity Ticket { title: String };".into(),
-            policies: files.iter().map(|file| ((*file).into(), policy.into())).collect(),
+            policies: files
+                .iter()
+                .map(|file| ((*file).into(), policy.into()))
+                .collect(),
         }
     }
 
@@ -231,7 +279,11 @@ mod tests {
     fn a_library_is_replaced_whole_and_counted() {
         let mut world = World::new();
         let by = world.by::<PolicyEdit>(world.org);
-        world.apply(load_library(&by, &world.snapshot, &load(&["a.cedar", "b.cedar"])));
+        world.apply(load_library(
+            &by,
+            &world.snapshot,
+            &load(&["a.cedar", "b.cedar"]),
+        ));
         world.apply(load_library(&by, &world.snapshot, &load(&["c.cedar"])));
         let library = world.snapshot.library();
         assert_eq!((library.version, library.policies.len()), (2, 1));
@@ -243,8 +295,17 @@ mod tests {
         let mut world = World::new();
         let by = Operator::in_test(now());
         let first = load_library_by_operator(&by, &world.snapshot, &load(&["a.cedar"])).unwrap();
-        let events = |change: &Change| change.events.iter().map(|event| event.event).collect::<Vec<_>>();
-        assert_eq!(events(&first), [Event::PolicyActivated, Event::SchemaEdited]);
+        let events = |change: &Change| {
+            change
+                .events
+                .iter()
+                .map(|event| event.event)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            events(&first),
+            [Event::PolicyActivated, Event::SchemaEdited]
+        );
         world.apply(Ok(first));
         let second = load_library_by_operator(&by, &world.snapshot, &load(&["b.cedar"])).unwrap();
         assert_eq!(events(&second), [Event::PolicyActivated]);
@@ -255,9 +316,16 @@ mod tests {
         let mut world = World::new();
         let by = Operator::in_test(now());
         assert!(rollback_library(&by, &world.snapshot).is_err());
-        world.apply(load_library_by_operator(&by, &world.snapshot, &load(&["a.cedar"])));
+        world.apply(load_library_by_operator(
+            &by,
+            &world.snapshot,
+            &load(&["a.cedar"]),
+        ));
         world.apply(rollback_library(&by, &world.snapshot));
-        let empty = OwnLibrary { version: 2, ..OwnLibrary::default() };
+        let empty = OwnLibrary {
+            version: 2,
+            ..OwnLibrary::default()
+        };
         assert_eq!(**world.snapshot.library(), empty);
     }
 
@@ -265,8 +333,17 @@ mod tests {
     fn a_rollback_leaves_entities_the_schema_that_they_need() {
         let mut world = World::new();
         let by = Operator::in_test(now());
-        world.apply(load_library_by_operator(&by, &world.snapshot, &load(&["a.cedar"])));
-        world.apply(put_entities_by_operator(&by, &world.snapshot, &[ticket("1", "a")], &SEED));
+        world.apply(load_library_by_operator(
+            &by,
+            &world.snapshot,
+            &load(&["a.cedar"]),
+        ));
+        world.apply(put_entities_by_operator(
+            &by,
+            &world.snapshot,
+            &[ticket("1", "a")],
+            &SEED,
+        ));
         world.apply(rollback_library(&by, &world.snapshot));
         let library = world.snapshot.library();
         assert!(library.policies.is_empty() && !library.schema.is_empty());
@@ -277,10 +354,20 @@ mod tests {
     fn an_entity_that_is_there_keeps_its_row() {
         let mut world = World::new();
         let by = world.by::<EntityWrite>(world.org);
-        world.apply(put_entities(&by, &world.snapshot, &[ticket("1", "a")], &SEED));
+        world.apply(put_entities(
+            &by,
+            &world.snapshot,
+            &[ticket("1", "a")],
+            &SEED,
+        ));
         let uid = EntityUid::from_str("Ticket::\"1\"").unwrap();
         let row = world.snapshot.own_row(&uid).unwrap();
-        world.apply(put_entities(&by, &world.snapshot, &[ticket("2", "b"), ticket("1", "c")], &[6; 32]));
+        world.apply(put_entities(
+            &by,
+            &world.snapshot,
+            &[ticket("2", "b"), ticket("1", "c")],
+            &[6; 32],
+        ));
         assert_eq!(world.snapshot.own_row(&uid), Some(row));
         assert_eq!(world.snapshot.own(None).count(), 2);
         world.apply(delete_entity(&world.by(world.org), &world.snapshot, &uid));
@@ -291,11 +378,27 @@ mod tests {
     fn built_in_types_actions_and_twins_are_refused() {
         let world = World::new();
         let by = world.by::<EntityWrite>(world.org);
-        for of in ["Cedarkeep::User", "Cedarkeep::Deep::Thing", "Action", "Mine::Action"] {
+        for of in [
+            "Cedarkeep::User",
+            "Cedarkeep::Deep::Thing",
+            "Action",
+            "Mine::Action",
+        ] {
             let entity = json!({"uid": {"type": of, "id": "1"}, "attrs": {}, "parents": []});
-            assert!(put_entities(&by, &world.snapshot, &[entity], &SEED).is_err(), "{of}");
+            assert!(
+                put_entities(&by, &world.snapshot, &[entity], &SEED).is_err(),
+                "{of}"
+            );
         }
-        assert!(put_entities(&by, &world.snapshot, &[ticket("1", "a"), ticket("1", "b")], &SEED).is_err());
+        assert!(
+            put_entities(
+                &by,
+                &world.snapshot,
+                &[ticket("1", "a"), ticket("1", "b")],
+                &SEED
+            )
+            .is_err()
+        );
         assert!(put_entities(&by, &world.snapshot, &[json!({"attrs": {}})], &SEED).is_err());
     }
 
@@ -303,12 +406,17 @@ mod tests {
     fn entities_come_in_lots_of_ten_thousand() {
         let world = World::new();
         let by = world.by::<EntityWrite>(world.org);
-        let many: Vec<_> = (0..=ENTITIES_LIMIT).map(|id| ticket(&id.to_string(), "t")).collect();
+        let many: Vec<_> = (0..=ENTITIES_LIMIT)
+            .map(|id| ticket(&id.to_string(), "t"))
+            .collect();
         assert!(put_entities(&by, &world.snapshot, &many, &SEED).is_err());
         let (_, lot) = many.split_first().unwrap();
         let change = put_entities(&by, &world.snapshot, lot, &SEED).unwrap();
         let rows: HashSet<_> = change.rows.iter().map(|row| format!("{row:?}")).collect();
         assert_eq!(rows.len(), ENTITIES_LIMIT);
-        assert_eq!(change.rows, put_entities(&by, &world.snapshot, lot, &SEED).unwrap().rows);
+        assert_eq!(
+            change.rows,
+            put_entities(&by, &world.snapshot, lot, &SEED).unwrap().rows
+        );
     }
 }

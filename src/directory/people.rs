@@ -69,10 +69,22 @@ pub fn change_role(
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.require_user(by.resource())?;
     if old.role == role {
-        return Err(DirectoryError::invalid("role", format!("they are {} now", role.name())));
+        return Err(DirectoryError::invalid(
+            "role",
+            format!("they are {} now", role.name()),
+        ));
     }
     let details = json!({"old": old.role.name(), "new": role.name()});
-    replaced(snapshot, by.resource(), User { role, ..old.clone() }, Event::MemberRoleChanged, details)
+    replaced(
+        snapshot,
+        by.resource(),
+        User {
+            role,
+            ..old.clone()
+        },
+        Event::MemberRoleChanged,
+        details,
+    )
 }
 
 /// The person asked about is suspended, or brought back.
@@ -87,22 +99,45 @@ pub fn set_active(
     let old = snapshot.require_user(by.resource())?;
     let active = standing == Standing::Active;
     if old.active == active {
-        let why = if active { "they are active now" } else { "they are suspended now" };
+        let why = if active {
+            "they are active now"
+        } else {
+            "they are suspended now"
+        };
         return Err(DirectoryError::invalid("active", why));
     }
-    let event = if active { Event::MemberResumed } else { Event::MemberSuspended };
-    replaced(snapshot, by.resource(), User { active, ..old.clone() }, event, json!({}))
+    let event = if active {
+        Event::MemberResumed
+    } else {
+        Event::MemberSuspended
+    };
+    replaced(
+        snapshot,
+        by.resource(),
+        User {
+            active,
+            ..old.clone()
+        },
+        event,
+        json!({}),
+    )
 }
 
 /// The person asked about leaves: with them end the shares to them and the agents that run for them. What they wrote stays.
 ///
 /// # Errors
 /// They are not there, or they are the last active Admin.
-pub fn remove(by: &Authorized<MemberRemove>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+pub fn remove(
+    by: &Authorized<MemberRemove>,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
     let user = by.resource();
     let old = snapshot.require_user(user)?;
-    let shares: Vec<_> =
-        snapshot.shares().filter(|(_, share)| share.value.grantee == user).map(|(id, _)| id).collect();
+    let shares: Vec<_> = snapshot
+        .shares()
+        .filter(|(_, share)| share.value.grantee == user)
+        .map(|(id, _)| id)
+        .collect();
     let runs: Vec<_> = snapshot
         .objects_of(Kind::AgentRun, None)
         .filter(|(_, run)| matches!(&run.value, Object::AgentRun(run) if run.owner == user))
@@ -124,14 +159,20 @@ pub fn remove(by: &Authorized<MemberRemove>, snapshot: &Snapshot) -> Result<Chan
     keep_admins(snapshot, user, None, change)
 }
 
-fn joined(snapshot: &Snapshot, joining: &Joining, now: DateTime<Utc>) -> Result<Change, DirectoryError> {
+fn joined(
+    snapshot: &Snapshot,
+    joining: &Joining,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
     let reference = Ref::new(Kind::User, joining.id);
     let email = address(&joining.email)?;
     let taken = snapshot.objects_of(Kind::User, None).any(
         |(other, stored)| matches!(&stored.value, Object::User(user) if user.email == email && other != reference),
     );
     if taken || snapshot.object(reference).is_some() {
-        return Err(DirectoryError::Taken { what: format!("the address `{email}`") });
+        return Err(DirectoryError::Taken {
+            what: format!("the address `{email}`"),
+        });
     }
     let user = User {
         name: name("name", &joining.name)?,
@@ -141,7 +182,8 @@ fn joined(snapshot: &Snapshot, joining: &Joining, now: DateTime<Utc>) -> Result<
         groups: [snapshot.organization()?.members].into(),
         holds: 0,
     };
-    let details = json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
+    let details =
+        json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
     replaced(snapshot, reference, user, Event::MemberJoined, details)
 }
 
@@ -171,20 +213,26 @@ fn keep_admins(
     let others = snapshot
         .objects_of(Kind::User, None)
         .filter(|(other, stored)| {
-            *other != changed && matches!(&stored.value, Object::User(user) if is_active_admin(user))
+            *other != changed
+                && matches!(&stored.value, Object::User(user) if is_active_admin(user))
         })
         .count();
     let was = snapshot.user(changed).is_some_and(is_active_admin);
     let is = new.is_some_and(is_active_admin);
     if was && !is && others == 0 {
-        return Err(DirectoryError::LastAdmin { id: changed.to_string() });
+        return Err(DirectoryError::LastAdmin {
+            id: changed.to_string(),
+        });
     }
     // Counted anew each time: a number that is moved by steps stays wrong once it is.
     let active_admins = i64::try_from(others + usize::from(is)).unwrap_or(i64::MAX);
     if active_admins == organization.active_admins {
         return Ok(change);
     }
-    let organization = Object::Organization(Organization { active_admins, ..organization.clone() });
+    let organization = Object::Organization(Organization {
+        active_admins,
+        ..organization.clone()
+    });
     Ok(change.put(RowId::Object(snapshot.org()), Body::Object(organization)))
 }
 
@@ -202,7 +250,9 @@ pub fn address(text: &str) -> Result<String, DirectoryError> {
         && text.split_once('@').is_some_and(|(local, domain)| {
             (1..=64).contains(&local.len())
                 && !local.chars().any(|character| {
-                    character.is_whitespace() || unreadable(character) || "\"(),:;<>[]\\".contains(character)
+                    character.is_whitespace()
+                        || unreadable(character)
+                        || "\"(),:;<>[]\\".contains(character)
                 })
                 && domain.contains('.')
                 && domain.split('.').all(is_label)
@@ -210,7 +260,10 @@ pub fn address(text: &str) -> Result<String, DirectoryError> {
     if plausible {
         Ok(text)
     } else {
-        Err(DirectoryError::invalid("email", "it is not an e-mail address"))
+        Err(DirectoryError::invalid(
+            "email",
+            "it is not an e-mail address",
+        ))
     }
 }
 
@@ -218,7 +271,9 @@ fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label.chars().all(|character| character.is_alphanumeric() || character == '-')
+        && label
+            .chars()
+            .all(|character| character.is_alphanumeric() || character == '-')
 }
 
 #[cfg(test)]
@@ -228,22 +283,47 @@ mod tests {
     use super::*;
 
     fn joining(number: u8, email: &str) -> Joining {
-        Joining { id: id(number), name: "Zoe".into(), email: email.into(), role: Role::Member }
+        Joining {
+            id: id(number),
+            name: "Zoe".into(),
+            email: email.into(),
+            role: Role::Member,
+        }
     }
 
     #[test]
     fn an_address_is_kept_in_small_letters_and_given_once() {
         let mut world = World::new();
         let by = Operator::in_test(now());
-        world.apply(join_by_operator(&by, &world.snapshot, &joining(90, " Zoe@Example.COM ")));
-        assert_eq!(world.snapshot.user(Ref::new(Kind::User, id(90))).unwrap().email, "zoe@example.com");
+        world.apply(join_by_operator(
+            &by,
+            &world.snapshot,
+            &joining(90, " Zoe@Example.COM "),
+        ));
+        assert_eq!(
+            world
+                .snapshot
+                .user(Ref::new(Kind::User, id(90)))
+                .unwrap()
+                .email,
+            "zoe@example.com"
+        );
         let again = join_by_operator(&by, &world.snapshot, &joining(91, "ZOE@example.com"));
         assert!(matches!(again, Err(DirectoryError::Taken { .. })));
     }
 
     #[test]
     fn an_address_needs_two_halves_and_a_domain() {
-        for wrong in ["", "zoe", "zoe@", "@example.com", "zoe@example", "z oe@example.com", "a@b@c.de", "a@-b.de"] {
+        for wrong in [
+            "",
+            "zoe",
+            "zoe@",
+            "@example.com",
+            "zoe@example",
+            "z oe@example.com",
+            "a@b@c.de",
+            "a@-b.de",
+        ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
         assert!(address("zoe.o'neil+a@mail.example.co").is_ok());
@@ -257,7 +337,10 @@ mod tests {
         assert_eq!(change.events.first().unwrap().event, Event::MemberJoined);
         let next = world.with(&change);
         let user = next.user(Ref::new(Kind::User, id(90))).unwrap();
-        assert!(user.groups.contains(&world.snapshot.organization().unwrap().members));
+        assert!(
+            user.groups
+                .contains(&world.snapshot.organization().unwrap().members)
+        );
     }
 
     #[test]
@@ -265,11 +348,23 @@ mod tests {
         let mut world = World::new();
         let admins = |world: &World| world.snapshot.organization().unwrap().active_admins;
         assert_eq!(admins(&world), 1);
-        world.apply(change_role(&world.by(world.bob), &world.snapshot, Role::Admin));
+        world.apply(change_role(
+            &world.by(world.bob),
+            &world.snapshot,
+            Role::Admin,
+        ));
         assert_eq!(admins(&world), 2);
-        world.apply(set_active(&world.by(world.bob), &world.snapshot, Standing::Suspended));
+        world.apply(set_active(
+            &world.by(world.bob),
+            &world.snapshot,
+            Standing::Suspended,
+        ));
         assert_eq!(admins(&world), 1);
-        world.apply(set_active(&world.by(world.bob), &world.snapshot, Standing::Active));
+        world.apply(set_active(
+            &world.by(world.bob),
+            &world.snapshot,
+            Standing::Active,
+        ));
         assert_eq!(admins(&world), 2);
         world.apply(remove(&world.by(world.ada), &world.snapshot));
         assert_eq!(admins(&world), 1);
@@ -279,12 +374,28 @@ mod tests {
     fn the_last_active_admin_stays() {
         let mut world = World::new();
         // A suspended Admin does not count.
-        world.apply(change_role(&world.by(world.bob), &world.snapshot, Role::Admin));
-        world.apply(set_active(&world.by(world.bob), &world.snapshot, Standing::Suspended));
-        let last = DirectoryError::LastAdmin { id: world.ada.to_string() };
+        world.apply(change_role(
+            &world.by(world.bob),
+            &world.snapshot,
+            Role::Admin,
+        ));
+        world.apply(set_active(
+            &world.by(world.bob),
+            &world.snapshot,
+            Standing::Suspended,
+        ));
+        let last = DirectoryError::LastAdmin {
+            id: world.ada.to_string(),
+        };
         let snapshot = &world.snapshot;
-        assert_eq!(change_role(&world.by(world.ada), snapshot, Role::Member).unwrap_err(), last);
-        assert_eq!(set_active(&world.by(world.ada), snapshot, Standing::Suspended).unwrap_err(), last);
+        assert_eq!(
+            change_role(&world.by(world.ada), snapshot, Role::Member).unwrap_err(),
+            last
+        );
+        assert_eq!(
+            set_active(&world.by(world.ada), snapshot, Standing::Suspended).unwrap_err(),
+            last
+        );
         assert_eq!(remove(&world.by(world.ada), snapshot).unwrap_err(), last);
     }
 
@@ -300,7 +411,10 @@ mod tests {
         let world = World::new();
         let by = world.by::<MemberInvite>(world.org);
         let new = joining(90, "z@example.com");
-        let (one, two) = (join(&by, &world.snapshot, &new).unwrap(), join(&by, &world.snapshot, &new).unwrap());
+        let (one, two) = (
+            join(&by, &world.snapshot, &new).unwrap(),
+            join(&by, &world.snapshot, &new).unwrap(),
+        );
         assert_eq!(one.rows, two.rows);
         assert_eq!(one.reply, two.reply);
     }

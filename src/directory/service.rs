@@ -70,22 +70,36 @@ pub fn create_key_by_operator(
 ///
 /// # Errors
 /// It is not there.
-pub fn revoke_key(by: &Authorized<ApiKeyRevoke>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+pub fn revoke_key(
+    by: &Authorized<ApiKeyRevoke>,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
     let reference = by.resource();
     let Object::ApiKey(key) = snapshot.require(reference)? else {
         return Err(DirectoryError::absent(reference));
     };
-    let another = snapshot.objects_of(Kind::ApiKey, None).any(|(other, stored)| {
-        other != reference && matches!(&stored.value, Object::ApiKey(other) if other.service == key.service)
-    });
+    let another = snapshot
+        .objects_of(Kind::ApiKey, None)
+        .any(|(other, stored)| {
+            other != reference
+                && matches!(&stored.value, Object::ApiKey(other) if other.service == key.service)
+        });
     let details = json!({"name": key.name, "service": key.service, "service_ended": !another});
     let change = Change::new(Event::ApiKeyRevoked, Some(reference), details)
         .end(RowId::Object(reference))
         .reply(json!({"id": reference}));
-    Ok(if another { change } else { change.end(RowId::Object(key.service)) })
+    Ok(if another {
+        change
+    } else {
+        change.end(RowId::Object(key.service))
+    })
 }
 
-fn created(snapshot: &Snapshot, new: &NewKey, now: DateTime<Utc>) -> Result<Change, DirectoryError> {
+fn created(
+    snapshot: &Snapshot,
+    new: &NewKey,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
     snapshot.organization()?;
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(DirectoryError::invalid("expires_at", "it is past"));
@@ -93,8 +107,19 @@ fn created(snapshot: &Snapshot, new: &NewKey, now: DateTime<Utc>) -> Result<Chan
     let called = name("name", &new.name)?;
     let (reference, service, fresh) = match &new.speaker {
         Speaker::New { id, scopes } => {
-            let scopes = if scopes.is_empty() { BTreeSet::from([Scope::Decide]) } else { scopes.clone() };
-            (Ref::new(Kind::Service, *id), Service { name: called.clone(), scopes }, true)
+            let scopes = if scopes.is_empty() {
+                BTreeSet::from([Scope::Decide])
+            } else {
+                scopes.clone()
+            };
+            (
+                Ref::new(Kind::Service, *id),
+                Service {
+                    name: called.clone(),
+                    scopes,
+                },
+                true,
+            )
         }
         Speaker::Existing(reference) => match snapshot.require(*reference)? {
             Object::Service(service) => (*reference, service.clone(), false),
@@ -103,11 +128,12 @@ fn created(snapshot: &Snapshot, new: &NewKey, now: DateTime<Utc>) -> Result<Chan
     };
     let key = Ref::new(Kind::ApiKey, new.id);
     if snapshot.object(key).is_some() || (fresh && snapshot.object(reference).is_some()) {
-        return Err(DirectoryError::Taken { what: format!("the identifier `{key}`") });
+        return Err(DirectoryError::Taken {
+            what: format!("the identifier `{key}`"),
+        });
     }
     let scopes: Vec<_> = service.scopes.iter().map(|scope| scope.name()).collect();
-    let details =
-        json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at});
+    let details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at});
     let object = Object::ApiKey(ApiKey {
         name: called,
         service: reference,
@@ -122,7 +148,10 @@ fn created(snapshot: &Snapshot, new: &NewKey, now: DateTime<Utc>) -> Result<Chan
     }
     let mut change = Change::new(Event::ApiKeyCreated, Some(key), details).reply(reply);
     if fresh {
-        change = change.put(RowId::Object(reference), Body::Object(Object::Service(service)));
+        change = change.put(
+            RowId::Object(reference),
+            Body::Object(Object::Service(service)),
+        );
     }
     Ok(change.put(RowId::Object(key), Body::Object(object)))
 }
@@ -134,11 +163,20 @@ mod tests {
     use super::*;
 
     fn new(number: u8, speaker: Speaker) -> NewKey {
-        NewKey { id: id(number), name: "Back end".into(), speaker, expires_at: None, digest: [7; 32] }
+        NewKey {
+            id: id(number),
+            name: "Back end".into(),
+            speaker,
+            expires_at: None,
+            digest: [7; 32],
+        }
     }
 
     const fn fresh() -> Speaker {
-        Speaker::New { id: id(80), scopes: BTreeSet::new() }
+        Speaker::New {
+            id: id(80),
+            scopes: BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -147,17 +185,31 @@ mod tests {
         let by = world.by::<ApiKeyCreate>(world.org);
         let change = create_key(&by, &world.snapshot, &new(90, fresh())).unwrap();
         assert_eq!(change.reply.get("scopes"), Some(&json!(["decide"])));
-        assert!(world.with(&change).object(Ref::new(Kind::Service, id(80))).is_some());
+        assert!(
+            world
+                .with(&change)
+                .object(Ref::new(Kind::Service, id(80)))
+                .is_some()
+        );
     }
 
     #[test]
     fn a_keys_digest_is_in_no_reply_and_no_event() {
         let world = World::new();
-        let change =
-            create_key_by_operator(&Operator::in_test(now()), &world.snapshot, &new(90, fresh())).unwrap();
+        let change = create_key_by_operator(
+            &Operator::in_test(now()),
+            &world.snapshot,
+            &new(90, fresh()),
+        )
+        .unwrap();
         let digest = HEXLOWER.encode(&[7; 32]);
         assert!(!change.reply.to_string().contains(&digest));
-        assert!(!change.events.iter().any(|event| event.details.to_string().contains(&digest)));
+        assert!(
+            !change
+                .events
+                .iter()
+                .any(|event| event.details.to_string().contains(&digest))
+        );
         assert!(format!("{:?}", change.rows).contains(&digest));
     }
 
@@ -167,10 +219,20 @@ mod tests {
         let by = world.by::<ApiKeyCreate>(world.org);
         let service = Ref::new(Kind::Service, id(80));
         world.apply(create_key(&by, &world.snapshot, &new(90, fresh())));
-        world.apply(create_key(&by, &world.snapshot, &new(91, Speaker::Existing(service))));
-        world.apply(revoke_key(&world.by(Ref::new(Kind::ApiKey, id(90))), &world.snapshot));
+        world.apply(create_key(
+            &by,
+            &world.snapshot,
+            &new(91, Speaker::Existing(service)),
+        ));
+        world.apply(revoke_key(
+            &world.by(Ref::new(Kind::ApiKey, id(90))),
+            &world.snapshot,
+        ));
         assert!(world.snapshot.object(service).is_some());
-        world.apply(revoke_key(&world.by(Ref::new(Kind::ApiKey, id(91))), &world.snapshot));
+        world.apply(revoke_key(
+            &world.by(Ref::new(Kind::ApiKey, id(91))),
+            &world.snapshot,
+        ));
         assert!(world.snapshot.object(service).is_none());
     }
 
@@ -178,7 +240,10 @@ mod tests {
     fn a_key_ends_in_the_future_and_speaks_for_somebody() {
         let world = World::new();
         let by = world.by::<ApiKeyCreate>(world.org);
-        let past = NewKey { expires_at: Some(now()), ..new(90, fresh()) };
+        let past = NewKey {
+            expires_at: Some(now()),
+            ..new(90, fresh())
+        };
         assert!(create_key(&by, &world.snapshot, &past).is_err());
         let nobody = Ref::new(Kind::Service, id(99));
         let absent = create_key(&by, &world.snapshot, &new(90, Speaker::Existing(nobody)));

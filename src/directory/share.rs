@@ -9,8 +9,9 @@ use super::object::{Body, Kind, Level, Ref, Share};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, view};
 use crate::decide::authorized::{
-    Action, AgentShare, AgentUnshare, AssistantShare, AssistantUnshare, Authorized, PromptTemplateShare,
-    PromptTemplateUnshare, SettingsUpdate, ThreadShare, ThreadUnshare, ToolShare, ToolUnshare,
+    Action, AgentShare, AgentUnshare, AssistantShare, AssistantUnshare, Authorized,
+    PromptTemplateShare, PromptTemplateUnshare, SettingsUpdate, ThreadShare, ThreadUnshare,
+    ToolShare, ToolUnshare,
 };
 use crate::ids;
 use crate::log::vocabulary::Event;
@@ -61,7 +62,10 @@ pub fn share<A: Shares>(
     let resource = of_kind(by.resource(), A::KIND)?;
     snapshot.require_made(resource)?;
     if grant.level == Level::Auditor {
-        return Err(DirectoryError::invalid("level", "`auditor` is for the log alone"));
+        return Err(DirectoryError::invalid(
+            "level",
+            "`auditor` is for the log alone",
+        ));
     }
     check_grantee(snapshot, grant.grantee)?;
     granted(snapshot, resource, A::EVENT, id, grant, by.now())
@@ -93,11 +97,25 @@ pub fn auditor(
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<Change, DirectoryError> {
     if grantee.kind == Kind::AgentDefinition {
-        return Err(DirectoryError::invalid("grantee", "an agent audits nothing"));
+        return Err(DirectoryError::invalid(
+            "grantee",
+            "an agent audits nothing",
+        ));
     }
     check_grantee(snapshot, grantee)?;
-    let grant = Grant { grantee, level: Level::Auditor, expires_at };
-    granted(snapshot, audit_log(snapshot), Event::SettingsUpdated, id, &grant, by.now())
+    let grant = Grant {
+        grantee,
+        level: Level::Auditor,
+        expires_at,
+    };
+    granted(
+        snapshot,
+        audit_log(snapshot),
+        Event::SettingsUpdated,
+        id,
+        &grant,
+        by.now(),
+    )
 }
 
 /// Takes that back.
@@ -123,7 +141,10 @@ fn check_grantee(snapshot: &Snapshot, grantee: Ref) -> Result<(), DirectoryError
             Err(DirectoryError::invalid("grantee", "they are suspended"))
         }
         Kind::User | Kind::Group | Kind::AgentDefinition => snapshot.require(grantee).map(|_| ()),
-        _ => Err(DirectoryError::invalid("grantee", "it is no user, group or agent's definition")),
+        _ => Err(DirectoryError::invalid(
+            "grantee",
+            "it is no user, group or agent's definition",
+        )),
     }
 }
 
@@ -138,7 +159,9 @@ fn granted(
     if grant.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(DirectoryError::invalid("expires_at", "it is past"));
     }
-    let before = snapshot.shares_of(resource).find(|(_, share)| share.value.grantee == grant.grantee);
+    let before = snapshot
+        .shares_of(resource)
+        .find(|(_, share)| share.value.grantee == grant.grantee);
     let id = before.map_or(id, |(id, _)| id);
     let share = Share {
         level: grant.level,
@@ -149,7 +172,10 @@ fn granted(
     let reply = view::share_body(id, &share);
     let mut details = reply.clone();
     if let (Some((_, old)), Some(details)) = (before, details.as_object_mut()) {
-        details.insert("old".into(), json!({"level": old.value.level.name(), "expires_at": old.value.expires_at}));
+        details.insert(
+            "old".into(),
+            json!({"level": old.value.level.name(), "expires_at": old.value.expires_at}),
+        );
     }
     Ok(Change::new(event, Some(resource), details)
         .put(RowId::Share(id), Body::Share(share))
@@ -166,9 +192,14 @@ fn taken_back(
     let stored = snapshot
         .share(id)
         .filter(|share| share.value.resource == resource)
-        .ok_or_else(|| DirectoryError::NotFound { kind: "share", id: text.clone() })?;
+        .ok_or_else(|| DirectoryError::NotFound {
+            kind: "share",
+            id: text.clone(),
+        })?;
     let details = json!({"old": view::share_body(id, &stored.value), "new": null});
-    Ok(Change::new(event, Some(resource), details).end(RowId::Share(id)).reply(json!({"id": text})))
+    Ok(Change::new(event, Some(resource), details)
+        .end(RowId::Share(id))
+        .reply(json!({"id": text})))
 }
 
 #[cfg(test)]
@@ -181,17 +212,32 @@ mod tests {
     use super::*;
 
     fn grant(grantee: Ref) -> Grant {
-        Grant { grantee, level: Level::Viewer, expires_at: None }
+        Grant {
+            grantee,
+            level: Level::Viewer,
+            expires_at: None,
+        }
     }
 
     #[test]
     fn a_second_share_to_the_same_replaces_the_first() {
         let mut world = World::new();
         let (thread, first) = world.shared_thread();
-        let editor = Grant { level: Level::Editor, ..grant(world.bob) };
-        world.apply(share::<ThreadShare>(&world.by(thread), &world.snapshot, id(90), &editor));
+        let editor = Grant {
+            level: Level::Editor,
+            ..grant(world.bob)
+        };
+        world.apply(share::<ThreadShare>(
+            &world.by(thread),
+            &world.snapshot,
+            id(90),
+            &editor,
+        ));
         assert_eq!(world.snapshot.shares_of(thread).count(), 1);
-        assert_eq!(world.snapshot.share(first).unwrap().value.level, Level::Editor);
+        assert_eq!(
+            world.snapshot.share(first).unwrap().value.level,
+            Level::Editor
+        );
     }
 
     #[test]
@@ -214,9 +260,20 @@ mod tests {
         let mut world = World::new();
         let thread = world.thread(Audience::Private);
         let by = world.by::<ThreadShare>(thread);
-        let until = |expires_at| Grant { expires_at: Some(expires_at), ..grant(world.bob) };
+        let until = |expires_at| Grant {
+            expires_at: Some(expires_at),
+            ..grant(world.bob)
+        };
         assert!(share(&by, &world.snapshot, id(90), &until(now())).is_err());
-        assert!(share(&by, &world.snapshot, id(90), &until(now() + TimeDelta::seconds(1))).is_ok());
+        assert!(
+            share(
+                &by,
+                &world.snapshot,
+                id(90),
+                &until(now() + TimeDelta::seconds(1))
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -225,7 +282,11 @@ mod tests {
         let (thread, first) = world.shared_thread();
         let other = Ref::new(Kind::Thread, id(99));
         assert!(unshare::<ThreadUnshare>(&world.by(other), &world.snapshot, first).is_err());
-        world.apply(unshare::<ThreadUnshare>(&world.by(thread), &world.snapshot, first));
+        world.apply(unshare::<ThreadUnshare>(
+            &world.by(thread),
+            &world.snapshot,
+            first,
+        ));
         assert!(world.snapshot.share(first).is_none());
     }
 
@@ -233,14 +294,23 @@ mod tests {
     fn auditors_are_people_and_the_level_is_for_the_log() {
         let mut world = World::new();
         let thread = world.thread(Audience::Private);
-        let level = Grant { level: Level::Auditor, ..grant(world.bob) };
+        let level = Grant {
+            level: Level::Auditor,
+            ..grant(world.bob)
+        };
         assert!(share::<ThreadShare>(&world.by(thread), &world.snapshot, id(90), &level).is_err());
         let by = world.by::<SettingsUpdate>(Ref::new(Kind::Settings, world.org.id));
         let definition = world.definition();
         assert!(auditor(&by, &world.snapshot, id(90), definition, None).is_err());
         world.apply(auditor(&by, &world.snapshot, id(90), world.bob, None));
-        assert_eq!(world.snapshot.shares_of(audit_log(&world.snapshot)).count(), 1);
+        assert_eq!(
+            world.snapshot.shares_of(audit_log(&world.snapshot)).count(),
+            1
+        );
         world.apply(end_auditor(&by, &world.snapshot, id(90)));
-        assert_eq!(world.snapshot.shares_of(audit_log(&world.snapshot)).count(), 0);
+        assert_eq!(
+            world.snapshot.shares_of(audit_log(&world.snapshot)).count(),
+            0
+        );
     }
 }

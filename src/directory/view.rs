@@ -27,10 +27,13 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             json!({"name": service.name, "scopes": scopes})
         }
         Object::ApiKey(key) => {
-            let scopes: Option<Vec<_>> = match snapshot.object(key.service).map(|stored| &stored.value) {
-                Some(Object::Service(service)) => Some(service.scopes.iter().map(|scope| scope.name()).collect()),
-                _ => None,
-            };
+            let scopes: Option<Vec<_>> =
+                match snapshot.object(key.service).map(|stored| &stored.value) {
+                    Some(Object::Service(service)) => {
+                        Some(service.scopes.iter().map(|scope| scope.name()).collect())
+                    }
+                    _ => None,
+                };
             json!({
                 "name": key.name, "service": key.service, "scopes": scopes,
                 "created_at": key.created_at, "expires_at": key.expires_at,
@@ -74,7 +77,9 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
 
 /// The organization, which needs no snapshot: it is told before there is one.
 pub(super) fn organization(reference: Ref, object: &Object) -> Value {
-    let Object::Organization(organization) = object else { return Value::Null };
+    let Object::Organization(organization) = object else {
+        return Value::Null;
+    };
     let mut view = json!({
         "name": organization.name, "plan": organization.plan.name(), "regions": organization.regions,
         "sso_enforced": organization.sso_enforced, "active_admins": organization.active_admins,
@@ -108,8 +113,11 @@ pub fn own(entity: &OwnEntity) -> Value {
 
 /// The tenant's own schema and policies.
 pub fn library(library: &OwnLibrary) -> Value {
-    let policies: Vec<_> =
-        library.policies.iter().map(|(name, text)| json!({"name": name, "text": text})).collect();
+    let policies: Vec<_> = library
+        .policies
+        .iter()
+        .map(|(name, text)| json!({"name": name, "text": text}))
+        .collect();
     json!({"version": library.version, "schema": library.schema, "policies": policies})
 }
 
@@ -131,12 +139,14 @@ fn user_body(user: &User, snapshot: &Snapshot) -> Value {
     let places: Vec<_> = user
         .groups
         .iter()
-        .filter_map(|group| match snapshot.object(*group).map(|stored| &stored.value) {
-            Some(Object::Group { of }) => {
-                Some(json!({"group": group, "of": of, "place": place(*group, *of, snapshot)}))
-            }
-            _ => None,
-        })
+        .filter_map(
+            |group| match snapshot.object(*group).map(|stored| &stored.value) {
+                Some(Object::Group { of }) => {
+                    Some(json!({"group": group, "of": of, "place": place(*group, *of, snapshot)}))
+                }
+                _ => None,
+            },
+        )
         .collect();
     json!({
         "name": user.name, "email": user.email, "role": user.role.name(), "active": user.active,
@@ -146,8 +156,15 @@ fn user_body(user: &User, snapshot: &Snapshot) -> Value {
 
 /// What being in a container's group is called.
 fn place(group: Ref, of: Ref, snapshot: &Snapshot) -> &'static str {
-    let leads = snapshot.object(of).and_then(|stored| stored.value.circle()).map(|circle| circle.leads);
-    if leads == Some(group) { "lead" } else { "member" }
+    let leads = snapshot
+        .object(of)
+        .and_then(|stored| stored.value.circle())
+        .map(|circle| circle.leads);
+    if leads == Some(group) {
+        "lead"
+    } else {
+        "member"
+    }
 }
 
 #[cfg(test)]
