@@ -16,3 +16,4 @@ mod crypto;
 mod http;
 mod log;
 mod policy;
+mod tidy;

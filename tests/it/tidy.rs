@@ -1,0 +1,645 @@
+//! The rules of the house, read off the source files: who imports whom, and where what may stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cedarkeep::log::Event;
+
+/// The most lines of a file, empty ones not counted.
+const LONGEST: usize = 600;
+
+/// Files that are longer, with their own limit and the reason. A file that fits again must leave the list.
+const LONGER: &[(&str, usize, &str)] = &[];
+
+/// Each room or file under `src/`, and the rooms that it may import. A path of two parts narrows it to that file.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("ids", &[]),
+    ("config", &[]),
+    ("telemetry", &["config"]),
+    ("crypto", &[]),
+    ("policy", &[]),
+    ("storage", &["ids"]),
+    ("tenant", &["crypto", "ids", "storage"]),
+    // Pure but for `append`, which owns the log's rows.
+    ("log", &["storage"]),
+    // `authorized` is what the door hands out: a change asks for it, and can not make it.
+    ("directory", &["decide::authorized", "ids", "log"]),
+    ("authn", &["directory"]),
+    (
+        "decide",
+        &[
+            "crypto",
+            "directory",
+            "ids",
+            "log",
+            "policy",
+            "storage",
+            "tenant",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "config", "crypto", "decide", "ids", "policy", "storage", "tenant",
+        ],
+    ),
+    // `crypto::random` gives what is made over HTTP its identifier; no key is opened at the edge.
+    (
+        "http",
+        &[
+            "app",
+            "authn",
+            "config",
+            "crypto::random",
+            "decide",
+            "directory",
+            "ids",
+            "log",
+            "policy",
+            "tenant",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "authn",
+            "config",
+            "crypto",
+            "decide",
+            "directory",
+            "http",
+            "ids",
+            "log",
+            "telemetry",
+            "tenant",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &[]),
+];
+
+/// Where the database may be spoken to.
+const SQL: &[&str] = &[
+    "src/storage.rs",
+    "src/storage/",
+    "src/tenant/",
+    "src/log/append.rs",
+    "src/decide/rows.rs",
+];
+
+/// Where a status code may be named.
+const STATUS: &[&str] = &["src/http/problem.rs", "src/http/system.rs"];
+
+/// Where a word of HTTP may stand outside `http/`: settings are checked by the parser that will read them.
+const HTTP_WORDS: &[&str] = &["src/config/values.rs"];
+
+/// Where the environment may be read; `clap` reads one variable for `cli`.
+const ENVIRONMENT: &[&str] = &["src/config.rs", "src/config/", "src/cli/"];
+
+/// What takes the time as an argument.
+const CLOCKLESS: &[&str] = &[
+    "src/authn/",
+    "src/crypto/",
+    "src/decide/authorized.rs",
+    "src/decide/batch.rs",
+    "src/decide/judge.rs",
+    "src/decide/question.rs",
+    "src/decide/record.rs",
+    "src/decide/rows.rs",
+    "src/decide/world.rs",
+    "src/directory/",
+    "src/ids.rs",
+    "src/log/",
+    "src/policy/",
+];
+
+/// What waits for nothing and opens nothing.
+const PURE: &[&str] = &[
+    "src/authn/",
+    "src/decide/authorized.rs",
+    "src/decide/judge.rs",
+    "src/decide/question.rs",
+    "src/decide/record.rs",
+    "src/decide/world.rs",
+    "src/directory/",
+    "src/ids.rs",
+    "src/log/",
+    "src/policy/",
+];
+
+/// In a pure room, and not pure.
+const IMPURE: &[&str] = &["src/log/append.rs"];
+
+/// Names that say nothing about what a module owns.
+const EMPTY_NAMES: &[&str] = &[
+    "util", "utils", "helper", "helpers", "manager", "managers", "handler", "handlers", "common",
+    "misc",
+];
+
+/// Events of the vocabulary that nothing emits yet, and what they wait for. It may only shrink: an event that is
+/// emitted must leave the list.
+const NOT_YET: &[(&str, &[Event])] = &[
+    (
+        "sign-in and sessions",
+        &[
+            Event::UserLogin,
+            Event::UserLoginFailed,
+            Event::UserLogout,
+            Event::SessionRevoked,
+            Event::SsoConfigured,
+            Event::SsoDisabled,
+            Event::ScimConfigured,
+        ],
+    ),
+    (
+        "invitations and imports: people are added at once",
+        &[
+            Event::MemberInvited,
+            Event::MemberInvitationResent,
+            Event::MemberInvitationRevoked,
+            Event::MemberInvitationExpired,
+            Event::MemberImported,
+        ],
+    ),
+    ("rate limits", &[Event::RequestsLimited]),
+    (
+        "closing in steps: today the log is destroyed together with its organization",
+        &[Event::OrganizationClosed],
+    ),
+    (
+        "drafts of policies: today a load is in force at once",
+        &[Event::PolicyDrafted],
+    ),
+    (
+        "rotation of keys",
+        &[Event::KeyRotated, Event::LogKeyRotated],
+    ),
+    (
+        "retention, heartbeats and restores",
+        &[
+            Event::RetentionUpdated,
+            Event::LegalHoldSet,
+            Event::LegalHoldReleased,
+            Event::LogPruned,
+            Event::LogHeartbeat,
+            Event::LogRestored,
+        ],
+    ),
+    (
+        "reports of what back ends did after an allow",
+        &[
+            Event::IntegrationUsed,
+            Event::AgentRunStarted,
+            Event::AgentRunCompleted,
+            Event::AgentRunFailed,
+            Event::AgentRunCancelled,
+            Event::ThreadPosted,
+        ],
+    ),
+    (
+        "content, export and erasure",
+        &[
+            Event::ContentRead,
+            Event::DataExported,
+            Event::DataErasureRequested,
+            Event::DataErased,
+            Event::AuditLogExported,
+        ],
+    ),
+];
+
+/// A Rust file of the tree.
+struct Source {
+    /// From the root of the repository.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// What is compiled into the program: without the tests at the end, and without lines that only say something.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text
+            .lines()
+            .take_while(|line| !line.starts_with("mod tests {"))
+            .enumerate()
+            .map(|(at, line)| (at + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| {
+            if place.ends_with('/') {
+                self.path.starts_with(place)
+            } else {
+                self.path == *place
+            }
+        })
+    }
+
+    /// The room: the folder or the file right under `src/`.
+    fn room(&self) -> &str {
+        let inside = self.path.trim_start_matches("src/");
+        inside.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// Where the words stand in the code, as `path:line`.
+    fn found(&self, words: &[&str]) -> Vec<String> {
+        self.code()
+            .filter(|(_, line)| words.iter().any(|word| has_word(line, word)))
+            .map(|(at, line)| format!("{}:{at}: {}", self.path, line.trim()))
+            .collect()
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, into);
+        } else {
+            into.push(path);
+        }
+    }
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root())
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// The Rust files under these folders, in order.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders {
+        files(&root().join(folder), &mut found);
+    }
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    found.sort();
+    assert!(!found.is_empty(), "nothing under {folders:?}");
+    found
+        .iter()
+        .map(|path| Source {
+            path: relative(path),
+            text: fs::read_to_string(path).unwrap(),
+        })
+        .collect()
+}
+
+/// The files of the program, without those that are there for tests alone.
+fn program() -> Vec<Source> {
+    let mut sources = sources(&["src"]);
+    let mut for_tests = BTreeSet::new();
+    for source in &sources {
+        let folder = source.path.rsplit_once('/').unwrap().0;
+        for after in source.text.split("#[cfg(test)]\nmod ").skip(1) {
+            if let Some((name, _)) = after.lines().next().unwrap().split_once(';') {
+                for_tests.insert(format!("{folder}/{name}.rs"));
+            }
+        }
+    }
+    sources.retain(|source| !for_tests.contains(&source.path));
+    sources
+}
+
+const fn part_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Whether the text has the word, not as a piece of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let before = at.checked_sub(1).map(|at| text.as_bytes()[at]);
+        let after = text.as_bytes().get(at + word.len()).copied();
+        let (first, last) = (word.as_bytes()[0], word.as_bytes()[word.len() - 1]);
+        !(part_of_word(first) && before.is_some_and(part_of_word))
+            && !(part_of_word(last) && after.is_some_and(part_of_word))
+    })
+}
+
+/// What a line imports: the two parts after each `crate::`, the second where there is one.
+fn imports(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    line.split("crate::").skip(1).map(|after| {
+        let mut parts =
+            after.split(|one: char| !(one.is_ascii_alphanumeric() || one == '_' || one == ':'));
+        let mut parts = parts.next().unwrap().split("::");
+        (
+            parts.next().unwrap(),
+            parts.next().filter(|part| !part.is_empty()),
+        )
+    })
+}
+
+fn nothing(wrong: Vec<String>, rule: &str) {
+    assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_opens_with_what_it_owns() {
+    let sources = sources(&["src", "tests/it"]);
+    let wrong = sources
+        .iter()
+        .filter(|source| !source.text.starts_with("//! "));
+    nothing(
+        wrong.map(|source| source.path.clone()).collect(),
+        "a file opens with one sentence behind `//!`",
+    );
+}
+
+#[test]
+fn a_file_is_not_too_long() {
+    let mut exceptions: BTreeMap<&str, usize> = LONGER
+        .iter()
+        .map(|(path, limit, _)| (*path, *limit))
+        .collect();
+    let mut wrong = Vec::new();
+    for source in sources(&["src", "tests/it"]) {
+        let lines = source
+            .text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .count();
+        let limit = exceptions.remove(source.path.as_str());
+        if lines > limit.unwrap_or(LONGEST) {
+            wrong.push(format!("{}: {lines} lines", source.path));
+        }
+        if limit.is_some() && lines <= LONGEST {
+            wrong.push(format!("{}: fits again, take it off the list", source.path));
+        }
+    }
+    wrong.extend(
+        exceptions
+            .keys()
+            .map(|path| format!("{path}: is not there, take it off the list")),
+    );
+    nothing(
+        wrong,
+        "a file has at most 600 lines, empty ones not counted",
+    );
+}
+
+#[test]
+fn rooms_import_whom_they_may() {
+    let table: BTreeMap<&str, &[&str]> = IMPORTS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for source in program() {
+        let room = source.room();
+        let Some(allowed) = table.get(room) else {
+            wrong.push(format!(
+                "{}: the room `{room}` is not in the table",
+                source.path
+            ));
+            continue;
+        };
+        for (at, line) in source.code() {
+            if line.contains("crate::{") {
+                wrong.push(format!("{}:{at}: name one room a line", source.path));
+            }
+            for (to, item) in imports(line).filter(|(to, _)| *to != room && !to.is_empty()) {
+                let narrow = item.map(|item| format!("{to}::{item}"));
+                let fits = allowed.contains(&to)
+                    || narrow.is_some_and(|narrow| allowed.contains(&narrow.as_str()));
+                if !fits {
+                    wrong.push(format!("{}:{at}: `{room}` imports `{to}`", source.path));
+                }
+            }
+        }
+    }
+    nothing(wrong, "a room imports only those that the table gives it");
+}
+
+#[test]
+fn the_log_is_pure_but_for_its_rows() {
+    let mut wrong = Vec::new();
+    for source in program() {
+        if source.room() == "log" && !source.is_in(IMPURE) {
+            wrong.extend(source.found(&["crate::storage", "sqlx"]));
+        }
+    }
+    nothing(wrong, "only `log/append.rs` knows a database");
+}
+
+#[test]
+fn only_the_edge_knows_the_edge() {
+    let mut wrong = Vec::new();
+    for source in program() {
+        if source.room() != "http" && !source.is_in(HTTP_WORDS) {
+            wrong.extend(source.found(&["axum", "utoipa", "tower", "hyper"]));
+        }
+    }
+    nothing(wrong, "HTTP stays in `http/`");
+}
+
+#[test]
+fn sql_stands_where_rows_are_owned() {
+    let mut wrong = Vec::new();
+    let statements = [
+        "SELECT ",
+        "INSERT INTO ",
+        "DELETE FROM ",
+        "CREATE TABLE ",
+        "CREATE DATABASE ",
+        "DROP ",
+        "PRAGMA ",
+    ];
+    for source in program().iter().filter(|source| !source.is_in(SQL)) {
+        for (at, line) in source.code() {
+            let update = line.contains("UPDATE ") && line.contains(" SET ");
+            if update
+                || statements.iter().any(|statement| line.contains(statement))
+                || has_word(line, "sqlx::query")
+            {
+                wrong.push(format!("{}:{at}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    nothing(wrong, "SQL stands where rows are owned");
+}
+
+#[test]
+fn status_codes_stand_in_one_place() {
+    let wrong = program()
+        .iter()
+        .filter(|source| !source.is_in(STATUS))
+        .flat_map(|source| source.found(&["StatusCode"]))
+        .collect();
+    nothing(
+        wrong,
+        "only `http/problem.rs` knows status codes, and `http/system.rs` its own",
+    );
+}
+
+#[test]
+fn the_environment_is_read_in_one_place() {
+    let words = [
+        "std::env",
+        "env::var",
+        "env::vars",
+        "env::vars_os",
+        "env::args",
+    ];
+    let wrong = program()
+        .iter()
+        .filter(|source| !source.is_in(ENVIRONMENT))
+        .flat_map(|source| source.found(&words))
+        .collect();
+    nothing(wrong, "only `config` reads the environment");
+}
+
+#[test]
+fn pure_rooms_take_the_time_as_an_argument() {
+    let words = ["Utc::now", "Local::now", "SystemTime", "Instant::now"];
+    let wrong = program()
+        .iter()
+        .filter(|source| source.is_in(CLOCKLESS))
+        .flat_map(|source| source.found(&words))
+        .collect();
+    nothing(wrong, "here time is an argument");
+}
+
+#[test]
+fn pure_rooms_wait_for_nothing() {
+    let words = [
+        "async",
+        "tokio",
+        "sqlx",
+        "std::fs",
+        "std::net",
+        "std::process",
+    ];
+    let wrong = program()
+        .iter()
+        .filter(|source| source.is_in(PURE) && !source.is_in(IMPURE))
+        .flat_map(|source| source.found(&words))
+        .collect();
+    nothing(wrong, "here nothing waits and nothing is opened");
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = ["unsafe", "todo!", "unimplemented!", "dbg!"];
+    let marks = ["FIXME", "XXX", "TODO", "HACK"];
+    let mut wrong = Vec::new();
+    for source in program() {
+        wrong.extend(source.found(&words));
+        for (at, line) in source.text.lines().enumerate() {
+            if marks.iter().any(|mark| has_word(line, mark)) {
+                wrong.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));
+            }
+        }
+    }
+    nothing(wrong, "nothing unsafe, and nothing left for later");
+}
+
+#[test]
+fn modules_are_named_after_what_they_own() {
+    let mut wrong = Vec::new();
+    for source in sources(&["src", "tests/it"]) {
+        let parts = source.path.trim_end_matches(".rs").split('/');
+        wrong.extend(
+            parts
+                .filter(|part| EMPTY_NAMES.contains(part))
+                .map(|part| format!("{}: `{part}`", source.path)),
+        );
+    }
+    nothing(wrong, "a module is named after what it owns");
+}
+
+#[test]
+fn every_policy_and_schema_is_compiled_in() {
+    let builtin = fs::read_to_string(root().join("src/policy/builtin.rs")).unwrap();
+    let mut found = Vec::new();
+    for folder in ["policies", "schema"] {
+        files(&root().join(folder), &mut found);
+    }
+    assert!(
+        found.len() > 20,
+        "only {} files under policies/ and schema/",
+        found.len()
+    );
+    let missing = found.iter().map(|path| relative(path)).filter(|path| {
+        let listed = path.strip_prefix("policies/").unwrap_or(path);
+        !builtin.contains(&format!("\"{listed}\"")) && !builtin.contains(&format!("/{listed}\""))
+    });
+    nothing(missing.collect(), "`policy/builtin.rs` lists every file");
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    for room in ["control", "tenant"] {
+        let names = |dialect: &str| {
+            let mut found = Vec::new();
+            files(
+                &root().join("migrations").join(room).join(dialect),
+                &mut found,
+            );
+            found
+                .iter()
+                .map(|path| path.file_name().unwrap().to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        assert!(!names("sqlite").is_empty());
+        assert_eq!(names("sqlite"), names("postgres"), "{room}");
+    }
+}
+
+#[test]
+fn every_event_is_emitted_or_says_what_it_waits_for() {
+    let mut code = String::new();
+    for source in program()
+        .iter()
+        .filter(|source| source.path != "src/log/vocabulary.rs")
+    {
+        for (_, line) in source.code() {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    let waiting: Vec<Event> = NOT_YET
+        .iter()
+        .flat_map(|(_, events)| events.iter().copied())
+        .collect();
+    let mut wrong = Vec::new();
+    for event in Event::ALL {
+        let emitted = has_word(&code, &format!("{event:?}"));
+        if !emitted && !waiting.contains(event) {
+            wrong.push(format!("`{}` is emitted nowhere", event.as_str()));
+        }
+        if emitted && waiting.contains(event) {
+            wrong.push(format!(
+                "`{}` is emitted: take it off the list",
+                event.as_str()
+            ));
+        }
+    }
+    nothing(
+        wrong,
+        "an event is emitted, or is listed with what it waits for",
+    );
+}
+
+#[test]
+fn the_reading_of_the_source_finds_what_it_is_for() {
+    let source = Source {
+        path: "src/log/example.rs".into(),
+        text: "//! An example.\n// crate::http\nuse crate::http::problem;\nlet x = Utc::now();\nmod tests {\nSELECT 1\n".into(),
+    };
+    assert_eq!(source.room(), "log");
+    assert_eq!(
+        source.found(&["Utc::now"]),
+        ["src/log/example.rs:4: let x = Utc::now();"]
+    );
+    assert!(source.found(&["SELECT"]).is_empty());
+    let found: Vec<_> = source.code().flat_map(|(_, line)| imports(line)).collect();
+    assert_eq!(found, [("http", Some("problem"))]);
+    assert!(!has_word("unsafe_code", "unsafe") && has_word("an unsafe { }", "unsafe"));
+    assert!(source.is_in(&["src/log/"]) && !source.is_in(&["src/log/example"]));
+}
