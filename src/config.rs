@@ -4,17 +4,19 @@
 //! not in [`reference`] is an error, since a misspelt setting that is silently ignored is a service that
 //! runs otherwise than its operator believes.
 
-use std::fmt;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::http::uri::Authority;
 use config::{FileFormat, Source as _, Value, ValueKind};
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
+
+mod values;
+
+pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "CEDARKEEP_";
@@ -250,7 +252,11 @@ pub enum Format {
 
 impl Default for Data {
     fn default() -> Self {
-        Self { dir: PathBuf::from("./data"), database: Database::Sqlite, password_file: None }
+        Self {
+            dir: PathBuf::from("./data"),
+            database: Database::Sqlite,
+            password_file: None,
+        }
     }
 }
 
@@ -258,7 +264,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
-            base_url: BaseUrl { text: "https://127.0.0.1:8443".to_owned(), host: "127.0.0.1".to_owned() },
+            base_url: BaseUrl::default(),
             unix_socket: None,
             body_limit: 1_048_576,
             request_timeout_ms: 30_000,
@@ -268,19 +274,26 @@ impl Default for Http {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { region: "local".to_owned() }
+        Self {
+            region: "local".to_owned(),
+        }
     }
 }
 
 impl Default for Deployment {
     fn default() -> Self {
-        Self { name: "cedarkeep.local".to_owned() }
+        Self {
+            name: "cedarkeep.local".to_owned(),
+        }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { queue: 8192, commit_timeout_ms: 2000 }
+        Self {
+            queue: 8192,
+            commit_timeout_ms: 2000,
+        }
     }
 }
 
@@ -292,7 +305,10 @@ impl Default for Tenants {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { format: Format::Text, filter: "info".to_owned() }
+        Self {
+            format: Format::Text,
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -320,8 +336,9 @@ impl Config {
     ///
     /// When a file that was named cannot be read, or a setting is unknown or cannot work.
     pub fn of_process(file: Option<&Path>) -> Result<Self, Misconfigured> {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         let text = match file {
             Some(path) => Some((path, read(path)?)),
             None => match read(Path::new(DEFAULT_FILE)) {
@@ -334,7 +351,10 @@ impl Config {
                 Err(other) => return Err(other),
             },
         };
-        Self::parse(text.as_ref().map(|(path, text)| (*path, text.as_str())), variables)
+        Self::parse(
+            text.as_ref().map(|(path, text)| (*path, text.as_str())),
+            variables,
+        )
     }
 
     /// The settings that a file's text and some variables make; reads nothing itself.
@@ -385,7 +405,10 @@ impl Config {
     /// Where the local keyring lies.
     #[must_use]
     pub fn keyring(&self) -> PathBuf {
-        self.keys.keyring.clone().unwrap_or_else(|| self.data.dir.join("keyring"))
+        self.keys
+            .keyring
+            .clone()
+            .unwrap_or_else(|| self.data.dir.join("keyring"))
     }
 
     /// The password of the PostgreSQL user, when a file holds one.
@@ -395,19 +418,32 @@ impl Config {
     /// When the file cannot be read, everybody may read it, or it does not hold one line of text.
     pub fn database_password(&self) -> Result<Option<Password>, Misconfigured> {
         const KEY: &str = "data.password_file";
-        let Some(path) = &self.data.password_file else { return Ok(None) };
-        let unreadable = |source| Misconfigured::Unreadable { path: path.clone(), source };
+        let Some(path) = &self.data.password_file else {
+            return Ok(None);
+        };
+        let unreadable = |source| Misconfigured::Unreadable {
+            path: path.clone(),
+            source,
+        };
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let mode = file.metadata().map_err(unreadable)?.permissions().mode();
         if mode & 0o007 != 0 {
-            return Err(Misconfigured::Unfit { key: KEY, problem: "may be read by everybody; chmod 0640 or tighter" });
+            return Err(Misconfigured::Unfit {
+                key: KEY,
+                problem: "may be read by everybody; chmod 0640 or tighter",
+            });
         }
         let mut text = Zeroizing::new(String::new());
-        file.take(PASSWORD_LIMIT).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(PASSWORD_LIMIT)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() || line.contains('\n') {
-            return Err(Misconfigured::Unfit { key: KEY, problem: "must hold the password on one line and nothing else" });
+            return Err(Misconfigured::Unfit {
+                key: KEY,
+                problem: "must hold the password on one line and nothing else",
+            });
         }
         Ok(Some(Password(line.to_owned())))
     }
@@ -421,10 +457,16 @@ impl Config {
             return unfit("tls.ca", "belongs to `tls.cert`, which is not set");
         }
         if self.data.password_file.is_some() && self.data.database == Database::Sqlite {
-            return unfit("data.password_file", "is set although `data.database` is `sqlite`");
+            return unfit(
+                "data.password_file",
+                "is set although `data.database` is `sqlite`",
+            );
         }
         if !(1024..=67_108_864).contains(&self.http.body_limit) {
-            return unfit("http.body_limit", "must lie between 1024 and 67108864 bytes");
+            return unfit(
+                "http.body_limit",
+                "must lie between 1024 and 67108864 bytes",
+            );
         }
         if !(100..=600_000).contains(&self.http.request_timeout_ms) {
             return unfit("http.request_timeout_ms", "must lie between 100 and 600000");
@@ -439,169 +481,43 @@ impl Config {
             return unfit("tenants.open_max", "must lie between 1 and 100000");
         }
         if !is_name(&self.node.region) {
-            return unfit("node.region", "must be 1 to 253 of the characters a-z 0-9 . -");
+            return unfit(
+                "node.region",
+                "must be 1 to 253 of the characters a-z 0-9 . -",
+            );
         }
         if !is_name(&self.deployment.name) {
-            return unfit("deployment.name", "must be 1 to 253 of the characters a-z 0-9 . -");
+            return unfit(
+                "deployment.name",
+                "must be 1 to 253 of the characters a-z 0-9 . -",
+            );
         }
         Ok(())
     }
 }
 
-/// Where tenants' databases are.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Database {
-    /// A file each in `data.dir`.
-    Sqlite,
-    /// A database each on this server; the address holds no password.
-    Postgres(String),
-}
-
-impl TryFrom<String> for Database {
-    type Error = &'static str;
-
-    // Messages here never repeat the address: what is refused may be a password.
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text == "sqlite" {
-            return Ok(Self::Sqlite);
-        }
-        let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) else {
-            return Err("`data.database` must be `sqlite` or begin with `postgres://`");
-        };
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // The last `@`, so that a password with `@` or `/` in it is seen as one.
-        let in_place = place.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-        let in_query = query.split('&').any(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            name.contains('%') || name.eq_ignore_ascii_case("password") || name.eq_ignore_ascii_case("sslpassword")
-        });
-        if in_place || in_query || query.contains('@') {
-            return Err("`data.database` must not hold a password; put it in a file and name that in `data.password_file`");
-        }
-        if place.is_empty() {
-            return Err("`data.database` names no server; write postgres://user@host:5432/database");
-        }
-        Ok(Self::Postgres(text))
-    }
-}
-
-impl From<Database> for String {
-    fn from(database: Database) -> Self {
-        match database {
-            Database::Sqlite => "sqlite".to_owned(),
-            Database::Postgres(address) => address,
-        }
-    }
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite => f.write_str("Sqlite"),
-            Self::Postgres(_) => f.write_str("Postgres(..)"),
-        }
-    }
-}
-
-/// A password that was read from a file; it is wiped when it is dropped.
-pub struct Password(String);
-
-impl Password {
-    /// The password itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(..)")
-    }
-}
-
-impl Drop for Password {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-/// How clients reach the service: https, a host, perhaps a port and a path, and no slash at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BaseUrl {
-    text: String,
-    host: String,
-}
-
-impl BaseUrl {
-    /// The URL, without a slash at the end.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Its host: a name or an address, the latter without brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// What follows the host and port: empty, or a path that begins with a slash.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        let rest = self.text.strip_prefix("https://").unwrap_or_default();
-        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
-    }
-}
-
-impl TryFrom<String> for BaseUrl {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let Some(rest) = text.strip_prefix("https://") else {
-            return Err("`http.base_url` must begin with `https://`");
-        };
-        if rest.contains(['?', '#']) {
-            return Err("`http.base_url` must have no query and no fragment");
-        }
-        if rest.contains(|c: char| !c.is_ascii_graphic() || c == '\\' || c == '"') {
-            return Err("`http.base_url` must be plain ASCII without spaces");
-        }
-        let rest = rest.trim_end_matches('/');
-        let place = rest.split('/').next().unwrap_or_default();
-        let authority: Authority =
-            place.parse().map_err(|_| "`http.base_url` has no host, or one that cannot be read")?;
-        let port_is_whole = place.ends_with(authority.host()) || authority.port_u16().is_some();
-        if authority.host().is_empty() || place.contains('@') || !port_is_whole {
-            return Err("`http.base_url` must be https://HOST[:PORT][/PATH]");
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        Ok(Self { text: format!("https://{rest}"), host })
-    }
-}
-
-impl From<BaseUrl> for String {
-    fn from(url: BaseUrl) -> Self {
-        url.text
-    }
-}
-
 fn read(path: &Path) -> Result<String, Misconfigured> {
-    std::fs::read_to_string(path)
-        .map_err(|source| Misconfigured::Unreadable { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| Misconfigured::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn known(written: &config::Map<String, Value>, origin: &str) -> Result<(), Misconfigured> {
     for (section, value) in written {
         let ValueKind::Table(keys) = &value.kind else {
-            return Err(Misconfigured::Unknown { key: section.clone(), origin: format!("`{origin}`") });
+            return Err(Misconfigured::Unknown {
+                key: section.clone(),
+                origin: format!("`{origin}`"),
+            });
         };
         for key in keys.keys() {
             let name = format!("{section}.{key}");
             if !REFERENCE.iter().any(|setting| setting.key == name) {
-                return Err(Misconfigured::Unknown { key: name, origin: format!("`{origin}`") });
+                return Err(Misconfigured::Unknown {
+                    key: name,
+                    origin: format!("`{origin}`"),
+                });
             }
         }
     }
@@ -610,5 +526,7 @@ fn known(written: &config::Map<String, Value>, origin: &str) -> Result<(), Misco
 
 fn is_name(text: &str) -> bool {
     (1..=253).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
 }

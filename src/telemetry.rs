@@ -8,8 +8,9 @@ use tracing_subscriber::util::TryInitError;
 use crate::config::{Format, Telemetry};
 
 /// Upper bounds, in seconds, of the buckets of every histogram: from a warm decision to a lost log.
-const BUCKETS: &[f64] =
-    &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+const BUCKETS: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
 
 /// Why the process cannot say anything.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,9 @@ pub fn speak(settings: &Telemetry) -> Result<(), Mute> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
     let filter = EnvFilter::try_new(&settings.filter).map_err(Mute::Filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match settings.format {
         Format::Json => lines.json().flatten_event(true).finish().try_init(),
         Format::Text => lines.finish().try_init(),

@@ -51,11 +51,13 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Unreadable> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Unreadable::Empty);
     }
-    let text =
-        std::str::from_utf8(bytes).map_err(|refused| Unreadable::Encoding(refused.valid_up_to()))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|refused| Unreadable::Encoding(refused.valid_up_to()))?;
     let malformed = |refused: serde_json::Error| Unreadable::Malformed(refused.to_string());
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { left: DEPTH_LIMIT }.deserialize(&mut reader).map_err(malformed)?;
+    let value = Strict { left: DEPTH_LIMIT }
+        .deserialize(&mut reader)
+        .map_err(malformed)?;
     reader.end().map_err(malformed)?;
     match value {
         Value::Object(members) => Ok(members),
@@ -73,7 +75,9 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Unreadable> {
 /// The problem that the caller is told of.
 pub async fn body(request: Request, patience: Duration) -> Result<Map<String, Value>, Problem> {
     if !says_json(request.headers()) {
-        return Err(Problem::Malformed("send the body with `Content-Type: application/json`".to_owned()));
+        return Err(Problem::Malformed(
+            "send the body with `Content-Type: application/json`".to_owned(),
+        ));
     }
     let bytes = match tokio::time::timeout(patience, request.extract::<Bytes, _>()).await {
         Ok(Ok(bytes)) => bytes,
@@ -89,9 +93,15 @@ pub async fn body(request: Request, patience: Duration) -> Result<Map<String, Va
 /// Whether a request says that its body is JSON; parameters such as a charset mean nothing.
 fn says_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let Ok(text) = value.to_str() else { return false };
-    text.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
+    text.split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Reads one value, with this many levels left below it.
@@ -104,7 +114,9 @@ impl Strict {
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.left.checked_sub(1) {
             Some(left) => Ok(Self { left }),
-            None => Err(E::custom(format_args!("nested deeper than {DEPTH_LIMIT} levels"))),
+            None => Err(E::custom(format_args!(
+                "nested deeper than {DEPTH_LIMIT} levels"
+            ))),
         }
     }
 }
@@ -133,11 +145,19 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        if value > NUMBER_LIMIT.unsigned_abs() { Err(too_great()) } else { Ok(Value::from(value)) }
+        if value > NUMBER_LIMIT.unsigned_abs() {
+            Err(too_great())
+        } else {
+            Ok(Value::from(value))
+        }
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
-        if value < -NUMBER_LIMIT { Err(too_great()) } else { Ok(Value::from(value)) }
+        if value < -NUMBER_LIMIT {
+            Err(too_great())
+        } else {
+            Ok(Value::from(value))
+        }
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
@@ -145,7 +165,9 @@ impl<'de> Visitor<'de> for Strict {
         if value.abs() >= 9_007_199_254_740_992.0 {
             return Err(too_great());
         }
-        Number::from_f64(value).map(Value::Number).ok_or_else(too_great)
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(too_great)
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
@@ -171,7 +193,10 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(name) = members.next_key::<String>()? {
             plain(&name)?;
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("member {} is there twice", quoted(&name))));
+                return Err(A::Error::custom(format_args!(
+                    "member {} is there twice",
+                    quoted(&name)
+                )));
             }
             let value = members.next_value_seed(below)?;
             object.insert(name, value);
@@ -181,7 +206,9 @@ impl<'de> Visitor<'de> for Strict {
 }
 
 fn too_great<E: serde::de::Error>() -> E {
-    E::custom(format_args!("number beyond {NUMBER_LIMIT}; send it as a string"))
+    E::custom(format_args!(
+        "number beyond {NUMBER_LIMIT}; send it as a string"
+    ))
 }
 
 /// I-JSON forbids noncharacters; the parser has refused surrogates before.
@@ -191,7 +218,10 @@ fn plain<E: serde::de::Error>(text: &str) -> Result<(), E> {
         (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
     });
     match stray {
-        Some(c) => Err(E::custom(format_args!("noncharacter U+{:04X} in a string", u32::from(c)))),
+        Some(c) => Err(E::custom(format_args!(
+            "noncharacter U+{:04X} in a string",
+            u32::from(c)
+        ))),
         None => Ok(()),
     }
 }
@@ -219,13 +249,22 @@ mod tests {
     #[test]
     fn an_object_is_read_as_it_is() {
         let text = r#"{"a":[1,-2,0.5,true,null,"\ud83d\ude00"],"b":{"a":{}}}"#;
-        assert_eq!(Value::Object(object(text.as_bytes()).unwrap()).to_string(), text.replace("\\ud83d\\ude00", "😀"));
+        assert_eq!(
+            Value::Object(object(text.as_bytes()).unwrap()).to_string(),
+            text.replace("\\ud83d\\ude00", "😀")
+        );
     }
 
     #[test]
     fn a_member_twice_is_refused_at_any_depth_and_however_it_is_spelt() {
-        assert_eq!(refused(r#"{"id":1,"id":2}"#), "member `id` is there twice at line 1 column 12");
-        assert!(refused("{\"a\":[{\n\"x\":{\"id\":1,\"i\\u0064\":2}}]}").starts_with("member `id` is there twice at line 2"));
+        assert_eq!(
+            refused(r#"{"id":1,"id":2}"#),
+            "member `id` is there twice at line 1 column 12"
+        );
+        assert!(
+            refused("{\"a\":[{\n\"x\":{\"id\":1,\"i\\u0064\":2}}]}")
+                .starts_with("member `id` is there twice at line 2")
+        );
     }
 
     #[test]
@@ -235,7 +274,8 @@ mod tests {
 
     #[test]
     fn nesting_ends_at_the_limit() {
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert!(object(nested(DEPTH_LIMIT - 1).as_bytes()).is_ok());
         assert!(refused(&nested(DEPTH_LIMIT)).starts_with("nested deeper than 32 levels"));
         assert!(refused(&nested(100_000)).starts_with("nested deeper than 32 levels"));
@@ -243,27 +283,52 @@ mod tests {
 
     #[test]
     fn what_is_not_utf8_is_refused_with_its_place() {
-        assert_eq!(object(b"{\"a\":\"\xff\"}").unwrap_err(), Unreadable::Encoding(6));
-        assert_eq!(object(b"{\"a\":\"\xed\xa0\x80\"}").unwrap_err(), Unreadable::Encoding(6));
+        assert_eq!(
+            object(b"{\"a\":\"\xff\"}").unwrap_err(),
+            Unreadable::Encoding(6)
+        );
+        assert_eq!(
+            object(b"{\"a\":\"\xed\xa0\x80\"}").unwrap_err(),
+            Unreadable::Encoding(6)
+        );
     }
 
     #[test]
     fn surrogates_alone_and_noncharacters_are_refused() {
-        for text in [r#"{"a":"\ud800"}"#, r#"{"a":"\udc00x"}"#, r#"{"\ud800":1}"#, r#"{"a":"\ud800\u0041"}"#] {
+        for text in [
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\udc00x"}"#,
+            r#"{"\ud800":1}"#,
+            r#"{"a":"\ud800\u0041"}"#,
+        ] {
             assert!(object(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(refused(r#"{"a":"\ufdd0"}"#).starts_with("noncharacter U+FDD0 in a string at line 1"));
+        assert!(
+            refused(r#"{"a":"\ufdd0"}"#).starts_with("noncharacter U+FDD0 in a string at line 1")
+        );
         assert!(refused(r#"{"\uffff":1}"#).starts_with("noncharacter U+FFFF"));
     }
 
     #[test]
     fn numbers_that_a_double_cannot_hold_are_refused() {
         assert!(object(br#"{"a":9007199254740991,"b":-9007199254740991,"c":1.5e3}"#).is_ok());
-        for number in ["9007199254740992", "-9007199254740992", "18446744073709551616", "1e17", "-1e300"] {
-            assert!(refused(&format!("{{\"a\":{number}}}")).starts_with("number beyond"), "{number}");
+        for number in [
+            "9007199254740992",
+            "-9007199254740992",
+            "18446744073709551616",
+            "1e17",
+            "-1e300",
+        ] {
+            assert!(
+                refused(&format!("{{\"a\":{number}}}")).starts_with("number beyond"),
+                "{number}"
+            );
         }
         for number in ["1e999", "NaN", "Infinity", "01", "+1", ".5", "0x10"] {
-            assert!(object(format!("{{\"a\":{number}}}").as_bytes()).is_err(), "{number}");
+            assert!(
+                object(format!("{{\"a\":{number}}}").as_bytes()).is_err(),
+                "{number}"
+            );
         }
     }
 
@@ -272,10 +337,26 @@ mod tests {
         assert_eq!(object(b"").unwrap_err(), Unreadable::Empty);
         assert_eq!(object(b" \n\t").unwrap_err(), Unreadable::Empty);
         for text in ["[]", "null", "1", "\"a\"", "true"] {
-            assert_eq!(object(text.as_bytes()).unwrap_err(), Unreadable::NotAnObject, "{text}");
+            assert_eq!(
+                object(text.as_bytes()).unwrap_err(),
+                Unreadable::NotAnObject,
+                "{text}"
+            );
         }
-        for text in ["{} {}", "{\"a\":1,}", "{'a':1}", "{\"a\":1", "\u{feff}{}", "{\"a\":\"\u{1}\"}", "{a:1}", "/**/{}"] {
-            assert!(matches!(object(text.as_bytes()), Err(Unreadable::Malformed(_))), "{text}");
+        for text in [
+            "{} {}",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "{\"a\":1",
+            "\u{feff}{}",
+            "{\"a\":\"\u{1}\"}",
+            "{a:1}",
+            "/**/{}",
+        ] {
+            assert!(
+                matches!(object(text.as_bytes()), Err(Unreadable::Malformed(_))),
+                "{text}"
+            );
         }
     }
 
@@ -293,7 +374,11 @@ mod tests {
             says_json(&headers)
         };
         assert!(says("application/json") && says("Application/JSON; charset=utf-8"));
-        assert!(!says("text/plain") && !says("application/jsonp") && !says("application/x-www-form-urlencoded"));
+        assert!(
+            !says("text/plain")
+                && !says("application/jsonp")
+                && !says("application/x-www-form-urlencoded")
+        );
         assert!(!says_json(&HeaderMap::new()));
     }
 

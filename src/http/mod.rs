@@ -1,6 +1,7 @@
 //! The edge: what every request meets before and after its handler.
 
 pub mod authzen;
+mod hello;
 pub mod json;
 pub mod problem;
 pub mod request_id;

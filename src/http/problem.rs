@@ -138,7 +138,9 @@ impl Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let challenge = match self {
             Self::NoCredential => Some(format!("Bearer realm=\"{REALM}\"")),
-            Self::BadCredential => Some(format!("Bearer realm=\"{REALM}\", error=\"invalid_token\"")),
+            Self::BadCredential => {
+                Some(format!("Bearer realm=\"{REALM}\", error=\"invalid_token\""))
+            }
             _ => None,
         };
         if let Some(Ok(value)) = challenge.map(HeaderValue::try_from) {
@@ -151,7 +153,10 @@ impl Problem {
         };
         if let Some(pause) = pause {
             // Whole seconds, rounded up: a caller that comes back early is refused again.
-            let seconds = pause.as_secs().saturating_add(u64::from(pause.subsec_nanos() > 0)).max(1);
+            let seconds = pause
+                .as_secs()
+                .saturating_add(u64::from(pause.subsec_nanos() > 0))
+                .max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

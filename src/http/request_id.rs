@@ -42,23 +42,38 @@ impl RequestId {
     pub fn of(sent: Option<&HeaderValue>, random: [u8; 16]) -> Self {
         let bytes = sent.map(HeaderValue::as_bytes);
         let shown = bytes
-            .filter(|value| (1..=SHOWN_LIMIT).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic))
+            .filter(|value| {
+                (1..=SHOWN_LIMIT).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
+            })
             .and_then(|value| std::str::from_utf8(value).ok())
-            .map_or_else(|| format!("req_{}", BASE32_NOPAD.encode(&random).to_ascii_lowercase()), str::to_owned);
-        Self { shown, sent: bytes.map(<[u8]>::to_vec) }
+            .map_or_else(
+                || format!("req_{}", BASE32_NOPAD.encode(&random).to_ascii_lowercase()),
+                str::to_owned,
+            );
+        Self {
+            shown,
+            sent: bytes.map(<[u8]>::to_vec),
+        }
     }
 }
 
 /// The layer that gives every request its id and every response the caller's.
 pub async fn carry(mut request: Request, next: Next) -> Response {
-    let sent: Vec<HeaderValue> = request.headers().get_all(&X_REQUEST_ID).iter().cloned().collect();
+    let sent: Vec<HeaderValue> = request
+        .headers()
+        .get_all(&X_REQUEST_ID)
+        .iter()
+        .cloned()
+        .collect();
     let mut random = [0_u8; 16];
     if getrandom::fill(&mut random).is_err() {
         // An id only has to tell requests apart; without randomness nothing else answers either.
         tracing::error!("the system has no randomness for a request id");
     }
     let id = RequestId::of(sent.first(), random);
-    let minted = HeaderValue::from_str(id.shown()).ok().filter(|_| sent.is_empty());
+    let minted = HeaderValue::from_str(id.shown())
+        .ok()
+        .filter(|_| sent.is_empty());
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -77,7 +92,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shown_is_replaced_but_kept() {
-        let odd = [b"".to_vec(), b"two words".to_vec(), vec![0xC3, 0xA9], vec![b'a'; 257]];
+        let odd = [
+            b"".to_vec(),
+            b"two words".to_vec(),
+            vec![0xC3, 0xA9],
+            vec![b'a'; 257],
+        ];
         for value in odd {
             let id = RequestId::of(Some(&HeaderValue::from_bytes(&value).unwrap()), [7; 16]);
             assert_eq!(id.shown(), "req_a4dqobyha4dqobyha4dqobyha4");

@@ -17,6 +17,8 @@ use axum_server::{Address, Handle, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::hello::Hello;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -110,7 +112,10 @@ impl Serving {
     ///
     /// When one of them cannot be had; then none stays.
     pub fn start(listen: &Listen, tls: RustlsConfig, routes: Router) -> Result<Self, NotServing> {
-        let refused = |source| NotServing::Listen { address: listen.https, source };
+        let refused = |source| NotServing::Listen {
+            address: listen.https,
+            source,
+        };
         let socket = TcpListener::bind(listen.https).map_err(refused)?;
         let https = socket.local_addr().map_err(refused)?;
         let service = routes.into_make_service_with_connect_info::<Peer>();
@@ -120,22 +125,45 @@ impl Serving {
         let unix = match &listen.unix {
             None => None,
             Some(path) => {
-                let failed = |source| NotServing::Socket { path: path.clone(), source };
+                let failed = |source| NotServing::Socket {
+                    path: path.clone(),
+                    source,
+                };
                 let listener = bind_unix(path)?;
                 let handle = Handle::new();
-                let server = bounded(axum_server::from_unix(listener).map_err(failed)?, listen.patience);
+                let server = bounded(
+                    axum_server::from_unix(listener).map_err(failed)?,
+                    listen.patience,
+                );
                 Some((server.handle(handle.clone()), handle, path.clone()))
             }
         };
         let tcp = Handle::new();
-        let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_PATIENCE);
-        let server = bounded(axum_server::from_tcp(socket).map_err(refused)?, listen.patience);
-        tasks.spawn(server.acceptor(acceptor).handle(tcp.clone()).serve(service.clone()));
+        let acceptor = RustlsAcceptor::new(tls)
+            .handshake_timeout(HANDSHAKE_PATIENCE)
+            .acceptor(Hello {
+                patience: HANDSHAKE_PATIENCE,
+            });
+        let server = bounded(
+            axum_server::from_tcp(socket).map_err(refused)?,
+            listen.patience,
+        );
+        tasks.spawn(
+            server
+                .acceptor(acceptor)
+                .handle(tcp.clone())
+                .serve(service.clone()),
+        );
         let unix = unix.map(|(server, handle, path)| {
             tasks.spawn(server.serve(service));
             (handle, path)
         });
-        Ok(Self { https, tcp, unix, tasks })
+        Ok(Self {
+            https,
+            tcp,
+            unix,
+            tasks,
+        })
     }
 
     /// Where HTTPS listens, with the port that the system chose if none was given.
@@ -150,7 +178,11 @@ impl Serving {
     /// # Errors
     ///
     /// When a listener ended by itself.
-    pub async fn until(mut self, stop: impl Future<Output = ()>, grace: Duration) -> Result<(), NotServing> {
+    pub async fn until(
+        mut self,
+        stop: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<(), NotServing> {
         let mut outcome = tokio::select! {
             () = stop => Ok(()),
             ended = self.tasks.join_next() => Err(ended_early(ended)),
@@ -173,8 +205,7 @@ impl Serving {
     }
 }
 
-/// Waits for SIGTERM or SIGINT. It is deaf until it is first polled only in what it returns: both signals
-/// are caught from this call on.
+/// Waits for SIGTERM or SIGINT. Both are caught from this call on, not only once the result is polled.
 ///
 /// # Errors
 ///
@@ -192,13 +223,19 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, NotServing> {
 }
 
 fn bounded<A: Address>(server: Server<A>, patience: Duration) -> Server<A> {
-    let mut server = server.first_request_timeout(patience).accept_error_handler(|_, refused| {
-        // Scanners and clients without our CA come here all day: counted, and logged for who looks.
-        metrics::counter!("cedarkeep_connections_refused_total").increment(1);
-        tracing::debug!(error = %refused, "connection refused");
-    });
+    let mut server = server
+        .first_request_timeout(patience)
+        .accept_error_handler(|_, refused| {
+            // Scanners and clients without our CA come here all day: counted, and logged for who looks.
+            metrics::counter!("cedarkeep_connections_refused_total").increment(1);
+            tracing::debug!(error = %refused, "connection refused");
+        });
     let builder = server.http_builder();
-    builder.http1().header_read_timeout(patience).max_headers(HEADER_LINES).max_buf_size(HEADER_BYTES as usize);
+    builder
+        .http1()
+        .header_read_timeout(patience)
+        .max_headers(HEADER_LINES)
+        .max_buf_size(HEADER_BYTES as usize);
     builder
         .http2()
         .max_concurrent_streams(STREAMS)
@@ -210,11 +247,16 @@ fn bounded<A: Address>(server: Server<A>, patience: Duration) -> Server<A> {
 
 /// A socket at this path that its owner and group may use. One that a dead process left is replaced.
 fn bind_unix(path: &Path) -> Result<UnixListener, NotServing> {
-    let failed = |source| NotServing::Socket { path: path.to_owned(), source };
+    let failed = |source| NotServing::Socket {
+        path: path.to_owned(),
+        source,
+    };
     match std::fs::symlink_metadata(path) {
         Err(absent) if absent.kind() == ErrorKind::NotFound => {}
         Err(other) => return Err(failed(other)),
-        Ok(there) if !there.file_type().is_socket() => return Err(NotServing::NotASocket(path.to_owned())),
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(NotServing::NotASocket(path.to_owned()));
+        }
         Ok(_) => match UnixStream::connect(path) {
             Ok(_) => return Err(NotServing::InUse(path.to_owned())),
             Err(dead) if dead.kind() == ErrorKind::ConnectionRefused => {

@@ -15,8 +15,8 @@ use std::time::Duration;
 use axum_server::tls_rustls::RustlsConfig;
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
@@ -119,11 +119,18 @@ impl Certificates {
     /// When files cannot be read or written, or do not fit together.
     pub fn open(settings: &Config, now: DateTime<Utc>) -> Result<Self, NoTls> {
         let (files, ca) = match (&settings.tls.cert, &settings.tls.key) {
-            (Some(cert), Some(key)) => {
-                (Files { cert: cert.clone(), key: key.clone() }, settings.tls.ca.clone())
-            }
+            (Some(cert), Some(key)) => (
+                Files {
+                    cert: cert.clone(),
+                    key: key.clone(),
+                },
+                settings.tls.ca.clone(),
+            ),
             _ => {
-                let own = Own::at(&settings.data.dir.join("tls"), settings.http.base_url.host());
+                let own = Own::at(
+                    &settings.data.dir.join("tls"),
+                    settings.http.base_url.host(),
+                );
                 if let Err(reason) = own.is_fit(now) {
                     own.issue(now)?;
                     tracing::info!(reason, tls.ca = %own.ca.display(), "made a CA and a server certificate");
@@ -133,7 +140,12 @@ impl Certificates {
         };
         let seen = files.marks();
         let live = RustlsConfig::from_config(Arc::new(files.server_config()?));
-        Ok(Self { files, ca, live, seen })
+        Ok(Self {
+            files,
+            ca,
+            live,
+            seen,
+        })
     }
 
     /// What a listener takes; certificates that are replaced later reach it.
@@ -181,7 +193,9 @@ impl Certificates {
             self = same;
             match look {
                 Look::Unchanged => {}
-                Look::Replaced => tracing::info!(tls.cert = %self.files.cert.display(), "certificate replaced"),
+                Look::Replaced => {
+                    tracing::info!(tls.cert = %self.files.cert.display(), "certificate replaced")
+                }
                 Look::Kept(refused) => {
                     tracing::error!(error = %refused, "certificate not replaced; the old one stays in use");
                 }
@@ -194,7 +208,13 @@ impl Files {
     fn marks(&self) -> [Option<Mark>; 2] {
         let mark = |path: &Path| {
             let about = std::fs::metadata(path).ok()?;
-            Some((about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
+            Some((
+                about.dev(),
+                about.ino(),
+                about.len(),
+                about.mtime(),
+                about.mtime_nsec(),
+            ))
         };
         [mark(&self.cert), mark(&self.key)]
     }
@@ -207,7 +227,11 @@ impl Files {
         let chain = self.chain()?;
         let key = PrivateKeyDer::from_pem_slice(&zeroize::Zeroizing::new(read(&self.key)?))
             .map_err(|_| NoTls::Key(self.key.clone()))?;
-        let mismatch = |source| NoTls::Mismatch { cert: self.cert.clone(), key: self.key.clone(), source };
+        let mismatch = |source| NoTls::Mismatch {
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            source,
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(mismatch)?
@@ -230,7 +254,10 @@ struct Own {
 impl Own {
     fn at(directory: &Path, host: &str) -> Self {
         Self {
-            files: Files { cert: directory.join("server.crt"), key: directory.join("server.key") },
+            files: Files {
+                cert: directory.join("server.crt"),
+                key: directory.join("server.key"),
+            },
             ca: directory.join("ca.crt"),
             directory: directory.to_owned(),
             host: host.to_owned(),
@@ -248,14 +275,21 @@ impl Own {
     /// Whether a client that trusts `ca.crt` takes the server's certificate for every name, now and until
     /// the day of renewal; else why not.
     fn is_fit(&self, now: DateTime<Utc>) -> Result<(), &'static str> {
-        self.files.server_config().map_err(|_| "there is no usable pair yet")?;
+        self.files
+            .server_config()
+            .map_err(|_| "there is no usable pair yet")?;
         let roots = certificates(&self.ca).map_err(|_| "there is no CA certificate")?;
-        let chain = self.files.chain().map_err(|_| "there is no server certificate")?;
+        let chain = self
+            .files
+            .chain()
+            .map_err(|_| "there is no server certificate")?;
         let (Some(server), [root]) = (chain.first(), roots.as_slice()) else {
             return Err("the files hold something else");
         };
         let mut store = RootCertStore::empty();
-        store.add(root.clone()).map_err(|_| "the CA certificate is broken")?;
+        store
+            .add(root.clone())
+            .map_err(|_| "the CA certificate is broken")?;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
             .build()
             .map_err(|_| "the CA certificate is broken")?;
@@ -265,7 +299,8 @@ impl Own {
                 u64::try_from(moment.timestamp()).map_err(|_| "the clock is before 1970")?,
             ));
             for name in self.names() {
-                let name = ServerName::try_from(name).map_err(|_| "the host has no name for a certificate")?;
+                let name = ServerName::try_from(name)
+                    .map_err(|_| "the host has no name for a certificate")?;
                 verifier
                     .verify_server_cert(server, &[], &name, &[], moment)
                     .map_err(|_| "the certificate ends soon or is for other names")?;
@@ -275,9 +310,15 @@ impl Own {
     }
 
     fn issue(&self, now: DateTime<Utc>) -> Result<(), NoTls> {
-        let refused = |source| NoTls::Issue { host: self.host.clone(), source };
-        std::fs::create_dir_all(&self.directory)
-            .map_err(|source| NoTls::File { verb: "create", path: self.directory.clone(), source })?;
+        let refused = |source| NoTls::Issue {
+            host: self.host.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&self.directory).map_err(|source| NoTls::File {
+            verb: "create",
+            path: self.directory.clone(),
+            source,
+        })?;
 
         let mut ca = self.params(Vec::new(), "CA", now).map_err(refused)?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -292,7 +333,10 @@ impl Own {
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let server_key = KeyPair::generate().map_err(refused)?;
         let issuer = Issuer::new(ca, ca_key);
-        let server_pem = server.signed_by(&server_key, &issuer).map_err(refused)?.pem();
+        let server_pem = server
+            .signed_by(&server_key, &issuer)
+            .map_err(refused)?
+            .pem();
 
         // A crash in between leaves files that do not fit together, which the next start makes anew.
         let key_pem = zeroize::Zeroizing::new(server_key.serialize_pem());
@@ -301,12 +345,20 @@ impl Own {
         place(&self.ca, ca_pem.as_bytes(), 0o644)
     }
 
-    fn params(&self, names: Vec<String>, what: &str, now: DateTime<Utc>) -> Result<CertificateParams, rcgen::Error> {
+    fn params(
+        &self,
+        names: Vec<String>,
+        what: &str,
+        now: DateTime<Utc>,
+    ) -> Result<CertificateParams, rcgen::Error> {
         let mut params = CertificateParams::new(names)?;
         let mut subject = DistinguishedName::new();
         subject.push(DnType::OrganizationName, "Cedarkeep");
         // The date keeps one CA's name from standing for another's in a client's trust store.
-        subject.push(DnType::CommonName, format!("Cedarkeep {what} {}", now.format("%Y-%m-%d")));
+        subject.push(
+            DnType::CommonName,
+            format!("Cedarkeep {what} {}", now.format("%Y-%m-%d")),
+        );
         params.distinguished_name = subject;
         // Whole days, from the day before: clocks differ.
         let (first, month, day) = date(now - TimeDelta::days(1));
@@ -318,7 +370,11 @@ impl Own {
 }
 
 fn date(at: DateTime<Utc>) -> (i32, u8, u8) {
-    (at.year(), u8::try_from(at.month()).unwrap_or(1), u8::try_from(at.day()).unwrap_or(1))
+    (
+        at.year(),
+        u8::try_from(at.month()).unwrap_or(1),
+        u8::try_from(at.day()).unwrap_or(1),
+    )
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -326,13 +382,20 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, NoTls> {
-    std::fs::read(path).map_err(|source| NoTls::File { verb: "read", path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| NoTls::File {
+        verb: "read",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NoTls> {
     let pem = read(path)?;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| NoTls::Certificate(path.to_owned()))
+    chain
+        .ok()
+        .filter(|chain| !chain.is_empty())
+        .ok_or_else(|| NoTls::Certificate(path.to_owned()))
 }
 
 /// Puts a whole file in its place, durably, with this mode from its first byte on.
@@ -345,10 +408,18 @@ fn place(path: &Path, content: &[u8], mode: u32) -> Result<(), NoTls> {
             Err(refused) if refused.kind() != std::io::ErrorKind::NotFound => return Err(refused),
             _ => {}
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&fresh)?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&fresh, path)
     };
-    written().map_err(|source| NoTls::File { verb: "write", path: path.to_owned(), source })
+    written().map_err(|source| NoTls::File {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -1,5 +1,6 @@
 //! The log of a tenant: what an entry says, how batches are framed, the Merkle tree over them, and what is signed, handed out and checked.
 
+pub mod append;
 pub mod checkpoint;
 pub mod entry;
 pub mod flaw;
@@ -11,3 +12,5 @@ pub mod segment;
 pub mod tiles;
 pub mod verify;
 pub mod vocabulary;
+
+pub use vocabulary::Event;

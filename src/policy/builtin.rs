@@ -118,7 +118,9 @@ impl Library {
             return Err(PolicyError::Refused(findings));
         }
         let (set, index, by_template, template_notes) = named?;
-        let texts = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+        let texts = files
+            .iter()
+            .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
         Ok(Self {
             vocabulary: Arc::new(Vocabulary::new(&whole, &[&json])),
             schema: Arc::new(whole),
@@ -138,7 +140,10 @@ impl Library {
     /// # Errors
     /// `Refused` with everything that is wrong.
     pub fn validate(&self) -> Result<(), PolicyError> {
-        let texts = self.texts.iter().map(|(file, text)| (file.as_str(), text.as_str()));
+        let texts = self
+            .texts
+            .iter()
+            .map(|(file, text)| (file.as_str(), text.as_str()));
         let texts: HashMap<&str, &str> = texts.collect();
         let result = Validator::new(self.schema().clone()).validate_with_level(
             &self.set,
@@ -222,8 +227,12 @@ fn named(
     let mut template_notes = HashMap::new();
     let refused = |file: &str, message: String| Finding::in_file(file, message);
     for (file, policy) in policies {
-        let (Some(id), Some(reason)) = (policy.annotation("id"), policy.annotation("reason")) else {
-            findings.push(refused(file, "a policy lacks its `@id` or `@reason`".to_owned()));
+        let (Some(id), Some(reason)) = (policy.annotation("id"), policy.annotation("reason"))
+        else {
+            findings.push(refused(
+                file,
+                "a policy lacks its `@id` or `@reason`".to_owned(),
+            ));
             continue;
         };
         let policy = policy.new_id(PolicyId::new(id));
@@ -235,7 +244,10 @@ fn named(
     for (file, template) in templates {
         let (Some(id), Some(reason)) = (template.annotation("id"), template.annotation("reason"))
         else {
-            findings.push(refused(file, "a template lacks its `@id` or `@reason`".to_owned()));
+            findings.push(refused(
+                file,
+                "a template lacks its `@id` or `@reason`".to_owned(),
+            ));
             continue;
         };
         let note = Note {
@@ -259,11 +271,9 @@ fn named(
 }
 
 /// A schema's fragment, and the same in JSON.
-pub(crate) fn parse_schema(
-    file: &str,
-    text: &str,
-) -> Result<(SchemaFragment, Value), PolicyError> {
-    let refused = |error: DetailedError| PolicyError::Refused(Finding::from_cedar(file, text, &error));
+pub(crate) fn parse_schema(file: &str, text: &str) -> Result<(SchemaFragment, Value), PolicyError> {
+    let refused =
+        |error: DetailedError| PolicyError::Refused(Finding::from_cedar(file, text, &error));
     let (fragment, _warnings) = SchemaFragment::from_cedarschema_str(text)
         .map_err(|error| refused(DetailedError::from(&error)))?;
     let json = fragment
@@ -284,7 +294,9 @@ pub(crate) fn in_order(set: &PolicySet) -> impl Iterator<Item = &Policy> {
     let mut policies: Vec<&Policy> = set.policies().collect();
     policies.sort_by_key(|policy| {
         let id: &str = policy.id().as_ref();
-        id.trim_start_matches("policy").parse::<usize>().unwrap_or(usize::MAX)
+        id.trim_start_matches("policy")
+            .parse::<usize>()
+            .unwrap_or(usize::MAX)
     });
     policies.into_iter()
 }

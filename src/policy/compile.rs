@@ -190,7 +190,12 @@ fn shadows(library: &Library, source: &Source, json: &Value) -> Vec<Finding> {
                 let message = format!("the action `{name}` is declared in two namespaces");
                 findings.push(named(source, name, message).with_help("choose another name"));
             }
-            findings.extend(action_findings(library, source, &declared, (namespace, name, action)));
+            findings.extend(action_findings(
+                library,
+                source,
+                &declared,
+                (namespace, name, action),
+            ));
         }
     }
     findings
@@ -205,7 +210,10 @@ fn action_findings(
     let mut findings = Vec::new();
     let groups = action.get("memberOf").and_then(Value::as_array);
     for group in groups.into_iter().flatten() {
-        let kind = group.get("type").and_then(Value::as_str).unwrap_or_default();
+        let kind = group
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if kind == qualified(NAMESPACE, "Action") {
             let message = format!("the action `{name}` is in a built-in group");
             let help = "the built-in groups are for built-in actions; declare a group of your own";
@@ -220,7 +228,8 @@ fn action_findings(
         .actions()
         .find_map(|action| action.context().get(SERVER));
     if said.is_some() && said != ours {
-        let message = format!("the context of `{name}` declares `{SERVER}`, which the server fills");
+        let message =
+            format!("the context of `{name}` declares `{SERVER}`, which the server fills");
         let help = "give it the type `Cedarkeep::Server`, or leave it out";
         findings.push(named(source, name, message).with_help(help));
     }
@@ -232,8 +241,12 @@ fn named(source: &Source, name: &str, message: String) -> Finding {
     let text = &source.text;
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     let whole = text.match_indices(name).find(|(at, _)| {
-        let before = text.get(..*at).and_then(|before| before.chars().next_back());
-        let after = text.get(at + name.len()..).and_then(|after| after.chars().next());
+        let before = text
+            .get(..*at)
+            .and_then(|before| before.chars().next_back());
+        let after = text
+            .get(at + name.len()..)
+            .and_then(|after| after.chars().next());
         !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
     });
     match whole {
@@ -243,11 +256,7 @@ fn named(source: &Source, name: &str, message: String) -> Finding {
 }
 
 /// A tenant's policies, each under an id of its own, validated against the whole schema.
-fn own_index(
-    library: &Library,
-    schema: &Schema,
-    sources: &[Source],
-) -> Result<Index, PolicyError> {
+fn own_index(library: &Library, schema: &Schema, sources: &[Source]) -> Result<Index, PolicyError> {
     let mut findings = Vec::new();
     let mut set = PolicySet::new();
     let mut indexed = Vec::new();
@@ -265,10 +274,9 @@ fn own_index(
             findings.push(Finding::in_file(&source.name, message).with_help(help));
         }
         for (at, policy) in in_order(&parsed).enumerate() {
-            let id = policy.annotation("id").map_or_else(
-                || format!("{}#{}", source.name, at + 1),
-                str::to_owned,
-            );
+            let id = policy
+                .annotation("id")
+                .map_or_else(|| format!("{}#{}", source.name, at + 1), str::to_owned);
             if library.describe(&id).is_some() {
                 let message = format!("`{id}` is the id of a built-in policy");
                 findings.push(named(source, &id, message).with_help("choose another `@id`"));

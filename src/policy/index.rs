@@ -161,7 +161,11 @@ impl Index {
     }
 }
 
-fn principal_fits(schema: &Schema, constraint: &PrincipalConstraint, kind: &EntityTypeName) -> bool {
+fn principal_fits(
+    schema: &Schema,
+    constraint: &PrincipalConstraint,
+    kind: &EntityTypeName,
+) -> bool {
     match constraint {
         PrincipalConstraint::Any => true,
         PrincipalConstraint::Eq(uid) => uid.type_name() == kind,

@@ -64,13 +64,26 @@ impl Library {
     /// `UnknownTemplate`, or `NotLinkable` where principal or resource is of a type that the template is not for.
     pub fn link(&self, link: Link) -> Result<CompiledLink, PolicyError> {
         let unknown = || PolicyError::UnknownTemplate(link.template.clone());
-        let mut set = self.templates.get(&link.template).ok_or_else(unknown)?.clone();
-        let note = self.template_notes.get(&link.template).ok_or_else(unknown)?;
+        let mut set = self
+            .templates
+            .get(&link.template)
+            .ok_or_else(unknown)?
+            .clone();
+        let note = self
+            .template_notes
+            .get(&link.template)
+            .ok_or_else(unknown)?;
         let (principals, resources): (&[&str], &[&str]) = match link.template.as_str() {
             "auditor" => (&["User", "Group"], &["AuditLog"]),
             _ => (
                 &["User", "Group", "AgentDefinition"],
-                &["Thread", "PromptTemplate", "Tool", "Assistant", "AgentDefinition"],
+                &[
+                    "Thread",
+                    "PromptTemplate",
+                    "Tool",
+                    "Assistant",
+                    "AgentDefinition",
+                ],
             ),
         };
         for (uid, kinds) in [(&link.principal, principals), (&link.resource, resources)] {

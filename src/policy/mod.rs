@@ -8,7 +8,7 @@
 //! Three things make the guardrails hold whatever a tenant's own policies say:
 //!
 //! - They are `forbid` policies, and no permit outvotes a forbid.
-//! - Administration is not surveillance: for the actions in the schema's group `private` (reading, using and sharing
+//! - Administration is not surveillance: for the actions in the schema's `group.private` (reading, using and sharing
 //!   what somebody owns) the permits of a tenant's own policies are left out of the set before it is evaluated, so
 //!   that ownership, audience and links alone open them. A forbid could not say this, since it sees no links.
 //! - A forbid that could not be evaluated refuses: Cedar alone would skip it, and turn a refusal into an allow.

@@ -135,7 +135,9 @@ impl Vocabulary {
         let none = Fields::new();
         let fields = self.own_attributes(uid.type_name()).unwrap_or(&none);
         let said = pairs(fields, "properties", properties)?;
-        if said.is_empty() && let Some(stored) = stored {
+        if said.is_empty()
+            && let Some(stored) = stored
+        {
             return Ok(stored);
         }
         let (mut attributes, parents) = match stored.map(Entity::into_inner) {

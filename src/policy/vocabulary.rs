@@ -36,7 +36,7 @@ impl Action {
         &self.uid
     }
 
-    /// The names of the groups that it is in, directly or not.
+    /// The names of the groups that it is in, directly or not: `write` for `group.write`, `scope.content` as it is.
     #[must_use]
     pub fn groups(&self) -> &BTreeSet<String> {
         &self.groups
@@ -111,7 +111,9 @@ impl Vocabulary {
     /// What these fragments (in Cedar's JSON form) declare; `schema` is all of them together.
     pub(crate) fn new(schema: &Schema, fragments: &[&Value]) -> Self {
         let declared = Declared::new(fragments);
-        let groups = schema.action_entities().unwrap_or_else(|_| Entities::empty());
+        let groups = schema
+            .action_entities()
+            .unwrap_or_else(|_| Entities::empty());
         let mut vocabulary = Self {
             types: BTreeMap::new(),
             actions: BTreeMap::new(),
@@ -187,7 +189,10 @@ impl Vocabulary {
             entity: Entity::new_no_attrs(uid.clone(), ancestors.clone()),
             groups: ancestors
                 .iter()
-                .map(|group| group.id().unescaped().to_owned())
+                .map(|group| {
+                    let name = group.id().unescaped();
+                    name.strip_prefix("group.").unwrap_or(name).to_owned()
+                })
                 .collect(),
             ancestors,
             principals,

@@ -168,11 +168,16 @@ pub fn evaluations(mut body: Map<String, Value>) -> Result<(Asked, Detail), Prob
 ///
 /// When the header says neither `true` nor `false`.
 pub fn header_detail(headers: &HeaderMap, asked: Detail) -> Result<Detail, Problem> {
-    match headers.get(EXPLAIN_HEADER).map(|value| value.as_bytes().to_ascii_lowercase()) {
+    match headers
+        .get(EXPLAIN_HEADER)
+        .map(|value| value.as_bytes().to_ascii_lowercase())
+    {
         None => Ok(asked),
         Some(value) if value == b"true" => Ok(Detail::Explained),
         Some(value) if value == b"false" => Ok(asked),
-        Some(_) => Err(malformed("the header `Cedarkeep-Explain` must be `true` or `false`")),
+        Some(_) => Err(malformed(
+            "the header `Cedarkeep-Explain` must be `true` or `false`",
+        )),
     }
 }
 
@@ -252,20 +257,32 @@ impl Decision {
     /// A decision and nothing else.
     #[must_use]
     pub const fn minimal(decision: bool) -> Self {
-        Self { decision, context: None }
+        Self {
+            decision,
+            context: None,
+        }
     }
 
     /// A decision with its reasons and its place in the log.
     #[must_use]
     pub fn explained(decision: bool, why: Explained) -> Self {
-        Self { decision, context: Some(Context::Explained(Box::new(why))) }
+        Self {
+            decision,
+            context: Some(Context::Explained(Box::new(why))),
+        }
     }
 
     /// A batch's item that could not be decided: a deny, with what is wrong.
     #[must_use]
     pub fn failed(problem: &Problem) -> Self {
-        let error = Failure { status: problem.status().as_u16(), message: problem.message().to_owned() };
-        Self { decision: false, context: Some(Context::Failed { error }) }
+        let error = Failure {
+            status: problem.status().as_u16(),
+            message: problem.message().to_owned(),
+        };
+        Self {
+            decision: false,
+            context: Some(Context::Failed { error }),
+        }
     }
 
     /// What was decided.
@@ -343,13 +360,24 @@ fn question(
     place: &str,
 ) -> Result<Question, Problem> {
     let mut take = |name: &str| {
-        members.remove(name).or_else(|| defaults.and_then(|given| given.get(name).cloned()))
+        members
+            .remove(name)
+            .or_else(|| defaults.and_then(|given| given.get(name).cloned()))
     };
-    let (subject, action, resource, context) =
-        (take("subject"), take("action"), take("resource"), take("context"));
-    let (subject, mut action) = (entity(subject, place, "subject")?, required(action, place, "action")?);
+    let (subject, action, resource, context) = (
+        take("subject"),
+        take("action"),
+        take("resource"),
+        take("context"),
+    );
+    let (subject, mut action) = (
+        entity(subject, place, "subject")?,
+        required(action, place, "action")?,
+    );
     let name = name(&mut action, place, "action", "name")?;
-    let properties = object(action.remove("properties"), || format!("{place}action.properties"))?;
+    let properties = object(action.remove("properties"), || {
+        format!("{place}action.properties")
+    })?;
     Ok(Question {
         subject,
         action: Action { name, properties },
@@ -364,7 +392,10 @@ fn expanded(items: &[Value], defaults: &Map<String, Value>) -> usize {
         .into_iter()
         .filter_map(|member| Some((member, size(defaults.get(member)?))))
         .map(|(member, size)| {
-            let users = items.iter().filter(|item| item.get(member).is_none()).count();
+            let users = items
+                .iter()
+                .filter(|item| item.get(member).is_none())
+                .count();
             users.saturating_mul(size)
         })
         .fold(0, usize::saturating_add)
@@ -388,14 +419,22 @@ fn entity(value: Option<Value>, place: &str, member: &str) -> Result<Entity, Pro
     Ok(Entity {
         kind: name(&mut members, place, member, "type")?,
         id: name(&mut members, place, member, "id")?,
-        properties: object(members.remove("properties"), || format!("{place}{member}.properties"))?,
+        properties: object(members.remove("properties"), || {
+            format!("{place}{member}.properties")
+        })?,
     })
 }
 
-fn required(value: Option<Value>, place: &str, member: &str) -> Result<Map<String, Value>, Problem> {
+fn required(
+    value: Option<Value>,
+    place: &str,
+    member: &str,
+) -> Result<Map<String, Value>, Problem> {
     match value {
         Some(Value::Object(members)) => Ok(members),
-        Some(_) => Err(Problem::Malformed(format!("`{place}{member}` must be an object"))),
+        Some(_) => Err(Problem::Malformed(format!(
+            "`{place}{member}` must be an object"
+        ))),
         None => Err(Problem::Malformed(format!("`{place}{member}` is missing"))),
     }
 }
@@ -405,23 +444,36 @@ fn object(value: Option<Value>, place: impl Fn() -> String) -> Result<Map<String
     match value {
         None => Ok(Map::new()),
         Some(Value::Object(members)) => Ok(members),
-        Some(Value::Null) => {
-            Err(Problem::Malformed(format!("`{}` must be an object; leave it out instead of sending null", place())))
-        }
-        Some(_) => Err(Problem::Malformed(format!("`{}` must be an object", place()))),
+        Some(Value::Null) => Err(Problem::Malformed(format!(
+            "`{}` must be an object; leave it out instead of sending null",
+            place()
+        ))),
+        Some(_) => Err(Problem::Malformed(format!(
+            "`{}` must be an object",
+            place()
+        ))),
     }
 }
 
-fn name(members: &mut Map<String, Value>, place: &str, of: &str, member: &str) -> Result<String, Problem> {
+fn name(
+    members: &mut Map<String, Value>,
+    place: &str,
+    of: &str,
+    member: &str,
+) -> Result<String, Problem> {
     let wrong = |what: String| Err(Problem::Malformed(format!("`{place}{of}.{member}` {what}")));
     match members.remove(member) {
         None => wrong("is missing".to_owned()),
         Some(Value::String(text)) if text.is_empty() => wrong("must not be empty".to_owned()),
-        Some(Value::String(text)) if text.len() > NAME_LIMIT => {
-            wrong(format!("is {} bytes long, at most {NAME_LIMIT} are taken", text.len()))
-        }
+        Some(Value::String(text)) if text.len() > NAME_LIMIT => wrong(format!(
+            "is {} bytes long, at most {NAME_LIMIT} are taken",
+            text.len()
+        )),
         Some(Value::String(text)) => match text.chars().find(|c| is_unseen(*c)) {
-            Some(c) => wrong(format!("must not hold the control character U+{:04X}", u32::from(c))),
+            Some(c) => wrong(format!(
+                "must not hold the control character U+{:04X}",
+                u32::from(c)
+            )),
             None => Ok(text),
         },
         Some(_) => wrong("must be a string".to_owned()),

@@ -14,7 +14,13 @@ fn files_below(folder: &Path, found: &mut BTreeSet<String>, root: &Path) {
         if path.is_dir() {
             files_below(&path, found, root);
         } else {
-            found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            found.insert(
+                path.strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned(),
+            );
         }
     }
 }
@@ -46,17 +52,34 @@ fn every_policy_has_a_reason_that_is_a_sentence() {
     }
     for policy in LIBRARY.policies() {
         let reason = policy.annotation("reason").unwrap();
-        assert!(reason.ends_with('.') && reason.contains(' '), "{}: {reason}", policy.id());
+        assert!(
+            reason.ends_with('.') && reason.contains(' '),
+            "{}: {reason}",
+            policy.id()
+        );
         let plan = policy.annotation("plan");
         let id: &str = policy.id().as_ref();
         assert_eq!(plan.is_some(), id.starts_with("plans."), "{id}");
-        assert!(plan.is_none_or(|plan| ["Business", "Enterprise"].contains(&plan)), "{id}");
+        assert!(
+            plan.is_none_or(|plan| ["Business", "Enterprise"].contains(&plan)),
+            "{id}"
+        );
     }
 }
 
 #[test]
 fn every_action_is_in_one_kind_and_opened_by_one_scope() {
-    let kinds = ["read", "write", "share", "run", "administer", "export", "audit", "ask", "never"];
+    let kinds = [
+        "read",
+        "write",
+        "share",
+        "run",
+        "administer",
+        "export",
+        "audit",
+        "ask",
+        "never",
+    ];
     for action in LIBRARY.vocabulary().actions() {
         let groups = action.groups();
         let of = kinds.iter().filter(|kind| groups.contains(**kind)).count();
@@ -66,7 +89,12 @@ fn every_action_is_in_one_kind_and_opened_by_one_scope() {
             .iter()
             .filter(|group| group.starts_with("scope.") && *group != "scope.provision")
             .count();
-        assert_eq!(scopes, usize::from(!action.is_in("never")), "{}", action.name());
+        assert_eq!(
+            scopes,
+            usize::from(!action.is_in("never")),
+            "{}",
+            action.name()
+        );
     }
 }
 
@@ -85,7 +113,11 @@ fn what_changes_things_is_told_from_what_reads() {
         ("memory.forget", true),
         ("decision.ask", false),
     ] {
-        assert_eq!(vocabulary.action(name).unwrap().is_mutating(), mutating, "{name}");
+        assert_eq!(
+            vocabulary.action(name).unwrap().is_mutating(),
+            mutating,
+            "{name}"
+        );
     }
 }
 
@@ -121,10 +153,17 @@ fn a_link_opens_one_thing_and_never_a_container() {
         ("share-viewer", pat.clone(), uid("Organization", "acme")),
         ("share-viewer", uid("Service", "key"), thread.clone()),
         ("auditor", pat.clone(), thread),
-        ("auditor", uid("AgentDefinition", "helper"), uid("AuditLog", "it")),
+        (
+            "auditor",
+            uid("AgentDefinition", "helper"),
+            uid("AuditLog", "it"),
+        ),
     ] {
         let refused = link(template, principal, resource);
-        assert!(matches!(refused, Err(PolicyError::NotLinkable { .. })), "{template}");
+        assert!(
+            matches!(refused, Err(PolicyError::NotLinkable { .. })),
+            "{template}"
+        );
     }
 }
 
@@ -135,7 +174,9 @@ fn training_is_refused_by_name_before_anything_is_looked_up() {
     assert_eq!(refused.id, "never.train");
     assert!(!refused.reason.is_empty());
     let train = serde_json::json!({"purpose": "train"});
-    let refused = LIBRARY.reserved("anything", train.as_object().unwrap()).unwrap();
+    let refused = LIBRARY
+        .reserved("anything", train.as_object().unwrap())
+        .unwrap();
     assert_eq!(refused.id, "never.train_purpose");
     assert!(LIBRARY.reserved("thread.read", &empty).is_none());
 }

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Entity, EntityUid};
@@ -42,6 +43,26 @@ pub struct Row {
     pub decision: String,
     pub kind: String,
     pub guardrail: String,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            line,
+            principal,
+            relation,
+            action,
+            resource,
+            plan,
+            guardrail,
+            ..
+        } = self;
+        write!(
+            f,
+            "line {line}: {principal} ({relation}) {action} {resource} {plan} "
+        )?;
+        write!(f, "{:?} guardrail `{guardrail}`", self.extra)
+    }
 }
 
 impl Row {
@@ -126,6 +147,27 @@ pub struct Case {
     pub question: Question,
     pub links: Vec<Arc<CompiledLink>>,
     pub slice: Vec<Entity>,
+}
+
+/// What `look` says about the rows that it says something about, on all processors.
+pub fn about_each_row(look: impl Fn(&Case) -> Option<String> + Sync) -> Vec<String> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = rows().len().div_ceil(processors);
+    std::thread::scope(|scope| {
+        let look = &look;
+        let some = |rows: &'static [Row]| {
+            let said = rows.iter().filter_map(|row| look(&Case::new(row)));
+            said.collect::<Vec<_>>()
+        };
+        let threads = rows()
+            .chunks(share)
+            .map(|rows| scope.spawn(move || some(rows)));
+        let threads: Vec<_> = threads.collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    })
 }
 
 pub fn now() -> DateTime<Utc> {
@@ -223,11 +265,13 @@ fn link(row: &Row) -> Option<Arc<CompiledLink>> {
     };
     let principal = match how {
         "group" => uid("Group", "crew"),
+        "olive" => uid("User", "olive"),
         "user" => uid("User", "pat"),
         _ if row.principal == "Agent" && level != "auditor" => uid("AgentDefinition", "helper"),
         _ => uid("User", "pat"),
     };
     let resource = match (how, row.resource.as_str()) {
+        ("elsewhere", "AuditLog") => uid("AuditLog", "elsewhere"),
         ("elsewhere", _) => uid("Thread", "elsewhere"),
         (_, "Document/thread" | "Memory/thread") => uid("Thread", "talk"),
         (_, "AgentRun") => uid("AgentDefinition", "helper"),
@@ -254,7 +298,14 @@ fn role(row: &Row) -> &str {
 /// What is the same in every row.
 static ALWAYS: LazyLock<Vec<Entity>> = LazyLock::new(|| {
     let group = |id| entity("Group", id, json!({"org": "acme"}), vec![]);
-    let groups = ["everyone", "crew", "core-members", "core-leads", "apollo-members", "apollo-leads"];
+    let groups = [
+        "everyone",
+        "crew",
+        "core-members",
+        "core-leads",
+        "apollo-members",
+        "apollo-leads",
+    ];
     let olive = json!({"org": "acme", "role": "Member", "active": true, "holds": 0});
     let helper = json!({"org": "acme", "owner": "olive", "holds": 0});
     let people = [
@@ -265,7 +316,8 @@ static ALWAYS: LazyLock<Vec<Entity>> = LazyLock::new(|| {
 });
 
 fn entities(row: &Row) -> Vec<Entity> {
-    let held = |kind: &str| i64::from(row.has("holds") && row.resource.split('/').next() == Some(kind));
+    let held =
+        |kind: &str| i64::from(row.has("holds") && row.resource.split('/').next() == Some(kind));
     let mut all = ALWAYS.clone();
     all.push(organization("acme", row, held("Organization")));
     if row.extra.values().any(|value| value == "other") {
@@ -287,8 +339,18 @@ fn entities(row: &Row) -> Vec<Entity> {
         json!({"org": acme(), "members": "apollo-members", "leads": "apollo-leads", "holds": held("Project")}),
         vec![reference("Team", "core")],
     );
-    let pat_elsewhere = if row.is_user() { row.get("home") } else { row.get("acts_for_home") };
-    let home = |elsewhere: Option<&str>| if elsewhere.is_some() { "globex" } else { "acme" };
+    let pat_elsewhere = if row.is_user() {
+        row.get("home")
+    } else {
+        row.get("acts_for_home")
+    };
+    let home = |elsewhere: Option<&str>| {
+        if elsewhere.is_some() {
+            "globex"
+        } else {
+            "acme"
+        }
+    };
     add(
         "User",
         "pat",
@@ -299,10 +361,20 @@ fn entities(row: &Row) -> Vec<Entity> {
     let org = home(row.get("home"));
     if let Some(scopes) = row.principal.strip_prefix("Service:") {
         let scopes: Vec<&str> = scopes.split('+').collect();
-        add("Service", "key", json!({"org": org, "scopes": scopes}), vec![]);
+        add(
+            "Service",
+            "key",
+            json!({"org": org, "scopes": scopes}),
+            vec![],
+        );
     } else if row.principal == "Agent" {
         let definition = vec![reference("AgentDefinition", "helper")];
-        add("Agent", "bot", json!({"org": org, "definition": "helper"}), definition);
+        add(
+            "Agent",
+            "bot",
+            json!({"org": org, "definition": "helper"}),
+            definition,
+        );
     }
     for (org, named) in [("acme", "same"), ("globex", "other")] {
         if !row.extra.values().any(|value| value == named) {
@@ -312,25 +384,46 @@ fn entities(row: &Row) -> Vec<Entity> {
         add("User", &format!("{named}-new_owner"), user.clone(), vec![]);
         add("User", &format!("{named}-grantee"), user, vec![]);
         for key in ["grantee_group", "new_audience"] {
-            add("Group", &format!("{named}-{key}"), json!({"org": org}), vec![]);
+            add(
+                "Group",
+                &format!("{named}-{key}"),
+                json!({"org": org}),
+                vec![],
+            );
         }
         let made = json!({"org": org, "owner": "olive", "holds": 0});
-        add("AgentDefinition", &format!("{named}-grantee_agent"), made, vec![]);
+        add(
+            "AgentDefinition",
+            &format!("{named}-grantee_agent"),
+            made,
+            vec![],
+        );
         let place = json!({"org": org, "members": "everyone", "leads": "everyone", "holds": 0});
         add("Team", &format!("{named}-new_team"), place.clone(), vec![]);
         add("Project", &format!("{named}-new_project"), place, vec![]);
     }
     if row.resource.ends_with("/thread") {
-        add("Thread", "talk", talk(row), vec![reference("Project", "apollo")]);
+        add(
+            "Thread",
+            "talk",
+            talk(row),
+            vec![reference("Project", "apollo")],
+        );
     }
-    if let Some((kind, attributes, parents)) = it(row, held(row.resource.split('/').next().unwrap())) {
+    if let Some((kind, attributes, parents)) =
+        it(row, held(row.resource.split('/').next().unwrap()))
+    {
         add(kind, "it", attributes, parents);
     }
     all
 }
 
 fn talk(row: &Row) -> Value {
-    let talk_owner = if row.relation == "thread-owner" { "pat" } else { "olive" };
+    let talk_owner = if row.relation == "thread-owner" {
+        "pat"
+    } else {
+        "olive"
+    };
     let mut talk = json!({"org": "acme", "owner": talk_owner, "holds": 0});
     if row.relation.starts_with("thread-") && row.relation != "thread-owner" {
         talk["audience"] = json!("crew");
@@ -352,13 +445,20 @@ fn groups_of_pat(row: &Row) -> Vec<Value> {
         relation if relation.starts_with("group-") => vec!["crew"],
         _ => vec![],
     };
-    groups.into_iter().map(|id| reference("Group", id)).collect()
+    groups
+        .into_iter()
+        .map(|id| reference("Group", id))
+        .collect()
 }
 
 /// The resource, where it is none of the containers and not `pat`.
 fn it(row: &Row, holds: i64) -> Option<(&str, Value, Vec<Value>)> {
     let (kind, layer) = row.resource.split_once('/').unwrap_or((&row.resource, ""));
-    let owner = if row.relation == "owner" { "pat" } else { "olive" };
+    let owner = if row.relation == "owner" {
+        "pat"
+    } else {
+        "olive"
+    };
     let mut attributes = json!({"org": "acme"});
     let apollo = vec![reference("Project", "apollo")];
     let acme = vec![reference("Organization", "acme")];
@@ -422,7 +522,9 @@ fn audience(row: &Row, attributes: &mut Value) {
 }
 
 fn organization(id: &str, row: &Row, holds: i64) -> Entity {
-    let regions: Vec<&str> = row.get("regions").map_or(vec![], |regions| regions.split('+').collect());
+    let regions: Vec<&str> = row
+        .get("regions")
+        .map_or(vec![], |regions| regions.split('+').collect());
     let mut attributes = json!({
         "org": id, "plan": row.plan, "regions": regions, "members": "everyone", "holds": holds,
         "active_admins": if row.has("last_admin") { 1 } else { 2 },
@@ -464,9 +566,8 @@ fn entity(kind: &str, id: &str, attributes: Value, parents: Vec<Value>) -> Entit
     let whole = json!({"uid": reference(kind, id), "attrs": attributes, "parents": parents});
     let key = whole.to_string();
     MADE.with_borrow_mut(|made| {
-        let make = || Entity::from_json_value(whole, Some(LIBRARY.schema()));
         made.entry(key)
-            .or_insert_with(|| make().unwrap_or_else(|error| panic!("{error:?}")))
+            .or_insert_with(|| Entity::from_json_value(whole, Some(LIBRARY.schema())).unwrap())
             .clone()
     })
 }

@@ -1,0 +1,44 @@
+# What there is to do here: run it, test it, prove it, measure it. Each installs what it lacks, on Debian.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+# A C compiler and libc for ring, SQLite and the linker; curl and CA certificates for the calls that a first
+# start prints.
+BUILD_PACKAGES := gcc libc6-dev ca-certificates curl
+# A PostgreSQL server for the tests to start, openssl as a client that is not ours, Python for scripts.
+TEST_PACKAGES := $(BUILD_PACKAGES) postgresql openssl python3
+
+.PHONY: help run build test prove bench build-packages test-packages
+
+help: ## what there is to do here
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+run: build ## build and start the service at https://127.0.0.1:8443, data in ./data
+	@echo '== make run: starting cedarkeep; Ctrl-C stops it'
+	exec $(CARGO) run --release --quiet -- serve
+
+build: build-packages ## build the service
+	@echo '== make build: the first build takes some minutes'
+	$(CARGO) build --release --bin cedarkeep
+
+test: test-packages ## every test
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  echo '== make test: cargo nextest'; exec $(CARGO) nextest run --no-fail-fast; \
+	else \
+	  echo '== make test: cargo test'; exec $(CARGO) test --no-fail-fast; \
+	fi
+
+prove: test-packages ## what the service promises, shown from outside: crashes, scans, old TLS, a full disk
+	@if [ ! -x tests/prove ]; then echo 'make prove: tests/prove is missing' >&2; exit 1; fi
+	exec tests/prove
+
+bench: build-packages ## measure; writes target/bench/summary.json
+	$(CARGO) bench --bench decide
+
+build-packages:
+	@.ci/packages $(BUILD_PACKAGES)
+
+test-packages:
+	@.ci/packages $(TEST_PACKAGES)

@@ -1,0 +1,306 @@
+//! An open tenant: its state in memory, and the queue to the one sequencer that decides and records.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot};
+
+use super::authorized::{Action, Authorized, Operator};
+use super::error::{Refused, Unwritten};
+use super::judge::Judgement;
+use super::question::{Answer, Asker, Question, Recorded, Until};
+use super::sequencer::{Sequencer, Setting};
+pub use super::work::{Changed, IdempotencyKey};
+use super::work::{Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Reply, Work};
+use super::world::World;
+use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
+use crate::log::Event;
+use crate::log::checkpoint::{Origin, VerifierKey};
+use crate::log::entry::Outcome;
+use crate::policy::Library;
+use crate::tenant::Store;
+
+/// How long a change may take: it may bring thousands of rows.
+const CHANGE: Duration = Duration::from_secs(30);
+
+/// What a door needs beside its tenant's store.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The built-in policies.
+    pub library: Arc<Library>,
+    /// The region of this node.
+    pub region: String,
+    /// The first part of the log's origin.
+    pub deployment: String,
+    /// How many may wait.
+    pub queue: usize,
+    /// How long an answer may take.
+    pub commit_timeout: Duration,
+}
+
+/// An open tenant.
+pub struct Door {
+    store: Arc<Store>,
+    seen: Arc<ArcSwap<World>>,
+    healthy: Arc<AtomicBool>,
+    queue: mpsc::Sender<Work>,
+    origin: Origin,
+    patience: Duration,
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// An action of ours that is allowed and recorded, with the state that it was allowed on.
+#[derive(Debug)]
+pub struct Permitted<A: Action> {
+    granted: Granted,
+    action: PhantomData<A>,
+}
+
+impl<A: Action> Permitted<A> {
+    /// The directory as the decision saw it.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.granted.world.snapshot()
+    }
+
+    /// What was decided and why.
+    pub const fn judgement(&self) -> &Judgement {
+        &self.granted.judgement
+    }
+
+    /// Where it is recorded.
+    pub const fn recorded(&self) -> &Recorded {
+        &self.granted.recorded
+    }
+}
+
+/// One page of what may be read; recorded as a search.
+#[derive(Debug)]
+pub struct Listed {
+    page: Page,
+}
+
+impl Listed {
+    /// What may be read, in the order of identifiers.
+    pub fn items(&self) -> &[Ref] {
+        &self.page.items
+    }
+
+    /// Where the next page begins: after this one; nothing: this was the last.
+    pub const fn next(&self) -> Option<Ref> {
+        self.page.next
+    }
+
+    /// The directory as the search saw it.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.page.world.snapshot()
+    }
+
+    /// Where it is recorded.
+    pub const fn recorded(&self) -> &Recorded {
+        &self.page.recorded
+    }
+}
+
+impl Door {
+    /// Opens a tenant: reads its state and starts its sequencer.
+    ///
+    /// # Errors
+    /// The database does not answer, or what it holds cannot be.
+    pub async fn open(store: Store, terms: &Terms) -> Result<Arc<Self>, Unwritten> {
+        let store = Arc::new(store);
+        let origin =
+            Origin::tenant(&terms.deployment, &store.id().to_string(), &store.incarnation().to_string())?;
+        let healthy = Arc::new(AtomicBool::new(true));
+        let setting = Setting {
+            store: Arc::clone(&store),
+            library: Arc::clone(&terms.library),
+            region: terms.region.clone(),
+            origin: origin.clone(),
+            commit_timeout: terms.commit_timeout,
+        };
+        let (sequencer, seen) = Sequencer::open(setting, Arc::clone(&healthy)).await?;
+        let (queue, waiting) = mpsc::channel(terms.queue);
+        tokio::spawn(sequencer.run(waiting));
+        Ok(Arc::new(Self { store, seen, healthy, queue, origin, patience: terms.commit_timeout }))
+    }
+
+    /// The tenant's store.
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The log's origin.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The key that the log's checkpoints are verified with.
+    pub fn verifier(&self) -> VerifierKey {
+        VerifierKey::of(self.origin.clone(), self.store.keys().signing().key())
+    }
+
+    /// Whether the last commit succeeded.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// The directory as last seen: for finding a caller's key, never for an answer.
+    pub fn glance(&self) -> Arc<World> {
+        self.seen.load_full()
+    }
+
+    /// Answers a back end's questions, in order, each one recorded; the whole call is refused where the key's scope
+    /// does not open it.
+    ///
+    /// # Errors
+    /// `Scope`, or `Unavailable` when they cannot be recorded in time.
+    pub async fn answers(
+        &self,
+        asker: Asker,
+        items: Vec<Question>,
+        until: Until,
+    ) -> Result<Vec<Result<Answer, Refused>>, Refused> {
+        self.ask(self.patience, |reply, deadline| {
+            Work::Questions(Questions { asker, items, until, reply, deadline })
+        })
+        .await
+    }
+
+    /// May this be read? The state is the one that the decision saw.
+    ///
+    /// # Errors
+    /// `Denied`, `Unavailable`, or what makes the question none.
+    pub async fn permit<A: Action>(
+        &self,
+        asker: Asker,
+        resource: Ref,
+        context: Map<String, Value>,
+    ) -> Result<Permitted<A>, Refused> {
+        let granted = self
+            .ask(self.patience, |reply, deadline| {
+                Work::Permit(Permit { asker, action: A::NAME, resource, context, reply, deadline })
+            })
+            .await?;
+        Ok(Permitted { granted, action: PhantomData })
+    }
+
+    /// Those of a kind on which the action is allowed, after `after`, `limit` at most.
+    ///
+    /// # Errors
+    /// `Unavailable`, or what makes the question none.
+    pub async fn list<A: Action>(
+        &self,
+        asker: Asker,
+        kind: Kind,
+        after: Option<Ref>,
+        limit: usize,
+    ) -> Result<Listed, Refused> {
+        let page = self
+            .ask(self.patience, |reply, deadline| {
+                Work::List(List { asker, action: A::NAME, kind, after, limit, reply, deadline })
+            })
+            .await?;
+        Ok(Listed { page })
+    }
+
+    /// Makes a change where Cedar allows it: the decision, the event and the rows are one transaction.
+    ///
+    /// # Errors
+    /// `Denied`, `Directory` where the change cannot be made, `KeyReused`, `LockOut`, `Unavailable`.
+    pub async fn change<A: Action>(
+        &self,
+        asker: Asker,
+        resource: Ref,
+        context: Map<String, Value>,
+        idempotency: Option<IdempotencyKey>,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+    ) -> Result<Changed, Refused> {
+        let plan: Plan = Box::new(move |ground: &Ground<'_>| {
+            let as_of = ground.snapshot.as_of();
+            plan(&Authorized::mint(ground.user, ground.resource, as_of, ground.now), ground.snapshot)
+        });
+        self.propose(asker, Some(A::NAME), (resource, context), idempotency, plan).await
+    }
+
+    /// Makes a change as the operator at the machine: no policy decides, and it is recorded as theirs.
+    ///
+    /// # Errors
+    /// `Directory` where the change cannot be made, `LockOut`, `Unavailable`.
+    pub async fn operate(
+        &self,
+        plan: impl Fn(&Operator, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+    ) -> Result<Changed, Refused> {
+        let plan: Plan = Box::new(move |ground: &Ground<'_>| plan(&Operator::mint(ground.now), ground.snapshot));
+        let organization = Ref::new(Kind::Organization, *self.store.id().bytes());
+        self.propose(Asker::operator(), None, (organization, Map::new()), None, plan).await
+    }
+
+    /// Records something that is neither a decision nor a change.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note(&self, asker: Asker, event: Event, outcome: Outcome, details: Value) -> Result<Recorded, Refused> {
+        self.ask(self.patience, |reply, deadline| {
+            Work::Note(Note { asker, event, outcome, details, unrecognised: false, reply, deadline })
+        })
+        .await
+    }
+
+    /// Records that somebody could not prove who they are.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_refused(&self, request: Asker, event: Event, outcome: Outcome) -> Result<Recorded, Refused> {
+        self.ask(self.patience, |reply, deadline| {
+            let details = Value::Null;
+            Work::Note(Note { asker: request, event, outcome, details, unrecognised: true, reply, deadline })
+        })
+        .await
+    }
+
+    async fn propose(
+        &self,
+        asker: Asker,
+        action: Option<&'static str>,
+        (resource, context): (Ref, Map<String, Value>),
+        idempotency: Option<IdempotencyKey>,
+        plan: Plan,
+    ) -> Result<Changed, Refused> {
+        self.ask(CHANGE, |reply, deadline| {
+            Work::Change(Box::new(Proposal {
+                asker,
+                action,
+                resource,
+                context,
+                idempotency,
+                plan,
+                reply,
+                deadline,
+            }))
+        })
+        .await
+    }
+
+    /// Queues work and waits for its answer, no longer than `patience`.
+    async fn ask<T>(&self, patience: Duration, work: impl FnOnce(Reply<T>, Instant) -> Work) -> Result<T, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let work = work(reply, Instant::now() + patience);
+        if self.queue.try_send(work).is_err() {
+            metrics::counter!("cedarkeep_unanswered_total", "cause" => "queue_full").increment(1);
+            return Err(Refused::Unavailable);
+        }
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Refused::Unavailable),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Why there is no answer, or no change.
+
+use crate::directory::DirectoryError;
+use crate::log::flaw::Flaw;
+use crate::policy::PolicyError;
+use crate::storage::StorageError;
+use crate::tenant::TenantError;
+
+use super::judge::Judgement;
+use super::question::Recorded;
+
+/// A state that cannot be: a library that does not compile, an entity that does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Of the directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Of the policies.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// Why the log could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The tenant's keys or its database.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// What was to be written, or what was read.
+    #[error(transparent)]
+    Flaw(#[from] Flaw),
+    /// The log's rows.
+    #[error(transparent)]
+    Log(#[from] crate::log::append::Unreadable),
+    /// Stored rows that cannot be what they are.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// Sealing failed.
+    #[error(transparent)]
+    Crypto(#[from] crate::crypto::CryptoError),
+    /// A stored value that is not what it should be.
+    #[error("the stored {what} is not what it should be")]
+    Corrupt {
+        /// What.
+        what: &'static str,
+    },
+    /// Other nodes wrote each time that this one tried.
+    #[error("other nodes were quicker, several times over")]
+    Contended,
+    /// It took too long.
+    #[error("the log did not answer in time")]
+    Slow,
+}
+
+/// Why there is no answer: an error, and never a decision.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The key's scopes do not open this call; recorded.
+    #[error("the key has not the scope for this")]
+    Scope(Box<Judgement>, Recorded),
+    /// Cedar denied an action of Cedarkeep's own; recorded.
+    #[error("not allowed")]
+    Denied(Box<Judgement>, Recorded),
+    /// The question is none: an unknown type or action, a context of the wrong type.
+    #[error(transparent)]
+    Question(#[from] PolicyError),
+    /// A name that nothing has.
+    #[error("there is no {what} `{name}`: {known}")]
+    Unknown {
+        /// Type or action.
+        what: &'static str,
+        /// The name given.
+        name: String,
+        /// What would do.
+        known: &'static str,
+    },
+    /// The change cannot be made.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The acting user or agent is not there.
+    #[error("the acting {what} is not there")]
+    Nobody {
+        /// User or agent.
+        what: &'static str,
+    },
+    /// After it no active Admin could edit policies.
+    #[error("after this no active Admin could edit policies: leave `policy.edit` to them, or use `cedarkeep policy rollback`")]
+    LockOut,
+    /// The same Idempotency-Key with another request.
+    #[error("this Idempotency-Key was used for another request: choose a new one")]
+    KeyReused,
+    /// The log could not be written in time, so there is no answer.
+    #[error("the log cannot be written now: try again")]
+    Unavailable,
+}
+
+impl From<Unfit> for Refused {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Directory(error) => Self::Directory(error),
+            Unfit::Policy(error) => Self::Question(error),
+        }
+    }
+}

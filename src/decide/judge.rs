@@ -1,0 +1,452 @@
+//! What the policies say about a question on one world: pure, so that it can be said again.
+//!
+//! A question may have several halves: the key's service, the agent, the user. Each is evaluated for itself under all
+//! guardrails, at one index and one time; the answer is yes when every half says yes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cedar_policy::{Entity, EntityUid, EvalResult};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+
+use super::error::Refused;
+use super::question::{Acting, Asker, Caller, Named, Question};
+use super::world::World;
+use crate::directory::{Kind, Object, Ref, entity};
+use crate::policy::{
+    Action, Determining, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said, evaluate,
+};
+
+/// What was decided, by which policies, and on what exactly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Why not; absent: it is allowed.
+    pub refusal: Option<Refusal>,
+    /// The policies that decided.
+    pub determining: Vec<Determining>,
+    /// The policies that could not be evaluated.
+    pub failures: Vec<Failure>,
+    /// Who acts, where it is somebody of ours.
+    pub actor: Option<Ref>,
+    /// The user that the actor acts for.
+    pub acts_for: Option<Ref>,
+    /// The action's name.
+    pub action: String,
+    /// What it is done to, where it is something of ours.
+    pub resource: Option<Ref>,
+    /// The exact question, for the record.
+    pub request: Value,
+}
+
+impl Judgement {
+    /// Whether the answer is yes.
+    pub const fn is_allowed(&self) -> bool {
+        self.refusal.is_none()
+    }
+}
+
+/// What every question at one moment shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// What is seen.
+    pub world: &'a World,
+    /// The time of the entry that will record it.
+    pub now: DateTime<Utc>,
+    /// The region of this node.
+    pub region: &'a str,
+}
+
+/// One half of a question: a principal, and whom they act for.
+struct Half {
+    principal: EntityUid,
+    reference: Option<Ref>,
+    acts_for: Option<Ref>,
+    /// A principal of the tenant's own types, with the request's properties.
+    own: Option<Entity>,
+}
+
+/// An action on a resource, and what was said about both.
+struct Deed<'a> {
+    action: &'a Action,
+    resource: EntityUid,
+    reference: Option<Ref>,
+    own: Option<Entity>,
+    said: Said<'a>,
+}
+
+impl Moment<'_> {
+    /// Whether this service's key may ask the decision point at all.
+    ///
+    /// # Errors
+    /// The service is not there.
+    pub fn scope(&self, asker: &Asker, action: &'static str) -> Result<Judgement, Refused> {
+        let Caller::Key { service, .. } = asker.caller else { return Ok(self.by_operator(action)) };
+        let organization = self.world.snapshot().org();
+        self.ours(&[(service, None)], action, organization, &Map::new())
+    }
+
+    fn by_operator(&self, action: &str) -> Judgement {
+        Judgement {
+            refusal: None,
+            determining: Vec::new(),
+            failures: Vec::new(),
+            actor: None,
+            acts_for: None,
+            action: action.into(),
+            resource: None,
+            request: Value::Null,
+        }
+    }
+
+    /// An action of Cedarkeep's own: the key's service, and the user (and agent) on whose behalf it is used.
+    ///
+    /// # Errors
+    /// The acting user or agent is not there, or what was said is of a wrong type.
+    pub fn own_action(
+        &self,
+        asker: &Asker,
+        action: &'static str,
+        resource: Ref,
+        context: &Map<String, Value>,
+    ) -> Result<Judgement, Refused> {
+        let Caller::Key { service, acting, .. } = asker.caller else { return Ok(self.by_operator(action)) };
+        match acting {
+            None => self.ours(&[(service, None)], action, resource, context),
+            Some(Acting { user, agent: None }) => {
+                self.there(user, "user")?;
+                self.ours(&[(user, None), (service, Some(user))], action, resource, context)
+            }
+            Some(Acting { user, agent: Some(agent) }) => {
+                self.there(user, "user")?;
+                self.there(agent, "agent")?;
+                let halves = [(agent, Some(user)), (user, None), (service, Some(user))];
+                self.ours(&halves, action, resource, context)
+            }
+        }
+    }
+
+    fn there(&self, reference: Ref, what: &'static str) -> Result<(), Refused> {
+        self.world.known(reference).map(|_| ()).ok_or(Refused::Nobody { what })
+    }
+
+    fn ours(
+        &self,
+        halves: &[(Ref, Option<Ref>)],
+        action: &str,
+        resource: Ref,
+        context: &Map<String, Value>,
+    ) -> Result<Judgement, Refused> {
+        let nothing = Map::new();
+        let found = self.action(action)?;
+        let deed = Deed {
+            action: &found,
+            resource: entity::uid(resource)?,
+            reference: Some(resource),
+            own: None,
+            said: Said { context, action: &nothing },
+        };
+        let mut principals = Vec::new();
+        for (principal, acts_for) in halves {
+            principals.push(Half {
+                principal: entity::uid(*principal)?,
+                reference: Some(*principal),
+                acts_for: *acts_for,
+                own: None,
+            });
+        }
+        let (actor, acts_for) = halves.first().copied().unwrap_or((self.world.snapshot().org(), None));
+        let request = json!({
+            "subject": { "type": actor.kind.name(), "id": actor.to_string() },
+            "action": { "name": action },
+            "resource": { "type": resource.kind.name(), "id": resource.to_string() },
+            "context": context,
+        });
+        self.judge(&principals, &deed, request).map(|judgement| Judgement { acts_for, ..judgement })
+    }
+
+    /// A back end's question about anybody.
+    ///
+    /// # Errors
+    /// An unknown type or action, or what was said is of a wrong type.
+    pub fn question(&self, question: &Question) -> Result<Judgement, Refused> {
+        let request = json!({
+            "subject": named(&question.subject),
+            "action": action_json(question),
+            "resource": named(&question.resource),
+            "context": question.context,
+        });
+        let library = self.world.compiled().library();
+        if let Some(determining) = library.reserved(&question.action, &question.context) {
+            let evaluation = Evaluation::refused(Refusal::Forbidden, vec![determining]);
+            return Ok(self.judgement(evaluation, &question.action, request).between(
+                reference_of(&question.subject),
+                None,
+                reference_of(&question.resource),
+            ));
+        }
+        let action = self.action(&question.action)?;
+        let (subject, own_subject) = self.entity(&question.subject)?;
+        let (resource, own_resource) = self.entity(&question.resource)?;
+        let (actor, on) = (entity::reference(&subject), entity::reference(&resource));
+        let acts_for = self.acts_for(actor, &question.context);
+        // Something of a built-in type that is not there: no policy is asked about it, but the schema still is.
+        let missing = [(&subject, actor), (&resource, on)]
+            .into_iter()
+            .any(|(uid, _)| is_builtin(uid) && self.world.snapshot().entity(uid).is_none());
+        let nobody = acts_for.is_some_and(|user| self.world.known(user).is_none());
+        if missing || nobody {
+            self.applies(&action, &subject, &resource)?;
+            let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
+            return Ok(self.judgement(evaluation, &question.action, request).between(
+                actor.filter(|actor| self.world.known(*actor).is_some()),
+                acts_for.filter(|user| self.world.known(*user).is_some()),
+                on.filter(|on| self.world.known(*on).is_some()),
+            ));
+        }
+        let deed = Deed {
+            action: &action,
+            resource,
+            reference: on,
+            own: own_resource,
+            said: Said { context: &question.context, action: &question.action_properties },
+        };
+        let mut halves = vec![Half { principal: subject, reference: actor, acts_for, own: own_subject }];
+        if let Some(user) = acts_for {
+            halves.push(Half { principal: entity::uid(user)?, reference: Some(user), acts_for: None, own: None });
+        }
+        self.judge(&halves, &deed, request).map(|judgement| Judgement { acts_for, ..judgement })
+    }
+
+    fn action(&self, name: &str) -> Result<Arc<Action>, Refused> {
+        self.world.compiled().vocabulary().action(name).cloned().ok_or_else(|| Refused::Unknown {
+            what: "action",
+            name: name.chars().take(64).collect(),
+            known: "the schema lists those that there are",
+        })
+    }
+
+    fn applies(&self, action: &Action, principal: &EntityUid, resource: &EntityUid) -> Result<(), Refused> {
+        let nothing = Map::new();
+        let facts = self.facts(None);
+        let said = Said { context: &nothing, action: &nothing };
+        let question = (principal.clone(), action, resource.clone());
+        self.world.compiled().vocabulary().question(question, said, &facts)?;
+        Ok(())
+    }
+
+    /// The entity that a caller names; one of the tenant's own types also with what the caller says about it.
+    fn entity(&self, named: &Named) -> Result<(EntityUid, Option<Entity>), Refused> {
+        let vocabulary = self.world.compiled().vocabulary();
+        let uid = vocabulary.entity(&named.kind, &named.id).ok_or_else(|| Refused::Unknown {
+            what: "type",
+            name: named.kind.chars().take(64).collect(),
+            known: "the schema lists those that there are",
+        })?;
+        if !vocabulary.is_own(uid.type_name()) {
+            return Ok((uid, None));
+        }
+        let stored = self.world.snapshot().entity(&uid).map(|shape| shape.entity.clone());
+        let entity = vocabulary.own_entity(uid.clone(), stored, &named.properties)?;
+        Ok((uid, Some(entity)))
+    }
+
+    /// The user that an agent says it acts for.
+    fn acts_for(&self, actor: Option<Ref>, context: &Map<String, Value>) -> Option<Ref> {
+        if actor?.kind != Kind::Agent {
+            return None;
+        }
+        let said = context.get("acts_for")?;
+        let id = said.as_str().or_else(|| said.get("id").and_then(Value::as_str))?;
+        // Somebody that we never heard of is nobody: the guardrail or the look-up refuses.
+        Some(Ref::of(Kind::User, id).unwrap_or(Ref::new(Kind::User, [0; 16])))
+    }
+
+    fn facts(&self, acts_for: Option<Ref>) -> Facts {
+        Facts {
+            now: self.now,
+            region: self.region.into(),
+            session: None,
+            acts_for: acts_for.and_then(|user| entity::uid(user).ok()),
+        }
+    }
+
+    fn judge(&self, halves: &[Half], deed: &Deed<'_>, request: Value) -> Result<Judgement, Refused> {
+        let mut whole: Option<Evaluation> = None;
+        for half in halves {
+            let evaluation = self.half(half, deed)?;
+            whole = Some(match whole {
+                None => evaluation,
+                Some(before) => and(before, evaluation),
+            });
+        }
+        let suspended = self.world.snapshot().organization().is_ok_and(|organization| organization.suspended);
+        let evaluation = match whole {
+            Some(evaluation) if !suspended => evaluation,
+            Some(_) => Evaluation::refused(Refusal::Forbidden, vec![suspension()]),
+            None => Evaluation::refused(Refusal::NotPermitted, Vec::new()),
+        };
+        let actor = halves.first().and_then(|half| half.reference);
+        Ok(self.judgement(evaluation, deed.action.name(), request).between(actor, None, deed.reference))
+    }
+
+    fn half(&self, half: &Half, deed: &Deed<'_>) -> Result<Evaluation, Refused> {
+        let compiled = self.world.compiled();
+        let facts = self.facts(half.acts_for);
+        let question = compiled.vocabulary().question(
+            (half.principal.clone(), deed.action, deed.resource.clone()),
+            deed.said,
+            &facts,
+        )?;
+        let links = match (half.reference, deed.reference) {
+            (Some(principal), Some(resource)) => self.world.links(principal, resource),
+            _ => Vec::new(),
+        };
+        Ok(evaluate(compiled, &links, self.slice(half, deed), &question))
+    }
+
+    fn slice(&self, half: &Half, deed: &Deed<'_>) -> Vec<Entity> {
+        let snapshot = self.world.snapshot();
+        let mut starts = vec![half.principal.clone(), deed.resource.clone()];
+        starts.extend(half.acts_for.and_then(|user| entity::uid(user).ok()));
+        let vocabulary = self.world.compiled().vocabulary();
+        let said = deed.said.context.values().chain(deed.said.action.values());
+        starts.extend(said.filter_map(|value| {
+            let id = value.as_str().or_else(|| value.get("id").and_then(Value::as_str))?;
+            match value.get("type").and_then(Value::as_str) {
+                Some(kind) => vocabulary.entity(kind, id),
+                None => self.world.known(id.parse().ok()?),
+            }
+        }));
+        let own: Vec<&Entity> = half.own.iter().chain(&deed.own).collect();
+        if own.is_empty() {
+            return snapshot.slice(starts);
+        }
+        for entity in &own {
+            let (_, attributes, parents) = (*entity).clone().into_inner();
+            starts.extend(parents);
+            drop(attributes);
+            entity.attrs().filter_map(|(_, value)| value.ok()).for_each(|value| uids(&value, &mut starts));
+        }
+        let replaced: BTreeSet<_> = own.iter().map(|entity| entity.uid()).collect();
+        let mut slice = snapshot.slice(starts);
+        slice.retain(|entity| !replaced.contains(&entity.uid()));
+        // Subject and resource may be the same entity: the resource's properties win.
+        if let Some(entity) = half.own.as_ref().filter(|entity| deed.own.as_ref().is_none_or(|own| own.uid() != entity.uid())) {
+            slice.push(entity.clone());
+        }
+        slice.extend(deed.own.clone());
+        slice
+    }
+
+    fn judgement(&self, evaluation: Evaluation, action: &str, mut request: Value) -> Judgement {
+        if let Some(request) = request.as_object_mut() {
+            request.insert(
+                "cedarkeep".into(),
+                json!({ "now": self.now.to_rfc3339_opts(SecondsFormat::Micros, true), "region": self.region }),
+            );
+        }
+        Judgement {
+            refusal: evaluation.refusal,
+            determining: evaluation.determining,
+            failures: evaluation.failures,
+            actor: None,
+            acts_for: None,
+            action: action.into(),
+            resource: None,
+            request,
+        }
+    }
+}
+
+impl Judgement {
+    fn between(self, actor: Option<Ref>, acts_for: Option<Ref>, resource: Option<Ref>) -> Self {
+        Self { actor, acts_for, resource, ..self }
+    }
+}
+
+/// Both halves: a no of either is a no, and the first no gives its kind.
+fn and(first: Evaluation, second: Evaluation) -> Evaluation {
+    let both_allow = first.is_allowed() && second.is_allowed();
+    let mut determining = Vec::new();
+    for half in [&first, &second] {
+        // Beside a refusal, what the other half was permitted by says nothing.
+        if both_allow || !half.is_allowed() {
+            determining.extend(half.determining.iter().filter(|one| !determining_has(&determining, one)).cloned().collect::<Vec<_>>());
+        }
+    }
+    let failures = first.failures.into_iter().chain(second.failures).collect();
+    Evaluation { refusal: worse(first.refusal, second.refusal), determining, failures }
+}
+
+fn determining_has(all: &[Determining], one: &Determining) -> bool {
+    all.contains(one)
+}
+
+/// Of two refusals the one that says more: a plan would help only where nothing else stands against it.
+fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
+    let rank = |refusal: &Refusal| match refusal {
+        Refusal::Forbidden => 3,
+        Refusal::Error => 2,
+        Refusal::NotPermitted => 1,
+        Refusal::PlanRequired(_) => 0,
+    };
+    match (first, second) {
+        (Some(first), Some(second)) => Some(if rank(&second) > rank(&first) { second } else { first }),
+        (first, second) => first.or(second),
+    }
+}
+
+fn suspension() -> Determining {
+    Determining {
+        id: "organization.suspended".into(),
+        link: None,
+        reason: "The operator has suspended this organization.".into(),
+        plan: None,
+    }
+}
+
+fn is_builtin(uid: &EntityUid) -> bool {
+    uid.type_name().namespace_components().eq([NAMESPACE])
+}
+
+fn reference_of(named: &Named) -> Option<Ref> {
+    Ref::of(Kind::named(&named.kind)?, &named.id)
+}
+
+fn named(named: &Named) -> Value {
+    let mut value = json!({ "type": named.kind, "id": named.id });
+    if let (Some(object), false) = (value.as_object_mut(), named.properties.is_empty()) {
+        object.insert("properties".into(), Value::Object(named.properties.clone()));
+    }
+    value
+}
+
+fn action_json(question: &Question) -> Value {
+    let mut value = json!({ "name": question.action });
+    if let (Some(object), false) = (value.as_object_mut(), question.action_properties.is_empty()) {
+        object.insert("properties".into(), Value::Object(question.action_properties.clone()));
+    }
+    value
+}
+
+fn uids(value: &EvalResult, into: &mut Vec<EntityUid>) {
+    match value {
+        EvalResult::EntityUid(uid) => into.push(uid.clone()),
+        EvalResult::Set(set) => set.iter().for_each(|value| uids(value, into)),
+        EvalResult::Record(record) => record.iter().for_each(|(_, value)| uids(value, into)),
+        EvalResult::Bool(_) | EvalResult::Long(_) | EvalResult::String(_) | EvalResult::ExtensionValue(_) => {}
+    }
+}
+
+/// Whether an active Admin of this world could still edit policies.
+pub fn an_admin_can_edit(moment: &Moment<'_>) -> bool {
+    let snapshot = moment.world.snapshot();
+    let policies = Ref::new(Kind::PolicySet, snapshot.org().id);
+    snapshot.objects_of(Kind::User, None).any(|(user, stored)| match &stored.value {
+        Object::User(person) if person.active && person.role == crate::directory::object::Role::Admin => moment
+            .ours(&[(user, None)], "policy.edit", policies, &Map::new())
+            .is_ok_and(|judgement| judgement.is_allowed()),
+        _ => false,
+    })
+}

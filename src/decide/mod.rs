@@ -1,0 +1,18 @@
+//! The door: questions of tenants are answered here, and actions of our own are allowed here; both only once recorded.
+
+pub mod authorized;
+mod batch;
+pub mod door;
+pub mod error;
+pub mod judge;
+pub mod question;
+mod record;
+mod rows;
+mod sequencer;
+mod work;
+pub mod world;
+
+pub use authorized::{Action, Authorized, Operator};
+pub use door::{Changed, Door, IdempotencyKey, Listed, Permitted};
+pub use error::Refused;
+pub use question::{Acting, Answer, Asker, Caller, Named, Question, Recorded, Until};

@@ -1,0 +1,189 @@
+//! How a judgement or an event becomes the draft of an entry: what may stand in the leaf, and what is a sealed part.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::judge::Judgement;
+use super::question::{Asker, Caller};
+use crate::directory::{Happening, Kind, Ref};
+use crate::log::Event;
+use crate::log::entry::{self, Draft, Fact, Id, Outcome, PartName, PolicyId, Word};
+use crate::policy::{Determining, Library, Refusal};
+
+/// A draft whose parts are not sealed yet, and the person whose key will seal them.
+pub(super) struct Unsealed {
+    pub(super) draft: Draft,
+    pub(super) parts: Vec<(PartName, Value)>,
+    pub(super) subject: Option<Ref>,
+}
+
+/// The names of ours that may stand in a leaf: built-in actions and policies.
+pub(super) struct Names {
+    actions: HashMap<String, Word>,
+    policies: HashMap<String, PolicyId>,
+}
+
+/// Reads the built-in names once; they live as long as the process.
+pub(super) fn names(library: &Library) -> &'static Names {
+    static NAMES: OnceLock<Names> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        let policies = library.policies().map(|policy| AsRef::<str>::as_ref(policy.id()).to_owned());
+        let templates = ["share-viewer", "share-commenter", "share-editor", "auditor", "organization.suspended"];
+        Names {
+            actions: library
+                .vocabulary()
+                .actions()
+                .map(|action| (action.name().to_owned(), Word::of(keep(action.name()))))
+                .collect(),
+            policies: policies
+                .chain(templates.map(String::from))
+                .map(|id| {
+                    let name = PolicyId::built_in(keep(&id));
+                    (id, name)
+                })
+                .collect(),
+        }
+    })
+}
+
+pub(super) fn reference(reference: Ref) -> entry::Ref {
+    entry::Ref::new(Word::of(reference.kind.name()), Id::of(reference.kind.prefix(), &reference.id))
+}
+
+fn caller(asker: &Asker) -> entry::Caller {
+    match asker.caller {
+        Caller::Key { key, .. } => entry::Caller::ApiKey(Id::of(key.kind.prefix(), &key.id)),
+        Caller::Operator => entry::Caller::Operator,
+    }
+}
+
+pub(super) const fn refusal(refusal: &Refusal) -> entry::Refusal {
+    match refusal {
+        Refusal::Forbidden => entry::Refusal::Forbidden,
+        Refusal::NotPermitted => entry::Refusal::NotPermitted,
+        Refusal::Error => entry::Refusal::PolicyError,
+        Refusal::PlanRequired(_) => entry::Refusal::PlanRequired,
+    }
+}
+
+/// What identifies the call, and is nobody's business but the log's.
+fn provenance(asker: &Asker, parts: &mut Vec<(PartName, Value)>) {
+    if let Some(client) = &asker.client {
+        parts.push((PartName::Client, json!(client)));
+    }
+    if let Some(request_id) = &asker.request_id {
+        parts.push((PartName::RequestId, json!(request_id)));
+    }
+}
+
+/// The entry of a decision.
+pub(super) fn decision(
+    names: &Names,
+    asker: &Asker,
+    judgement: &Judgement,
+    (policy_version, as_of): (u64, u64),
+) -> Unsealed {
+    let outcome = match &judgement.refusal {
+        None => Outcome::Allow,
+        Some(why) => Outcome::Deny(refusal(why)),
+    };
+    let mut draft = Draft::new(Event::DecisionMade, caller(asker), outcome).saw(policy_version, as_of);
+    if let Some(actor) = judgement.actor {
+        draft = draft.actor(reference(actor));
+    }
+    if let Some(user) = judgement.acts_for {
+        draft = draft.acts_for(reference(user));
+    }
+    if let Some(resource) = judgement.resource {
+        draft = draft.resource(reference(resource));
+    }
+    if let Some(action) = names.actions.get(&judgement.action) {
+        draft = draft.action(action.clone());
+    }
+    draft = draft.policies(judgement.determining.iter().filter_map(|one| names.policies.get(&one.id).cloned()));
+    let mut parts = vec![(PartName::Request, judgement.request.clone())];
+    let tenants_own: Vec<Value> = judgement
+        .determining
+        .iter()
+        .filter(|one| one.link.is_some() || !names.policies.contains_key(&one.id))
+        .map(determining)
+        .collect();
+    let failures: Vec<Value> =
+        judgement.failures.iter().map(|one| json!({ "id": one.id, "error": one.message })).collect();
+    if !tenants_own.is_empty() || !failures.is_empty() {
+        parts.push((PartName::Policies, json!({ "determining": tenants_own, "failed": failures })));
+    }
+    provenance(asker, &mut parts);
+    let subject = [judgement.actor, judgement.acts_for].into_iter().flatten().find(|one| one.kind == Kind::User);
+    Unsealed { draft, parts, subject }
+}
+
+fn determining(one: &Determining) -> Value {
+    json!({ "id": one.id, "link": one.link })
+}
+
+/// The entry of an event that a change was recorded as.
+pub(super) fn happening(
+    asker: &Asker,
+    actor: Option<Ref>,
+    happening: &Happening,
+    (policy_version, as_of): (u64, u64),
+) -> Unsealed {
+    let mut draft = Draft::new(happening.event, caller(asker), Outcome::Ok).saw(policy_version, as_of);
+    if let Some(actor) = actor {
+        draft = draft.actor(reference(actor));
+    }
+    if let Some(resource) = happening.resource {
+        draft = draft.resource(reference(resource));
+    }
+    let mut parts = Vec::new();
+    if !happening.details.is_null() {
+        parts.push((PartName::Details, happening.details.clone()));
+    }
+    provenance(asker, &mut parts);
+    Unsealed { draft, parts, subject: actor.filter(|actor| actor.kind == Kind::User) }
+}
+
+/// The entry of something that was neither decided nor changed.
+pub(super) fn note(asker: &Asker, unrecognised: bool, event: Event, outcome: Outcome, details: &Value) -> Unsealed {
+    let who = if unrecognised { entry::Caller::Unrecognised } else { caller(asker) };
+    let mut parts = Vec::new();
+    if !details.is_null() {
+        parts.push((PartName::Details, details.clone()));
+    }
+    provenance(asker, &mut parts);
+    Unsealed { draft: Draft::new(event, who, outcome), parts, subject: None }
+}
+
+/// The entry of a search: how many were found, and a digest of which; never the list.
+pub(super) fn search(
+    names: &Names,
+    asker: &Asker,
+    (actor, action, kind): (Option<Ref>, &str, Kind),
+    found: &[Ref],
+    (policy_version, as_of): (u64, u64),
+) -> Unsealed {
+    let mut digest = Sha256::new();
+    for reference in found {
+        digest.update(reference.to_string());
+        digest.update(b"\n");
+    }
+    let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    let mut draft = Draft::new(Event::SearchMade, caller(asker), Outcome::Ok)
+        .saw(policy_version, as_of)
+        .fact(Fact::Count(count));
+    if let Some(actor) = actor {
+        draft = draft.actor(reference(actor));
+    }
+    if let Some(action) = names.actions.get(action) {
+        draft = draft.action(action.clone());
+    }
+    let digest = data_encoding::HEXLOWER.encode(&digest.finalize());
+    let mut parts = vec![(PartName::Details, json!({ "kind": kind.name(), "digest": digest }))];
+    provenance(asker, &mut parts);
+    Unsealed { draft, parts, subject: actor.filter(|actor| actor.kind == Kind::User) }
+}

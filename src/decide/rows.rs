@@ -1,0 +1,228 @@
+//! The state's rows as they are sealed, written and read back, and the parts of entries.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sqlx::{Any, Row as _, Transaction};
+
+use super::batch::SubjectKeys;
+use super::error::{Refused, Unwritten};
+use super::sequencer::Replayed;
+use super::work::{Changed, IdempotencyKey, Work};
+use super::world::World;
+use crate::crypto::sealing::DataKeys;
+use crate::directory::{Body, Ref, Row, RowId};
+use crate::log::append::column;
+use crate::log::entry::PartName;
+use crate::tenant::Store;
+
+const END: &str = "UPDATE state SET to_index = $1 WHERE id = $2 AND to_index IS NULL";
+const BEGIN: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES ($1, $2, NULL, $3)";
+const CURRENT: &str = "SELECT id, from_index, body FROM state WHERE to_index IS NULL ORDER BY from_index, id";
+const BEGUN: &str = "SELECT id, from_index, body FROM state WHERE from_index > $1 AND to_index IS NULL ORDER BY from_index, id";
+const ENDED: &str = "SELECT DISTINCT id FROM state WHERE to_index > $1 AND from_index <= $1";
+const ADD_SUBJECT: &str = "INSERT INTO subject_key (subject, wrapped) VALUES ($1, $2)";
+const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
+const ADD_REPLY: &str = "INSERT INTO idempotency (key, request, reply, at) VALUES ($1, $2, $3, $4)";
+const OLD_REPLIES: &str = "DELETE FROM idempotency WHERE at < $1";
+
+/// How long a reply is kept for its Idempotency-Key, in microseconds.
+const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// Seals a part of an entry under its subject's key, else under the tenant's records key.
+pub(super) fn seal_part(
+    store: &Store,
+    subject: Option<&DataKeys>,
+    (index, name): (u64, PartName),
+    value: &Value,
+) -> Result<Vec<u8>, Unwritten> {
+    let text = serde_json::to_vec(value).map_err(|_| Unwritten::Corrupt { what: "part" })?;
+    let row = index.to_string();
+    let keys = store.keys();
+    let key = subject.unwrap_or_else(|| keys.records());
+    let salt = crate::crypto::cobblestone::Salt::random()?;
+    Ok(key.seal(&keys.binding("segment", name.as_str(), &row, 0), salt, &text)?)
+}
+
+/// Opens what [`seal_part`] sealed; nothing where its key is gone.
+pub(super) fn open_part(
+    store: &Store,
+    subject: Option<&DataKeys>,
+    (index, name): (u64, PartName),
+    sealed: &[u8],
+) -> Option<Value> {
+    let row = index.to_string();
+    let keys = store.keys();
+    let binding = keys.binding("segment", name.as_str(), &row, 0);
+    let text = subject
+        .and_then(|subject| subject.open(&binding, sealed).ok())
+        .or_else(|| keys.records().open(&binding, sealed).ok())?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Seals the framed leaves of a segment.
+pub(super) fn seal_leaves(store: &Store, first: u64, framed: &[u8]) -> Result<Vec<u8>, Unwritten> {
+    Ok(store.keys().seal("segment", "leaves", &first.to_string(), 0, framed)?)
+}
+
+/// Opens them.
+pub(super) fn open_leaves(store: &Store, first: u64, sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
+    Ok(store.keys().open("segment", "leaves", &first.to_string(), 0, sealed)?)
+}
+
+/// A new person's key, wrapped.
+pub(super) fn new_subject_key(store: &Store, subject: Ref) -> Result<Vec<u8>, Unwritten> {
+    let (_, wrapped) = store.subjects().create(&subject.to_string())?;
+    Ok(wrapped)
+}
+
+/// The keys of these people, as far as there are any.
+pub(super) async fn subject_keys(store: &Store, subjects: BTreeSet<Ref>) -> Result<SubjectKeys, Unwritten> {
+    let mut keys = SubjectKeys::new();
+    for subject in subjects {
+        if let Some(key) = store.subjects().get(&subject.to_string()).await? {
+            keys.insert(subject, key);
+        }
+    }
+    Ok(keys)
+}
+
+/// Writes the rows of a change.
+pub(super) async fn write_state(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    rows: &[Row],
+    index: u64,
+) -> Result<(), Unwritten> {
+    let error = |cause| store.database().error(cause);
+    for row in rows {
+        let id = match row {
+            Row::Put(id, _) | Row::End(id) => id.to_string(),
+        };
+        sqlx::query(END).bind(column(index)?).bind(&id).execute(&mut **transaction).await.map_err(error)?;
+        if let Row::Put(_, body) = row {
+            let text = serde_json::to_vec(body).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+            let sealed = store.keys().seal("state", "body", &id, index, &text)?;
+            sqlx::query(BEGIN)
+                .bind(&id)
+                .bind(column(index)?)
+                .bind(sealed)
+                .execute(&mut **transaction)
+                .await
+                .map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes new people's keys.
+pub(super) async fn write_subjects(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    subjects: &[(Ref, Vec<u8>)],
+) -> Result<(), Unwritten> {
+    for (subject, wrapped) in subjects {
+        sqlx::query(ADD_SUBJECT)
+            .bind(subject.to_string())
+            .bind(wrapped.as_slice())
+            .execute(&mut **transaction)
+            .await
+            .map_err(|cause| store.database().error(cause))?;
+    }
+    Ok(())
+}
+
+fn reply_key(store: &Store, key: &IdempotencyKey) -> [u8; 16] {
+    store.keys().blind().of(&key.scope)
+}
+
+fn reply_row(key: &[u8; 16]) -> String {
+    data_encoding::HEXLOWER.encode(key)
+}
+
+/// What a change with this Idempotency-Key was answered before.
+pub(super) async fn replayed(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    batch: &[Work],
+) -> Result<Option<Replayed>, Unwritten> {
+    let Some(Work::Change(proposal)) = batch.first() else { return Ok(None) };
+    let Some(wanted) = &proposal.idempotency else { return Ok(None) };
+    let key = reply_key(store, wanted);
+    let error = |cause| store.database().error(cause);
+    let row =
+        sqlx::query(REPLY).bind(key.as_slice()).fetch_optional(&mut **transaction).await.map_err(error)?;
+    let Some(row) = row else { return Ok(None) };
+    let request: Vec<u8> = row.try_get("request").map_err(error)?;
+    if request != Sha256::digest(wanted.request).as_slice() {
+        return Ok(Some(Err(Refused::KeyReused)));
+    }
+    let sealed: Vec<u8> = row.try_get("reply").map_err(error)?;
+    let text = store.keys().open("idempotency", "reply", &reply_row(&key), 0, &sealed)?;
+    let reply = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
+    Ok(Some(Ok(Changed { reply, recorded: None })))
+}
+
+/// Keeps what a change was answered, and lets go of old answers.
+pub(super) async fn write_reply(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    key: &IdempotencyKey,
+    reply: &Value,
+    now: i64,
+) -> Result<(), Unwritten> {
+    let error = |cause| store.database().error(cause);
+    let id = reply_key(store, key);
+    let text = serde_json::to_vec(reply).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
+    let sealed = store.keys().seal("idempotency", "reply", &reply_row(&id), 0, &text)?;
+    sqlx::query(OLD_REPLIES).bind(now - KEPT).execute(&mut **transaction).await.map_err(error)?;
+    sqlx::query(ADD_REPLY)
+        .bind(id.as_slice())
+        .bind(Sha256::digest(key.request).as_slice())
+        .bind(sealed)
+        .bind(now)
+        .execute(&mut **transaction)
+        .await
+        .map_err(error)?;
+    Ok(())
+}
+
+/// The world at the last change, from the one that is known; both are read from the rows that began and ended since.
+pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u64) -> Result<World, Unwritten> {
+    let since = before.snapshot().as_of();
+    let nothing_yet = before.snapshot().organization().is_err();
+    if since == last_change && !nothing_yet {
+        return Ok(World::clone(before));
+    }
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let mut rows = Vec::new();
+    let begun = if nothing_yet {
+        sqlx::query(CURRENT).fetch_all(database.pool()).await.map_err(error)?
+    } else {
+        let ended =
+            sqlx::query(ENDED).bind(column(since)?).fetch_all(database.pool()).await.map_err(error)?;
+        for row in &ended {
+            rows.push(Row::End(row_id(row.try_get("id").map_err(error)?)?));
+        }
+        sqlx::query(BEGUN).bind(column(since)?).fetch_all(database.pool()).await.map_err(error)?
+    };
+    for row in &begun {
+        let id: String = row.try_get("id").map_err(error)?;
+        let from: i64 = row.try_get("from_index").map_err(error)?;
+        let from = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+        let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
+        let text = store.keys().open("state", "body", &id, from, &sealed)?;
+        let body: Body = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+        let id = row_id(id)?;
+        rows.retain(|row| *row != Row::End(id));
+        rows.push(Row::Put(id, body));
+    }
+    Ok(before.with(&rows, last_change)?)
+}
+
+fn row_id(text: String) -> Result<RowId, Unwritten> {
+    RowId::parse(&text).ok_or(Unwritten::Corrupt { what: "state" })
+}

@@ -1,0 +1,153 @@
+//! What waits for the sequencer: questions, permits, lists, changes and notes, each with the way back to who asked.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+
+use super::error::Refused;
+use super::judge::Judgement;
+use super::question::{Answer, Asker, Question, Recorded, Until};
+use super::world::World;
+use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
+use crate::log::Event;
+use crate::log::entry::Outcome;
+
+/// The way back; whoever asked may have gone.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// One thing to do, in the order in which it arrived.
+pub(super) enum Work {
+    /// Questions of a back end.
+    Questions(Questions),
+    /// May this action of ours be done? It reads, and changes nothing.
+    Permit(Permit),
+    /// Which of a kind may be read.
+    List(List),
+    /// A change, with the decision that allows it.
+    Change(Box<Proposal>),
+    /// An event that is no decision and changes nothing.
+    Note(Note),
+}
+
+impl Work {
+    /// Whoever asked has given up by then.
+    pub(super) const fn deadline(&self) -> Instant {
+        match self {
+            Self::Questions(Questions { deadline, .. })
+            | Self::Permit(Permit { deadline, .. })
+            | Self::List(List { deadline, .. })
+            | Self::Note(Note { deadline, .. }) => *deadline,
+            Self::Change(proposal) => proposal.deadline,
+        }
+    }
+
+    /// Says that there is no answer.
+    pub(super) fn refuse(self, why: Refused) {
+        // Whoever asked may have gone: then nobody is left to be told.
+        match self {
+            Self::Questions(work) => drop(work.reply.send(Err(why))),
+            Self::Permit(work) => drop(work.reply.send(Err(why))),
+            Self::List(work) => drop(work.reply.send(Err(why))),
+            Self::Change(work) => drop(work.reply.send(Err(why))),
+            Self::Note(work) => drop(work.reply.send(Err(why))),
+        }
+    }
+}
+
+pub(super) struct Questions {
+    pub(super) asker: Asker,
+    pub(super) items: Vec<Question>,
+    pub(super) until: Until,
+    pub(super) reply: Reply<Vec<Result<Answer, Refused>>>,
+    pub(super) deadline: Instant,
+}
+
+/// An allowed reading: the world that it was allowed on, so that nothing later is read.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) judgement: Judgement,
+    pub(super) recorded: Recorded,
+    pub(super) world: Arc<World>,
+}
+
+pub(super) struct Permit {
+    pub(super) asker: Asker,
+    pub(super) action: &'static str,
+    pub(super) resource: Ref,
+    pub(super) context: Map<String, Value>,
+    pub(super) reply: Reply<Granted>,
+    pub(super) deadline: Instant,
+}
+
+/// One page of what may be read.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) items: Vec<Ref>,
+    pub(super) next: Option<Ref>,
+    pub(super) world: Arc<World>,
+    pub(super) recorded: Recorded,
+}
+
+pub(super) struct List {
+    pub(super) asker: Asker,
+    pub(super) action: &'static str,
+    pub(super) kind: Kind,
+    pub(super) after: Option<Ref>,
+    pub(super) limit: usize,
+    pub(super) reply: Reply<Page>,
+    pub(super) deadline: Instant,
+}
+
+/// What a change is computed from.
+pub(super) struct Ground<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) user: Option<Ref>,
+    pub(super) resource: Ref,
+    pub(super) now: chrono::DateTime<chrono::Utc>,
+}
+
+/// Computes a change; it may be asked again when the state has moved.
+pub(super) type Plan = Box<dyn Fn(&Ground<'_>) -> Result<Change, DirectoryError> + Send + Sync>;
+
+/// A mutating request's own key, and a digest of the request that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// As the caller chose it, with who the caller is: hashed before it is stored.
+    pub scope: String,
+    /// SHA-256 of method, path and body.
+    pub request: [u8; 32],
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// What whoever asked is told.
+    pub reply: Value,
+    /// Where the event is recorded; nothing for one that had been done before.
+    pub recorded: Option<Recorded>,
+}
+
+pub(super) struct Proposal {
+    pub(super) asker: Asker,
+    /// None: the operator's, which no policy decides.
+    pub(super) action: Option<&'static str>,
+    pub(super) resource: Ref,
+    pub(super) context: Map<String, Value>,
+    pub(super) idempotency: Option<IdempotencyKey>,
+    pub(super) plan: Plan,
+    pub(super) reply: Reply<Changed>,
+    pub(super) deadline: Instant,
+}
+
+pub(super) struct Note {
+    pub(super) asker: Asker,
+    pub(super) event: Event,
+    pub(super) outcome: Outcome,
+    pub(super) details: Value,
+    /// Who could not prove to be anybody.
+    pub(super) unrecognised: bool,
+    pub(super) reply: Reply<Recorded>,
+    pub(super) deadline: Instant,
+}

@@ -1,0 +1,157 @@
+//! What a decision sees: the directory, the policies and the links, all as of one index of the log.
+
+use std::sync::Arc;
+
+use cedar_policy::EntityUid;
+use rpds::HashTrieMapSync;
+
+use super::error::Unfit;
+use crate::directory::object::{Level, OwnLibrary, Share};
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, change, entity};
+use crate::ids;
+use crate::policy::{Compiled, CompiledLink, Library, Link, OwnPolicies, Source};
+
+/// The directory, the policies and the links as of one index.
+#[derive(Clone)]
+pub struct World {
+    snapshot: Snapshot,
+    compiled: Arc<Compiled>,
+    links: HashTrieMapSync<[u8; 16], Arc<CompiledLink>>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.snapshot.fmt(f)
+    }
+}
+
+impl World {
+    /// A tenant without anything yet.
+    ///
+    /// # Errors
+    /// Cedar refuses what we made.
+    pub fn empty(org: Ref, library: &Arc<Library>) -> Result<Self, Unfit> {
+        Ok(Self {
+            snapshot: Snapshot::empty(org)?,
+            compiled: Arc::new(Compiled::builtin(library)),
+            links: HashTrieMapSync::new_sync(),
+        })
+    }
+
+    /// The directory.
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The policies.
+    pub const fn compiled(&self) -> &Arc<Compiled> {
+        &self.compiled
+    }
+
+    /// The same with these rows, as of that index.
+    ///
+    /// # Errors
+    /// A library that does not compile, an entity that does not fit it, a link of nothing: nothing is changed.
+    pub fn with(&self, rows: &[Row], index: u64) -> Result<Self, Unfit> {
+        let mut next = self.clone();
+        let (library, rest): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(|row| is_library(row));
+        if let Some(row) = library.last() {
+            let own = match row {
+                Row::Put(_, Body::Library(own)) => own.clone(),
+                Row::Put(..) | Row::End(_) => OwnLibrary::default(),
+            };
+            next.compiled = Arc::new(Compiled::new(next.compiled.library(), &sources(&own))?);
+            // Entities that the same change replaces need not fit the new schema in their old form.
+            let ended: Vec<_> = rest.iter().map(|row| Row::End(row_id(row))).filter(is_own_end).collect();
+            let schema = next.compiled.schema();
+            next.snapshot = next.snapshot.with(&ended, index, schema)?.reshaped(schema)?;
+        }
+        for row in &rest {
+            match row {
+                Row::Put(RowId::Share(id), Body::Share(share)) => {
+                    let link = link(*id, share)?;
+                    next.links.insert_mut(*id, Arc::new(next.compiled.library().link(link)?));
+                }
+                Row::End(RowId::Share(id)) => {
+                    next.links.remove_mut(id);
+                }
+                Row::Put(..) | Row::End(_) => {}
+            }
+        }
+        let rows: Vec<Row> = rest.into_iter().chain(library).collect();
+        next.snapshot = next.snapshot.with(&rows, index, next.compiled.schema())?;
+        Ok(next)
+    }
+
+    /// The links that a question of this principal about this resource may use.
+    pub fn links(&self, principal: Ref, resource: Ref) -> Vec<Arc<CompiledLink>> {
+        let user = self.snapshot.user(principal);
+        let definition = match self.snapshot.object(principal).map(|stored| &stored.value) {
+            Some(Object::Agent { definition }) => Some(*definition),
+            _ => None,
+        };
+        let for_them = |grantee: Ref| {
+            grantee == principal
+                || definition == Some(grantee)
+                || user.is_some_and(|user| user.groups.contains(&grantee))
+        };
+        let parent = self.snapshot.object(resource).and_then(|stored| stored.value.parent());
+        // Links open what is shared one by one; only what hangs from a thread follows a link of something above it.
+        [Some(resource), parent.filter(|parent| parent.kind == Kind::Thread)]
+            .into_iter()
+            .flatten()
+            .flat_map(|shared| self.snapshot.shares_of(shared))
+            .filter(|(_, share)| for_them(share.value.grantee))
+            .filter_map(|(id, _)| self.links.get(&id).cloned())
+            .collect()
+    }
+
+    /// A built-in entity that is there.
+    pub fn known(&self, reference: Ref) -> Option<EntityUid> {
+        let uid = entity::uid(reference).ok()?;
+        self.snapshot.entity(&uid).map(|_| uid)
+    }
+}
+
+fn row_id(row: &Row) -> RowId {
+    match row {
+        Row::Put(id, _) | Row::End(id) => *id,
+    }
+}
+
+fn is_library(row: &Row) -> bool {
+    row_id(row) == RowId::Library
+}
+
+fn is_own_end(row: &Row) -> bool {
+    matches!(row, Row::End(RowId::Own(_)))
+}
+
+/// A tenant's library as the compiler takes it.
+pub fn sources(own: &OwnLibrary) -> OwnPolicies {
+    OwnPolicies {
+        schema: (!own.schema.trim().is_empty())
+            .then(|| Source { name: "schema".into(), text: own.schema.clone() }),
+        policies: own
+            .policies
+            .iter()
+            .map(|(name, text)| Source { name: name.clone(), text: text.clone() })
+            .collect(),
+    }
+}
+
+fn link(id: [u8; 16], share: &Share) -> Result<Link, Unfit> {
+    let template = match share.level {
+        Level::Viewer => "share-viewer",
+        Level::Commenter => "share-commenter",
+        Level::Editor => "share-editor",
+        Level::Auditor => "auditor",
+    };
+    Ok(Link {
+        id: ids::text(change::SHARE, &id),
+        template: template.into(),
+        principal: entity::uid(share.grantee)?,
+        resource: entity::uid(share.resource)?,
+        expires_at: share.expires_at,
+    })
+}

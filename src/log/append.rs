@@ -1,0 +1,300 @@
+//! The log's rows: the head and its lock, segments and tiles; read and written inside the appender's transaction.
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
+
+use super::flaw::Flaw;
+use super::merkle::{Frontier, Hash};
+use super::tiles::{Edge, FullTile, Tile, WIDTH};
+use crate::storage::{Database, StorageError};
+
+/// Why the log's rows could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What it holds.
+    #[error(transparent)]
+    Flaw(#[from] Flaw),
+    /// A row that should be there is not.
+    #[error("the log's {what} is missing or is not what it should be")]
+    Missing {
+        /// Which.
+        what: &'static str,
+    },
+}
+
+/// The end of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// How many entries there are.
+    pub size: u64,
+    /// The tree's right edge.
+    pub frontier: Vec<u8>,
+    /// The index of the last change.
+    pub last_change: u64,
+    /// The time of the last entry, in microseconds since 1970.
+    pub last_time: i64,
+    /// The last signed checkpoint; empty before the first entry.
+    pub checkpoint: String,
+}
+
+impl Head {
+    /// The frontier as the tree has it.
+    ///
+    /// # Errors
+    /// Bytes that are none.
+    pub fn frontier(&self) -> Result<Frontier, Unreadable> {
+        if self.size == 0 {
+            return Ok(Frontier::new());
+        }
+        let frontier = Frontier::from_bytes(&self.frontier)?;
+        if frontier.size() == self.size { Ok(frontier) } else { Err(Unreadable::Missing { what: "frontier" }) }
+    }
+}
+
+/// A batch ready to be written.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// The index of its first entry.
+    pub first: u64,
+    /// How many entries.
+    pub entries: u64,
+    /// Framed leaves, sealed.
+    pub leaves: Vec<u8>,
+    /// Framed parts, each sealed.
+    pub parts: Vec<u8>,
+    /// The leaf hashes.
+    pub hashes: Vec<u8>,
+}
+
+const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1";
+const MOVE_HEAD: &str =
+    "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5 WHERE one = 1";
+const ADD_SEGMENT: &str =
+    "INSERT INTO segment (first_index, entries, leaves, parts, hashes) VALUES ($1, $2, $3, $4, $5)";
+const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3)";
+const SEGMENT_OF: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
+     WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1";
+const SEGMENTS_FROM: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
+     WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
+const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
+     WHERE first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
+const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
+
+fn number(row: &AnyRow, column: &'static str) -> Result<u64, Unreadable> {
+    let value: i64 = row.try_get(column).map_err(|_| Unreadable::Missing { what: column })?;
+    u64::try_from(value).map_err(|_| Unreadable::Missing { what: column })
+}
+
+fn bytes(row: &AnyRow, column: &'static str) -> Result<Vec<u8>, Unreadable> {
+    row.try_get(column).map_err(|_| Unreadable::Missing { what: column })
+}
+
+/// An index as the database has it.
+///
+/// # Errors
+/// Beyond what a BIGINT holds.
+pub fn column(value: u64) -> Result<i64, Unreadable> {
+    i64::try_from(value).map_err(|_| Unreadable::Missing { what: "index" })
+}
+
+fn head(row: &AnyRow) -> Result<Head, Unreadable> {
+    Ok(Head {
+        size: number(row, "size")?,
+        frontier: bytes(row, "frontier")?,
+        last_change: number(row, "last_change")?,
+        last_time: row.try_get("last_time").map_err(|_| Unreadable::Missing { what: "last_time" })?,
+        checkpoint: row.try_get("checkpoint").map_err(|_| Unreadable::Missing { what: "checkpoint" })?,
+    })
+}
+
+/// Locks the head's row and reads it: whoever holds it decides what comes next.
+///
+/// # Errors
+/// The database does not answer, or somebody else holds it for too long.
+pub async fn lock(database: &Database, transaction: &mut Transaction<'_, Any>) -> Result<Head, Unreadable> {
+    let row = sqlx::query(database.dialect().head_lock())
+        .fetch_optional(&mut **transaction)
+        .await
+        .map_err(|cause| database.error(cause))?;
+    head(&row.ok_or(Unreadable::Missing { what: "head" })?)
+}
+
+/// Reads the head as it is committed.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn read_head(database: &Database, connection: &mut AnyConnection) -> Result<Head, Unreadable> {
+    let row = sqlx::query(HEAD).fetch_optional(connection).await.map_err(|cause| database.error(cause))?;
+    head(&row.ok_or(Unreadable::Missing { what: "head" })?)
+}
+
+/// Writes a batch and moves the head.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn write(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    segment: &Segment,
+    tiles: &[FullTile],
+    head: &Head,
+) -> Result<(), Unreadable> {
+    let error = |cause| database.error(cause);
+    sqlx::query(ADD_SEGMENT)
+        .bind(column(segment.first)?)
+        .bind(column(segment.entries)?)
+        .bind(segment.leaves.as_slice())
+        .bind(segment.parts.as_slice())
+        .bind(segment.hashes.as_slice())
+        .execute(&mut **transaction)
+        .await
+        .map_err(error)?;
+    for full in tiles {
+        sqlx::query(ADD_TILE)
+            .bind(i64::from(full.tile.level))
+            .bind(column(full.tile.index)?)
+            .bind(full.bytes.as_slice())
+            .execute(&mut **transaction)
+            .await
+            .map_err(error)?;
+    }
+    sqlx::query(MOVE_HEAD)
+        .bind(column(head.size)?)
+        .bind(head.frontier.as_slice())
+        .bind(column(head.last_change)?)
+        .bind(head.last_time)
+        .bind(head.checkpoint.as_str())
+        .execute(&mut **transaction)
+        .await
+        .map_err(error)?;
+    Ok(())
+}
+
+fn segment(row: &AnyRow) -> Result<Segment, Unreadable> {
+    Ok(Segment {
+        first: number(row, "first_index")?,
+        entries: number(row, "entries")?,
+        leaves: bytes(row, "leaves")?,
+        parts: bytes(row, "parts")?,
+        hashes: bytes(row, "hashes")?,
+    })
+}
+
+/// The segment that holds an index.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn segment_of(database: &Database, index: u64) -> Result<Option<Segment>, Unreadable> {
+    let row = sqlx::query(SEGMENT_OF)
+        .bind(column(index)?)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    row.as_ref().map(segment).transpose()
+}
+
+/// Up to `limit` segments that begin at an index or after it.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn segments_from(database: &Database, first: u64, limit: i64) -> Result<Vec<Segment>, Unreadable> {
+    let rows = sqlx::query(SEGMENTS_FROM)
+        .bind(column(first)?)
+        .bind(limit)
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    rows.iter().map(segment).collect()
+}
+
+/// The hashes of a tile: a full one from its row, one at the edge from what lies beneath it.
+///
+/// # Errors
+/// The database does not answer, or a row is missing.
+pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable> {
+    let row = sqlx::query(TILE)
+        .bind(i64::from(tile.level))
+        .bind(column(tile.index)?)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    if let Some(row) = row {
+        return bytes(&row, "hashes");
+    }
+    let from = tile.index * WIDTH;
+    let to = from + u64::from(tile.width);
+    if tile.level == 0 {
+        return leaf_hashes(database, from, to).await;
+    }
+    let mut hashes = Vec::with_capacity(usize::from(tile.width) * 32);
+    for index in from..to {
+        let below = Tile { level: tile.level - 1, index, width: 256 };
+        let full = Box::pin(self::tile(database, below)).await?;
+        let mut edge = Edge::new();
+        // A full tile's root is what its level above holds: push its hashes into a tree of their own.
+        for chunk in full.chunks_exact(32) {
+            edge.push(Hash::from_slice(chunk)?)?;
+        }
+        hashes.extend_from_slice(edge.frontier()?.root().bytes());
+    }
+    Ok(hashes)
+}
+
+async fn leaf_hashes(database: &Database, from: u64, to: u64) -> Result<Vec<u8>, Unreadable> {
+    let missing = || Unreadable::Missing { what: "segment" };
+    let rows = sqlx::query(HASHES_FROM)
+        .bind(column(from)?)
+        .bind(column(to)?)
+        .bind(i64::from(u16::MAX))
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    let mut hashes = Vec::new();
+    let mut next = from;
+    for row in &rows {
+        let first = number(row, "first_index")?;
+        let held = bytes(row, "hashes")?;
+        for (index, hash) in (first..).zip(held.chunks_exact(32)) {
+            if index == next && next < to {
+                hashes.extend_from_slice(hash);
+                next += 1;
+            }
+        }
+    }
+    if next == to { Ok(hashes) } else { Err(missing()) }
+}
+
+/// The tree's right edge at a size, from the rows.
+///
+/// # Errors
+/// The database does not answer, or a row is missing.
+pub async fn load_edge(database: &Database, size: u64) -> Result<Edge, Unreadable> {
+    let mut wanted = Vec::new();
+    // The first walk says which tiles it needs; the second has them.
+    Edge::load(size, |tile| {
+        wanted.push(tile);
+        Ok::<_, Unreadable>(vec![0; usize::from(tile.width) * 32])
+    })?;
+    let mut read = std::collections::BTreeMap::new();
+    for tile in wanted {
+        read.insert(tile, self::tile(database, tile).await?);
+    }
+    Edge::load(size, |tile| read.get(&tile).cloned().ok_or(Unreadable::Missing { what: "tile" }))
+}
+
+/// The path from a leaf to the root of the tree of that size.
+///
+/// # Errors
+/// An index beyond the size, or the database does not answer.
+pub async fn inclusion(database: &Database, index: u64, size: u64) -> Result<Vec<Hash>, Unreadable> {
+    let mut read = std::collections::BTreeMap::new();
+    for tile in super::tiles::inclusion_tiles(index, size)? {
+        read.insert(tile, self::tile(database, tile).await?);
+    }
+    super::tiles::inclusion_proof(index, size, |tile| {
+        read.get(&tile).cloned().ok_or(Unreadable::Missing { what: "tile" })
+    })
+}
