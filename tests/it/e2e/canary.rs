@@ -158,8 +158,8 @@ async fn no_file_holds_what_people_chose_on_postgresql() {
     // What is in its memory alone would not be found.
     database.stop_now();
     database.start_again();
-    no_hits(&site, &[database.directory()], &canaries);
-    control(database.directory(), &canaries);
+    no_hits(&site, &[&database.directory()], &canaries);
+    control(&database.directory(), &canaries);
 }
 
 /// The scan itself, apart from any service: a word is found however it lies in other text.

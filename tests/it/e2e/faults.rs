@@ -177,7 +177,7 @@ async fn a_database_that_freezes_is_a_503_until_it_thaws() {
     let site = Site::postgres(&database.url());
     let key = site.create_todo_org("frozen");
     let mut server = site.serve().await;
-    let (begin, end) = (|| freeze(database.directory()), || thaw(database.directory()));
+    let (begin, end) = (|| freeze(&database.directory()), || thaw(&database.directory()));
     refuses_and_recovers(&site, &key, &mut server, "frozen", Fault { begin: &begin, end: &end }).await;
     server.stop();
 }

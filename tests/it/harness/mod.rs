@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod client;
+pub mod postgres;
 pub mod scan;
 pub mod server;
 pub mod witness;
