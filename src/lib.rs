@@ -9,3 +9,8 @@ pub mod log;
 pub mod policy;
 pub mod storage;
 pub mod telemetry;
+pub mod app;
+//pub mod cli;
+pub mod decide;
+pub mod directory;
+pub mod tenant;

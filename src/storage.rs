@@ -104,13 +104,13 @@ impl std::fmt::Debug for Place {
 }
 
 impl Place {
-    /// Reads the URL of a PostgreSQL server.
+    /// Reads the URL of a PostgreSQL server; its password comes from elsewhere.
     ///
     /// # Errors
     /// Not a PostgreSQL URL, or one over TCP without `sslmode=verify-full`.
-    pub fn server(url: &str) -> Result<Self, StorageError> {
+    pub fn server(url: &str, password: Option<&str>) -> Result<Self, StorageError> {
         let wrong = |why| StorageError::Url { what: "data.database".into(), why };
-        let options: AnyConnectOptions =
+        let mut options: AnyConnectOptions =
             url.parse().map_err(|_| wrong("not a URL of the form postgres://USER@HOST/DATABASE"))?;
         let parsed = &options.database_url;
         if !matches!(parsed.scheme(), "postgres" | "postgresql") {
@@ -124,6 +124,11 @@ impl Place {
         let verified = parsed.query_pairs().any(|(name, value)| name == "sslmode" && value == "verify-full");
         if !socket && !verified {
             return Err(wrong("over TCP it wants ?sslmode=verify-full (and sslrootcert=FILE); a Unix socket wants ?host=/FOLDER"));
+        }
+        if let Some(password) = password {
+            // In memory alone: neither the settings nor a message ever hold it.
+            let set = options.database_url.set_password(Some(password));
+            set.map_err(|()| wrong("it names no host or user that a password could be for"))?;
         }
         Ok(Self::Server(ServerUrl(options)))
     }

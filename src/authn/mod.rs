@@ -1,3 +1,39 @@
 //! Who asks: the doors by which a caller comes in.
 
 pub mod api_key;
+
+use chrono::{DateTime, Utc};
+
+use crate::directory::{Kind, Object, Ref, Snapshot};
+use api_key::{ApiKey, KeyDigest};
+
+/// Why a well-formed key is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is none of that id: never made, or revoked.
+    Unknown,
+    /// The id is right and the secret is not.
+    Wrong,
+    /// It has expired.
+    Expired,
+}
+
+/// The stored key that a caller's key is, and its service.
+///
+/// # Errors
+/// There is none, or it is not this one, or its time is over.
+pub fn key_of(snapshot: &Snapshot, key: &ApiKey, now: DateTime<Utc>) -> Result<(Ref, Ref), Refusal> {
+    let reference = Ref::new(Kind::ApiKey, key.id());
+    let Some(Object::ApiKey(stored)) = snapshot.object(reference).map(|stored| &stored.value) else {
+        return Err(Refusal::Unknown);
+    };
+    let digest: Option<[u8; 32]> =
+        data_encoding::HEXLOWER.decode(stored.digest.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    if !digest.is_some_and(|digest| KeyDigest::from_bytes(digest).is_of(key)) {
+        return Err(Refusal::Wrong);
+    }
+    if stored.expires_at.is_some_and(|end| now >= end) {
+        return Err(Refusal::Expired);
+    }
+    Ok((reference, stored.service))
+}

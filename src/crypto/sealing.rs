@@ -55,11 +55,15 @@ pub enum IndexedField {
     ExternalId,
     /// An identity provider's name for somebody: issuer and subject.
     LoginSubject,
+    /// An organization's short name, under the deployment's key.
+    Slug,
+    /// A request's Idempotency-Key.
+    IdempotencyKey,
 }
 
 impl Purpose {
     /// Each of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::TenantWrap,
         Self::DataWrap,
         Self::Records,
@@ -72,6 +76,8 @@ impl Purpose {
         Self::BlindIndex(IndexedField::UserName),
         Self::BlindIndex(IndexedField::ExternalId),
         Self::BlindIndex(IndexedField::LoginSubject),
+        Self::BlindIndex(IndexedField::Slug),
+        Self::BlindIndex(IndexedField::IdempotencyKey),
     ];
 
     /// Its name in stored rows and contexts: part of the format.
@@ -90,6 +96,8 @@ impl Purpose {
             Self::BlindIndex(IndexedField::UserName) => "blind-index/user-name",
             Self::BlindIndex(IndexedField::ExternalId) => "blind-index/external-id",
             Self::BlindIndex(IndexedField::LoginSubject) => "blind-index/login-subject",
+            Self::BlindIndex(IndexedField::Slug) => "blind-index/slug",
+            Self::BlindIndex(IndexedField::IdempotencyKey) => "blind-index/idempotency-key",
         }
     }
 

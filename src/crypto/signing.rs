@@ -38,6 +38,11 @@ impl SigningSeed {
         self.0.sign(message).to_bytes()
     }
 
+    /// The key as the log's notes take it.
+    pub(crate) const fn key(&self) -> &SigningKey {
+        &self.0
+    }
+
     /// The key to give away.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {

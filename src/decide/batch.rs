@@ -15,6 +15,7 @@ use super::rows;
 use super::sequencer::{Known, Replayed, Setting};
 use super::work::{Changed, Granted, Ground, IdempotencyKey, List, Page, Proposal, Questions, Work};
 use super::world::World;
+use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Kind, Ref, Row};
 use crate::log::append::{Head, Segment};
@@ -44,7 +45,7 @@ struct Applied {
     rows: Vec<Row>,
     index: u64,
     world: Arc<World>,
-    new_subjects: Vec<(Ref, Vec<u8>)>,
+    new_subjects: Vec<(Ref, Wrapped)>,
     idempotency: Option<(IdempotencyKey, Value)>,
 }
 

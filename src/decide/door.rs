@@ -1,13 +1,14 @@
 //! An open tenant: its state in memory, and the queue to the one sequencer that decides and records.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::authorized::{Action, Authorized, Operator};
 use super::error::{Refused, Unwritten};
@@ -47,7 +48,8 @@ pub struct Door {
     store: Arc<Store>,
     seen: Arc<ArcSwap<World>>,
     healthy: Arc<AtomicBool>,
-    queue: mpsc::Sender<Work>,
+    queue: Mutex<Option<mpsc::Sender<Work>>>,
+    sequencer: Mutex<Option<JoinHandle<()>>>,
     origin: Origin,
     patience: Duration,
 }
@@ -129,8 +131,9 @@ impl Door {
         };
         let (sequencer, seen) = Sequencer::open(setting, Arc::clone(&healthy)).await?;
         let (queue, waiting) = mpsc::channel(terms.queue);
-        tokio::spawn(sequencer.run(waiting));
-        Ok(Arc::new(Self { store, seen, healthy, queue, origin, patience: terms.commit_timeout }))
+        let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));
+        let queue = Mutex::new(Some(queue));
+        Ok(Arc::new(Self { store, seen, healthy, queue, sequencer, origin, patience: terms.commit_timeout }))
     }
 
     /// The tenant's store.
@@ -146,6 +149,17 @@ impl Door {
     /// The key that the log's checkpoints are verified with.
     pub fn verifier(&self) -> VerifierKey {
         VerifierKey::of(self.origin.clone(), self.store.keys().signing().key())
+    }
+
+    /// Takes nothing more, and waits until everything taken is done.
+    pub async fn close(&self) {
+        let sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(sequencer) = sequencer
+            && let Err(error) = sequencer.await
+        {
+            tracing::error!(tenant.id = %self.store.id(), %error, "a sequencer ended by itself");
+        }
     }
 
     /// Whether the last commit succeeded.
@@ -294,7 +308,11 @@ impl Door {
     async fn ask<T>(&self, patience: Duration, work: impl FnOnce(Reply<T>, Instant) -> Work) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         let work = work(reply, Instant::now() + patience);
-        if self.queue.try_send(work).is_err() {
+        let sent = match self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(queue) => queue.try_send(work).is_ok(),
+            None => false,
+        };
+        if !sent {
             metrics::counter!("cedarkeep_unanswered_total", "cause" => "queue_full").increment(1);
             return Err(Refused::Unavailable);
         }

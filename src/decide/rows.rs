@@ -12,6 +12,7 @@ use super::error::{Refused, Unwritten};
 use super::sequencer::Replayed;
 use super::work::{Changed, IdempotencyKey, Work};
 use super::world::World;
+use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Body, Ref, Row, RowId};
 use crate::log::append::column;
@@ -23,7 +24,7 @@ const BEGIN: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES (
 const CURRENT: &str = "SELECT id, from_index, body FROM state WHERE to_index IS NULL ORDER BY from_index, id";
 const BEGUN: &str = "SELECT id, from_index, body FROM state WHERE from_index > $1 AND to_index IS NULL ORDER BY from_index, id";
 const ENDED: &str = "SELECT DISTINCT id FROM state WHERE to_index > $1 AND from_index <= $1";
-const ADD_SUBJECT: &str = "INSERT INTO subject_key (subject, wrapped) VALUES ($1, $2)";
+const ADD_SUBJECT: &str = "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
 const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
 const ADD_REPLY: &str = "INSERT INTO idempotency (key, request, reply, at) VALUES ($1, $2, $3, $4)";
 const OLD_REPLIES: &str = "DELETE FROM idempotency WHERE at < $1";
@@ -69,13 +70,12 @@ pub(super) fn seal_leaves(store: &Store, first: u64, framed: &[u8]) -> Result<Ve
 
 /// Opens them.
 pub(super) fn open_leaves(store: &Store, first: u64, sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
-    Ok(store.keys().open("segment", "leaves", &first.to_string(), 0, sealed)?)
+    Ok(store.keys().open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
 }
 
 /// A new person's key, wrapped.
-pub(super) fn new_subject_key(store: &Store, subject: Ref) -> Result<Vec<u8>, Unwritten> {
-    let (_, wrapped) = store.subjects().create(&subject.to_string())?;
-    Ok(wrapped)
+pub(super) fn new_subject_key(store: &Store, subject: Ref) -> Result<Wrapped, Unwritten> {
+    Ok(store.subjects().create(&subject.to_string())?)
 }
 
 /// The keys of these people, as far as there are any.
@@ -121,12 +121,13 @@ pub(super) async fn write_state(
 pub(super) async fn write_subjects(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    subjects: &[(Ref, Vec<u8>)],
+    subjects: &[(Ref, Wrapped)],
 ) -> Result<(), Unwritten> {
     for (subject, wrapped) in subjects {
         sqlx::query(ADD_SUBJECT)
             .bind(subject.to_string())
-            .bind(wrapped.as_slice())
+            .bind(wrapped.sealed.as_slice())
+            .bind(wrapped.check.as_bytes().as_slice())
             .execute(&mut **transaction)
             .await
             .map_err(|cause| store.database().error(cause))?;
@@ -160,7 +161,7 @@ pub(super) async fn replayed(
         return Ok(Some(Err(Refused::KeyReused)));
     }
     let sealed: Vec<u8> = row.try_get("reply").map_err(error)?;
-    let text = store.keys().open("idempotency", "reply", &reply_row(&key), 0, &sealed)?;
+    let text = store.keys().open_value("idempotency", "reply", &reply_row(&key), 0, &sealed)?;
     let reply = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
     Ok(Some(Ok(Changed { reply, recorded: None })))
 }
@@ -214,7 +215,7 @@ pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u6
         let from: i64 = row.try_get("from_index").map_err(error)?;
         let from = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
         let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
-        let text = store.keys().open("state", "body", &id, from, &sealed)?;
+        let text = store.keys().open_value("state", "body", &id, from, &sealed)?;
         let body: Body = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })?;
         let id = row_id(id)?;
         rows.retain(|row| *row != Row::End(id));

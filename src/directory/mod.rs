@@ -4,15 +4,7 @@
 
 pub mod change;
 pub mod entity;
-pub mod integration;
-pub mod made;
-pub mod memory;
 pub mod object;
-pub mod organization;
-pub mod own;
-pub mod people;
-pub mod service;
-pub mod share;
 pub mod snapshot;
 
 pub use change::{Change, Happening, Row, RowId};
@@ -54,6 +46,9 @@ pub enum DirectoryError {
         /// Why.
         why: String,
     },
+    /// The last active Admin would be gone.
+    #[error("the organization's last active Admin stays: make somebody else an Admin first")]
+    LastAdmin,
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]
     NoActingUser,

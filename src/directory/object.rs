@@ -527,7 +527,7 @@ impl Object {
     }
 
     /// Puts the common shape into an object of that kind.
-    pub const fn from_made(kind: Kind, made: Made) -> Option<Self> {
+    pub fn from_made(kind: Kind, made: Made) -> Option<Self> {
         Some(match kind {
             Kind::Thread => Self::Thread(made),
             Kind::Document => Self::Document(made),

@@ -1,20 +1,93 @@
-//! The edge: what every request meets before and after its handler.
+//! The edge: every route in one list, and what every request meets before and after its handler.
 
+mod access;
+mod audit;
 pub mod authzen;
+pub mod caller;
 mod hello;
 pub mod json;
 pub mod problem;
+mod refused;
 pub mod request_id;
 pub mod serve;
+mod system;
 pub mod tls;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use utoipa::OpenApi as _;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 
+use crate::app::App;
 use problem::{Plain, Problem};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Cedarkeep",
+        description = "Authorization for enterprise AI workspaces: decisions by Cedar policies, each one in a signed log.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    modifiers(&Key),
+)]
+struct Document;
+
+struct Key;
+
+impl utoipa::Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("ck_...")
+            .description(Some("An API key; calls beside decisions name their acting user in `Cedarkeep-Acting-User`."))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route that is documented: the one list.
+fn documented() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(access::one))
+        .routes(routes!(access::several))
+        .routes(routes!(access::metadata))
+        .routes(routes!(audit::receipt))
+        .routes(routes!(audit::checkpoint))
+        .routes(routes!(system::health))
+        .routes(routes!(system::ready))
+}
+
+/// The document at `/openapi.json`.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().into_openapi()
+}
+
+/// The whole service as routes.
+pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let metadata = authzen::wire::metadata_path(&app.config().http.base_url);
+    let mut routes = routes
+        .route("/openapi.json", get(async move || Json(document)))
+        .route("/metrics", get(system::counts).with_state(counts));
+    if metadata != authzen::METADATA {
+        // An identifier with a path has its metadata behind that path.
+        routes = routes.route(&metadata, get(access::metadata));
+    }
+    let body_limit = app.config().http.body_limit;
+    edge(routes.with_state(app), body_limit)
+}
 
 /// These routes with what all of them share: the body limit, `X-Request-ID`, and answers of ours where no
 /// route or no method matches. Routes added to the result afterwards have none of it.

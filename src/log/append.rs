@@ -236,7 +236,7 @@ pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable
         let mut edge = Edge::new();
         // A full tile's root is what its level above holds: push its hashes into a tree of their own.
         for chunk in full.chunks_exact(32) {
-            edge.push(Hash::from_slice(chunk)?)?;
+            edge.push(Hash::from_slice(chunk).ok_or(Unreadable::Missing { what: "tile" })?)?;
         }
         hashes.extend_from_slice(edge.frontier()?.root().bytes());
     }

@@ -2,24 +2,24 @@
 CREATE TABLE tenant (
   one BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
   id TEXT NOT NULL,
-  incarnation TEXT NOT NULL
+  incarnation TEXT NOT NULL,
+  key_check BYTEA NOT NULL
 );
 
 -- Data keys, wrapped by the tenant key.
 CREATE TABLE data_key (
   purpose TEXT NOT NULL,
   version BIGINT NOT NULL,
-  key_version BIGINT NOT NULL,
   wrapped BYTEA NOT NULL,
   key_check BYTEA NOT NULL,
-  created_at BIGINT NOT NULL,
   PRIMARY KEY (purpose, version)
 );
 
 -- A key for each person, wrapped by the subject-wrap key: forgetting somebody destroys theirs.
 CREATE TABLE subject_key (
   subject TEXT NOT NULL PRIMARY KEY,
-  wrapped BYTEA NOT NULL
+  wrapped BYTEA NOT NULL,
+  key_check BYTEA NOT NULL
 );
 
 -- The end of the log: its row lock orders everything.

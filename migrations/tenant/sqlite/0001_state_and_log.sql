@@ -2,24 +2,24 @@
 CREATE TABLE tenant (
   one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
   id TEXT NOT NULL,
-  incarnation TEXT NOT NULL
+  incarnation TEXT NOT NULL,
+  key_check BLOB NOT NULL
 ) STRICT;
 
 -- Data keys, wrapped by the tenant key.
 CREATE TABLE data_key (
   purpose TEXT NOT NULL,
   version INTEGER NOT NULL,
-  key_version INTEGER NOT NULL,
   wrapped BLOB NOT NULL,
   key_check BLOB NOT NULL,
-  created_at INTEGER NOT NULL,
   PRIMARY KEY (purpose, version)
 ) STRICT;
 
 -- A key for each person, wrapped by the subject-wrap key: forgetting somebody destroys theirs.
 CREATE TABLE subject_key (
   subject TEXT NOT NULL PRIMARY KEY,
-  wrapped BLOB NOT NULL
+  wrapped BLOB NOT NULL,
+  key_check BLOB NOT NULL
 ) STRICT;
 
 -- The end of the log: its row lock orders everything.

@@ -1,0 +1,152 @@
+//! The service put together: settings, the control database, and the tenants that are open.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use lru::LruCache;
+use tokio::sync::OnceCell;
+
+use crate::config::{self, Config};
+use crate::crypto::CryptoError;
+use crate::decide::Door;
+use crate::decide::door::Terms;
+use crate::decide::error::Unwritten;
+use crate::ids::TenantId;
+use crate::policy::{Library, PolicyError};
+use crate::storage::{Place, StorageError};
+use crate::tenant::{Control, TenantError};
+
+/// Why the service does not start, or a tenant does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The built-in policies: a defect of this build.
+    #[error("the built-in policies are not valid: {0}")]
+    Policies(#[from] PolicyError),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The control database, the keys, or a tenant.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// A tenant's state.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+    /// The process could not be hardened.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] config::Misconfigured),
+}
+
+/// A tenant that is open, or being opened once for everybody who waits.
+type Opening = Arc<OnceCell<Arc<Door>>>;
+
+/// The service.
+pub struct App {
+    config: Config,
+    control: Arc<Control>,
+    terms: Terms,
+    open: Mutex<LruCache<TenantId, Opening>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Opens the control database, and makes it at the first start.
+    ///
+    /// # Errors
+    /// A database or a keyring that cannot be used; the message says which and what to do.
+    pub async fn open(config: Config) -> Result<Arc<Self>, AppError> {
+        crate::crypto::process::forbid_core_dumps()?;
+        let library = Arc::new(Library::builtin()?);
+        let place = match &config.data.database {
+            config::Database::Sqlite => Place::Folder(config.data.dir.clone()),
+            config::Database::Postgres(url) => Place::server(url, config.database_password()?.as_ref().map(config::Password::expose))?,
+        };
+        let control = Control::open(place, &config.keyring()).await?;
+        let terms = Terms {
+            library,
+            region: config.node.region.clone(),
+            deployment: config.deployment.name.clone(),
+            queue: config.log.queue,
+            commit_timeout: config.log.commit_timeout(),
+        };
+        let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
+        Ok(Arc::new(Self { config, control, terms, open: Mutex::new(LruCache::new(room)) }))
+    }
+
+    /// Validates the built-in policies strictly: at the start of a server.
+    ///
+    /// # Errors
+    /// A defect of this build.
+    pub fn check_policies(&self) -> Result<(), AppError> {
+        Ok(self.terms.library.validate()?)
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The directory of tenants.
+    pub const fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// The built-in policies.
+    pub const fn library(&self) -> &Arc<Library> {
+        &self.terms.library
+    }
+
+    /// An open tenant; opens it where it is not.
+    ///
+    /// # Errors
+    /// There is none of that id, or it cannot be opened.
+    pub async fn door(&self, id: TenantId) -> Result<Arc<Door>, AppError> {
+        let opening = {
+            let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(open.get_or_insert(id, Opening::default))
+        };
+        let opened = opening
+            .get_or_try_init(|| async {
+                let store = self.control.open_store(id).await?;
+                Ok::<_, AppError>(Door::open(store, &self.terms).await?)
+            })
+            .await;
+        match opened {
+            Ok(door) => Ok(Arc::clone(door)),
+            Err(error) => {
+                // A place is not kept for what is not there.
+                let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if open.peek(&id).is_some_and(|held| Arc::ptr_eq(held, &opening) && held.get().is_none()) {
+                    open.pop(&id);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The tenants that are open.
+    pub fn doors(&self) -> Vec<Arc<Door>> {
+        let open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.iter().filter_map(|(_, opening)| opening.get().cloned()).collect()
+    }
+
+    /// Lets go of every tenant once what it has taken is done.
+    pub async fn close(&self) {
+        let doors = {
+            let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let doors: Vec<_> = open.iter().filter_map(|(_, opening)| opening.get().cloned()).collect();
+            open.clear();
+            doors
+        };
+        for door in doors {
+            door.close().await;
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `cedarkeep audit`: the log read, checked, and proved.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Outcome;
+use super::org::tenant;
+use super::print::Out;
+use crate::app::App;
+use crate::decide::audit;
+use crate::log::checkpoint::Origin;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Check everything that is stored of an organization's log; exits with 1 when anything is wrong
+    Verify {
+        /// The organization
+        slug: String,
+    },
+    /// Print the newest entries, the oldest of them first
+    Tail {
+        /// The organization
+        slug: String,
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        entries: u64,
+    },
+    /// Print a receipt of one entry, which anybody can verify offline
+    Receipt {
+        /// The organization
+        slug: String,
+        /// The entry's index
+        index: u64,
+    },
+}
+
+impl Audit {
+    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
+        match self {
+            Self::Verify { slug } => verify(app, out, &slug).await,
+            Self::Tail { slug, entries } => {
+                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let head = audit::head(&store).await?;
+                let first = head.size.saturating_sub(entries);
+                let count = usize::try_from(entries).unwrap_or(usize::MAX);
+                for shown in audit::entries(&store, first, count).await? {
+                    let line = shown.line();
+                    out.say(&line, &line.to_string())?;
+                }
+                Ok(())
+            }
+            Self::Receipt { slug, index } => {
+                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let receipt = audit::receipt(&store, index)
+                    .await?
+                    .ok_or_else(|| format!("the log of `{slug}` has no entry {index}"))?;
+                let text = receipt.to_string();
+                out.say(&json!({ "receipt": text }), text.trim_end())?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn verify(app: &Arc<App>, out: &Out, slug: &str) -> Outcome {
+    let store = app.control().open_store(tenant(app, slug).await?).await?;
+    let origin = Origin::tenant(
+        &app.config().deployment.name,
+        &store.id().to_string(),
+        &store.incarnation().to_string(),
+    )?;
+    let mut told = 0;
+    let report = audit::verify(&store, &origin, &[], |done, of| {
+        if done >= told + 50_000 {
+            told = done;
+            out.progress(&format!("{done} of {of} entries"));
+        }
+    })
+    .await?;
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    let unchecked: Vec<String> = report.unchecked.iter().map(ToString::to_string).collect();
+    let size = report.checkpoint.as_ref().map(|checkpoint| checkpoint.size);
+    let mut text = format!(
+        "{}: {} entries and {} parts checked against a checkpoint of size {}\n",
+        if report.is_sound() { "sound" } else { "NOT SOUND" },
+        report.entries,
+        report.parts,
+        size.map_or_else(|| "unknown".into(), |size| size.to_string()),
+    );
+    for finding in &findings {
+        text.push_str(&format!("  wrong: {finding}\n"));
+    }
+    for one in &unchecked {
+        text.push_str(&format!("  not checked: {one}\n"));
+    }
+    out.say(
+        &json!({
+            "sound": report.is_sound(), "origin": origin.as_str(), "size": size, "entries": report.entries,
+            "parts": report.parts, "findings": findings, "unchecked": unchecked,
+        }),
+        text.trim_end(),
+    )?;
+    if report.is_sound() { Ok(()) } else { Err(format!("the log of `{slug}` does not verify").into()) }
+}

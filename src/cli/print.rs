@@ -1,0 +1,57 @@
+//! What a command prints: lines for people, or one JSON object a line.
+
+use std::io::Write as _;
+
+use serde_json::Value;
+
+/// Where a command prints.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Out {
+    json: bool,
+}
+
+impl Out {
+    pub(super) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a line on standard output.
+    pub(super) fn say(&self, value: &Value, text: &str) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{value}")?;
+        } else {
+            writeln!(out, "{text}")?;
+        }
+        out.flush()
+    }
+
+    /// Prints progress on standard error, for people alone.
+    pub(super) fn progress(&self, text: &str) {
+        if !self.json {
+            // A closed standard error leaves nobody to tell.
+            drop(writeln!(std::io::stderr().lock(), "{text}"));
+        }
+    }
+
+    /// Says what went wrong, with everything beneath it.
+    pub(super) fn error(&self, error: &(dyn std::error::Error + 'static)) {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let said = cause.to_string();
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            source = cause.source();
+        }
+        let mut err = std::io::stderr().lock();
+        let written = if self.json {
+            writeln!(err, "{}", serde_json::json!({ "error": text }))
+        } else {
+            writeln!(err, "cedarkeep: {text}")
+        };
+        drop(written);
+    }
+}

@@ -1,0 +1,65 @@
+//! `cedarkeep serve`: starts the listeners, and ends without losing what it has taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::print::Out;
+use super::{Outcome, demo};
+use crate::app::App;
+use crate::config::Config;
+use crate::http;
+use crate::http::serve::{Listen, Serving, stop_signal};
+use crate::http::tls::{Certificates, WATCH_EVERY};
+use crate::telemetry;
+
+/// How long requests that are there may take to end once the service was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Make a demo organization at the first start, and print calls to try
+    #[arg(long)]
+    demo: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self, config: Config, out: &Out) -> Outcome {
+        let stop = stop_signal()?;
+        let counts = telemetry::count()?;
+        let certificates = Certificates::open(&config, chrono::Utc::now())?;
+        let ca = certificates.ca().map(std::path::Path::to_path_buf);
+        let listen = Listen {
+            https: config.http.listen,
+            unix: config.http.unix_socket.clone(),
+            patience: config.http.request_timeout(),
+        };
+        let app = App::open(config).await?;
+        app.check_policies()?;
+        let upkeep = counts.clone();
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(Duration::from_secs(5));
+            loop {
+                every.tick().await;
+                upkeep.run_upkeep();
+            }
+        });
+        let routes = http::router(Arc::clone(&app), counts);
+        let serving = Serving::start(&listen, certificates.live(), routes)?;
+        tokio::spawn(certificates.watch(WATCH_EVERY));
+        let address = format!("https://{}", serving.https());
+        out.say(&json!({ "listening": address }), &format!("listening on {address}"))?;
+        if let Some(ca) = &ca {
+            out.say(&json!({ "ca": ca }), &format!("CA certificate: {}", ca.display()))?;
+        }
+        if self.demo {
+            demo::greet(&app, out, ca.as_deref()).await?;
+        }
+        let served = serving.until(stop, GRACE).await;
+        app.close().await;
+        served?;
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! The log read back: entries with their parts opened, receipts, and the check of everything that is stored.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::error::Unwritten;
+use super::rows;
+use crate::directory::{Kind, Ref};
+use crate::log::append;
+use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
+use crate::log::entry::{Entry, SealedPart};
+use crate::log::merkle::Frontier;
+use crate::log::receipt::Receipt;
+use crate::log::segment::{Leaves, Parts};
+use crate::log::verify::{Evidence, Report, Verification};
+use crate::tenant::Store;
+
+/// How many segments are read at a time.
+const SEGMENTS: i64 = 64;
+
+/// One entry, as it is shown to whoever may read the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// Its index.
+    pub index: u64,
+    /// The leaf, verbatim.
+    pub leaf: Vec<u8>,
+    /// What its parts say; `[erased]` where the key is gone.
+    pub parts: Map<String, Value>,
+}
+
+impl Shown {
+    /// As one line of JSON.
+    pub fn line(&self) -> Value {
+        let leaf: Value = serde_json::from_slice(&self.leaf).unwrap_or(Value::Null);
+        let mut line = json!({ "index": self.index.to_string(), "leaf": leaf });
+        if let Some(object) = line.as_object_mut() {
+            for (name, part) in &self.parts {
+                object.insert(name.clone(), part.clone());
+            }
+        }
+        line
+    }
+}
+
+/// What a read segment holds.
+struct Opened {
+    first: u64,
+    leaves: Vec<Vec<u8>>,
+    parts: Vec<Vec<SealedPart>>,
+}
+
+fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
+    let framed = rows::open_leaves(store, segment.first, &segment.leaves)?;
+    let leaves = Leaves::parse(&framed)?;
+    let parts = Parts::parse(&segment.parts)?;
+    let leaves: Vec<Vec<u8>> = leaves.iter().map(|(_, leaf)| leaf.to_vec()).collect();
+    if parts.first() != segment.first || parts.to_vec().len() != leaves.len() {
+        return Err(Unwritten::Corrupt { what: "segment" });
+    }
+    Ok(Opened { first: segment.first, leaves, parts: parts.to_vec() })
+}
+
+/// The entries from `first` on, `limit` at most, oldest first.
+///
+/// # Errors
+/// The database does not answer, or a segment does not open.
+pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Shown>, Unwritten> {
+    let database = store.database();
+    let Some(segment) = append::segment_of(database, first).await? else { return Ok(Vec::new()) };
+    let mut shown = Vec::new();
+    let mut segments = vec![segment];
+    while !segments.is_empty() {
+        let mut next = 0;
+        for segment in &segments {
+            next = segment.first + segment.entries;
+            let opened = open(store, segment)?;
+            for (index, (leaf, parts)) in (opened.first..).zip(opened.leaves.into_iter().zip(opened.parts)) {
+                if index < first {
+                    continue;
+                }
+                shown.push(show(store, index, leaf, &parts).await?);
+                if shown.len() == limit {
+                    return Ok(shown);
+                }
+            }
+        }
+        segments = append::segments_from(database, next, SEGMENTS).await?;
+    }
+    Ok(shown)
+}
+
+async fn show(store: &Store, index: u64, leaf: Vec<u8>, parts: &[SealedPart]) -> Result<Shown, Unwritten> {
+    let entry = Entry::parse(&leaf)?;
+    let person = [&entry.actor, &entry.acts_for]
+        .into_iter()
+        .flatten()
+        .find(|one| one.kind.as_str() == Kind::User.name())
+        .and_then(|one| one.id.as_str().parse::<Ref>().ok());
+    let keys = rows::subject_keys(store, person.into_iter().collect::<BTreeSet<_>>()).await?;
+    let key = person.and_then(|person| keys.get(&person)).map(AsRef::as_ref);
+    let mut opened = Map::new();
+    for part in parts {
+        let value = rows::open_part(store, key, (index, part.name), &part.sealed);
+        opened.insert(part.name.as_str().into(), value.unwrap_or_else(|| json!("[erased]")));
+    }
+    Ok(Shown { index, leaf, parts: opened })
+}
+
+/// The last signed checkpoint, as it is committed.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn head(store: &Store) -> Result<append::Head, Unwritten> {
+    let mut connection = store.database().connect().await?;
+    Ok(append::read_head(store.database(), &mut connection).await?)
+}
+
+/// A receipt of one entry: one text that shows offline that the log has it.
+///
+/// # Errors
+/// The database does not answer. Nothing where there is no such entry.
+pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwritten> {
+    let head = head(store).await?;
+    if index >= head.size {
+        return Ok(None);
+    }
+    let Some(segment) = append::segment_of(store.database(), index).await? else { return Ok(None) };
+    let opened = open(store, &segment)?;
+    let at = usize::try_from(index - opened.first).ok();
+    let Some(leaf) = at.and_then(|at| opened.leaves.into_iter().nth(at)) else { return Ok(None) };
+    let path = append::inclusion(store.database(), index, head.size).await?;
+    let checkpoint = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    Ok(Some(Receipt { leaf, index, path, checkpoint }))
+}
+
+/// Checks everything that is stored of a log: every leaf and part against the signed checkpoint.
+///
+/// # Errors
+/// The database does not answer, or a row does not open, which is a finding of its own.
+pub async fn verify(
+    store: &Store,
+    origin: &Origin,
+    kept: &[SignedCheckpoint],
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, Unwritten> {
+    let head = head(store).await?;
+    let keys = [VerifierKey::of(origin.clone(), store.keys().signing().key())];
+    let checkpoint = (!head.checkpoint.is_empty()).then_some(head.checkpoint.as_bytes());
+    let mut verification = Verification::new(Evidence {
+        checkpoint,
+        kept,
+        keys: &keys,
+        origin: Some(origin),
+        before: Frontier::new(),
+    });
+    let mut next = 0;
+    loop {
+        let segments = append::segments_from(store.database(), next, SEGMENTS).await?;
+        if segments.is_empty() {
+            break;
+        }
+        for segment in &segments {
+            // What was committed since the head was read belongs to a later check.
+            if segment.first >= head.size {
+                break;
+            }
+            let opened = open(store, segment)?;
+            for (leaf, parts) in opened.leaves.iter().zip(&opened.parts) {
+                verification.push(leaf, parts);
+            }
+            let hashes: Vec<u8> =
+                opened.leaves.iter().flat_map(|leaf| *crate::log::merkle::leaf_hash(leaf).bytes()).collect();
+            if hashes != segment.hashes {
+                return Err(Unwritten::Corrupt { what: "list of leaf hashes" });
+            }
+            progress(segment.first + segment.entries, head.size);
+        }
+        let Some(last) = segments.last() else { break };
+        next = last.first + last.entries;
+        if next >= head.size {
+            break;
+        }
+    }
+    Ok(verification.finish())
+}

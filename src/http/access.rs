@@ -1,0 +1,181 @@
+//! AuthZEN's calls: a back end asks, the door answers, the edge puts it in AuthZEN's words.
+
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+
+use super::authzen::wire::{
+    Asked, Decision, Decisions, Detail, Determining, Explained, Kind, Metadata, Recorded, Semantic,
+    evaluation, evaluations, header_detail,
+};
+use super::authzen::wire;
+use super::caller;
+use super::json;
+use super::problem::{Plain, Problem};
+use super::refused;
+use super::request_id::RequestId;
+use super::serve::Peer;
+use crate::app::App;
+use crate::decide::{Answer, Named, Question, Refused, Until};
+use crate::policy::Refusal;
+
+/// One question.
+#[utoipa::path(
+    post, path = "/access/v1/evaluation", tag = "AuthZEN",
+    request_body(content = serde_json::Value, description = "subject, action, resource and, if wanted, context (AuthZEN 1.0)"),
+    responses(
+        (status = 200, description = "the decision, which may be a deny", body = serde_json::Value),
+        (status = 400, description = "a member is missing or is not what it should be"),
+        (status = 401, description = "no valid API key"),
+        (status = 403, description = "the key has not the scope `decide`"),
+        (status = 503, description = "the decision could not be recorded in time, so there is none"),
+    ),
+    security(("api_key" = [])),
+)]
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Plain> {
+    let (door, asker) = caller::service(&app, peer, &id, &headers).await?;
+    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let (asked, detail) = evaluation(body)?;
+    let detail = header_detail(&headers, detail)?;
+    let answers = door.answers(asker, vec![question(asked)], Until::All).await.map_err(refused::problem)?;
+    let answer = answers.into_iter().next().ok_or(Problem::Internal)?.map_err(refused::problem)?;
+    Ok(Json(decision(&answer, detail)).into_response())
+}
+
+/// Several questions, or one.
+#[utoipa::path(
+    post, path = "/access/v1/evaluations", tag = "AuthZEN",
+    request_body(content = serde_json::Value, description = "defaults, `evaluations` and `options.evaluations_semantic` (AuthZEN 1.0)"),
+    responses(
+        (status = 200, description = "the decisions in the order of the items; without items one decision", body = serde_json::Value),
+        (status = 400, description = "the whole request is not what it should be"),
+        (status = 401, description = "no valid API key"),
+        (status = 403, description = "the key has not the scope `decide`"),
+        (status = 503, description = "the decisions could not be recorded in time, so there are none"),
+    ),
+    security(("api_key" = [])),
+)]
+pub(super) async fn several(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Plain> {
+    let (door, asker) = caller::service(&app, peer, &id, &headers).await?;
+    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let (asked, detail) = evaluations(body)?;
+    let detail = header_detail(&headers, detail)?;
+    let (items, semantic) = match asked {
+        Asked::One(one) => {
+            let answers =
+                door.answers(asker, vec![question(*one)], Until::All).await.map_err(refused::problem)?;
+            let answer = answers.into_iter().next().ok_or(Problem::Internal)?.map_err(refused::problem)?;
+            return Ok(Json(decision(&answer, detail)).into_response());
+        }
+        Asked::Batch { items, semantic } => (items, semantic),
+    };
+    // An item that is none ends a batch that ends at the first deny: what comes after it is not asked.
+    let mut asked = Vec::with_capacity(items.len());
+    let mut wrong = Vec::with_capacity(items.len());
+    for item in items {
+        let ends = item.is_err() && semantic.ends_after(false);
+        match item {
+            Ok(item) => {
+                asked.push(question(item));
+                wrong.push(None);
+            }
+            Err(problem) => wrong.push(Some(problem)),
+        }
+        if ends {
+            break;
+        }
+    }
+    let until = match semantic {
+        Semantic::ExecuteAll => Until::All,
+        Semantic::DenyOnFirstDeny => Until::FirstDeny,
+        Semantic::PermitOnFirstPermit => Until::FirstPermit,
+    };
+    let mut answers = match asked.is_empty() {
+        true => Vec::new(),
+        false => door.answers(asker, asked, until).await.map_err(refused::problem)?,
+    }
+    .into_iter();
+    let mut evaluations = Vec::with_capacity(wrong.len());
+    for problem in wrong {
+        let one = match problem {
+            Some(problem) => Decision::failed(&problem),
+            None => match answers.next() {
+                Some(Ok(answer)) => decision(&answer, detail),
+                Some(Err(Refused::Unavailable)) => return Err(Problem::AuditUnavailable.into()),
+                Some(Err(error)) => Decision::failed(&refused::problem(error)),
+                None => break,
+            },
+        };
+        let over = semantic.ends_after(one.decision());
+        evaluations.push(one);
+        if over {
+            break;
+        }
+    }
+    Ok(Json(Decisions { evaluations }).into_response())
+}
+
+/// What a client learns of this decision point.
+#[utoipa::path(
+    get, path = "/.well-known/authzen-configuration", tag = "AuthZEN",
+    responses((status = 200, description = "the metadata, built from the configured base URL", body = serde_json::Value)),
+)]
+pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
+    let metadata = Metadata::of(&app.config().http.base_url);
+    ([(header::CACHE_CONTROL, "public, max-age=3600")], Json(metadata)).into_response()
+}
+
+fn question(asked: wire::Question) -> Question {
+    let named = |entity: wire::Entity| Named { kind: entity.kind, id: entity.id, properties: entity.properties };
+    Question {
+        subject: named(asked.subject),
+        action: asked.action.name,
+        action_properties: asked.action.properties,
+        resource: named(asked.resource),
+        context: asked.context,
+    }
+}
+
+fn decision(answer: &Answer, detail: Detail) -> Decision {
+    let judgement = answer.judgement();
+    if detail == Detail::Minimal {
+        return Decision::minimal(judgement.is_allowed());
+    }
+    let recorded = answer.recorded();
+    Decision::explained(
+        judgement.is_allowed(),
+        Explained {
+            kind: judgement.refusal.as_ref().map(|refusal| match refusal {
+                Refusal::Forbidden => Kind::Forbidden,
+                Refusal::NotPermitted => Kind::NotPermitted,
+                Refusal::Error => Kind::Error,
+                Refusal::PlanRequired(_) => Kind::PlanRequired,
+            }),
+            policies: refused::policies(judgement)
+                .map(|(id, reason)| Determining { id, reason })
+                .collect(),
+            log: Recorded {
+                log: recorded.log.clone(),
+                index: recorded.index,
+                as_of: recorded.as_of,
+                leaf_hash: recorded.leaf_hash.base64(),
+                checkpoint_size: recorded.checkpoint_size,
+            },
+        },
+    )
+}

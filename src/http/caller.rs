@@ -1,0 +1,108 @@
+//! Who calls: the API key of a request, the tenant that it belongs to, and on whose behalf it is used.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, header};
+
+use super::problem::Problem;
+use super::refused;
+use super::request_id::RequestId;
+use super::serve::Peer;
+use crate::app::App;
+use crate::authn::{self, Refusal};
+use crate::authn::api_key::ApiKey;
+use crate::decide::{Acting, Asker, Caller, Door};
+use crate::directory::{Kind, Ref};
+use crate::ids::TenantId;
+use crate::log::Event;
+use crate::log::entry::{Outcome, Refusal as Recorded};
+
+/// The header that names the user on whose behalf a key is used.
+pub const ACTING_USER: HeaderName = HeaderName::from_static("cedarkeep-acting-user");
+/// The header that names the agent that acts for that user.
+pub const ACTING_AGENT: HeaderName = HeaderName::from_static("cedarkeep-acting-agent");
+
+/// A back end that asks about others: no acting user.
+pub(super) async fn service(
+    app: &App,
+    peer: Peer,
+    id: &RequestId,
+    headers: &HeaderMap,
+) -> Result<(Arc<Door>, Asker), Problem> {
+    authenticate(app, peer, id, headers, None).await
+}
+
+/// A call on somebody's behalf, if it names them.
+pub(super) async fn on_behalf(
+    app: &App,
+    peer: Peer,
+    id: &RequestId,
+    headers: &HeaderMap,
+) -> Result<(Arc<Door>, Asker), Problem> {
+    let user = named(headers, &ACTING_USER, Kind::User)?;
+    let agent = named(headers, &ACTING_AGENT, Kind::Agent)?;
+    let acting = match (user, agent) {
+        (Some(user), agent) => Some(Acting { user, agent }),
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(Problem::Malformed(
+                "`Cedarkeep-Acting-Agent` needs `Cedarkeep-Acting-User`: an agent acts for somebody".into(),
+            ));
+        }
+    };
+    authenticate(app, peer, id, headers, acting).await
+}
+
+fn named(headers: &HeaderMap, name: &HeaderName, kind: Kind) -> Result<Option<Ref>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = || Problem::Malformed(format!("the header `{name}` must be one identifier of a {}", kind.name()));
+    if values.next().is_some() {
+        return Err(wrong());
+    }
+    value.to_str().ok().and_then(|text| Ref::of(kind, text)).map(Some).ok_or_else(wrong)
+}
+
+async fn authenticate(
+    app: &App,
+    peer: Peer,
+    id: &RequestId,
+    headers: &HeaderMap,
+    acting: Option<Acting>,
+) -> Result<(Arc<Door>, Asker), Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or(Problem::NoCredential)?;
+    if values.next().is_some() {
+        return Err(Problem::BadCredential);
+    }
+    let text = value.to_str().map_err(|_| Problem::BadCredential)?;
+    let (scheme, token) = text.split_once(' ').ok_or(Problem::BadCredential)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::NoCredential);
+    }
+    // A key that is none costs nothing: neither a look-up nor an entry.
+    let key = ApiKey::parse(token.trim()).map_err(|_| Problem::BadCredential)?;
+    let tenant = TenantId::new(key.tenant());
+    let door = app.door(tenant).await.map_err(|error| refused::closed(&error))?;
+    let request_id = id.sent().map(|sent| String::from_utf8_lossy(sent).into_owned());
+    let client = match peer {
+        Peer::Tcp(address) => Some(address.ip().to_string()),
+        Peer::Unix => None,
+    };
+    match authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now()) {
+        Ok((key, service)) => {
+            Ok((door, Asker { caller: Caller::Key { key, service, acting }, request_id, client }))
+        }
+        Err(why) => {
+            let why = match why {
+                Refusal::Unknown => Recorded::UnknownCredential,
+                Refusal::Wrong => Recorded::WrongCredential,
+                Refusal::Expired => Recorded::Expired,
+            };
+            tracing::warn!(tenant.id = %tenant, why = why.as_str(), "a key was refused");
+            let asker = Asker { caller: Caller::Operator, request_id, client };
+            door.note_refused(asker, Event::ApiKeyRejected, Outcome::Failed(why)).await.map_err(refused::problem)?;
+            Err(Problem::BadCredential)
+        }
+    }
+}

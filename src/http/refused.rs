@@ -1,0 +1,94 @@
+//! What the door refuses, in the words of a caller.
+
+use super::problem::{Finding, Problem};
+use crate::app::AppError;
+use crate::decide::Refused;
+use crate::decide::judge::Judgement;
+use crate::directory::DirectoryError;
+use crate::policy::{PolicyError, Refusal};
+use crate::tenant::TenantError;
+
+/// The policies that determined a judgement, with their reasons; one that failed stands beside them.
+pub(super) fn policies(judgement: &Judgement) -> impl Iterator<Item = (String, Option<String>)> {
+    let determining = judgement.determining.iter().map(|one| {
+        let id = one.link.clone().map_or_else(|| one.id.clone(), |link| format!("{}/{link}", one.id));
+        (id, (!one.reason.is_empty()).then(|| one.reason.clone()))
+    });
+    let failed = judgement.failures.iter().map(|one| (one.id.clone(), Some(format!("failed: {}", one.message))));
+    determining.chain(failed)
+}
+
+fn reasons(judgement: &Judgement) -> String {
+    let reasons: Vec<String> = policies(judgement)
+        .map(|(id, reason)| reason.map_or_else(|| format!("({id})"), |reason| format!("{reason} ({id})")))
+        .collect();
+    if reasons.is_empty() { "no policy permits it".into() } else { reasons.join(" ") }
+}
+
+/// What a caller of ours is told.
+pub(super) fn problem(refused: Refused) -> Problem {
+    match refused {
+        Refused::Scope(judgement, _) => Problem::Forbidden(format!(
+            "this key has not the scope for `{}`: {}",
+            judgement.action,
+            reasons(&judgement)
+        )),
+        Refused::Denied(judgement, _) => match &judgement.refusal {
+            Some(Refusal::PlanRequired(plan)) => {
+                Problem::PlanRequired(format!("the plan {plan} is needed: {}", reasons(&judgement)))
+            }
+            _ => Problem::Forbidden(format!("`{}` is not allowed: {}", judgement.action, reasons(&judgement))),
+        },
+        Refused::Question(error) => policy(error),
+        unknown @ (Refused::Unknown { .. } | Refused::KeyReused | Refused::LockOut) => match unknown {
+            Refused::Unknown { .. } => Problem::Malformed(unknown.to_string()),
+            _ => Problem::Conflict(unknown.to_string()),
+        },
+        Refused::Directory(error) => directory(error),
+        Refused::Nobody { what: "key" } => Problem::BadCredential,
+        nobody @ Refused::Nobody { .. } => Problem::Forbidden(nobody.to_string()),
+        Refused::Unavailable => Problem::AuditUnavailable,
+    }
+}
+
+fn policy(error: PolicyError) -> Problem {
+    let PolicyError::Refused(findings) = &error else { return Problem::Malformed(error.to_string()) };
+    let found = findings
+        .iter()
+        .map(|finding| Finding {
+            message: finding.message.clone(),
+            file: Some(finding.file.clone()),
+            line: finding.line,
+            column: finding.column,
+            help: finding.help.clone(),
+        })
+        .collect();
+    Problem::Findings("the schema or the policies cannot be loaded, and nothing of them was".into(), found)
+}
+
+fn directory(error: DirectoryError) -> Problem {
+    match error {
+        DirectoryError::NotFound { .. } => Problem::NotFound,
+        DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } => Problem::Conflict(error.to_string()),
+        DirectoryError::Invalid { .. }
+        | DirectoryError::NoActingUser
+        | DirectoryError::OwnEntity { .. }
+        | DirectoryError::LastAdmin => Problem::Malformed(error.to_string()),
+        DirectoryError::NoOrganization => Problem::Unavailable(error.to_string()),
+        DirectoryError::WrongBody { .. } | DirectoryError::Cedar { .. } => {
+            tracing::error!(%error, "the directory holds what it should not");
+            Problem::Internal
+        }
+    }
+}
+
+/// What a caller is told when its tenant does not open.
+pub(super) fn closed(error: &AppError) -> Problem {
+    match error {
+        AppError::Tenant(TenantError::NotFound { .. }) => Problem::BadCredential,
+        error => {
+            tracing::error!(%error, "a tenant does not open");
+            Problem::Unavailable("this organization cannot be opened now: try again".into())
+        }
+    }
+}

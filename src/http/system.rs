@@ -1,0 +1,42 @@
+//! What operators and monitors ask: is it alive, is it ready, what does it count, what are its calls.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+
+use super::problem::Problem;
+use crate::app::App;
+
+/// The process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "Operation",
+    responses((status = 200, description = "the process is alive")))]
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// The service can answer: its control database is there, and every open log takes entries.
+#[utoipa::path(get, path = "/readyz", tag = "Operation",
+    responses((status = 200, description = "it can answer"), (status = 503, description = "it cannot answer now; the body says why")))]
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let waiting = std::time::Duration::from_secs(2);
+    let control = tokio::time::timeout(waiting, app.control().ping()).await;
+    if !matches!(control, Ok(Ok(()))) {
+        return Problem::Unavailable("the control database does not answer".into()).into_response();
+    }
+    let doors = app.doors();
+    let stuck = doors.iter().filter(|door| !door.is_healthy()).count();
+    if stuck > 0 {
+        return Problem::Unavailable(format!("{stuck} of {} open logs cannot be written", doors.len())).into_response();
+    }
+    (StatusCode::OK, Json(json!({ "ready": true, "open_tenants": doors.len() }))).into_response()
+}
+
+/// Counters in Prometheus's text format.
+pub(super) async fn counts(State(handle): State<PrometheusHandle>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
+}

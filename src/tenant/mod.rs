@@ -1,0 +1,81 @@
+//! Tenants: the control database that knows where each lies, its keys, and its open store.
+
+mod control;
+mod keys;
+mod store;
+
+pub use control::{Control, Created, Tenant};
+pub use keys::TenantKeys;
+pub use store::{Store, SubjectKeys};
+
+use crate::crypto::CryptoError;
+use crate::storage::StorageError;
+
+/// Why a tenant, or the directory of them, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A key.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// Nobody has that name or id.
+    #[error("there is no organization `{name}`: `cedarkeep org list` shows those that there are")]
+    NotFound {
+        /// The slug or the id.
+        name: String,
+    },
+    /// Somebody has that name.
+    #[error("an organization `{slug}` is there already: choose another short name")]
+    Taken {
+        /// The slug.
+        slug: String,
+    },
+    /// A name that is none.
+    #[error("`{slug}` is no short name: use 2 to 63 of a-z, 0-9 and `-`, beginning with a letter")]
+    Slug {
+        /// What was given.
+        slug: String,
+    },
+    /// A database that belongs to somebody else, or to nobody.
+    #[error("the database of `{id}` holds another organization, or none: it was moved or exchanged")]
+    Exchanged {
+        /// Whose it should be.
+        id: String,
+    },
+    /// A row that is not what it should be.
+    #[error("the control database's {what} is not what it should be")]
+    Corrupt {
+        /// Which.
+        what: &'static str,
+    },
+}
+
+/// An organization's short name: 2 to 63 of a-z, 0-9 and `-`, beginning with a letter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slug(String);
+
+impl Slug {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Slug {
+    type Err = TenantError;
+
+    fn from_str(text: &str) -> Result<Self, TenantError> {
+        let fits = (2..=63).contains(&text.len())
+            && text.starts_with(|first: char| first.is_ascii_lowercase())
+            && text.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-');
+        if fits { Ok(Self(text.into())) } else { Err(TenantError::Slug { slug: text.chars().take(64).collect() }) }
+    }
+}
+
+impl std::fmt::Display for Slug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
