@@ -1,16 +1,31 @@
 //! Cedarkeep: authorization as a service, with a log that strangers can verify.
+//!
+//! The rooms, in reading order:
+//!
+//! - [`directory`]: what a tenant holds, in memory as of one index of its log, and the changes to it.
+//! - [`policy`]: what the Cedar policies say about a question.
+//! - [`log`]: entries, the Merkle tree over them, checkpoints, receipts, verification.
+//! - [`crypto`]: one way of sealing, and the key hierarchy.
+//! - [`storage`]: databases, and all that differs between SQLite and PostgreSQL.
+//! - [`tenant`]: the control database and a tenant's open store.
+//! - [`decide`]: the door. It alone sees directory, policies and log at once: it answers, and it records.
+//! - [`authn`]: who asks. [`http`]: the edge. [`cli`]: the operator at the machine. [`app`]: all of it put together.
+//!
+//! Words: a *question* is asked about a subject, an action and a resource; a *judgement* is what the policies say to
+//! it; an *answer* is a judgement that is in the log. An *entry* is one line of the log, a *leaf* its bytes, a *part*
+//! what of it is sealed apart. A *world* is everything that a judgement sees, as of one *index* of the log.
 
+pub mod app;
 pub mod authn;
+// CLI pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod decide;
+pub mod directory;
 pub mod http;
 pub mod ids;
 pub mod log;
 pub mod policy;
 pub mod storage;
 pub mod telemetry;
-pub mod app;
-//pub mod cli;
-pub mod decide;
-pub mod directory;
 pub mod tenant;

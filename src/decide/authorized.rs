@@ -49,6 +49,22 @@ impl<A: Action> Authorized<A> {
     }
 }
 
+#[cfg(test)]
+impl<A: Action> Authorized<A> {
+    /// What a test of a pure change begins with.
+    pub(crate) const fn in_test(user: Option<Ref>, resource: Ref, now: DateTime<Utc>) -> Self {
+        Self::mint(user, resource, 0, now)
+    }
+}
+
+#[cfg(test)]
+impl Operator {
+    /// What a test of a pure change begins with.
+    pub(crate) const fn in_test(now: DateTime<Utc>) -> Self {
+        Self::mint(now)
+    }
+}
+
 /// The operator at the machine, who holds the keys: no policy decides, and each use is recorded.
 #[derive(Debug)]
 pub struct Operator {

@@ -2,7 +2,7 @@
 
 use super::object::{Body, Ref};
 use crate::ids;
-use crate::log::Event;
+use crate::log::vocabulary::Event;
 
 /// The identity of a row of `state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

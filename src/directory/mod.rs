@@ -3,9 +3,22 @@
 //! Pure: a change is computed from a snapshot and applied by whoever holds the log's head.
 
 pub mod change;
+pub mod circle;
 pub mod entity;
+pub mod integration;
+mod lookup;
+pub mod made;
+pub mod memory;
 pub mod object;
+pub mod organization;
+pub mod own;
+pub mod people;
+pub mod service;
+pub mod share;
 pub mod snapshot;
+pub mod view;
+#[cfg(test)]
+mod world;
 
 pub use change::{Change, Happening, Row, RowId};
 pub use object::{Body, Kind, Object, Ref};
@@ -46,9 +59,12 @@ pub enum DirectoryError {
         /// Why.
         why: String,
     },
-    /// The last active Admin would be gone.
-    #[error("the organization's last active Admin stays: make somebody else an Admin first")]
-    LastAdmin,
+    /// It would leave the organization without an active Admin.
+    #[error("`{id}` is the last active Admin: make somebody else an Admin first")]
+    LastAdmin {
+        /// The person.
+        id: String,
+    },
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]
     NoActingUser,
@@ -77,6 +93,18 @@ pub enum DirectoryError {
         /// What Cedar says.
         cause: String,
     },
+}
+
+impl DirectoryError {
+    /// Nothing of that name, as far as the caller may know.
+    fn absent(reference: Ref) -> Self {
+        Self::NotFound { kind: reference.kind.name(), id: reference.to_string() }
+    }
+
+    /// A member of the request that does not fit.
+    fn invalid(member: &'static str, why: impl Into<String>) -> Self {
+        Self::Invalid { member, why: why.into() }
+    }
 }
 
 /// The longest name that a person may give, in bytes.

@@ -500,6 +500,14 @@ impl Object {
         }
     }
 
+    /// The common shape of teams and projects.
+    pub const fn circle(&self) -> Option<&Circle> {
+        match self {
+            Self::Team(circle) | Self::Project(circle) => Some(circle),
+            _ => None,
+        }
+    }
+
     /// The common shape of what a person makes.
     pub const fn made(&self) -> Option<&Made> {
         match self {

@@ -73,7 +73,7 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::Invalid { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }
-        | DirectoryError::LastAdmin => Problem::Malformed(error.to_string()),
+        | DirectoryError::LastAdmin { .. } => Problem::Malformed(error.to_string()),
         DirectoryError::NoOrganization => Problem::Unavailable(error.to_string()),
         DirectoryError::WrongBody { .. } | DirectoryError::Cedar { .. } => {
             tracing::error!(%error, "the directory holds what it should not");

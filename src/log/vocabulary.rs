@@ -123,6 +123,8 @@ events! {
         MemberJoined = "member.joined",
         MemberRoleChanged = "member.role_changed",
         MemberSuspended = "member.suspended",
+        // Brought back after a suspension.
+        MemberResumed = "member.resumed",
         MemberRemoved = "member.removed",
         MemberImported = "member.imported",
         TeamCreated = "team.created",
@@ -135,6 +137,11 @@ events! {
         ProjectMemberRemoved = "project.member_removed",
     }
     Settings {
+        // The tenant's own life, moved by the operator.
+        OrganizationCreated = "organization.created",
+        OrganizationSuspended = "organization.suspended",
+        OrganizationResumed = "organization.resumed",
+        OrganizationClosed = "organization.closed",
         SsoConfigured = "sso.configured",
         SsoDisabled = "sso.disabled",
         SettingsUpdated = "settings.updated",

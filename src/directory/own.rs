@@ -1,0 +1,422 @@
+//! The tenant's own schema, policies and entities: loaded, rolled back, written and deleted.
+
+use std::collections::{BTreeSet, HashSet};
+
+use cedar_policy::EntityUid;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::change::{Change, RowId};
+use super::entity::NAMESPACE;
+use super::object::{Body, Kind, OwnEntity, OwnLibrary, Ref};
+use super::snapshot::Snapshot;
+use super::{DirectoryError, name};
+use crate::decide::authorized::{Authorized, EntityDelete, EntityWrite, Operator, PolicyEdit};
+use crate::log::vocabulary::Event;
+
+/// The most entities in one call.
+pub const ENTITIES_LIMIT: usize = 10_000;
+
+/// How many uids an event names before it only counts.
+const NAMED: usize = 100;
+
+/// A schema and policies that replace what the tenant has. Whether they compile beside the built-in ones, and whether the
+/// tenant's entities still fit, is seen by whoever compiles them, before this and against the same snapshot.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Cedar schema text.
+    pub schema: String,
+    /// File names and Cedar text.
+    pub policies: Vec<(String, String)>,
+}
+
+/// Replaces the tenant's library as a whole.
+///
+/// # Errors
+/// A file name that cannot be read, or twice the same.
+pub fn load_library(
+    _by: &Authorized<PolicyEdit>,
+    snapshot: &Snapshot,
+    load: &Load,
+) -> Result<Change, DirectoryError> {
+    loaded(snapshot, load)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn load_library_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    load: &Load,
+) -> Result<Change, DirectoryError> {
+    loaded(snapshot, load)
+}
+
+/// Takes all of the tenant's own policies away: the way in when they lock everybody out. Its schema goes too, unless
+/// there are entities that need it.
+///
+/// # Errors
+/// There is nothing to take away.
+pub fn rollback_library(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+    let old = snapshot.library();
+    let schema = if snapshot.own(None).next().is_some() {
+        old.schema.clone()
+    } else {
+        String::new()
+    };
+    if old.policies.is_empty() && old.schema == schema {
+        return Err(DirectoryError::invalid(
+            "library",
+            "the tenant has no policies of its own",
+        ));
+    }
+    Ok(replaced(
+        snapshot,
+        Event::PolicyRolledBack,
+        &Load {
+            schema,
+            policies: Vec::new(),
+        },
+    ))
+}
+
+/// Writes entities of the tenant's own types, each as a whole; one that is there keeps its row. Whether they fit the
+/// schema is seen when the rows are applied.
+///
+/// # Errors
+/// Too many, one without a uid, one of a built-in type, or one twice.
+pub fn put_entities(
+    _by: &Authorized<EntityWrite>,
+    snapshot: &Snapshot,
+    entities: &[Value],
+    seed: &[u8; 32],
+) -> Result<Change, DirectoryError> {
+    entities_put(snapshot, entities, seed)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn put_entities_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    entities: &[Value],
+    seed: &[u8; 32],
+) -> Result<Change, DirectoryError> {
+    entities_put(snapshot, entities, seed)
+}
+
+/// Deletes an entity of the tenant's own types.
+///
+/// # Errors
+/// It is not there, or of a built-in type.
+pub fn delete_entity(
+    _by: &Authorized<EntityDelete>,
+    snapshot: &Snapshot,
+    uid: &EntityUid,
+) -> Result<Change, DirectoryError> {
+    refuse_built_in(uid)?;
+    let text = uid.to_string();
+    let row = snapshot
+        .own_row(uid)
+        .ok_or_else(|| DirectoryError::NotFound {
+            kind: "entity",
+            id: text.clone(),
+        })?;
+    Ok(Change::new(
+        Event::EntityDeleted,
+        Some(snapshot.org()),
+        json!({"uids": [text]}),
+    )
+    .end(row)
+    .reply(json!({"uid": text})))
+}
+
+/// Identifiers that a seed gives, always the same.
+pub fn fresh_ids(seed: &[u8; 32]) -> impl Iterator<Item = [u8; 16]> {
+    let seed = *seed;
+    (0_u64..).map(move |number| {
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(seed)
+            .chain_update(number.to_be_bytes())
+            .finalize()
+            .into();
+        let mut id = [0; 16];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        id
+    })
+}
+
+fn loaded(snapshot: &Snapshot, load: &Load) -> Result<Change, DirectoryError> {
+    let mut names = BTreeSet::new();
+    for (file, _) in &load.policies {
+        if name("policies", file)? != *file {
+            return Err(DirectoryError::invalid(
+                "policies",
+                "a file name begins or ends with a space",
+            ));
+        }
+        if !names.insert(file) {
+            return Err(DirectoryError::invalid(
+                "policies",
+                format!("`{file}` is there twice"),
+            ));
+        }
+    }
+    Ok(replaced(snapshot, Event::PolicyActivated, load))
+}
+
+fn replaced(snapshot: &Snapshot, event: Event, load: &Load) -> Change {
+    let old = snapshot.library();
+    let policy_set = Ref::new(Kind::PolicySet, snapshot.org().id);
+    let new = OwnLibrary {
+        version: old.version.saturating_add(1),
+        schema: load.schema.clone(),
+        policies: load.policies.clone(),
+    };
+    let files: Vec<_> = new.policies.iter().map(|(file, _)| file).collect();
+    let reply = json!({"version": new.version, "policies": files});
+    let details = json!({"old": old.version, "new": new.version, "policies": files});
+    let mut change = Change::new(event, Some(policy_set), details).reply(reply);
+    if new.schema != old.schema {
+        change.events.push(super::Happening {
+            event: Event::SchemaEdited,
+            resource: Some(policy_set),
+            details: json!({"version": new.version}),
+        });
+    }
+    change.put(RowId::Library, Body::Library(new))
+}
+
+fn entities_put(
+    snapshot: &Snapshot,
+    entities: &[Value],
+    seed: &[u8; 32],
+) -> Result<Change, DirectoryError> {
+    if entities.is_empty() || entities.len() > ENTITIES_LIMIT {
+        return Err(DirectoryError::invalid("entities", "1 to 10000 at a time"));
+    }
+    let mut seen = HashSet::new();
+    let mut uids = Vec::new();
+    let mut rows = Vec::new();
+    for (entity, fresh) in entities.iter().zip(fresh_ids(seed)) {
+        let uid = uid_of(entity)?;
+        refuse_built_in(&uid)?;
+        let text = uid.to_string();
+        if !seen.insert(uid.clone()) {
+            return Err(DirectoryError::invalid(
+                "entities",
+                format!("`{text}` is there twice"),
+            ));
+        }
+        if uids.len() < NAMED {
+            uids.push(text);
+        }
+        rows.push((
+            snapshot.own_row(&uid).unwrap_or(RowId::Own(fresh)),
+            entity.clone(),
+        ));
+    }
+    let details = json!({"count": rows.len(), "uids": uids});
+    let change = Change::new(Event::EntityWritten, Some(snapshot.org()), details)
+        .reply(json!({"count": rows.len()}));
+    Ok(rows.into_iter().fold(change, |change, (row, entity)| {
+        change.put(row, Body::Own(OwnEntity { entity }))
+    }))
+}
+
+fn uid_of(entity: &Value) -> Result<EntityUid, DirectoryError> {
+    let uid = entity
+        .get("uid")
+        .ok_or_else(|| DirectoryError::invalid("entities", "one has no `uid`"))?;
+    EntityUid::from_json(uid.clone()).map_err(|cause| DirectoryError::OwnEntity {
+        what: uid.to_string(),
+        cause: cause.to_string(),
+    })
+}
+
+fn refuse_built_in(uid: &EntityUid) -> Result<(), DirectoryError> {
+    let of = uid.type_name();
+    // An action is declared in the schema, never written.
+    if of.namespace_components().next() == Some(NAMESPACE) || of.basename() == "Action" {
+        return Err(DirectoryError::invalid(
+            "entities",
+            format!("`{uid}` is of a built-in type: it has its own calls"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use std::str::FromStr as _;
+
+    use super::super::world::{World, now};
+    use super::*;
+
+    const SEED: [u8; 32] = [5; 32];
+
+    fn load(files: &[&str]) -> Load {
+        let policy = "permit (principal, action, resource);";
+        Load {
+            schema: "entity Ticket { title: String };".into(),
+            policies: files
+                .iter()
+                .map(|file| ((*file).into(), policy.into()))
+                .collect(),
+        }
+    }
+
+    fn ticket(id: &str, title: &str) -> Value {
+        json!({"uid": {"type": "Ticket", "id": id}, "attrs": {"title": title}, "parents": []})
+    }
+
+    #[test]
+    fn a_library_is_replaced_whole_and_counted() {
+        let mut world = World::new();
+        let by = world.by::<PolicyEdit>(world.org);
+        world.apply(load_library(
+            &by,
+            &world.snapshot,
+            &load(&["a.cedar", "b.cedar"]),
+        ));
+        world.apply(load_library(&by, &world.snapshot, &load(&["c.cedar"])));
+        let library = world.snapshot.library();
+        assert_eq!((library.version, library.policies.len()), (2, 1));
+        assert!(load_library(&by, &world.snapshot, &load(&["a.cedar", "a.cedar"])).is_err());
+    }
+
+    #[test]
+    fn another_schema_is_an_event_of_its_own() {
+        let mut world = World::new();
+        let by = Operator::in_test(now());
+        let first = load_library_by_operator(&by, &world.snapshot, &load(&["a.cedar"])).unwrap();
+        let events = |change: &Change| {
+            change
+                .events
+                .iter()
+                .map(|event| event.event)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            events(&first),
+            [Event::PolicyActivated, Event::SchemaEdited]
+        );
+        world.apply(Ok(first));
+        let second = load_library_by_operator(&by, &world.snapshot, &load(&["b.cedar"])).unwrap();
+        assert_eq!(events(&second), [Event::PolicyActivated]);
+    }
+
+    #[test]
+    fn a_rollback_goes_forward_to_nothing() {
+        let mut world = World::new();
+        let by = Operator::in_test(now());
+        assert!(rollback_library(&by, &world.snapshot).is_err());
+        world.apply(load_library_by_operator(
+            &by,
+            &world.snapshot,
+            &load(&["a.cedar"]),
+        ));
+        world.apply(rollback_library(&by, &world.snapshot));
+        let empty = OwnLibrary {
+            version: 2,
+            ..OwnLibrary::default()
+        };
+        assert_eq!(**world.snapshot.library(), empty);
+    }
+
+    #[test]
+    fn a_rollback_leaves_entities_the_schema_that_they_need() {
+        let mut world = World::new();
+        let by = Operator::in_test(now());
+        world.apply(load_library_by_operator(
+            &by,
+            &world.snapshot,
+            &load(&["a.cedar"]),
+        ));
+        world.apply(put_entities_by_operator(
+            &by,
+            &world.snapshot,
+            &[ticket("1", "a")],
+            &SEED,
+        ));
+        world.apply(rollback_library(&by, &world.snapshot));
+        let library = world.snapshot.library();
+        assert!(library.policies.is_empty() && !library.schema.is_empty());
+        assert!(rollback_library(&by, &world.snapshot).is_err());
+    }
+
+    #[test]
+    fn an_entity_that_is_there_keeps_its_row() {
+        let mut world = World::new();
+        let by = world.by::<EntityWrite>(world.org);
+        world.apply(put_entities(
+            &by,
+            &world.snapshot,
+            &[ticket("1", "a")],
+            &SEED,
+        ));
+        let uid = EntityUid::from_str("Ticket::\"1\"").unwrap();
+        let row = world.snapshot.own_row(&uid).unwrap();
+        world.apply(put_entities(
+            &by,
+            &world.snapshot,
+            &[ticket("2", "b"), ticket("1", "c")],
+            &[6; 32],
+        ));
+        assert_eq!(world.snapshot.own_row(&uid), Some(row));
+        assert_eq!(world.snapshot.own(None).count(), 2);
+        world.apply(delete_entity(&world.by(world.org), &world.snapshot, &uid));
+        assert!(delete_entity(&world.by(world.org), &world.snapshot, &uid).is_err());
+    }
+
+    #[test]
+    fn built_in_types_actions_and_twins_are_refused() {
+        let world = World::new();
+        let by = world.by::<EntityWrite>(world.org);
+        for of in [
+            "Cedarkeep::User",
+            "Cedarkeep::Deep::Thing",
+            "Action",
+            "Mine::Action",
+        ] {
+            let entity = json!({"uid": {"type": of, "id": "1"}, "attrs": {}, "parents": []});
+            assert!(
+                put_entities(&by, &world.snapshot, &[entity], &SEED).is_err(),
+                "{of}"
+            );
+        }
+        assert!(
+            put_entities(
+                &by,
+                &world.snapshot,
+                &[ticket("1", "a"), ticket("1", "b")],
+                &SEED
+            )
+            .is_err()
+        );
+        assert!(put_entities(&by, &world.snapshot, &[json!({"attrs": {}})], &SEED).is_err());
+    }
+
+    #[test]
+    fn entities_come_in_lots_of_ten_thousand() {
+        let world = World::new();
+        let by = world.by::<EntityWrite>(world.org);
+        let many: Vec<_> = (0..=ENTITIES_LIMIT)
+            .map(|id| ticket(&id.to_string(), "t"))
+            .collect();
+        assert!(put_entities(&by, &world.snapshot, &many, &SEED).is_err());
+        let (_, lot) = many.split_first().unwrap();
+        let change = put_entities(&by, &world.snapshot, lot, &SEED).unwrap();
+        let rows: HashSet<_> = change.rows.iter().map(|row| format!("{row:?}")).collect();
+        assert_eq!(rows.len(), ENTITIES_LIMIT);
+        assert_eq!(
+            change.rows,
+            put_entities(&by, &world.snapshot, lot, &SEED).unwrap().rows
+        );
+    }
+}

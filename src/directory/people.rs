@@ -1,0 +1,433 @@
+//! People: they join, take another role, are suspended and brought back, and leave.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::change::{Change, RowId};
+use super::object::{Body, Kind, Object, Organization, Ref, Role, User};
+use super::snapshot::Snapshot;
+use super::{DirectoryError, name, unreadable, view};
+use crate::decide::authorized::{
+    Authorized, MemberChangeRole, MemberInvite, MemberRemove, MemberSuspend, Operator,
+};
+use crate::log::vocabulary::Event;
+
+/// Somebody new.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// 128 random bits.
+    pub id: [u8; 16],
+    /// What people call them.
+    pub name: String,
+    /// Their address.
+    pub email: String,
+    /// What they are.
+    pub role: Role,
+}
+
+/// Whether somebody may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// They may.
+    Active,
+    /// They may not, until they are brought back.
+    Suspended,
+}
+
+/// Somebody joins the organization.
+///
+/// # Errors
+/// A name or an address that is none, or an address that somebody has.
+pub fn join(
+    by: &Authorized<MemberInvite>,
+    snapshot: &Snapshot,
+    joining: &Joining,
+) -> Result<Change, DirectoryError> {
+    joined(snapshot, joining, by.now())
+}
+
+/// The same by the operator: an organization's first Admin joins so.
+///
+/// # Errors
+/// The same.
+pub fn join_by_operator(
+    by: &Operator,
+    snapshot: &Snapshot,
+    joining: &Joining,
+) -> Result<Change, DirectoryError> {
+    joined(snapshot, joining, by.now())
+}
+
+/// The person asked about takes another role.
+///
+/// # Errors
+/// They have it, or they are the last active Admin.
+pub fn change_role(
+    by: &Authorized<MemberChangeRole>,
+    snapshot: &Snapshot,
+    role: Role,
+) -> Result<Change, DirectoryError> {
+    let old = snapshot.require_user(by.resource())?;
+    if old.role == role {
+        return Err(DirectoryError::invalid(
+            "role",
+            format!("they are {} now", role.name()),
+        ));
+    }
+    let details = json!({"old": old.role.name(), "new": role.name()});
+    replaced(
+        snapshot,
+        by.resource(),
+        User {
+            role,
+            ..old.clone()
+        },
+        Event::MemberRoleChanged,
+        details,
+    )
+}
+
+/// The person asked about is suspended, or brought back.
+///
+/// # Errors
+/// They are so now, or they are the last active Admin.
+pub fn set_active(
+    by: &Authorized<MemberSuspend>,
+    snapshot: &Snapshot,
+    standing: Standing,
+) -> Result<Change, DirectoryError> {
+    let old = snapshot.require_user(by.resource())?;
+    let active = standing == Standing::Active;
+    if old.active == active {
+        let why = if active {
+            "they are active now"
+        } else {
+            "they are suspended now"
+        };
+        return Err(DirectoryError::invalid("active", why));
+    }
+    let event = if active {
+        Event::MemberResumed
+    } else {
+        Event::MemberSuspended
+    };
+    replaced(
+        snapshot,
+        by.resource(),
+        User {
+            active,
+            ..old.clone()
+        },
+        event,
+        json!({}),
+    )
+}
+
+/// The person asked about leaves: with them end the shares to them and the agents that run for them. What they wrote stays.
+///
+/// # Errors
+/// They are not there, or they are the last active Admin.
+pub fn remove(
+    by: &Authorized<MemberRemove>,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
+    let user = by.resource();
+    let old = snapshot.require_user(user)?;
+    let shares: Vec<_> = snapshot
+        .shares()
+        .filter(|(_, share)| share.value.grantee == user)
+        .map(|(id, _)| id)
+        .collect();
+    let runs: Vec<_> = snapshot
+        .objects_of(Kind::AgentRun, None)
+        .filter(|(_, run)| matches!(&run.value, Object::AgentRun(run) if run.owner == user))
+        .map(|(run, _)| run)
+        .collect();
+    let details = json!({
+        "name": old.name, "email": old.email, "role": old.role.name(),
+        "shares_ended": shares.len(), "runs_ended": runs.len(),
+    });
+    let mut change = Change::new(Event::MemberRemoved, Some(user), details)
+        .end(RowId::Object(user))
+        .reply(json!({"id": user}));
+    for share in shares {
+        change = change.end(RowId::Share(share));
+    }
+    for run in runs {
+        change = change.end(RowId::Object(run));
+    }
+    keep_admins(snapshot, user, None, change)
+}
+
+fn joined(
+    snapshot: &Snapshot,
+    joining: &Joining,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
+    let reference = Ref::new(Kind::User, joining.id);
+    let email = address(&joining.email)?;
+    let taken = snapshot.objects_of(Kind::User, None).any(
+        |(other, stored)| matches!(&stored.value, Object::User(user) if user.email == email && other != reference),
+    );
+    if taken || snapshot.object(reference).is_some() {
+        return Err(DirectoryError::Taken {
+            what: format!("the address `{email}`"),
+        });
+    }
+    let user = User {
+        name: name("name", &joining.name)?,
+        email,
+        role: joining.role,
+        active: true,
+        groups: [snapshot.organization()?.members].into(),
+        holds: 0,
+    };
+    let details =
+        json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
+    replaced(snapshot, reference, user, Event::MemberJoined, details)
+}
+
+/// Puts a person's new row and keeps the number of active Admins.
+fn replaced(
+    snapshot: &Snapshot,
+    reference: Ref,
+    user: User,
+    event: Event,
+    details: serde_json::Value,
+) -> Result<Change, DirectoryError> {
+    let object = Object::User(user.clone());
+    let change = Change::new(event, Some(reference), details)
+        .put(RowId::Object(reference), Body::Object(object.clone()))
+        .reply(view::body(reference, &object, snapshot));
+    keep_admins(snapshot, reference, Some(&user), change)
+}
+
+/// Keeps `active_admins` with a change of one person, and an active Admin with it: the second line behind the policy.
+fn keep_admins(
+    snapshot: &Snapshot,
+    changed: Ref,
+    new: Option<&User>,
+    change: Change,
+) -> Result<Change, DirectoryError> {
+    let organization = snapshot.organization()?;
+    let others = snapshot
+        .objects_of(Kind::User, None)
+        .filter(|(other, stored)| {
+            *other != changed
+                && matches!(&stored.value, Object::User(user) if is_active_admin(user))
+        })
+        .count();
+    let was = snapshot.user(changed).is_some_and(is_active_admin);
+    let is = new.is_some_and(is_active_admin);
+    if was && !is && others == 0 {
+        return Err(DirectoryError::LastAdmin {
+            id: changed.to_string(),
+        });
+    }
+    // Counted anew each time: a number that is moved by steps stays wrong once it is.
+    let active_admins = i64::try_from(others + usize::from(is)).unwrap_or(i64::MAX);
+    if active_admins == organization.active_admins {
+        return Ok(change);
+    }
+    let organization = Object::Organization(Organization {
+        active_admins,
+        ..organization.clone()
+    });
+    Ok(change.put(RowId::Object(snapshot.org()), Body::Object(organization)))
+}
+
+fn is_active_admin(user: &User) -> bool {
+    user.active && user.role == Role::Admin
+}
+
+/// An address that mail could reach, in small letters: whether it does, only a letter to it tells.
+///
+/// # Errors
+/// It is none.
+pub fn address(text: &str) -> Result<String, DirectoryError> {
+    let text = text.trim().to_lowercase();
+    let plausible = text.len() <= 254
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            (1..=64).contains(&local.len())
+                && !local.chars().any(|character| {
+                    character.is_whitespace()
+                        || unreadable(character)
+                        || "\"(),:;<>[]\\".contains(character)
+                })
+                && domain.contains('.')
+                && domain.split('.').all(is_label)
+        });
+    if plausible {
+        Ok(text)
+    } else {
+        Err(DirectoryError::invalid(
+            "email",
+            "it is not an e-mail address",
+        ))
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .chars()
+            .all(|character| character.is_alphanumeric() || character == '-')
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::super::world::{World, id, now};
+    use super::*;
+
+    fn joining(number: u8, email: &str) -> Joining {
+        Joining {
+            id: id(number),
+            name: "Zoe".into(),
+            email: email.into(),
+            role: Role::Member,
+        }
+    }
+
+    #[test]
+    fn an_address_is_kept_in_small_letters_and_given_once() {
+        let mut world = World::new();
+        let by = Operator::in_test(now());
+        world.apply(join_by_operator(
+            &by,
+            &world.snapshot,
+            &joining(90, " Zoe@Example.COM "),
+        ));
+        assert_eq!(
+            world
+                .snapshot
+                .user(Ref::new(Kind::User, id(90)))
+                .unwrap()
+                .email,
+            "zoe@example.com"
+        );
+        let again = join_by_operator(&by, &world.snapshot, &joining(91, "ZOE@example.com"));
+        assert!(matches!(again, Err(DirectoryError::Taken { .. })));
+    }
+
+    #[test]
+    fn an_address_needs_two_halves_and_a_domain() {
+        for wrong in [
+            "",
+            "zoe",
+            "zoe@",
+            "@example.com",
+            "zoe@example",
+            "z oe@example.com",
+            "a@b@c.de",
+            "a@-b.de",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+        assert!(address("zoe.o'neil+a@mail.example.co").is_ok());
+    }
+
+    #[test]
+    fn whoever_joins_is_among_everybody() {
+        let world = World::new();
+        let by = world.by::<MemberInvite>(world.org);
+        let change = join(&by, &world.snapshot, &joining(90, "z@example.com")).unwrap();
+        assert_eq!(change.events.first().unwrap().event, Event::MemberJoined);
+        let next = world.with(&change);
+        let user = next.user(Ref::new(Kind::User, id(90))).unwrap();
+        assert!(
+            user.groups
+                .contains(&world.snapshot.organization().unwrap().members)
+        );
+    }
+
+    #[test]
+    fn the_number_of_active_admins_follows_every_change() {
+        let mut world = World::new();
+        let admins = |world: &World| world.snapshot.organization().unwrap().active_admins;
+        assert_eq!(admins(&world), 1);
+        world.apply(change_role(
+            &world.by(world.bob),
+            &world.snapshot,
+            Role::Admin,
+        ));
+        assert_eq!(admins(&world), 2);
+        world.apply(set_active(
+            &world.by(world.bob),
+            &world.snapshot,
+            Standing::Suspended,
+        ));
+        assert_eq!(admins(&world), 1);
+        world.apply(set_active(
+            &world.by(world.bob),
+            &world.snapshot,
+            Standing::Active,
+        ));
+        assert_eq!(admins(&world), 2);
+        world.apply(remove(&world.by(world.ada), &world.snapshot));
+        assert_eq!(admins(&world), 1);
+    }
+
+    #[test]
+    fn the_last_active_admin_stays() {
+        let mut world = World::new();
+        // A suspended Admin does not count.
+        world.apply(change_role(
+            &world.by(world.bob),
+            &world.snapshot,
+            Role::Admin,
+        ));
+        world.apply(set_active(
+            &world.by(world.bob),
+            &world.snapshot,
+            Standing::Suspended,
+        ));
+        let last = DirectoryError::LastAdmin {
+            id: world.ada.to_string(),
+        };
+        let snapshot = &world.snapshot;
+        assert_eq!(
+            change_role(&world.by(world.ada), snapshot, Role::Member).unwrap_err(),
+            last
+        );
+        assert_eq!(
+            set_active(&world.by(world.ada), snapshot, Standing::Suspended).unwrap_err(),
+            last
+        );
+        assert_eq!(remove(&world.by(world.ada), snapshot).unwrap_err(), last);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_refused() {
+        let world = World::new();
+        assert!(change_role(&world.by(world.bob), &world.snapshot, Role::Member).is_err());
+        assert!(set_active(&world.by(world.bob), &world.snapshot, Standing::Active).is_err());
+    }
+
+    #[test]
+    fn a_change_computed_twice_is_the_same_change() {
+        let world = World::new();
+        let by = world.by::<MemberInvite>(world.org);
+        let new = joining(90, "z@example.com");
+        let (one, two) = (
+            join(&by, &world.snapshot, &new).unwrap(),
+            join(&by, &world.snapshot, &new).unwrap(),
+        );
+        assert_eq!(one.rows, two.rows);
+        assert_eq!(one.reply, two.reply);
+    }
+
+    #[test]
+    fn shares_and_runs_end_with_whom_they_were_for() {
+        let mut world = World::new();
+        let (thread, share) = world.shared_thread();
+        let run = world.run_for_bob();
+        world.apply(remove(&world.by(world.bob), &world.snapshot));
+        assert!(world.snapshot.object(world.bob).is_none());
+        assert!(world.snapshot.object(run).is_none());
+        assert!(world.snapshot.share(share).is_none());
+        assert!(world.snapshot.object(thread).is_some());
+    }
+}
