@@ -17,7 +17,7 @@ help: ## what there is to do here
 
 run: build ## build and start the service at https://127.0.0.1:8443, data in ./data
 	@echo '== make run: starting cedarkeep; Ctrl-C stops it'
-	exec $(CARGO) run --release --quiet -- serve
+	exec $(CARGO) run --release --quiet -- serve --demo
 
 build: build-packages ## build the service
 	@echo '== make build: the first build takes some minutes'

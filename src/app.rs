@@ -14,7 +14,7 @@ use crate::decide::error::Unwritten;
 use crate::ids::TenantId;
 use crate::policy::{Library, PolicyError};
 use crate::storage::{Place, StorageError};
-use crate::tenant::{Control, TenantError};
+use crate::tenant::{Control, Created, TenantError};
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +129,14 @@ impl App {
                 Err(error)
             }
         }
+    }
+
+    /// Opens a tenant that was just made, beside those that are there.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn found(&self, created: Created) -> Result<Arc<Door>, AppError> {
+        Ok(Door::open(created.store, &self.terms).await?)
     }
 
     /// The tenants that are open.

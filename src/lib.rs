@@ -17,7 +17,7 @@
 
 pub mod app;
 pub mod authn;
-// CLI pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod decide;

@@ -1,1 +1,390 @@
-//! Organizations.
+//! Organizations, their people, keys and policies, from the machine: each change is the operator's, and recorded as such.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::print::Out;
+use crate::app::App;
+use crate::authn::api_key::{ApiKey, Environment};
+use crate::crypto;
+use crate::decide::Door;
+use crate::directory::object::{Plan, Role, Scope};
+use crate::directory::organization::Founding;
+use crate::directory::own::Load;
+use crate::directory::people::Joining;
+use crate::directory::service::{NewKey, Speaker};
+use crate::directory::{Kind, Object, Ref, organization, own, people, service};
+use crate::ids::TenantId;
+use crate::tenant::{Slug, TenantError};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Org {
+    /// Make an organization
+    Create {
+        /// Its short name: 2 to 63 of a-z, 0-9 and `-`
+        slug: String,
+        /// What people call it; the short name if not given
+        #[arg(long)]
+        name: Option<String>,
+        /// Starter, Business or Enterprise
+        #[arg(long, default_value = "Starter")]
+        plan: Plan,
+    },
+    /// List the organizations
+    List {
+        /// After this id, for the next page
+        #[arg(long)]
+        after: Option<TenantId>,
+        /// How many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1000))]
+        limit: i64,
+    },
+    /// Show an organization
+    Show {
+        /// Its short name
+        slug: String,
+    },
+    /// Change the plan
+    Plan {
+        /// Its short name
+        slug: String,
+        /// Starter, Business or Enterprise
+        plan: Plan,
+    },
+    /// Suspend an organization: every decision is a deny until it is resumed
+    Suspend {
+        /// Its short name
+        slug: String,
+    },
+    /// Resume a suspended organization
+    Resume {
+        /// Its short name
+        slug: String,
+    },
+    /// Close an organization: its keys and its database are destroyed, and nothing brings them back
+    Close {
+        /// Its short name
+        slug: String,
+        /// The short name once more, since this cannot be undone
+        #[arg(long, value_name = "SLUG")]
+        confirm: String,
+    },
+    /// Load types, policies and entities of an organization's own
+    Load {
+        /// Its short name
+        slug: String,
+        /// A file in Cedar's schema syntax
+        #[arg(long, value_name = "FILE")]
+        schema: Option<PathBuf>,
+        /// A folder of `.cedar` files; with --schema it replaces everything that was loaded before
+        #[arg(long, value_name = "DIR")]
+        policies: Option<PathBuf>,
+        /// Entities in Cedar's JSON format
+        #[arg(long, value_name = "FILE")]
+        entities: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Member {
+    /// Add a person
+    Add {
+        /// The organization
+        slug: String,
+        /// What people call them
+        #[arg(long)]
+        name: String,
+        /// Their address
+        #[arg(long)]
+        email: String,
+        /// Admin, Member or Viewer
+        #[arg(long, default_value = "Member")]
+        role: Role,
+    },
+    /// List the people
+    List {
+        /// The organization
+        slug: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Make a service with a key; the key is shown once
+    Create {
+        /// The organization
+        slug: String,
+        /// What people call the service
+        #[arg(long)]
+        name: String,
+        /// What the key may be used for: decide, search, explain, directory.read, directory.write, content, audit.read, policy, provision, events
+        #[arg(long, value_delimiter = ',', default_value = "decide")]
+        scopes: Vec<Scope>,
+        /// When it stops, as in 2027-01-31T00:00:00Z
+        #[arg(long)]
+        expires_at: Option<DateTime<Utc>>,
+    },
+    /// List the keys, without what is secret
+    List {
+        /// The organization
+        slug: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Take every policy of the organization's own out of force: the way back in when Admins are locked out
+    Rollback {
+        /// The organization
+        #[arg(long = "operator", value_name = "SLUG")]
+        slug: String,
+    },
+}
+
+/// The organization of that short name.
+pub(super) async fn tenant(app: &App, slug: &str) -> Result<TenantId, TenantError> {
+    let slug: Slug = slug.parse()?;
+    app.control().find(&slug).await?.ok_or_else(|| TenantError::NotFound { name: slug.to_string() })
+}
+
+async fn door(app: &App, slug: &str) -> Result<Arc<Door>, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(app.door(tenant(app, slug).await?).await?)
+}
+
+/// Makes an organization, or the rest of one that was left half made.
+pub(super) async fn create(
+    app: &App,
+    slug: &str,
+    name: &str,
+    plan: Plan,
+) -> Result<TenantId, Box<dyn std::error::Error + Send + Sync>> {
+    let slug: Slug = slug.parse()?;
+    let created = app.control().create(&slug, Utc::now()).await?;
+    let id = created.id;
+    let door = app.found(created).await?;
+    if door.glance().snapshot().organization().is_err() {
+        let org = Ref::new(Kind::Organization, *id.bytes());
+        let founding = Founding { name: name.to_owned(), plan };
+        let group = crypto::random()?;
+        door.operate(move |by, _| organization::found(by, org, &founding, group)).await?;
+    }
+    door.close().await;
+    app.control().mark_ready(id).await?;
+    Ok(id)
+}
+
+/// Adds a person.
+pub(super) async fn join(
+    door: &Door,
+    name: &str,
+    email: &str,
+    role: Role,
+) -> Result<Ref, Box<dyn std::error::Error + Send + Sync>> {
+    let id = crypto::random()?;
+    let joining = Joining { id, name: name.into(), email: email.into(), role };
+    door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining)).await?;
+    Ok(Ref::new(Kind::User, id))
+}
+
+/// Makes a service with a key.
+pub(super) async fn key(
+    door: &Door,
+    name: &str,
+    scopes: &[Scope],
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(Ref, ApiKey), Box<dyn std::error::Error + Send + Sync>> {
+    let (id, service) = (crypto::random()?, crypto::random()?);
+    let key = ApiKey::mint(Environment::Live, *door.store().id().bytes(), id, crypto::random()?);
+    let new = NewKey {
+        id,
+        name: name.into(),
+        speaker: Speaker::New { id: service, scopes: scopes.iter().copied().collect() },
+        expires_at,
+        digest: *key.digest().as_bytes(),
+    };
+    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new)).await?;
+    Ok((Ref::new(Kind::ApiKey, id), key))
+}
+
+impl Org {
+    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
+        match self {
+            Self::Create { slug, name, plan } => {
+                let id = create(app, &slug, name.as_deref().unwrap_or(&slug), plan).await?;
+                out.say(&json!({ "id": id.to_string(), "slug": slug }), &format!("made {slug}: {id}"))?;
+            }
+            Self::List { after, limit } => {
+                for tenant in app.control().list(after, limit).await? {
+                    let (id, slug) = (tenant.id.to_string(), tenant.slug.as_str());
+                    let made = tenant.created_at.to_rfc3339();
+                    out.say(&json!({ "id": id, "slug": slug, "created_at": made }), &format!("{id}  {slug}  {made}"))?;
+                }
+            }
+            Self::Show { slug } => {
+                let door = door(app, &slug).await?;
+                let world = door.glance();
+                let organization = world.snapshot().organization()?;
+                out.say(
+                    &json!({
+                        "id": door.store().id().to_string(), "slug": slug, "name": organization.name,
+                        "plan": organization.plan.name(), "suspended": organization.suspended,
+                        "active_admins": organization.active_admins, "regions": organization.regions,
+                        "policy_version": world.snapshot().library().version,
+                    }),
+                    &format!(
+                        "{}  {}  plan {}{}  {} active Admins  own policies: version {}",
+                        door.store().id(),
+                        organization.name,
+                        organization.plan.name(),
+                        if organization.suspended { ", suspended" } else { "" },
+                        organization.active_admins,
+                        world.snapshot().library().version,
+                    ),
+                )?;
+            }
+            Self::Plan { slug, plan } => {
+                let door = door(app, &slug).await?;
+                door.operate(move |by, snapshot| organization::set_plan(by, snapshot, plan)).await?;
+                out.say(&json!({ "slug": slug, "plan": plan.name() }), &format!("{slug} has the plan {}", plan.name()))?;
+            }
+            Self::Suspend { slug } => {
+                door(app, &slug).await?.operate(organization::suspend).await?;
+                out.say(&json!({ "slug": slug, "suspended": true }), &format!("{slug} is suspended"))?;
+            }
+            Self::Resume { slug } => {
+                door(app, &slug).await?.operate(organization::resume).await?;
+                out.say(&json!({ "slug": slug, "suspended": false }), &format!("{slug} is resumed"))?;
+            }
+            Self::Close { slug, confirm } => {
+                if slug != confirm {
+                    return Err(format!("this destroys all that `{slug}` has: repeat it with --confirm {slug}").into());
+                }
+                let id = tenant(app, &slug).await?;
+                app.control().remove(id).await?;
+                out.say(&json!({ "slug": slug, "closed": true }), &format!("{slug} is closed"))?;
+            }
+            Self::Load { slug, schema, policies, entities } => {
+                let door = door(app, &slug).await?;
+                load(&door, out, schema.as_deref(), policies.as_deref(), entities.as_deref()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn load(
+    door: &Door,
+    out: &Out,
+    schema: Option<&Path>,
+    policies: Option<&Path>,
+    entities: Option<&Path>,
+) -> Outcome {
+    if schema.is_some() || policies.is_some() {
+        let load = Load {
+            schema: schema.map(read).transpose()?.unwrap_or_default(),
+            policies: policies.map(folder).transpose()?.unwrap_or_default(),
+        };
+        let changed =
+            door.operate(move |by, snapshot| own::load_library_by_operator(by, snapshot, &load)).await?;
+        out.say(&changed.reply, "loaded the schema and the policies")?;
+    }
+    if let Some(path) = entities {
+        let parsed: Value = serde_json::from_str(&read(path)?)
+            .map_err(|error| format!("`{}` is not JSON: {error}", path.display()))?;
+        let Value::Array(parsed) = parsed else {
+            return Err(format!("`{}` is not a list of entities in Cedar's JSON format", path.display()).into());
+        };
+        for chunk in parsed.chunks(own::ENTITIES_LIMIT) {
+            let (chunk, seed) = (chunk.to_vec(), crypto::random()?);
+            let count = chunk.len();
+            door.operate(move |by, snapshot| own::put_entities_by_operator(by, snapshot, &chunk, &seed)).await?;
+            out.say(&json!({ "entities": count }), &format!("loaded {count} entities"))?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
+}
+
+/// The `.cedar` files of a folder, by name.
+fn folder(path: &Path) -> Result<Vec<(String, String)>, String> {
+    let unreadable = |error| format!("cannot read the folder `{}`: {error}", path.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        if file.extension().is_some_and(|ending| ending == "cedar") {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            files.push((name, read(&file)?));
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("the folder `{}` has no `.cedar` file", path.display()));
+    }
+    Ok(files)
+}
+
+impl Member {
+    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
+        match self {
+            Self::Add { slug, name, email, role } => {
+                let id = join(&*door(app, &slug).await?, &name, &email, role).await?;
+                out.say(&json!({ "id": id, "role": role.name() }), &format!("added {id} as {}", role.name()))?;
+            }
+            Self::List { slug } => {
+                let world = door(app, &slug).await?.glance();
+                for (id, stored) in world.snapshot().objects_of(Kind::User, None) {
+                    let Object::User(user) = &stored.value else { continue };
+                    let standing = if user.active { "" } else { "  suspended" };
+                    out.say(
+                        &json!({ "id": id, "name": user.name, "email": user.email, "role": user.role.name(), "active": user.active }),
+                        &format!("{id}  {}  {}  {}{standing}", user.role.name(), user.name, user.email),
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Key {
+    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
+        match self {
+            Self::Create { slug, name, scopes, expires_at } => {
+                let (id, key) = key(&*door(app, &slug).await?, &name, &scopes, expires_at).await?;
+                out.say(
+                    &json!({ "id": id, "key": key.expose() }),
+                    &format!("{}\n(this is {id}; it is not shown again)", key.expose()),
+                )?;
+            }
+            Self::List { slug } => {
+                let world = door(app, &slug).await?.glance();
+                for (id, stored) in world.snapshot().objects_of(Kind::ApiKey, None) {
+                    let Object::ApiKey(key) = &stored.value else { continue };
+                    let end = key.expires_at.map(|end| end.to_rfc3339());
+                    out.say(
+                        &json!({ "id": id, "name": key.name, "service": key.service, "expires_at": end }),
+                        &format!("{id}  {}  until {}", key.name, end.as_deref().unwrap_or("revoked")),
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Policy {
+    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
+        let Self::Rollback { slug } = self;
+        let changed = door(app, &slug).await?.operate(own::rollback_library).await?;
+        out.say(&changed.reply, &format!("{slug} is governed by the built-in policies alone"))?;
+        Ok(())
+    }
+}

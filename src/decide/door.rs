@@ -127,7 +127,6 @@ impl Door {
             library: Arc::clone(&terms.library),
             region: terms.region.clone(),
             origin: origin.clone(),
-            commit_timeout: terms.commit_timeout,
         };
         let (sequencer, seen) = Sequencer::open(setting, Arc::clone(&healthy)).await?;
         let (queue, waiting) = mpsc::channel(terms.queue);

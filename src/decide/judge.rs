@@ -81,7 +81,8 @@ impl Moment<'_> {
     /// # Errors
     /// The service is not there.
     pub fn scope(&self, asker: &Asker, action: &'static str) -> Result<Judgement, Refused> {
-        let Caller::Key { service, .. } = asker.caller else { return Ok(self.by_operator(action)) };
+        let Caller::Key { key, service, .. } = asker.caller else { return Ok(self.by_operator(action)) };
+        self.in_force(key)?;
         let organization = self.world.snapshot().org();
         self.ours(&[(service, None)], action, organization, &Map::new())
     }
@@ -110,7 +111,8 @@ impl Moment<'_> {
         resource: Ref,
         context: &Map<String, Value>,
     ) -> Result<Judgement, Refused> {
-        let Caller::Key { service, acting, .. } = asker.caller else { return Ok(self.by_operator(action)) };
+        let Caller::Key { key, service, acting } = asker.caller else { return Ok(self.by_operator(action)) };
+        self.in_force(key)?;
         match acting {
             None => self.ours(&[(service, None)], action, resource, context),
             Some(Acting { user, agent: None }) => {
@@ -123,6 +125,14 @@ impl Moment<'_> {
                 let halves = [(agent, Some(user)), (user, None), (service, Some(user))];
                 self.ours(&halves, action, resource, context)
             }
+        }
+    }
+
+    /// The key was looked up before; whether it still counts is decided here, on the state that the answer is of.
+    fn in_force(&self, key: Ref) -> Result<(), Refused> {
+        match self.world.snapshot().object(key).map(|stored| &stored.value) {
+            Some(Object::ApiKey(stored)) if stored.expires_at.is_none_or(|end| self.now < end) => Ok(()),
+            _ => Err(Refused::Nobody { what: "key" }),
         }
     }
 
@@ -190,13 +200,16 @@ impl Moment<'_> {
         let (resource, own_resource) = self.entity(&question.resource)?;
         let (actor, on) = (entity::reference(&subject), entity::reference(&resource));
         let acts_for = self.acts_for(actor, &question.context);
-        // Something of a built-in type that is not there: no policy is asked about it, but the schema still is.
+        // An agent that names nobody does nothing, on a tenant's own types too, where no guardrail of ours is asked.
+        let alone = actor.is_some_and(|actor| actor.kind == Kind::Agent) && acts_for.is_none() && action.is_own();
+        // Something of a built-in type that is not there: no policy is asked about it.
         let missing = [(&subject, actor), (&resource, on)]
             .into_iter()
             .any(|(uid, _)| is_builtin(uid) && self.world.snapshot().entity(uid).is_none());
         let nobody = acts_for.is_some_and(|user| self.world.known(user).is_none());
-        if missing || nobody {
-            self.applies(&action, &subject, &resource)?;
+        // A pair of types that the action is not for: nothing could permit it.
+        let stranger = !action.applies_to(subject.type_name(), resource.type_name());
+        if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
             return Ok(self.judgement(evaluation, &question.action, request).between(
                 actor.filter(|actor| self.world.known(*actor).is_some()),
@@ -224,15 +237,6 @@ impl Moment<'_> {
             name: name.chars().take(64).collect(),
             known: "the schema lists those that there are",
         })
-    }
-
-    fn applies(&self, action: &Action, principal: &EntityUid, resource: &EntityUid) -> Result<(), Refused> {
-        let nothing = Map::new();
-        let facts = self.facts(None);
-        let said = Said { context: &nothing, action: &nothing };
-        let question = (principal.clone(), action, resource.clone());
-        self.world.compiled().vocabulary().question(question, said, &facts)?;
-        Ok(())
     }
 
     /// The entity that a caller names; one of the tenant's own types also with what the caller says about it.

@@ -36,7 +36,6 @@ pub(super) struct Setting {
     pub(super) library: Arc<Library>,
     pub(super) region: String,
     pub(super) origin: Origin,
-    pub(super) commit_timeout: Duration,
 }
 
 /// The state that the next batch is made for.
