@@ -222,7 +222,12 @@ async fn a_load_that_is_refused_says_where_and_changes_nothing() {
         ("entity-with-a-wrong-attribute", "entities.json", entity("user", json!({"email": 7})), &["email"]),
     ] {
         let directory = spoilt(&site, name, file, &text);
-        let command = site.load_command("todo", &directory);
+        let mut command = site.load_command("todo", &directory);
+        if file == "entities.json" {
+            // Types and policies are a change of their own, and would come first.
+            let entities = command.iter().position(|word| word == "--entities").unwrap();
+            command.drain(3..entities);
+        }
         let said = site.refused(&command.iter().map(String::as_str).collect::<Vec<_>>());
         for word in says {
             assert!(said.contains(word), "{name}: `{said}` does not say `{word}`");

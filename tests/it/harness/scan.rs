@@ -90,7 +90,11 @@ impl Scan {
                 Err(error) => panic!("{}: {error}", path.display()),
             };
             if about.is_dir() {
-                paths.extend(std::fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()));
+                match std::fs::read_dir(&path) {
+                    Ok(files) => paths.extend(files.map(|file| file.unwrap().path())),
+                    Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => panic!("{}: {error}", path.display()),
+                }
             } else if about.is_symlink() {
                 let target = std::fs::read_link(&path).unwrap();
                 hits.extend(self.bytes(&path, target.as_os_str().as_encoded_bytes()));
