@@ -13,6 +13,8 @@
 )]
 
 mod crypto;
+mod e2e;
+mod harness;
 mod http;
 mod log;
 mod policy;

@@ -1,0 +1,8 @@
+//! The whole service from outside: a process, its clients, its operators, and what goes wrong around it.
+
+mod authzen;
+mod bad_input;
+mod canary;
+mod crash;
+mod faults;
+mod tls;

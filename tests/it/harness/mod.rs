@@ -1,0 +1,8 @@
+//! What tests of the whole service share: it as a process, clients of it, and searches of what it wrote.
+
+pub mod chance;
+pub mod client;
+pub mod postgres;
+pub mod scan;
+pub mod server;
+pub mod witness;
