@@ -114,8 +114,9 @@ pub(super) fn has_word(text: &str, word: &str) -> bool {
         let before = at.checked_sub(1).map(|at| text.as_bytes()[at]);
         let after = text.as_bytes().get(at + word.len()).copied();
         let (first, last) = (word.as_bytes()[0], word.as_bytes()[word.len() - 1]);
-        !(part_of_word(first) && before.is_some_and(part_of_word))
-            && !(part_of_word(last) && after.is_some_and(part_of_word))
+        let goes_on_before = part_of_word(first) && before.is_some_and(part_of_word);
+        let goes_on_after = part_of_word(last) && after.is_some_and(part_of_word);
+        !goes_on_before && !goes_on_after
     })
 }
 
