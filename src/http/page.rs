@@ -83,10 +83,10 @@ pub(super) async fn list<A: Action>(
     if listed.items().is_empty() {
         // A key that may not ask is told so, not that there is nothing: it is asked about a thing that nobody has.
         let nothing = Ref::new(kind, [0; 16]);
-        if let Err(Refused::Denied(judgement, at)) = call.door().permit::<A>(call.asker(), nothing, Map::new()).await
-            && is_about_the_caller(&judgement)
-        {
-            return Err(refused::problem(Refused::Denied(judgement, at)));
+        match call.door().permit::<A>(call.asker(), nothing, Map::new()).await {
+            Ok(_) => {}
+            Err(Refused::Denied(judgement, _)) if !is_about_the_caller(&judgement) => {}
+            Err(refused) => return Err(refused::problem(refused)),
         }
     }
     let shown = listed.items().iter().filter(|item| keep(**item, listed.snapshot()));
