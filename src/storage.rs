@@ -437,7 +437,7 @@ async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
             .await?;
         }
         Dialect::Postgres => {
-            sqlx::raw_sql("SET lock_timeout = '1500ms'; SET statement_timeout = '10s'; SET synchronous_commit = 'on'")
+            sqlx::raw_sql("SET client_min_messages = warning; SET lock_timeout = '1500ms'; SET statement_timeout = '10s'; SET synchronous_commit = 'on'")
                 .execute(connection)
                 .await?;
         }

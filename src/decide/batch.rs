@@ -38,6 +38,7 @@ enum Done {
     Denied(Box<Judgement>, u64),
     Scope(Box<Judgement>, u64),
     Note(u64),
+    Refresh,
 }
 
 /// The rows that a change brings with it.
@@ -83,6 +84,7 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
             Work::List(list) => &list.asker,
             Work::Change(proposal) => &proposal.asker,
             Work::Note(note) => &note.asker,
+            Work::Refresh(_) => continue,
         };
         if let Caller::Key { acting: Some(acting), .. } = asker.caller {
             subjects.insert(acting.user);
@@ -274,10 +276,9 @@ pub(super) fn make(
                 done
             }
             Work::Note(work) => {
-                let entry =
-                    record::note(&work.asker, work.unrecognised, work.event, work.outcome, &work.details);
-                Done::Note(drafts.add(entry))
+                Done::Note(drafts.add(record::note(work)))
             }
+            Work::Refresh(_) => Done::Refresh,
         });
     }
     let last_change = applied.as_ref().map_or(known.head.last_change, |applied: &Applied| applied.index);
@@ -466,6 +467,7 @@ impl Made {
                 drop(work.reply.send(at(index).and_then(|recorded| Err(Refused::Denied(judgement, recorded)))));
             }
             (Work::Note(work), Done::Note(index)) => drop(work.reply.send(at(index))),
+            (Work::Refresh(work), Done::Refresh) => drop(work.reply.send(Ok(()))),
             (work, Done::Scope(judgement, index)) => {
                 work.refuse(at(index).map_or_else(|why| why, |recorded| Refused::Scope(judgement, recorded)));
             }

@@ -16,7 +16,7 @@ use super::judge::Judgement;
 use super::question::{Answer, Asker, Question, Recorded, Until};
 use super::sequencer::{Sequencer, Setting};
 pub use super::work::{Changed, IdempotencyKey};
-use super::work::{Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Reply, Work};
+use super::work::{Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Refresh, Reply, Work};
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
@@ -52,6 +52,34 @@ pub struct Door {
     sequencer: Mutex<Option<JoinHandle<()>>>,
     origin: Origin,
     patience: Duration,
+    flood: Mutex<Flood>,
+}
+
+/// How many refused credentials a second are recorded one by one.
+const REFUSED_A_SECOND: u64 = 20;
+
+/// Keeps a flood of refused credentials out of the log.
+#[derive(Debug, Default)]
+struct Flood {
+    since: Option<Instant>,
+    recorded: u64,
+    left_out: u64,
+}
+
+impl Flood {
+    /// Whether this one is recorded, and how many were left out since the last that was.
+    fn pass(&mut self, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            self.since = Some(now);
+            self.recorded = 0;
+        }
+        if self.recorded >= REFUSED_A_SECOND {
+            self.left_out += 1;
+            return None;
+        }
+        self.recorded += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 impl std::fmt::Debug for Door {
@@ -132,7 +160,7 @@ impl Door {
         let (queue, waiting) = mpsc::channel(terms.queue);
         let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));
         let queue = Mutex::new(Some(queue));
-        Ok(Arc::new(Self { store, seen, healthy, queue, sequencer, origin, patience: terms.commit_timeout }))
+        Ok(Arc::new(Self { store, seen, healthy, queue, sequencer, origin, patience: terms.commit_timeout, flood: Mutex::default() }))
     }
 
     /// The tenant's store.
@@ -263,21 +291,50 @@ impl Door {
     /// `Unavailable`.
     pub async fn note(&self, asker: Asker, event: Event, outcome: Outcome, details: Value) -> Result<Recorded, Refused> {
         self.ask(self.patience, |reply, deadline| {
-            Work::Note(Note { asker, event, outcome, details, unrecognised: false, reply, deadline })
+            Work::Note(Note { asker, event, outcome, details, count: None, unrecognised: false, reply, deadline })
         })
         .await
     }
 
-    /// Records that somebody could not prove who they are.
+    /// Catches up with what other processes have written: for a key that is not known yet.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn note_refused(&self, request: Asker, event: Event, outcome: Outcome) -> Result<Recorded, Refused> {
+    pub async fn refresh(&self) -> Result<(), Refused> {
+        self.ask(self.patience, |reply, deadline| Work::Refresh(Refresh { reply, deadline })).await
+    }
+
+    /// Records that somebody could not prove who they are. A flood of them is kept out of the log and counted: the
+    /// next one that is recorded says how many were not.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn note_refused(&self, request: Asker, event: Event, outcome: Outcome) -> Result<(), Refused> {
+        let passed = {
+            let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
+            flood.pass(Instant::now())
+        };
+        let Some(left_out) = passed else { return Ok(()) };
+        if left_out > 0 {
+            let outcome = Outcome::Failed(crate::log::entry::Refusal::RateLimited);
+            self.note_stranger(Asker::operator(), Event::RequestsLimited, outcome, Some(left_out)).await?;
+        }
+        self.note_stranger(request, event, outcome, None).await
+    }
+
+    async fn note_stranger(
+        &self,
+        asker: Asker,
+        event: Event,
+        outcome: Outcome,
+        count: Option<u64>,
+    ) -> Result<(), Refused> {
         self.ask(self.patience, |reply, deadline| {
             let details = Value::Null;
-            Work::Note(Note { asker: request, event, outcome, details, unrecognised: true, reply, deadline })
+            Work::Note(Note { asker, event, outcome, details, count, unrecognised: true, reply, deadline })
         })
         .await
+        .map(|_| ())
     }
 
     async fn propose(

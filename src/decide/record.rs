@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::judge::Judgement;
 use super::question::{Asker, Caller};
+use super::work::Note;
 use crate::directory::{Happening, Kind, Ref};
 use crate::log::Event;
 use crate::log::entry::{self, Draft, Fact, Id, Outcome, PartName, PolicyId, Word};
@@ -149,14 +150,28 @@ pub(super) fn happening(
 }
 
 /// The entry of something that was neither decided nor changed.
-pub(super) fn note(asker: &Asker, unrecognised: bool, event: Event, outcome: Outcome, details: &Value) -> Unsealed {
-    let who = if unrecognised { entry::Caller::Unrecognised } else { caller(asker) };
-    let mut parts = Vec::new();
-    if !details.is_null() {
-        parts.push((PartName::Details, details.clone()));
+pub(super) fn note(note: &Note) -> Unsealed {
+    let who = if note.unrecognised { entry::Caller::Unrecognised } else { caller(&note.asker) };
+    let mut draft = Draft::new(note.event, who, note.outcome);
+    let acting = match note.asker.caller {
+        Caller::Key { acting, .. } if !note.unrecognised => acting,
+        Caller::Key { .. } | Caller::Operator => None,
+    };
+    if let Some(acting) = acting {
+        draft = match acting.agent {
+            Some(agent) => draft.actor(reference(agent)).acts_for(reference(acting.user)),
+            None => draft.actor(reference(acting.user)),
+        };
     }
-    provenance(asker, &mut parts);
-    Unsealed { draft: Draft::new(event, who, outcome), parts, subject: None }
+    if let Some(count) = note.count {
+        draft = draft.fact(Fact::Count(count));
+    }
+    let mut parts = Vec::new();
+    if !note.details.is_null() {
+        parts.push((PartName::Details, note.details.clone()));
+    }
+    provenance(&note.asker, &mut parts);
+    Unsealed { draft, parts, subject: acting.map(|acting| acting.user) }
 }
 
 /// The entry of a search: how many were found, and a digest of which; never the list.

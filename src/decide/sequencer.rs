@@ -122,11 +122,17 @@ impl Sequencer {
             self.know().await?;
             let store = Arc::clone(&self.setting.store);
             let database = store.database();
+            if batch.iter().any(|work| matches!(work, Work::Refresh(_))) {
+                self.look().await?;
+            }
             let Some(known) = self.known.as_ref() else { return Err(Unwritten::Corrupt { what: "state" }) };
             let subjects = batch::subjects(batch, &known.world);
             let keys = rows::subject_keys(&store, subjects).await?;
             let now = at_least(known.head.last_time)?;
             let made = tokio::task::block_in_place(|| batch::make(&self.setting, known, &keys, batch, now))?;
+            if made.entries() == 0 && !batch.iter().any(|work| matches!(work, Work::Change(_))) {
+                return Ok(made);
+            }
             let Some(connection) = self.connection.as_mut() else { return Err(Unwritten::Corrupt { what: "connection" }) };
             let mut transaction = database.begin(connection).await?;
             let head = append::lock(database, &mut transaction).await?;
@@ -158,6 +164,18 @@ impl Sequencer {
             return Ok(made);
         }
         Err(Unwritten::Contended)
+    }
+
+    /// Reads the head, and the state too where another process has written.
+    async fn look(&mut self) -> Result<(), Unwritten> {
+        let store = Arc::clone(&self.setting.store);
+        let Some(connection) = self.connection.as_mut() else { return Err(Unwritten::Corrupt { what: "connection" }) };
+        let head = append::read_head(store.database(), connection).await?;
+        if self.known.as_ref().is_none_or(|known| known.head != head) {
+            self.known = None;
+            self.know().await?;
+        }
+        Ok(())
     }
 
     /// Makes sure that there is a connection and a state: read whole at first, caught up with when others have written.

@@ -29,6 +29,8 @@ pub(super) enum Work {
     Change(Box<Proposal>),
     /// An event that is no decision and changes nothing.
     Note(Note),
+    /// Look whether another node has written.
+    Refresh(Refresh),
 }
 
 impl Work {
@@ -38,7 +40,8 @@ impl Work {
             Self::Questions(Questions { deadline, .. })
             | Self::Permit(Permit { deadline, .. })
             | Self::List(List { deadline, .. })
-            | Self::Note(Note { deadline, .. }) => *deadline,
+            | Self::Note(Note { deadline, .. })
+            | Self::Refresh(Refresh { deadline, .. }) => *deadline,
             Self::Change(proposal) => proposal.deadline,
         }
     }
@@ -52,6 +55,7 @@ impl Work {
             Self::List(work) => drop(work.reply.send(Err(why))),
             Self::Change(work) => drop(work.reply.send(Err(why))),
             Self::Note(work) => drop(work.reply.send(Err(why))),
+            Self::Refresh(work) => drop(work.reply.send(Err(why))),
         }
     }
 }
@@ -146,8 +150,15 @@ pub(super) struct Note {
     pub(super) event: Event,
     pub(super) outcome: Outcome,
     pub(super) details: Value,
+    /// How many, of something that was counted.
+    pub(super) count: Option<u64>,
     /// Who could not prove to be anybody.
     pub(super) unrecognised: bool,
     pub(super) reply: Reply<Recorded>,
+    pub(super) deadline: Instant,
+}
+
+pub(super) struct Refresh {
+    pub(super) reply: Reply<()>,
     pub(super) deadline: Instant,
 }

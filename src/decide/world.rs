@@ -54,7 +54,7 @@ impl World {
     /// A library that does not compile, an entity that does not fit it, a link of nothing: nothing is changed.
     pub fn with(&self, rows: &[Row], index: u64) -> Result<Self, Unfit> {
         let mut next = self.clone();
-        let (library, rest): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(|row| is_library(row));
+        let (library, rest): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(is_library);
         if let Some(row) = library.last() {
             let own = match row {
                 Row::Put(_, Body::Library(own)) => own.clone(),

@@ -89,7 +89,13 @@ async fn authenticate(
         Peer::Tcp(address) => Some(address.ip().to_string()),
         Peer::Unix => None,
     };
-    match authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now()) {
+    let mut found = authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now());
+    if found == Err(Refusal::Unknown) {
+        // It may have been made by another process a moment ago.
+        door.refresh().await.map_err(refused::problem)?;
+        found = authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now());
+    }
+    match found {
         Ok((key, service)) => {
             Ok((door, Asker { caller: Caller::Key { key, service, acting }, request_id, client }))
         }
