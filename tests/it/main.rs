@@ -18,3 +18,4 @@ mod harness;
 mod http;
 mod log;
 mod policy;
+mod tidy;
