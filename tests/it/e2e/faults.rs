@@ -17,6 +17,9 @@ use crate::harness::witness::Witness;
 /// How soon the service must answer again once it can.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 
+/// More than any file here comes to, in bytes.
+const NO_LIMIT: u64 = 1 << 40;
+
 /// Breaks the log under load, and holds the service to what it promises until the log can be written again.
 async fn refuses_and_recovers(site: &Site, key: &str, server: &mut Server, slug: &str, fault: Fault<'_>) {
     let witness = Arc::new(Witness::default());
@@ -124,7 +127,7 @@ async fn a_full_disk_is_a_503_and_no_more() {
         // Only root may mount; the limit on files is the same to a program that writes.
         Err(why) => {
             println!("no file system of its own ({}): a limit on files instead", why.trim());
-            site.limit_files(u64::MAX - 1);
+            site.limit_files(NO_LIMIT);
         }
     }
     let key = site.create_todo_org("full");
@@ -146,7 +149,7 @@ async fn a_full_disk_is_a_503_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_that_fail_are_a_503_and_no_more() {
     let mut site = Site::sqlite();
-    site.limit_files(u64::MAX - 1);
+    site.limit_files(NO_LIMIT);
     let key = site.create_todo_org("limit");
     let mut server = site.serve().await;
     let pid = Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
