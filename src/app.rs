@@ -52,7 +52,9 @@ pub struct App {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +68,13 @@ impl App {
         let library = Arc::new(Library::builtin()?);
         let place = match &config.data.database {
             config::Database::Sqlite => Place::Folder(config.data.dir.clone()),
-            config::Database::Postgres(url) => Place::server(url, config.database_password()?.as_ref().map(config::Password::expose))?,
+            config::Database::Postgres(url) => Place::server(
+                url,
+                config
+                    .database_password()?
+                    .as_ref()
+                    .map(config::Password::expose),
+            )?,
         };
         let control = Control::open(place, &config.keyring()).await?;
         let terms = Terms {
@@ -77,7 +85,12 @@ impl App {
             commit_timeout: config.log.commit_timeout(),
         };
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
-        Ok(Arc::new(Self { config, control, terms, open: Mutex::new(LruCache::new(room)) }))
+        Ok(Arc::new(Self {
+            config,
+            control,
+            terms,
+            open: Mutex::new(LruCache::new(room)),
+        }))
     }
 
     /// Validates the built-in policies strictly: at the start of a server.
@@ -109,7 +122,10 @@ impl App {
     /// There is none of that id, or it cannot be opened.
     pub async fn door(&self, id: TenantId) -> Result<Arc<Door>, AppError> {
         let opening = {
-            let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut open = self
+                .open
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(open.get_or_insert(id, Opening::default))
         };
         let opened = opening
@@ -122,8 +138,14 @@ impl App {
             Ok(door) => Ok(Arc::clone(door)),
             Err(error) => {
                 // A place is not kept for what is not there.
-                let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if open.peek(&id).is_some_and(|held| Arc::ptr_eq(held, &opening) && held.get().is_none()) {
+                let mut open = self
+                    .open
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                if open
+                    .peek(&id)
+                    .is_some_and(|held| Arc::ptr_eq(held, &opening) && held.get().is_none())
+                {
                     open.pop(&id);
                 }
                 Err(error)
@@ -141,15 +163,26 @@ impl App {
 
     /// The tenants that are open.
     pub fn doors(&self) -> Vec<Arc<Door>> {
-        let open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        open.iter().filter_map(|(_, opening)| opening.get().cloned()).collect()
+        let open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.iter()
+            .filter_map(|(_, opening)| opening.get().cloned())
+            .collect()
     }
 
     /// Lets go of every tenant once what it has taken is done.
     pub async fn close(&self) {
         let doors = {
-            let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let doors: Vec<_> = open.iter().filter_map(|(_, opening)| opening.get().cloned()).collect();
+            let mut open = self
+                .open
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let doors: Vec<_> = open
+                .iter()
+                .filter_map(|(_, opening)| opening.get().cloned())
+                .collect();
             open.clear();
             doors
         };

@@ -10,8 +10,12 @@ fn base32() -> &'static Encoding {
     static ENCODING: std::sync::OnceLock<Encoding> = std::sync::OnceLock::new();
     ENCODING.get_or_init(|| {
         let mut specification = Specification::new();
-        specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+        specification
+            .symbols
+            .push_str("abcdefghijklmnopqrstuvwxyz234567");
+        specification
+            .encoding()
+            .unwrap_or(data_encoding::BASE32_NOPAD)
     })
 }
 
@@ -49,7 +53,10 @@ pub fn parse(prefix: &'static str, given: &str) -> Result<[u8; 16], NotAnId> {
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('_'))
         .and_then(parse_bare)
-        .ok_or_else(|| NotAnId { text: given.chars().take(64).collect(), prefix })
+        .ok_or_else(|| NotAnId {
+            text: given.chars().take(64).collect(),
+            prefix,
+        })
 }
 
 macro_rules! id {
@@ -120,6 +127,10 @@ mod tests {
         let text = Incarnation::new([1; 16]).to_string();
         assert!(text.parse::<TenantId>().is_err());
         assert!("org_".parse::<TenantId>().is_err());
-        assert!("org_AAAAAAAAAAAAAAAAAAAAAAAAAA".parse::<TenantId>().is_err());
+        assert!(
+            "org_AAAAAAAAAAAAAAAAAAAAAAAAAA"
+                .parse::<TenantId>()
+                .is_err()
+        );
     }
 }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use sqlx::{
+    AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _,
+    Row as _,
+};
 
 use crate::ids::TenantId;
 
@@ -30,13 +33,17 @@ pub enum StorageError {
         cause: std::io::Error,
     },
     /// The server is set up so that a commit may be lost.
-    #[error("PostgreSQL has `{setting}` off, so an answered decision could be lost: set it to `on` and restart it")]
+    #[error(
+        "PostgreSQL has `{setting}` off, so an answered decision could be lost: set it to `on` and restart it"
+    )]
     NotDurable {
         /// The name of the setting.
         setting: &'static str,
     },
     /// The database was written by a newer program.
-    #[error("the database `{place}` is at version {found}, and this program knows {known}: run the newer program")]
+    #[error(
+        "the database `{place}` is at version {found}, and this program knows {known}: run the newer program"
+    )]
     Newer {
         /// Which database.
         place: String,
@@ -76,7 +83,9 @@ impl Dialect {
     /// What follows a SELECT that locks its row; SQLite has locked the database already.
     pub(crate) const fn head_lock(self) -> &'static str {
         match self {
-            Self::Sqlite => "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1",
+            Self::Sqlite => {
+                "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1"
+            }
             Self::Postgres => {
                 "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1 FOR UPDATE"
             }
@@ -109,9 +118,13 @@ impl Place {
     /// # Errors
     /// Not a PostgreSQL URL, or one over TCP without `sslmode=verify-full`.
     pub fn server(url: &str, password: Option<&str>) -> Result<Self, StorageError> {
-        let wrong = |why| StorageError::Url { what: "data.database".into(), why };
-        let mut options: AnyConnectOptions =
-            url.parse().map_err(|_| wrong("not a URL of the form postgres://USER@HOST/DATABASE"))?;
+        let wrong = |why| StorageError::Url {
+            what: "data.database".into(),
+            why,
+        };
+        let mut options: AnyConnectOptions = url
+            .parse()
+            .map_err(|_| wrong("not a URL of the form postgres://USER@HOST/DATABASE"))?;
         let parsed = &options.database_url;
         if !matches!(parsed.scheme(), "postgres" | "postgresql") {
             return Err(wrong("its scheme is not postgres"));
@@ -119,11 +132,19 @@ impl Place {
         if parsed.path().len() < 2 {
             return Err(wrong("it names no database: add /cedarkeep"));
         }
-        let socket = parsed.query_pairs().any(|(name, value)| name == "host" && value.starts_with('/'))
-            || parsed.host_str().is_some_and(|host| host.starts_with("%2F"));
-        let verified = parsed.query_pairs().any(|(name, value)| name == "sslmode" && value == "verify-full");
+        let socket = parsed
+            .query_pairs()
+            .any(|(name, value)| name == "host" && value.starts_with('/'))
+            || parsed
+                .host_str()
+                .is_some_and(|host| host.starts_with("%2F"));
+        let verified = parsed
+            .query_pairs()
+            .any(|(name, value)| name == "sslmode" && value == "verify-full");
         if !socket && !verified {
-            return Err(wrong("over TCP it wants ?sslmode=verify-full (and sslrootcert=FILE); a Unix socket wants ?host=/FOLDER"));
+            return Err(wrong(
+                "over TCP it wants ?sslmode=verify-full (and sslrootcert=FILE); a Unix socket wants ?host=/FOLDER",
+            ));
         }
         if let Some(password) = password {
             // In memory alone: neither the settings nor a message ever hold it.
@@ -138,7 +159,10 @@ impl Place {
         match self {
             Self::Folder(path) => path.display().to_string(),
             Self::Server(url) => {
-                format!("postgres:{}", url.0.database_url.path().trim_start_matches('/'))
+                format!(
+                    "postgres:{}",
+                    url.0.database_url.path().trim_start_matches('/')
+                )
             }
         }
     }
@@ -174,10 +198,16 @@ impl Place {
             Self::Folder(path) => {
                 private_folder(path)?;
                 private_folder(&path.join("tenants"))?;
-                Database::open(file_options(&path.join("control.db"))?, Dialect::Sqlite, "control".into()).await
+                Database::open(
+                    file_options(&path.join("control.db"))?,
+                    Dialect::Sqlite,
+                    "control".into(),
+                )
+                .await
             }
             Self::Server(url) => {
-                let database = Database::open(url.0.clone(), Dialect::Postgres, self.name()).await?;
+                let database =
+                    Database::open(url.0.clone(), Dialect::Postgres, self.name()).await?;
                 database.check_durable().await?;
                 Ok(database)
             }
@@ -196,7 +226,9 @@ impl Place {
             }
             Self::Server(url) => {
                 let mut options = url.0.clone();
-                options.database_url.set_path(&format!("/{}", database_name(id)));
+                options
+                    .database_url
+                    .set_path(&format!("/{}", database_name(id)));
                 Database::open(options, Dialect::Postgres, id.to_string()).await
             }
         }
@@ -249,7 +281,10 @@ impl Place {
                 let control = self.control().await?;
                 control
                     .pool
-                    .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", database_name(id))))
+                    .execute(AssertSqlSafe(format!(
+                        "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                        database_name(id)
+                    )))
                     .await
                     .map(|_| ())
                     .map_err(|cause| control.error(cause))
@@ -269,11 +304,17 @@ fn private_folder(path: &Path) -> Result<(), StorageError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|cause| StorageError::Folder { path: path.into(), cause })
+        .map_err(|cause| StorageError::Folder {
+            path: path.into(),
+            cause,
+        })
 }
 
 fn file_options(path: &Path) -> Result<AnyConnectOptions, StorageError> {
-    let wrong = || StorageError::Url { what: path.display().to_string(), why: "not a path that a database can have" };
+    let wrong = || StorageError::Url {
+        what: path.display().to_string(),
+        why: "not a path that a database can have",
+    };
     let absolute = std::path::absolute(path).map_err(|_| wrong())?;
     let mut url: url::Url = "sqlite:///?mode=rwc".parse().map_err(|_| wrong())?;
     url.set_path(absolute.to_str().ok_or_else(wrong)?);
@@ -299,16 +340,27 @@ impl std::fmt::Debug for Database {
 const ACQUIRE: Duration = Duration::from_secs(2);
 
 impl Database {
-    async fn open(options: AnyConnectOptions, dialect: Dialect, place: String) -> Result<Self, StorageError> {
+    async fn open(
+        options: AnyConnectOptions,
+        dialect: Dialect,
+        place: String,
+    ) -> Result<Self, StorageError> {
         sqlx::any::install_default_drivers();
         let options = options.disable_statement_logging();
         let pool = AnyPoolOptions::new()
             .min_connections(0)
             .max_connections(2)
             .acquire_timeout(ACQUIRE)
-            .after_connect(move |connection, _| Box::pin(async move { prepare(connection, dialect).await }))
+            .after_connect(move |connection, _| {
+                Box::pin(async move { prepare(connection, dialect).await })
+            })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, dialect, place })
+        Ok(Self {
+            pool,
+            options,
+            dialect,
+            place,
+        })
     }
 
     /// For reading outside of the appender.
@@ -323,7 +375,10 @@ impl Database {
 
     /// Wraps what the driver said.
     pub(crate) fn error(&self, cause: sqlx::Error) -> StorageError {
-        StorageError::Database { place: self.place.clone(), cause }
+        StorageError::Database {
+            place: self.place.clone(),
+            cause,
+        }
     }
 
     /// A connection of one's own, outside the pool.
@@ -347,7 +402,10 @@ impl Database {
         &self,
         connection: &'c mut AnyConnection,
     ) -> Result<sqlx::Transaction<'c, sqlx::Any>, StorageError> {
-        connection.begin_with(self.dialect.begin()).await.map_err(|cause| self.error(cause))
+        connection
+            .begin_with(self.dialect.begin())
+            .await
+            .map_err(|cause| self.error(cause))
     }
 
     /// Closes the pool; waits for what is under way.
@@ -357,22 +415,40 @@ impl Database {
 
     async fn has_table(&self, table: &str) -> Result<bool, StorageError> {
         let sql = match self.dialect {
-            Dialect::Sqlite => "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = $1",
+            Dialect::Sqlite => {
+                "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = $1"
+            }
             Dialect::Postgres => {
                 "SELECT 1 AS found FROM information_schema.tables WHERE table_schema = 'public' AND table_name = $1"
             }
         };
-        let row = sqlx::query(sql).bind(table).fetch_optional(&self.pool).await.map_err(|cause| self.error(cause))?;
+        let row = sqlx::query(sql)
+            .bind(table)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|cause| self.error(cause))?;
         Ok(row.is_some())
     }
 
     async fn check_durable(&self) -> Result<(), StorageError> {
         for (setting, sql) in [
-            ("fsync", "SELECT setting FROM pg_settings WHERE name = 'fsync'"),
-            ("full_page_writes", "SELECT setting FROM pg_settings WHERE name = 'full_page_writes'"),
-            ("synchronous_commit", "SELECT setting FROM pg_settings WHERE name = 'synchronous_commit'"),
+            (
+                "fsync",
+                "SELECT setting FROM pg_settings WHERE name = 'fsync'",
+            ),
+            (
+                "full_page_writes",
+                "SELECT setting FROM pg_settings WHERE name = 'full_page_writes'",
+            ),
+            (
+                "synchronous_commit",
+                "SELECT setting FROM pg_settings WHERE name = 'synchronous_commit'",
+            ),
         ] {
-            let row: AnyRow = sqlx::query(sql).fetch_one(&self.pool).await.map_err(|cause| self.error(cause))?;
+            let row: AnyRow = sqlx::query(sql)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(|cause| self.error(cause))?;
             let value: String = row.try_get("setting").map_err(|cause| self.error(cause))?;
             if value == "off" {
                 return Err(StorageError::NotDurable { setting });
@@ -405,14 +481,21 @@ impl Database {
         let found: i64 = row.try_get("version").map_err(error)?;
         let known = steps.last().map_or(0, |step| step.version);
         if found > known {
-            return Err(StorageError::Newer { place: self.place.clone(), found, known });
+            return Err(StorageError::Newer {
+                place: self.place.clone(),
+                found,
+                known,
+            });
         }
         for step in steps.iter().filter(|step| step.version > found) {
             let sql = match self.dialect {
                 Dialect::Sqlite => step.sqlite,
                 Dialect::Postgres => step.postgres,
             };
-            sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(error)?;
+            sqlx::raw_sql(sql)
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
             sqlx::query("INSERT INTO migration (version, name) VALUES ($1, $2)")
                 .bind(step.version)
                 .bind(step.name)
@@ -460,7 +543,13 @@ macro_rules! migration {
             version: $version,
             name: $name,
             sqlite: include_str!(concat!("../migrations/", $room, "/sqlite/", $name, ".sql")),
-            postgres: include_str!(concat!("../migrations/", $room, "/postgres/", $name, ".sql")),
+            postgres: include_str!(concat!(
+                "../migrations/",
+                $room,
+                "/postgres/",
+                $name,
+                ".sql"
+            )),
         }
     };
 }

@@ -22,13 +22,20 @@ pub enum Refusal {
 ///
 /// # Errors
 /// There is none, or it is not this one, or its time is over.
-pub fn key_of(snapshot: &Snapshot, key: &ApiKey, now: DateTime<Utc>) -> Result<(Ref, Ref), Refusal> {
+pub fn key_of(
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    now: DateTime<Utc>,
+) -> Result<(Ref, Ref), Refusal> {
     let reference = Ref::new(Kind::ApiKey, key.id());
-    let Some(Object::ApiKey(stored)) = snapshot.object(reference).map(|stored| &stored.value) else {
+    let Some(Object::ApiKey(stored)) = snapshot.object(reference).map(|stored| &stored.value)
+    else {
         return Err(Refusal::Unknown);
     };
-    let digest: Option<[u8; 32]> =
-        data_encoding::HEXLOWER.decode(stored.digest.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    let digest: Option<[u8; 32]> = data_encoding::HEXLOWER
+        .decode(stored.digest.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
     if !digest.is_some_and(|digest| KeyDigest::from_bytes(digest).is_of(key)) {
         return Err(Refusal::Wrong);
     }

@@ -84,7 +84,11 @@ async fn verify(app: &Arc<App>, out: &Out, slug: &str) -> Outcome {
     let size = report.checkpoint.as_ref().map(|checkpoint| checkpoint.size);
     let mut text = format!(
         "{}: {} entries and {} parts checked against a checkpoint of size {}\n",
-        if report.is_sound() { "sound" } else { "NOT SOUND" },
+        if report.is_sound() {
+            "sound"
+        } else {
+            "NOT SOUND"
+        },
         report.entries,
         report.parts,
         size.map_or_else(|| "unknown".into(), |size| size.to_string()),
@@ -102,5 +106,9 @@ async fn verify(app: &Arc<App>, out: &Out, slug: &str) -> Outcome {
         }),
         text.trim_end(),
     )?;
-    if report.is_sound() { Ok(()) } else { Err(format!("the log of `{slug}` does not verify").into()) }
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(format!("the log of `{slug}` does not verify").into())
+    }
 }

@@ -11,8 +11,9 @@ use super::print::Out;
 use crate::app::App;
 use crate::crypto;
 use crate::decide::authorized::{
-    AgentCreate, AssistantCreate, DocumentUpload, IntegrationConnect, MemoryWrite, ProjectAddMember, ProjectCreate,
-    PromptTemplateCreate, TeamAddMember, TeamCreate, ThreadCreate, ThreadShare, ToolCreate,
+    AgentCreate, AssistantCreate, DocumentUpload, IntegrationConnect, MemoryWrite,
+    ProjectAddMember, ProjectCreate, PromptTemplateCreate, TeamAddMember, TeamCreate, ThreadCreate,
+    ThreadShare, ToolCreate,
 };
 use crate::decide::{Acting, Asker, Caller, Door, Named, Question, Refused, Until};
 use crate::directory::circle::{self, CircleIds, Place};
@@ -43,7 +44,9 @@ pub(super) async fn greet(app: &Arc<App>, out: &Out, ca: Option<&Path>) -> Outco
     let door = app.door(id).await?;
     let made = Demo::make(&door).await?;
     let base = app.config().http.base_url.as_str();
-    let trust = ca.map(|ca| format!("--cacert {} ", ca.display())).unwrap_or_default();
+    let trust = ca
+        .map(|ca| format!("--cacert {} ", ca.display()))
+        .unwrap_or_default();
     let bearer = format!("-H 'Authorization: Bearer {}'", made.key);
     let ask = |subject: Ref, action: &str, resource: Ref| {
         let body = json!({
@@ -96,20 +99,36 @@ impl As<'_> {
     fn user(&self, user: Ref) -> Asker {
         let acting = Some(Acting { user, agent: None });
         Asker {
-            caller: Caller::Key { key: self.key, service: self.service, acting },
+            caller: Caller::Key {
+                key: self.key,
+                service: self.service,
+                acting,
+            },
             request_id: None,
             client: None,
         }
     }
 
-    async fn circle<A: circle::CreatesCircle>(&self, by: Ref, parent: Ref, name: &'static str) -> Result<Ref, Failed> {
-        let ids =
-            CircleIds { circle: crypto::random()?, members: crypto::random()?, leads: crypto::random()? };
+    async fn circle<A: circle::CreatesCircle>(
+        &self,
+        by: Ref,
+        parent: Ref,
+        name: &'static str,
+    ) -> Result<Ref, Failed> {
+        let ids = CircleIds {
+            circle: crypto::random()?,
+            members: crypto::random()?,
+            leads: crypto::random()?,
+        };
         let made = Ref::new(A::KIND, ids.circle);
         self.door
-            .change::<A>(self.user(by), parent, Map::new(), None, move |by, snapshot| {
-                circle::create_circle(by, snapshot, ids, name)
-            })
+            .change::<A>(
+                self.user(by),
+                parent,
+                Map::new(),
+                None,
+                move |by, snapshot| circle::create_circle(by, snapshot, ids, name),
+            )
             .await?;
         Ok(made)
     }
@@ -123,23 +142,48 @@ impl As<'_> {
         Ok(())
     }
 
-    async fn make<A: Creates>(&self, by: Ref, parent: Ref, name: &str, audience: Audience) -> Result<Ref, Failed> {
-        let new = New { id: crypto::random()?, agent: crypto::random()?, name: name.into(), audience };
+    async fn make<A: Creates>(
+        &self,
+        by: Ref,
+        parent: Ref,
+        name: &str,
+        audience: Audience,
+    ) -> Result<Ref, Failed> {
+        let new = New {
+            id: crypto::random()?,
+            agent: crypto::random()?,
+            name: name.into(),
+            audience,
+        };
         let made = Ref::new(A::KIND, new.id);
         self.door
-            .change::<A>(self.user(by), parent, Map::new(), None, move |by, snapshot| made::create(by, snapshot, &new))
+            .change::<A>(
+                self.user(by),
+                parent,
+                Map::new(),
+                None,
+                move |by, snapshot| made::create(by, snapshot, &new),
+            )
             .await?;
         Ok(made)
     }
 
     async fn share(&self, by: Ref, thread: Ref, grantee: Ref, level: Level) -> Result<(), Failed> {
-        let (id, grant) = (crypto::random()?, Grant { grantee, level, expires_at: None });
+        let (id, grant) = (
+            crypto::random()?,
+            Grant {
+                grantee,
+                level,
+                expires_at: None,
+            },
+        );
         let member = match grantee.kind {
             Kind::Group => "grantee_group",
             Kind::AgentDefinition => "grantee_agent",
             _ => "grantee",
         };
-        let context = object(json!({ member: { "type": grantee.kind.name(), "id": grantee.to_string() } }));
+        let context =
+            object(json!({ member: { "type": grantee.kind.name(), "id": grantee.to_string() } }));
         self.door
             .change::<ThreadShare>(self.user(by), thread, context, None, move |by, snapshot| {
                 share::share(by, snapshot, id, &grant)
@@ -158,13 +202,28 @@ impl As<'_> {
         Ok(())
     }
 
-    async fn connect(&self, by: Ref, name: &str, provider: &str, audience: Audience) -> Result<(), Failed> {
+    async fn connect(
+        &self,
+        by: Ref,
+        name: &str,
+        provider: &str,
+        audience: Audience,
+    ) -> Result<(), Failed> {
         let org = Ref::new(Kind::Organization, *self.door.store().id().bytes());
-        let connection = Connection { id: crypto::random()?, name: name.into(), provider: provider.into(), audience };
+        let connection = Connection {
+            id: crypto::random()?,
+            name: name.into(),
+            provider: provider.into(),
+            audience,
+        };
         self.door
-            .change::<IntegrationConnect>(self.user(by), org, Map::new(), None, move |by, snapshot| {
-                integration::connect(by, snapshot, &connection)
-            })
+            .change::<IntegrationConnect>(
+                self.user(by),
+                org,
+                Map::new(),
+                None,
+                move |by, snapshot| integration::connect(by, snapshot, &connection),
+            )
             .await?;
         Ok(())
     }
@@ -191,7 +250,11 @@ impl Demo {
             _ => return Err("the demo's key is not there".into()),
         };
         let everybody = Audience::Members(world.snapshot().organization()?.members);
-        let act = As { door, key: key_ref, service };
+        let act = As {
+            door,
+            key: key_ref,
+            service,
+        };
 
         let team = act.circle::<TeamCreate>(admin, org, "Research").await?;
         for user in [member, other] {
@@ -199,26 +262,43 @@ impl Demo {
         }
         let project = act.circle::<ProjectCreate>(other, team, "Launch").await?;
         act.add::<ProjectAddMember>(other, project, member).await?;
-        let thread = act.make::<ThreadCreate>(other, project, "Launch plan", Audience::Private).await?;
-        let open = act.make::<ThreadCreate>(member, org, "Welcome", everybody).await?;
+        let thread = act
+            .make::<ThreadCreate>(other, project, "Launch plan", Audience::Private)
+            .await?;
+        let open = act
+            .make::<ThreadCreate>(member, org, "Welcome", everybody)
+            .await?;
         act.share(other, thread, member, Level::Editor).await?;
         act.share(other, thread, viewer, Level::Viewer).await?;
-        act.make::<DocumentUpload>(member, thread, "Budget", Audience::Private).await?;
-        act.make::<PromptTemplateCreate>(member, org, "Summary", everybody).await?;
-        act.make::<ToolCreate>(member, org, "Calculator", everybody).await?;
-        act.make::<AssistantCreate>(other, team, "Researcher", Audience::Private).await?;
-        let agent = act.make::<AgentCreate>(other, team, "Reader", Audience::Private).await?;
+        act.make::<DocumentUpload>(member, thread, "Budget", Audience::Private)
+            .await?;
+        act.make::<PromptTemplateCreate>(member, org, "Summary", everybody)
+            .await?;
+        act.make::<ToolCreate>(member, org, "Calculator", everybody)
+            .await?;
+        act.make::<AssistantCreate>(other, team, "Researcher", Audience::Private)
+            .await?;
+        let agent = act
+            .make::<AgentCreate>(other, team, "Reader", Audience::Private)
+            .await?;
         act.share(other, thread, agent, Level::Viewer).await?;
         act.remember(member, thread, "What was agreed").await?;
-        act.remember(member, project, "Terms of the project").await?;
+        act.remember(member, project, "Terms of the project")
+            .await?;
         act.remember(member, team, "How the team works").await?;
         act.remember(member, member, "What Mia prefers").await?;
         act.remember(admin, org, "Who we are").await?;
-        act.connect(admin, "Calendar", "calendar", everybody).await?;
-        act.connect(admin, "Payroll", "payroll", Audience::Private).await?;
+        act.connect(admin, "Calendar", "calendar", everybody)
+            .await?;
+        act.connect(admin, "Payroll", "payroll", Audience::Private)
+            .await?;
 
         let asker = Asker {
-            caller: Caller::Key { key: key_ref, service, acting: None },
+            caller: Caller::Key {
+                key: key_ref,
+                service,
+                acting: None,
+            },
             request_id: None,
             client: None,
         };
@@ -232,6 +312,13 @@ impl Demo {
         let answers = door.answers(asker, vec![question], Until::All).await?;
         let answer = answers.into_iter().next().ok_or(Refused::Unavailable)??;
         let receipt = answer.recorded().index;
-        Ok(Self { key: shown.expose().to_owned(), admin, member, viewer, thread, receipt })
+        Ok(Self {
+            key: shown.expose().to_owned(),
+            admin,
+            member,
+            viewer,
+            thread,
+            receipt,
+        })
     }
 }

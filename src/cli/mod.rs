@@ -82,7 +82,9 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
         return settings(out);
     }
     let config = Config::of_process(arguments.config.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         if let Command::Serve(serve) = arguments.command {
             telemetry::speak(&config.telemetry)?;
@@ -113,7 +115,11 @@ fn settings(out: &print::Out) -> Outcome {
                 "{}  ({}, default {})\n    {}\n    {}",
                 setting.key,
                 setting.kind,
-                if setting.default.is_empty() { "none" } else { setting.default },
+                if setting.default.is_empty() {
+                    "none"
+                } else {
+                    setting.default
+                },
                 setting.variable(),
                 setting.meaning,
             ),

@@ -150,10 +150,18 @@ pub(super) enum Policy {
 /// The organization of that short name.
 pub(super) async fn tenant(app: &App, slug: &str) -> Result<TenantId, TenantError> {
     let slug: Slug = slug.parse()?;
-    app.control().find(&slug).await?.ok_or_else(|| TenantError::NotFound { name: slug.to_string() })
+    app.control()
+        .find(&slug)
+        .await?
+        .ok_or_else(|| TenantError::NotFound {
+            name: slug.to_string(),
+        })
 }
 
-async fn door(app: &App, slug: &str) -> Result<Arc<Door>, Box<dyn std::error::Error + Send + Sync>> {
+async fn door(
+    app: &App,
+    slug: &str,
+) -> Result<Arc<Door>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(app.door(tenant(app, slug).await?).await?)
 }
 
@@ -170,9 +178,13 @@ pub(super) async fn create(
     let door = app.found(created).await?;
     if door.glance().snapshot().organization().is_err() {
         let org = Ref::new(Kind::Organization, *id.bytes());
-        let founding = Founding { name: name.to_owned(), plan };
+        let founding = Founding {
+            name: name.to_owned(),
+            plan,
+        };
         let group = crypto::random()?;
-        door.operate(move |by, _| organization::found(by, org, &founding, group)).await?;
+        door.operate(move |by, _| organization::found(by, org, &founding, group))
+            .await?;
     }
     door.close().await;
     app.control().mark_ready(id).await?;
@@ -187,8 +199,14 @@ pub(super) async fn join(
     role: Role,
 ) -> Result<Ref, Box<dyn std::error::Error + Send + Sync>> {
     let id = crypto::random()?;
-    let joining = Joining { id, name: name.into(), email: email.into(), role };
-    door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining)).await?;
+    let joining = Joining {
+        id,
+        name: name.into(),
+        email: email.into(),
+        role,
+    };
+    door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining))
+        .await?;
     Ok(Ref::new(Kind::User, id))
 }
 
@@ -200,15 +218,24 @@ pub(super) async fn key(
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<(Ref, ApiKey), Box<dyn std::error::Error + Send + Sync>> {
     let (id, service) = (crypto::random()?, crypto::random()?);
-    let key = ApiKey::mint(Environment::Live, *door.store().id().bytes(), id, crypto::random()?);
+    let key = ApiKey::mint(
+        Environment::Live,
+        *door.store().id().bytes(),
+        id,
+        crypto::random()?,
+    );
     let new = NewKey {
         id,
         name: name.into(),
-        speaker: Speaker::New { id: service, scopes: scopes.iter().copied().collect() },
+        speaker: Speaker::New {
+            id: service,
+            scopes: scopes.iter().copied().collect(),
+        },
         expires_at,
         digest: *key.digest().as_bytes(),
     };
-    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new)).await?;
+    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new))
+        .await?;
     Ok((Ref::new(Kind::ApiKey, id), key))
 }
 
@@ -217,13 +244,19 @@ impl Org {
         match self {
             Self::Create { slug, name, plan } => {
                 let id = create(app, &slug, name.as_deref().unwrap_or(&slug), plan).await?;
-                out.say(&json!({ "id": id.to_string(), "slug": slug }), &format!("made {slug}: {id}"))?;
+                out.say(
+                    &json!({ "id": id.to_string(), "slug": slug }),
+                    &format!("made {slug}: {id}"),
+                )?;
             }
             Self::List { after, limit } => {
                 for tenant in app.control().list(after, limit).await? {
                     let (id, slug) = (tenant.id.to_string(), tenant.slug.as_str());
                     let made = tenant.created_at.to_rfc3339();
-                    out.say(&json!({ "id": id, "slug": slug, "created_at": made }), &format!("{id}  {slug}  {made}"))?;
+                    out.say(
+                        &json!({ "id": id, "slug": slug, "created_at": made }),
+                        &format!("{id}  {slug}  {made}"),
+                    )?;
                 }
             }
             Self::Show { slug } => {
@@ -250,28 +283,62 @@ impl Org {
             }
             Self::Plan { slug, plan } => {
                 let door = door(app, &slug).await?;
-                door.operate(move |by, snapshot| organization::set_plan(by, snapshot, plan)).await?;
-                out.say(&json!({ "slug": slug, "plan": plan.name() }), &format!("{slug} has the plan {}", plan.name()))?;
+                door.operate(move |by, snapshot| organization::set_plan(by, snapshot, plan))
+                    .await?;
+                out.say(
+                    &json!({ "slug": slug, "plan": plan.name() }),
+                    &format!("{slug} has the plan {}", plan.name()),
+                )?;
             }
             Self::Suspend { slug } => {
-                door(app, &slug).await?.operate(organization::suspend).await?;
-                out.say(&json!({ "slug": slug, "suspended": true }), &format!("{slug} is suspended"))?;
+                door(app, &slug)
+                    .await?
+                    .operate(organization::suspend)
+                    .await?;
+                out.say(
+                    &json!({ "slug": slug, "suspended": true }),
+                    &format!("{slug} is suspended"),
+                )?;
             }
             Self::Resume { slug } => {
-                door(app, &slug).await?.operate(organization::resume).await?;
-                out.say(&json!({ "slug": slug, "suspended": false }), &format!("{slug} is resumed"))?;
+                door(app, &slug)
+                    .await?
+                    .operate(organization::resume)
+                    .await?;
+                out.say(
+                    &json!({ "slug": slug, "suspended": false }),
+                    &format!("{slug} is resumed"),
+                )?;
             }
             Self::Close { slug, confirm } => {
                 if slug != confirm {
-                    return Err(format!("this destroys all that `{slug}` has: repeat it with --confirm {slug}").into());
+                    return Err(format!(
+                        "this destroys all that `{slug}` has: repeat it with --confirm {slug}"
+                    )
+                    .into());
                 }
                 let id = tenant(app, &slug).await?;
                 app.control().remove(id).await?;
-                out.say(&json!({ "slug": slug, "closed": true }), &format!("{slug} is closed"))?;
+                out.say(
+                    &json!({ "slug": slug, "closed": true }),
+                    &format!("{slug} is closed"),
+                )?;
             }
-            Self::Load { slug, schema, policies, entities } => {
+            Self::Load {
+                slug,
+                schema,
+                policies,
+                entities,
+            } => {
                 let door = door(app, &slug).await?;
-                load(&door, out, schema.as_deref(), policies.as_deref(), entities.as_deref()).await?;
+                load(
+                    &door,
+                    out,
+                    schema.as_deref(),
+                    policies.as_deref(),
+                    entities.as_deref(),
+                )
+                .await?;
             }
         }
         Ok(())
@@ -290,28 +357,40 @@ async fn load(
             schema: schema.map(read).transpose()?.unwrap_or_default(),
             policies: policies.map(folder).transpose()?.unwrap_or_default(),
         };
-        let changed =
-            door.operate(move |by, snapshot| own::load_library_by_operator(by, snapshot, &load)).await?;
+        let changed = door
+            .operate(move |by, snapshot| own::load_library_by_operator(by, snapshot, &load))
+            .await?;
         out.say(&changed.reply, "loaded the schema and the policies")?;
     }
     if let Some(path) = entities {
         let parsed: Value = serde_json::from_str(&read(path)?)
             .map_err(|error| format!("`{}` is not JSON: {error}", path.display()))?;
         let Value::Array(parsed) = parsed else {
-            return Err(format!("`{}` is not a list of entities in Cedar's JSON format", path.display()).into());
+            return Err(format!(
+                "`{}` is not a list of entities in Cedar's JSON format",
+                path.display()
+            )
+            .into());
         };
         for chunk in parsed.chunks(own::ENTITIES_LIMIT) {
             let (chunk, seed) = (chunk.to_vec(), crypto::random()?);
             let count = chunk.len();
-            door.operate(move |by, snapshot| own::put_entities_by_operator(by, snapshot, &chunk, &seed)).await?;
-            out.say(&json!({ "entities": count }), &format!("loaded {count} entities"))?;
+            door.operate(move |by, snapshot| {
+                own::put_entities_by_operator(by, snapshot, &chunk, &seed)
+            })
+            .await?;
+            out.say(
+                &json!({ "entities": count }),
+                &format!("loaded {count} entities"),
+            )?;
         }
     }
     Ok(())
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read `{}`: {error}", path.display()))
 }
 
 /// The `.cedar` files of a folder, by name.
@@ -321,13 +400,19 @@ fn folder(path: &Path) -> Result<Vec<(String, String)>, String> {
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
         if file.extension().is_some_and(|ending| ending == "cedar") {
-            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = file
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             files.push((name, read(&file)?));
         }
     }
     files.sort();
     if files.is_empty() {
-        return Err(format!("the folder `{}` has no `.cedar` file", path.display()));
+        return Err(format!(
+            "the folder `{}` has no `.cedar` file",
+            path.display()
+        ));
     }
     Ok(files)
 }
@@ -335,14 +420,24 @@ fn folder(path: &Path) -> Result<Vec<(String, String)>, String> {
 impl Member {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Add { slug, name, email, role } => {
+            Self::Add {
+                slug,
+                name,
+                email,
+                role,
+            } => {
                 let id = join(&*door(app, &slug).await?, &name, &email, role).await?;
-                out.say(&json!({ "id": id, "role": role.name() }), &format!("added {id} as {}", role.name()))?;
+                out.say(
+                    &json!({ "id": id, "role": role.name() }),
+                    &format!("added {id} as {}", role.name()),
+                )?;
             }
             Self::List { slug } => {
                 let world = door(app, &slug).await?.glance();
                 for (id, stored) in world.snapshot().objects_of(Kind::User, None) {
-                    let Object::User(user) = &stored.value else { continue };
+                    let Object::User(user) = &stored.value else {
+                        continue;
+                    };
                     let standing = if user.active { "" } else { "  suspended" };
                     out.say(
                         &json!({ "id": id, "name": user.name, "email": user.email, "role": user.role.name(), "active": user.active }),
@@ -358,7 +453,12 @@ impl Member {
 impl Key {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Create { slug, name, scopes, expires_at } => {
+            Self::Create {
+                slug,
+                name,
+                scopes,
+                expires_at,
+            } => {
                 let (id, key) = key(&*door(app, &slug).await?, &name, &scopes, expires_at).await?;
                 out.say(
                     &json!({ "id": id, "key": key.expose() }),
@@ -368,7 +468,9 @@ impl Key {
             Self::List { slug } => {
                 let world = door(app, &slug).await?.glance();
                 for (id, stored) in world.snapshot().objects_of(Kind::ApiKey, None) {
-                    let Object::ApiKey(key) = &stored.value else { continue };
+                    let Object::ApiKey(key) = &stored.value else {
+                        continue;
+                    };
                     let end = key.expires_at.map(|end| end.to_rfc3339());
                     out.say(
                         &json!({ "id": id, "name": key.name, "service": key.service, "expires_at": end }),
@@ -384,8 +486,14 @@ impl Key {
 impl Policy {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         let Self::Rollback { slug } = self;
-        let changed = door(app, &slug).await?.operate(own::rollback_library).await?;
-        out.say(&changed.reply, &format!("{slug} is governed by the built-in policies alone"))?;
+        let changed = door(app, &slug)
+            .await?
+            .operate(own::rollback_library)
+            .await?;
+        out.say(
+            &changed.reply,
+            &format!("{slug} is governed by the built-in policies alone"),
+        )?;
         Ok(())
     }
 }

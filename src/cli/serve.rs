@@ -50,9 +50,15 @@ impl Serve {
         let serving = Serving::start(&listen, certificates.live(), routes)?;
         tokio::spawn(certificates.watch(WATCH_EVERY));
         let address = format!("https://{}", serving.https());
-        out.say(&json!({ "listening": address }), &format!("listening on {address}"))?;
+        out.say(
+            &json!({ "listening": address }),
+            &format!("listening on {address}"),
+        )?;
         if let Some(ca) = &ca {
-            out.say(&json!({ "ca": ca }), &format!("CA certificate: {}", ca.display()))?;
+            out.say(
+                &json!({ "ca": ca }),
+                &format!("CA certificate: {}", ca.display()),
+            )?;
         }
         if self.demo {
             demo::greet(&app, out, ca.as_deref()).await?;

@@ -59,7 +59,11 @@ fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
     if parts.first() != segment.first || parts.to_vec().len() != leaves.len() {
         return Err(Unwritten::Corrupt { what: "segment" });
     }
-    Ok(Opened { first: segment.first, leaves, parts: parts.to_vec() })
+    Ok(Opened {
+        first: segment.first,
+        leaves,
+        parts: parts.to_vec(),
+    })
 }
 
 /// The entries from `first` on, `limit` at most, oldest first.
@@ -68,7 +72,9 @@ fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
 /// The database does not answer, or a segment does not open.
 pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Shown>, Unwritten> {
     let database = store.database();
-    let Some(segment) = append::segment_of(database, first).await? else { return Ok(Vec::new()) };
+    let Some(segment) = append::segment_of(database, first).await? else {
+        return Ok(Vec::new());
+    };
     let mut shown = Vec::new();
     let mut segments = vec![segment];
     while !segments.is_empty() {
@@ -76,7 +82,9 @@ pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Show
         for segment in &segments {
             next = segment.first + segment.entries;
             let opened = open(store, segment)?;
-            for (index, (leaf, parts)) in (opened.first..).zip(opened.leaves.into_iter().zip(opened.parts)) {
+            for (index, (leaf, parts)) in
+                (opened.first..).zip(opened.leaves.into_iter().zip(opened.parts))
+            {
                 if index < first {
                     continue;
                 }
@@ -91,7 +99,12 @@ pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Show
     Ok(shown)
 }
 
-async fn show(store: &Store, index: u64, leaf: Vec<u8>, parts: &[SealedPart]) -> Result<Shown, Unwritten> {
+async fn show(
+    store: &Store,
+    index: u64,
+    leaf: Vec<u8>,
+    parts: &[SealedPart],
+) -> Result<Shown, Unwritten> {
     let entry = Entry::parse(&leaf)?;
     let person = [&entry.actor, &entry.acts_for]
         .into_iter()
@@ -99,13 +112,22 @@ async fn show(store: &Store, index: u64, leaf: Vec<u8>, parts: &[SealedPart]) ->
         .find(|one| one.kind.as_str() == Kind::User.name())
         .and_then(|one| one.id.as_str().parse::<Ref>().ok());
     let keys = rows::subject_keys(store, person.into_iter().collect::<BTreeSet<_>>()).await?;
-    let key = person.and_then(|person| keys.get(&person)).map(AsRef::as_ref);
+    let key = person
+        .and_then(|person| keys.get(&person))
+        .map(AsRef::as_ref);
     let mut opened = Map::new();
     for part in parts {
         let value = rows::open_part(store, key, (index, part.name), &part.sealed);
-        opened.insert(part.name.as_str().into(), value.unwrap_or_else(|| json!("[erased]")));
+        opened.insert(
+            part.name.as_str().into(),
+            value.unwrap_or_else(|| json!("[erased]")),
+        );
     }
-    Ok(Shown { index, leaf, parts: opened })
+    Ok(Shown {
+        index,
+        leaf,
+        parts: opened,
+    })
 }
 
 /// The last signed checkpoint, as it is committed.
@@ -126,13 +148,22 @@ pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwri
     if index >= head.size {
         return Ok(None);
     }
-    let Some(segment) = append::segment_of(store.database(), index).await? else { return Ok(None) };
+    let Some(segment) = append::segment_of(store.database(), index).await? else {
+        return Ok(None);
+    };
     let opened = open(store, &segment)?;
     let at = usize::try_from(index - opened.first).ok();
-    let Some(leaf) = at.and_then(|at| opened.leaves.into_iter().nth(at)) else { return Ok(None) };
+    let Some(leaf) = at.and_then(|at| opened.leaves.into_iter().nth(at)) else {
+        return Ok(None);
+    };
     let path = append::inclusion(store.database(), index, head.size).await?;
     let checkpoint = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
-    Ok(Some(Receipt { leaf, index, path, checkpoint }))
+    Ok(Some(Receipt {
+        leaf,
+        index,
+        path,
+        checkpoint,
+    }))
 }
 
 /// Checks everything that is stored of a log: every leaf and part against the signed checkpoint.
@@ -146,7 +177,10 @@ pub async fn verify(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, Unwritten> {
     let head = head(store).await?;
-    let keys = [VerifierKey::of(origin.clone(), store.keys().signing().key())];
+    let keys = [VerifierKey::of(
+        origin.clone(),
+        store.keys().signing().key(),
+    )];
     let checkpoint = (!head.checkpoint.is_empty()).then_some(head.checkpoint.as_bytes());
     let mut verification = Verification::new(Evidence {
         checkpoint,
@@ -170,10 +204,15 @@ pub async fn verify(
             for (leaf, parts) in opened.leaves.iter().zip(&opened.parts) {
                 verification.push(leaf, parts);
             }
-            let hashes: Vec<u8> =
-                opened.leaves.iter().flat_map(|leaf| *crate::log::merkle::leaf_hash(leaf).bytes()).collect();
+            let hashes: Vec<u8> = opened
+                .leaves
+                .iter()
+                .flat_map(|leaf| *crate::log::merkle::leaf_hash(leaf).bytes())
+                .collect();
             if hashes != segment.hashes {
-                return Err(Unwritten::Corrupt { what: "list of leaf hashes" });
+                return Err(Unwritten::Corrupt {
+                    what: "list of leaf hashes",
+                });
             }
             progress(segment.first + segment.entries, head.size);
         }

@@ -24,8 +24,19 @@ pub struct Authorized<A: Action> {
 
 impl<A: Action> Authorized<A> {
     /// INVARIANT: called where a decision was just allowed, under the head's lock or before it is checked there.
-    pub(super) const fn mint(user: Option<Ref>, resource: Ref, as_of: u64, now: DateTime<Utc>) -> Self {
-        Self { user, resource, as_of, now, action: PhantomData }
+    pub(super) const fn mint(
+        user: Option<Ref>,
+        resource: Ref,
+        as_of: u64,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            user,
+            resource,
+            as_of,
+            now,
+            action: PhantomData,
+        }
     }
 
     /// The user who acts; none for a service that provisions.

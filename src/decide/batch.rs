@@ -13,7 +13,9 @@ use super::question::{Answer, Asker, Caller, Question, Recorded, Until};
 use super::record::{self, Unsealed};
 use super::rows;
 use super::sequencer::{Known, Replayed, Setting};
-use super::work::{Changed, Granted, Ground, IdempotencyKey, List, Page, Proposal, Questions, Work};
+use super::work::{
+    Changed, Granted, Ground, IdempotencyKey, List, Page, Proposal, Questions, Work,
+};
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
@@ -86,7 +88,11 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
             Work::Note(note) => &note.asker,
             Work::Refresh(_) => continue,
         };
-        if let Caller::Key { acting: Some(acting), .. } = asker.caller {
+        if let Caller::Key {
+            acting: Some(acting),
+            ..
+        } = asker.caller
+        {
             subjects.insert(acting.user);
         }
     }
@@ -96,7 +102,10 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
 
 fn mentioned(question: &Question) -> impl Iterator<Item = Ref> {
     let said = question.context.get("acts_for");
-    let acts_for = said.and_then(|said| said.as_str().or_else(|| said.get("id").and_then(Value::as_str)));
+    let acts_for = said.and_then(|said| {
+        said.as_str()
+            .or_else(|| said.get("id").and_then(Value::as_str))
+    });
     [Some(question.subject.id.as_str()), acts_for]
         .into_iter()
         .flatten()
@@ -145,7 +154,9 @@ impl Drafts<'_> {
                 let at = self.decision(&work.asker, &judgement);
                 (judgement, at)
             });
-            let allowed = answer.as_ref().is_ok_and(|(judgement, _)| judgement.is_allowed());
+            let allowed = answer
+                .as_ref()
+                .is_ok_and(|(judgement, _)| judgement.is_allowed());
             answers.push(answer);
             let over = match work.until {
                 Until::All => false,
@@ -165,7 +176,10 @@ impl Drafts<'_> {
         let mut items = Vec::new();
         let mut next = None;
         for (reference, _) in world.snapshot().objects_of(work.kind, work.after) {
-            match self.moment.own_action(&work.asker, work.action, reference, &nothing) {
+            match self
+                .moment
+                .own_action(&work.asker, work.action, reference, &nothing)
+            {
                 Ok(judgement) if judgement.is_allowed() => {}
                 Ok(_) => continue,
                 Err(refused) => return Done::List(Err(refused)),
@@ -177,33 +191,58 @@ impl Drafts<'_> {
             items.push(reference);
         }
         let actor = match work.asker.caller {
-            Caller::Key { acting: Some(acting), .. } => acting.agent.or(Some(acting.user)),
+            Caller::Key {
+                acting: Some(acting),
+                ..
+            } => acting.agent.or(Some(acting.user)),
             Caller::Key { .. } | Caller::Operator => None,
         };
         let names = record::names(&self.setting.library);
-        let entry = record::search(names, &work.asker, (actor, work.action, work.kind), &items, self.version());
+        let entry = record::search(
+            names,
+            &work.asker,
+            (actor, work.action, work.kind),
+            &items,
+            self.version(),
+        );
         let at = self.add(entry);
         Done::List(Ok((items, next, at)))
     }
 
-    fn change(&mut self, work: &Proposal, store: &Store) -> Result<(Done, Option<Applied>), Unwritten> {
+    fn change(
+        &mut self,
+        work: &Proposal,
+        store: &Store,
+    ) -> Result<(Done, Option<Applied>), Unwritten> {
         let world = self.moment.world;
         let mut user = None;
         if let Some(action) = work.action {
-            let judgement = match self.moment.own_action(&work.asker, action, work.resource, &work.context) {
-                Ok(judgement) => judgement,
-                Err(refused) => return Ok((Done::Change(Err(refused)), None)),
-            };
+            let judgement =
+                match self
+                    .moment
+                    .own_action(&work.asker, action, work.resource, &work.context)
+                {
+                    Ok(judgement) => judgement,
+                    Err(refused) => return Ok((Done::Change(Err(refused)), None)),
+                };
             let at = self.decision(&work.asker, &judgement);
             if !judgement.is_allowed() {
                 return Ok((Done::Denied(Box::new(judgement), at), None));
             }
-            if let Caller::Key { acting: Some(acting), .. } = work.asker.caller {
+            if let Caller::Key {
+                acting: Some(acting),
+                ..
+            } = work.asker.caller
+            {
                 user = Some(acting.user);
             }
         }
-        let ground =
-            Ground { snapshot: world.snapshot(), user, resource: work.resource, now: self.moment.now };
+        let ground = Ground {
+            snapshot: world.snapshot(),
+            user,
+            resource: work.resource,
+            now: self.moment.now,
+        };
         let change = match (work.plan)(&ground) {
             Ok(change) => change,
             Err(error) => return Ok((Done::Change(Err(error.into())), None)),
@@ -214,8 +253,14 @@ impl Drafts<'_> {
             Ok(next) => next,
             Err(unfit) => return Ok((Done::Change(Err(unfit.into())), None)),
         };
-        let edits_policies = change.rows.iter().any(|row| matches!(row, Row::Put(crate::directory::RowId::Library, _)));
-        let after = Moment { world: &next, ..self.moment };
+        let edits_policies = change
+            .rows
+            .iter()
+            .any(|row| matches!(row, Row::Put(crate::directory::RowId::Library, _)));
+        let after = Moment {
+            world: &next,
+            ..self.moment
+        };
         if edits_policies && has_admin(world) && !an_admin_can_edit(&after) {
             return Ok((Done::Change(Err(Refused::LockOut)), None));
         }
@@ -237,14 +282,23 @@ impl Drafts<'_> {
             index,
             world: Arc::new(next),
             new_subjects,
-            idempotency: work.idempotency.clone().map(|key| (key, change.reply.clone())),
+            idempotency: work
+                .idempotency
+                .clone()
+                .map(|key| (key, change.reply.clone())),
         };
-        Ok((Done::Change(Ok((change.reply, last - self.first))), Some(applied)))
+        Ok((
+            Done::Change(Ok((change.reply, last - self.first))),
+            Some(applied),
+        ))
     }
 }
 
 fn has_admin(world: &World) -> bool {
-    world.snapshot().organization().is_ok_and(|organization| organization.active_admins > 0)
+    world
+        .snapshot()
+        .organization()
+        .is_ok_and(|organization| organization.active_admins > 0)
 }
 
 /// Evaluates, drafts, seals and signs a batch for this head and this time.
@@ -255,8 +309,17 @@ pub(super) fn make(
     batch: &[Work],
     now: DateTime<Utc>,
 ) -> Result<Made, Unwritten> {
-    let moment = Moment { world: &known.world, now, region: &setting.region };
-    let mut drafts = Drafts { setting, moment, first: known.head.size, entries: Vec::new() };
+    let moment = Moment {
+        world: &known.world,
+        now,
+        region: &setting.region,
+    };
+    let mut drafts = Drafts {
+        setting,
+        moment,
+        first: known.head.size,
+        entries: Vec::new(),
+    };
     let mut done = Vec::with_capacity(batch.len());
     let mut applied = None;
     for work in batch {
@@ -264,7 +327,8 @@ pub(super) fn make(
             Work::Questions(work) => drafts.questions(work),
             Work::List(work) => drafts.list(work),
             Work::Permit(work) => {
-                let judged = moment.own_action(&work.asker, work.action, work.resource, &work.context);
+                let judged =
+                    moment.own_action(&work.asker, work.action, work.resource, &work.context);
                 Done::Permit(judged.map(|judgement| {
                     let at = drafts.decision(&work.asker, &judgement);
                     (judgement, at)
@@ -275,17 +339,23 @@ pub(super) fn make(
                 applied = change;
                 done
             }
-            Work::Note(work) => {
-                Done::Note(drafts.add(record::note(work)))
-            }
+            Work::Note(work) => Done::Note(drafts.add(record::note(work))),
             Work::Refresh(_) => Done::Refresh,
         });
     }
-    let last_change = applied.as_ref().map_or(known.head.last_change, |applied: &Applied| applied.index);
+    let last_change = applied
+        .as_ref()
+        .map_or(known.head.last_change, |applied: &Applied| applied.index);
     let micros = now.timestamp_micros();
     let written = match drafts.entries.is_empty() {
         true => None,
-        false => Some(encode(setting, known, keys, drafts.entries, (micros, last_change))?),
+        false => Some(encode(
+            setting,
+            known,
+            keys,
+            drafts.entries,
+            (micros, last_change),
+        )?),
     };
     Ok(Made {
         done,
@@ -312,10 +382,16 @@ fn encode(
     let (mut edge, mut tiles) = (known.edge.clone(), Vec::new());
     let mut frontier: Frontier = known.head.frontier()?;
     for (index, mut entry) in (first..).zip(entries) {
-        let key = entry.subject.and_then(|subject| keys.get(&subject)).map(Arc::as_ref);
+        let key = entry
+            .subject
+            .and_then(|subject| keys.get(&subject))
+            .map(Arc::as_ref);
         for (name, value) in &entry.parts {
             let sealed = rows::seal_part(&setting.store, key, (index, *name), value)?;
-            entry.draft.attach(SealedPart { name: *name, sealed })?;
+            entry.draft.attach(SealedPart {
+                name: *name,
+                sealed,
+            })?;
         }
         let record = entry.draft.at(index, time)?;
         let hash = record.leaf_hash();
@@ -334,7 +410,11 @@ fn encode(
         hashes: hashes.iter().flat_map(Hash::bytes).copied().collect(),
     };
     let size = first + segment.entries;
-    let checkpoint = Checkpoint { origin: setting.origin.clone(), size, root: frontier.root() };
+    let checkpoint = Checkpoint {
+        origin: setting.origin.clone(),
+        size,
+        root: frontier.root(),
+    };
     let signed = checkpoint.sign(setting.store.keys().signing().key());
     let head = Head {
         size,
@@ -343,7 +423,13 @@ fn encode(
         last_time: micros,
         checkpoint: signed.to_string(),
     };
-    Ok(Written { segment, tiles, head, edge, hashes })
+    Ok(Written {
+        segment,
+        tiles,
+        head,
+        edge,
+        hashes,
+    })
 }
 
 impl Made {
@@ -363,7 +449,9 @@ impl Made {
 
     /// How many entries it has.
     pub(super) fn entries(&self) -> u64 {
-        self.written.as_ref().map_or(0, |written| written.segment.entries)
+        self.written
+            .as_ref()
+            .map_or(0, |written| written.segment.entries)
     }
 
     /// Writes everything into the transaction that holds the head's lock.
@@ -373,7 +461,9 @@ impl Made {
         transaction: &mut Transaction<'_, Any>,
         known: &Known,
     ) -> Result<(), Unwritten> {
-        let Some(written) = &self.written else { return Ok(()) };
+        let Some(written) = &self.written else {
+            return Ok(());
+        };
         if let Some(applied) = &self.applied {
             rows::write_state(store, transaction, &applied.rows, applied.index).await?;
             rows::write_subjects(store, transaction, &applied.new_subjects).await?;
@@ -383,23 +473,38 @@ impl Made {
         }
         // Never two checkpoints that contradict each other: this one grows out of the head that is locked.
         if written.segment.first != known.head.size {
-            return Err(Unwritten::Corrupt { what: "order of the log" });
+            return Err(Unwritten::Corrupt {
+                what: "order of the log",
+            });
         }
-        crate::log::append::write(store.database(), transaction, &written.segment, &written.tiles, &written.head)
-            .await?;
+        crate::log::append::write(
+            store.database(),
+            transaction,
+            &written.segment,
+            &written.tiles,
+            &written.head,
+        )
+        .await?;
         Ok(())
     }
 
     /// The state after the commit.
     pub(super) fn known(&self, before: &Known) -> Known {
-        let world = self.applied.as_ref().map_or(&before.world, |applied| &applied.world);
+        let world = self
+            .applied
+            .as_ref()
+            .map_or(&before.world, |applied| &applied.world);
         match &self.written {
-            Some(written) => {
-                Known { head: written.head.clone(), edge: written.edge.clone(), world: Arc::clone(world) }
-            }
-            None => {
-                Known { head: before.head.clone(), edge: before.edge.clone(), world: Arc::clone(world) }
-            }
+            Some(written) => Known {
+                head: written.head.clone(),
+                edge: written.edge.clone(),
+                world: Arc::clone(world),
+            },
+            None => Known {
+                head: before.head.clone(),
+                edge: before.edge.clone(),
+                world: Arc::clone(world),
+            },
         }
     }
 
@@ -438,7 +543,9 @@ impl Made {
             (Work::Questions(work), Done::Questions(answers)) => {
                 let answers = answers
                     .into_iter()
-                    .map(|answer| answer.and_then(|(judgement, index)| Ok(Answer::new(judgement, at(index)?))))
+                    .map(|answer| {
+                        answer.and_then(|(judgement, index)| Ok(Answer::new(judgement, at(index)?)))
+                    })
                     .collect();
                 drop(work.reply.send(Ok(answers)));
             }
@@ -449,27 +556,44 @@ impl Made {
                         return Err(Refused::Denied(Box::new(judgement), recorded));
                     }
                     let world = self.seen.clone().ok_or(Refused::Unavailable)?;
-                    Ok(Granted { judgement, recorded, world })
+                    Ok(Granted {
+                        judgement,
+                        recorded,
+                        world,
+                    })
                 })));
             }
             (Work::List(work), Done::List(listed)) => {
                 drop(work.reply.send(listed.and_then(|(items, next, index)| {
                     let world = self.seen.clone().ok_or(Refused::Unavailable)?;
-                    Ok(Page { items, next, world, recorded: at(index)? })
+                    Ok(Page {
+                        items,
+                        next,
+                        world,
+                        recorded: at(index)?,
+                    })
                 })));
             }
             (Work::Change(work), Done::Change(changed)) => {
                 drop(work.reply.send(changed.and_then(|(reply, index)| {
-                    Ok(Changed { reply, recorded: Some(at(index)?) })
+                    Ok(Changed {
+                        reply,
+                        recorded: Some(at(index)?),
+                    })
                 })));
             }
             (Work::Change(work), Done::Denied(judgement, index)) => {
-                drop(work.reply.send(at(index).and_then(|recorded| Err(Refused::Denied(judgement, recorded)))));
+                drop(work.reply.send(
+                    at(index).and_then(|recorded| Err(Refused::Denied(judgement, recorded))),
+                ));
             }
             (Work::Note(work), Done::Note(index)) => drop(work.reply.send(at(index))),
             (Work::Refresh(work), Done::Refresh) => drop(work.reply.send(Ok(()))),
             (work, Done::Scope(judgement, index)) => {
-                work.refuse(at(index).map_or_else(|why| why, |recorded| Refused::Scope(judgement, recorded)));
+                work.refuse(
+                    at(index)
+                        .map_or_else(|why| why, |recorded| Refused::Scope(judgement, recorded)),
+                );
             }
             (work, _) => work.refuse(Refused::Unavailable),
         }

@@ -1,8 +1,8 @@
 //! An open tenant: its state in memory, and the queue to the one sequencer that decides and records.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,9 @@ use super::judge::Judgement;
 use super::question::{Answer, Asker, Question, Recorded, Until};
 use super::sequencer::{Sequencer, Setting};
 pub use super::work::{Changed, IdempotencyKey};
-use super::work::{Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Refresh, Reply, Work};
+use super::work::{
+    Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Refresh, Reply, Work,
+};
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
@@ -69,7 +71,10 @@ struct Flood {
 impl Flood {
     /// Whether this one is recorded, and how many were left out since the last that was.
     fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+        if self
+            .since
+            .is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1))
+        {
             self.since = Some(now);
             self.recorded = 0;
         }
@@ -84,7 +89,9 @@ impl Flood {
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Door")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 
@@ -147,8 +154,11 @@ impl Door {
     /// The database does not answer, or what it holds cannot be.
     pub async fn open(store: Store, terms: &Terms) -> Result<Arc<Self>, Unwritten> {
         let store = Arc::new(store);
-        let origin =
-            Origin::tenant(&terms.deployment, &store.id().to_string(), &store.incarnation().to_string())?;
+        let origin = Origin::tenant(
+            &terms.deployment,
+            &store.id().to_string(),
+            &store.incarnation().to_string(),
+        )?;
         let healthy = Arc::new(AtomicBool::new(true));
         let setting = Setting {
             store: Arc::clone(&store),
@@ -160,7 +170,16 @@ impl Door {
         let (queue, waiting) = mpsc::channel(terms.queue);
         let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));
         let queue = Mutex::new(Some(queue));
-        Ok(Arc::new(Self { store, seen, healthy, queue, sequencer, origin, patience: terms.commit_timeout, flood: Mutex::default() }))
+        Ok(Arc::new(Self {
+            store,
+            seen,
+            healthy,
+            queue,
+            sequencer,
+            origin,
+            patience: terms.commit_timeout,
+            flood: Mutex::default(),
+        }))
     }
 
     /// The tenant's store.
@@ -180,8 +199,17 @@ impl Door {
 
     /// Takes nothing more, and waits until everything taken is done.
     pub async fn close(&self) {
-        let sequencer = self.sequencer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let sequencer = self
+            .sequencer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         if let Some(sequencer) = sequencer
             && let Err(error) = sequencer.await
         {
@@ -211,7 +239,13 @@ impl Door {
         until: Until,
     ) -> Result<Vec<Result<Answer, Refused>>, Refused> {
         self.ask(self.patience, |reply, deadline| {
-            Work::Questions(Questions { asker, items, until, reply, deadline })
+            Work::Questions(Questions {
+                asker,
+                items,
+                until,
+                reply,
+                deadline,
+            })
         })
         .await
     }
@@ -228,10 +262,20 @@ impl Door {
     ) -> Result<Permitted<A>, Refused> {
         let granted = self
             .ask(self.patience, |reply, deadline| {
-                Work::Permit(Permit { asker, action: A::NAME, resource, context, reply, deadline })
+                Work::Permit(Permit {
+                    asker,
+                    action: A::NAME,
+                    resource,
+                    context,
+                    reply,
+                    deadline,
+                })
             })
             .await?;
-        Ok(Permitted { granted, action: PhantomData })
+        Ok(Permitted {
+            granted,
+            action: PhantomData,
+        })
     }
 
     /// Those of a kind on which the action is allowed, after `after`, `limit` at most.
@@ -247,7 +291,15 @@ impl Door {
     ) -> Result<Listed, Refused> {
         let page = self
             .ask(self.patience, |reply, deadline| {
-                Work::List(List { asker, action: A::NAME, kind, after, limit, reply, deadline })
+                Work::List(List {
+                    asker,
+                    action: A::NAME,
+                    kind,
+                    after,
+                    limit,
+                    reply,
+                    deadline,
+                })
             })
             .await?;
         Ok(Listed { page })
@@ -263,13 +315,20 @@ impl Door {
         resource: Ref,
         context: Map<String, Value>,
         idempotency: Option<IdempotencyKey>,
-        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<Changed, Refused> {
         let plan: Plan = Box::new(move |ground: &Ground<'_>| {
             let as_of = ground.snapshot.as_of();
-            plan(&Authorized::mint(ground.user, ground.resource, as_of, ground.now), ground.snapshot)
+            plan(
+                &Authorized::mint(ground.user, ground.resource, as_of, ground.now),
+                ground.snapshot,
+            )
         });
-        self.propose(asker, Some(A::NAME), (resource, context), idempotency, plan).await
+        self.propose(asker, Some(A::NAME), (resource, context), idempotency, plan)
+            .await
     }
 
     /// Makes a change as the operator at the machine: no policy decides, and it is recorded as theirs.
@@ -280,18 +339,41 @@ impl Door {
         &self,
         plan: impl Fn(&Operator, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
     ) -> Result<Changed, Refused> {
-        let plan: Plan = Box::new(move |ground: &Ground<'_>| plan(&Operator::mint(ground.now), ground.snapshot));
+        let plan: Plan =
+            Box::new(move |ground: &Ground<'_>| plan(&Operator::mint(ground.now), ground.snapshot));
         let organization = Ref::new(Kind::Organization, *self.store.id().bytes());
-        self.propose(Asker::operator(), None, (organization, Map::new()), None, plan).await
+        self.propose(
+            Asker::operator(),
+            None,
+            (organization, Map::new()),
+            None,
+            plan,
+        )
+        .await
     }
 
     /// Records something that is neither a decision nor a change.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn note(&self, asker: Asker, event: Event, outcome: Outcome, details: Value) -> Result<Recorded, Refused> {
+    pub async fn note(
+        &self,
+        asker: Asker,
+        event: Event,
+        outcome: Outcome,
+        details: Value,
+    ) -> Result<Recorded, Refused> {
         self.ask(self.patience, |reply, deadline| {
-            Work::Note(Note { asker, event, outcome, details, count: None, unrecognised: false, reply, deadline })
+            Work::Note(Note {
+                asker,
+                event,
+                outcome,
+                details,
+                count: None,
+                unrecognised: false,
+                reply,
+                deadline,
+            })
         })
         .await
     }
@@ -301,7 +383,10 @@ impl Door {
     /// # Errors
     /// `Unavailable`.
     pub async fn refresh(&self) -> Result<(), Refused> {
-        self.ask(self.patience, |reply, deadline| Work::Refresh(Refresh { reply, deadline })).await
+        self.ask(self.patience, |reply, deadline| {
+            Work::Refresh(Refresh { reply, deadline })
+        })
+        .await
     }
 
     /// Records that somebody could not prove who they are. A flood of them is kept out of the log and counted: the
@@ -309,15 +394,28 @@ impl Door {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn note_refused(&self, request: Asker, event: Event, outcome: Outcome) -> Result<(), Refused> {
+    pub async fn note_refused(
+        &self,
+        request: Asker,
+        event: Event,
+        outcome: Outcome,
+    ) -> Result<(), Refused> {
         let passed = {
             let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
             flood.pass(Instant::now())
         };
-        let Some(left_out) = passed else { return Ok(()) };
+        let Some(left_out) = passed else {
+            return Ok(());
+        };
         if left_out > 0 {
             let outcome = Outcome::Failed(crate::log::entry::Refusal::RateLimited);
-            self.note_stranger(Asker::operator(), Event::RequestsLimited, outcome, Some(left_out)).await?;
+            self.note_stranger(
+                Asker::operator(),
+                Event::RequestsLimited,
+                outcome,
+                Some(left_out),
+            )
+            .await?;
         }
         self.note_stranger(request, event, outcome, None).await
     }
@@ -331,7 +429,16 @@ impl Door {
     ) -> Result<(), Refused> {
         self.ask(self.patience, |reply, deadline| {
             let details = Value::Null;
-            Work::Note(Note { asker, event, outcome, details, count, unrecognised: true, reply, deadline })
+            Work::Note(Note {
+                asker,
+                event,
+                outcome,
+                details,
+                count,
+                unrecognised: true,
+                reply,
+                deadline,
+            })
         })
         .await
         .map(|_| ())
@@ -361,10 +468,19 @@ impl Door {
     }
 
     /// Queues work and waits for its answer, no longer than `patience`.
-    async fn ask<T>(&self, patience: Duration, work: impl FnOnce(Reply<T>, Instant) -> Work) -> Result<T, Refused> {
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(Reply<T>, Instant) -> Work,
+    ) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         let work = work(reply, Instant::now() + patience);
-        let sent = match self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        let sent = match self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+        {
             Some(queue) => queue.try_send(work).is_ok(),
             None => false,
         };

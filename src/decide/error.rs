@@ -87,7 +87,9 @@ pub enum Refused {
         what: &'static str,
     },
     /// After it no active Admin could edit policies.
-    #[error("after this no active Admin could edit policies: leave `policy.edit` to them, or use `cedarkeep policy rollback`")]
+    #[error(
+        "after this no active Admin could edit policies: leave `policy.edit` to them, or use `cedarkeep policy rollback`"
+    )]
     LockOut,
     /// The same Idempotency-Key with another request.
     #[error("this Idempotency-Key was used for another request: choose a new one")]

@@ -81,7 +81,9 @@ impl Moment<'_> {
     /// # Errors
     /// The service is not there.
     pub fn scope(&self, asker: &Asker, action: &'static str) -> Result<Judgement, Refused> {
-        let Caller::Key { key, service, .. } = asker.caller else { return Ok(self.by_operator(action)) };
+        let Caller::Key { key, service, .. } = asker.caller else {
+            return Ok(self.by_operator(action));
+        };
         self.in_force(key)?;
         let organization = self.world.snapshot().org();
         self.ours(&[(service, None)], action, organization, &Map::new())
@@ -111,15 +113,30 @@ impl Moment<'_> {
         resource: Ref,
         context: &Map<String, Value>,
     ) -> Result<Judgement, Refused> {
-        let Caller::Key { key, service, acting } = asker.caller else { return Ok(self.by_operator(action)) };
+        let Caller::Key {
+            key,
+            service,
+            acting,
+        } = asker.caller
+        else {
+            return Ok(self.by_operator(action));
+        };
         self.in_force(key)?;
         match acting {
             None => self.ours(&[(service, None)], action, resource, context),
             Some(Acting { user, agent: None }) => {
                 self.there(user, "user")?;
-                self.ours(&[(user, None), (service, Some(user))], action, resource, context)
+                self.ours(
+                    &[(user, None), (service, Some(user))],
+                    action,
+                    resource,
+                    context,
+                )
             }
-            Some(Acting { user, agent: Some(agent) }) => {
+            Some(Acting {
+                user,
+                agent: Some(agent),
+            }) => {
                 self.there(user, "user")?;
                 self.there(agent, "agent")?;
                 let halves = [(agent, Some(user)), (user, None), (service, Some(user))];
@@ -130,14 +147,24 @@ impl Moment<'_> {
 
     /// The key was looked up before; whether it still counts is decided here, on the state that the answer is of.
     fn in_force(&self, key: Ref) -> Result<(), Refused> {
-        match self.world.snapshot().object(key).map(|stored| &stored.value) {
-            Some(Object::ApiKey(stored)) if stored.expires_at.is_none_or(|end| self.now < end) => Ok(()),
+        match self
+            .world
+            .snapshot()
+            .object(key)
+            .map(|stored| &stored.value)
+        {
+            Some(Object::ApiKey(stored)) if stored.expires_at.is_none_or(|end| self.now < end) => {
+                Ok(())
+            }
             _ => Err(Refused::Nobody { what: "key" }),
         }
     }
 
     fn there(&self, reference: Ref, what: &'static str) -> Result<(), Refused> {
-        self.world.known(reference).map(|_| ()).ok_or(Refused::Nobody { what })
+        self.world
+            .known(reference)
+            .map(|_| ())
+            .ok_or(Refused::Nobody { what })
     }
 
     fn ours(
@@ -154,7 +181,10 @@ impl Moment<'_> {
             resource: entity::uid(resource)?,
             reference: Some(resource),
             own: None,
-            said: Said { context, action: &nothing },
+            said: Said {
+                context,
+                action: &nothing,
+            },
         };
         let mut principals = Vec::new();
         for (principal, acts_for) in halves {
@@ -165,14 +195,21 @@ impl Moment<'_> {
                 own: None,
             });
         }
-        let (actor, acts_for) = halves.first().copied().unwrap_or((self.world.snapshot().org(), None));
+        let (actor, acts_for) = halves
+            .first()
+            .copied()
+            .unwrap_or((self.world.snapshot().org(), None));
         let request = json!({
             "subject": { "type": actor.kind.name(), "id": actor.to_string() },
             "action": { "name": action },
             "resource": { "type": resource.kind.name(), "id": resource.to_string() },
             "context": context,
         });
-        self.judge(&principals, &deed, request).map(|judgement| Judgement { acts_for, ..judgement })
+        self.judge(&principals, &deed, request)
+            .map(|judgement| Judgement {
+                acts_for,
+                ..judgement
+            })
     }
 
     /// A back end's question about anybody.
@@ -189,11 +226,13 @@ impl Moment<'_> {
         let library = self.world.compiled().library();
         if let Some(determining) = library.reserved(&question.action, &question.context) {
             let evaluation = Evaluation::refused(Refusal::Forbidden, vec![determining]);
-            return Ok(self.judgement(evaluation, &question.action, request).between(
-                reference_of(&question.subject),
-                None,
-                reference_of(&question.resource),
-            ));
+            return Ok(self
+                .judgement(evaluation, &question.action, request)
+                .between(
+                    reference_of(&question.subject),
+                    None,
+                    reference_of(&question.resource),
+                ));
         }
         let action = self.action(&question.action)?;
         let (subject, own_subject) = self.entity(&question.subject)?;
@@ -201,7 +240,9 @@ impl Moment<'_> {
         let (actor, on) = (entity::reference(&subject), entity::reference(&resource));
         let acts_for = self.acts_for(actor, &question.context);
         // An agent that names nobody does nothing, on a tenant's own types too, where no guardrail of ours is asked.
-        let alone = actor.is_some_and(|actor| actor.kind == Kind::Agent) && acts_for.is_none() && action.is_own();
+        let alone = actor.is_some_and(|actor| actor.kind == Kind::Agent)
+            && acts_for.is_none()
+            && action.is_own();
         // Something of a built-in type that is not there: no policy is asked about it.
         let missing = [(&subject, actor), (&resource, on)]
             .into_iter()
@@ -211,46 +252,76 @@ impl Moment<'_> {
         let stranger = !action.applies_to(subject.type_name(), resource.type_name());
         if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
-            return Ok(self.judgement(evaluation, &question.action, request).between(
-                actor.filter(|actor| self.world.known(*actor).is_some()),
-                acts_for.filter(|user| self.world.known(*user).is_some()),
-                on.filter(|on| self.world.known(*on).is_some()),
-            ));
+            return Ok(self
+                .judgement(evaluation, &question.action, request)
+                .between(
+                    actor.filter(|actor| self.world.known(*actor).is_some()),
+                    acts_for.filter(|user| self.world.known(*user).is_some()),
+                    on.filter(|on| self.world.known(*on).is_some()),
+                ));
         }
         let deed = Deed {
             action: &action,
             resource,
             reference: on,
             own: own_resource,
-            said: Said { context: &question.context, action: &question.action_properties },
+            said: Said {
+                context: &question.context,
+                action: &question.action_properties,
+            },
         };
-        let mut halves = vec![Half { principal: subject, reference: actor, acts_for, own: own_subject }];
+        let mut halves = vec![Half {
+            principal: subject,
+            reference: actor,
+            acts_for,
+            own: own_subject,
+        }];
         if let Some(user) = acts_for {
-            halves.push(Half { principal: entity::uid(user)?, reference: Some(user), acts_for: None, own: None });
+            halves.push(Half {
+                principal: entity::uid(user)?,
+                reference: Some(user),
+                acts_for: None,
+                own: None,
+            });
         }
-        self.judge(&halves, &deed, request).map(|judgement| Judgement { acts_for, ..judgement })
+        self.judge(&halves, &deed, request)
+            .map(|judgement| Judgement {
+                acts_for,
+                ..judgement
+            })
     }
 
     fn action(&self, name: &str) -> Result<Arc<Action>, Refused> {
-        self.world.compiled().vocabulary().action(name).cloned().ok_or_else(|| Refused::Unknown {
-            what: "action",
-            name: name.chars().take(64).collect(),
-            known: "the schema lists those that there are",
-        })
+        self.world
+            .compiled()
+            .vocabulary()
+            .action(name)
+            .cloned()
+            .ok_or_else(|| Refused::Unknown {
+                what: "action",
+                name: name.chars().take(64).collect(),
+                known: "the schema lists those that there are",
+            })
     }
 
     /// The entity that a caller names; one of the tenant's own types also with what the caller says about it.
     fn entity(&self, named: &Named) -> Result<(EntityUid, Option<Entity>), Refused> {
         let vocabulary = self.world.compiled().vocabulary();
-        let uid = vocabulary.entity(&named.kind, &named.id).ok_or_else(|| Refused::Unknown {
-            what: "type",
-            name: named.kind.chars().take(64).collect(),
-            known: "the schema lists those that there are",
-        })?;
+        let uid = vocabulary
+            .entity(&named.kind, &named.id)
+            .ok_or_else(|| Refused::Unknown {
+                what: "type",
+                name: named.kind.chars().take(64).collect(),
+                known: "the schema lists those that there are",
+            })?;
         if !vocabulary.is_own(uid.type_name()) {
             return Ok((uid, None));
         }
-        let stored = self.world.snapshot().entity(&uid).map(|shape| shape.entity.clone());
+        let stored = self
+            .world
+            .snapshot()
+            .entity(&uid)
+            .map(|shape| shape.entity.clone());
         let entity = vocabulary.own_entity(uid.clone(), stored, &named.properties)?;
         Ok((uid, Some(entity)))
     }
@@ -261,7 +332,9 @@ impl Moment<'_> {
             return None;
         }
         let said = context.get("acts_for")?;
-        let id = said.as_str().or_else(|| said.get("id").and_then(Value::as_str))?;
+        let id = said
+            .as_str()
+            .or_else(|| said.get("id").and_then(Value::as_str))?;
         // Somebody that we never heard of is nobody: the guardrail or the look-up refuses.
         Some(Ref::of(Kind::User, id).unwrap_or(Ref::new(Kind::User, [0; 16])))
     }
@@ -275,7 +348,12 @@ impl Moment<'_> {
         }
     }
 
-    fn judge(&self, halves: &[Half], deed: &Deed<'_>, request: Value) -> Result<Judgement, Refused> {
+    fn judge(
+        &self,
+        halves: &[Half],
+        deed: &Deed<'_>,
+        request: Value,
+    ) -> Result<Judgement, Refused> {
         let mut whole: Option<Evaluation> = None;
         for half in halves {
             let evaluation = self.half(half, deed)?;
@@ -284,14 +362,20 @@ impl Moment<'_> {
                 Some(before) => and(before, evaluation),
             });
         }
-        let suspended = self.world.snapshot().organization().is_ok_and(|organization| organization.suspended);
+        let suspended = self
+            .world
+            .snapshot()
+            .organization()
+            .is_ok_and(|organization| organization.suspended);
         let evaluation = match whole {
             Some(evaluation) if !suspended => evaluation,
             Some(_) => Evaluation::refused(Refusal::Forbidden, vec![suspension()]),
             None => Evaluation::refused(Refusal::NotPermitted, Vec::new()),
         };
         let actor = halves.first().and_then(|half| half.reference);
-        Ok(self.judgement(evaluation, deed.action.name(), request).between(actor, None, deed.reference))
+        Ok(self
+            .judgement(evaluation, deed.action.name(), request)
+            .between(actor, None, deed.reference))
     }
 
     fn half(&self, half: &Half, deed: &Deed<'_>) -> Result<Evaluation, Refused> {
@@ -306,7 +390,12 @@ impl Moment<'_> {
             (Some(principal), Some(resource)) => self.world.links(principal, resource),
             _ => Vec::new(),
         };
-        Ok(evaluate(compiled, &links, self.slice(half, deed), &question))
+        Ok(evaluate(
+            compiled,
+            &links,
+            self.slice(half, deed),
+            &question,
+        ))
     }
 
     fn slice(&self, half: &Half, deed: &Deed<'_>) -> Vec<Entity> {
@@ -316,7 +405,9 @@ impl Moment<'_> {
         let vocabulary = self.world.compiled().vocabulary();
         let said = deed.said.context.values().chain(deed.said.action.values());
         starts.extend(said.filter_map(|value| {
-            let id = value.as_str().or_else(|| value.get("id").and_then(Value::as_str))?;
+            let id = value
+                .as_str()
+                .or_else(|| value.get("id").and_then(Value::as_str))?;
             match value.get("type").and_then(Value::as_str) {
                 Some(kind) => vocabulary.entity(kind, id),
                 None => self.world.known(id.parse().ok()?),
@@ -330,13 +421,20 @@ impl Moment<'_> {
             let (_, attributes, parents) = (*entity).clone().into_inner();
             starts.extend(parents);
             drop(attributes);
-            entity.attrs().filter_map(|(_, value)| value.ok()).for_each(|value| uids(&value, &mut starts));
+            entity
+                .attrs()
+                .filter_map(|(_, value)| value.ok())
+                .for_each(|value| uids(&value, &mut starts));
         }
         let replaced: BTreeSet<_> = own.iter().map(|entity| entity.uid()).collect();
         let mut slice = snapshot.slice(starts);
         slice.retain(|entity| !replaced.contains(&entity.uid()));
         // Subject and resource may be the same entity: the resource's properties win.
-        if let Some(entity) = half.own.as_ref().filter(|entity| deed.own.as_ref().is_none_or(|own| own.uid() != entity.uid())) {
+        if let Some(entity) = half.own.as_ref().filter(|entity| {
+            deed.own
+                .as_ref()
+                .is_none_or(|own| own.uid() != entity.uid())
+        }) {
             slice.push(entity.clone());
         }
         slice.extend(deed.own.clone());
@@ -365,7 +463,12 @@ impl Moment<'_> {
 
 impl Judgement {
     fn between(self, actor: Option<Ref>, acts_for: Option<Ref>, resource: Option<Ref>) -> Self {
-        Self { actor, acts_for, resource, ..self }
+        Self {
+            actor,
+            acts_for,
+            resource,
+            ..self
+        }
     }
 }
 
@@ -376,11 +479,21 @@ fn and(first: Evaluation, second: Evaluation) -> Evaluation {
     for half in [&first, &second] {
         // Beside a refusal, what the other half was permitted by says nothing.
         if both_allow || !half.is_allowed() {
-            determining.extend(half.determining.iter().filter(|one| !determining_has(&determining, one)).cloned().collect::<Vec<_>>());
+            determining.extend(
+                half.determining
+                    .iter()
+                    .filter(|one| !determining_has(&determining, one))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
         }
     }
     let failures = first.failures.into_iter().chain(second.failures).collect();
-    Evaluation { refusal: worse(first.refusal, second.refusal), determining, failures }
+    Evaluation {
+        refusal: worse(first.refusal, second.refusal),
+        determining,
+        failures,
+    }
 }
 
 fn determining_has(all: &[Determining], one: &Determining) -> bool {
@@ -396,7 +509,11 @@ fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
         Refusal::PlanRequired(_) => 0,
     };
     match (first, second) {
-        (Some(first), Some(second)) => Some(if rank(&second) > rank(&first) { second } else { first }),
+        (Some(first), Some(second)) => Some(if rank(&second) > rank(&first) {
+            second
+        } else {
+            first
+        }),
         (first, second) => first.or(second),
     }
 }
@@ -429,7 +546,10 @@ fn named(named: &Named) -> Value {
 fn action_json(question: &Question) -> Value {
     let mut value = json!({ "name": question.action });
     if let (Some(object), false) = (value.as_object_mut(), question.action_properties.is_empty()) {
-        object.insert("properties".into(), Value::Object(question.action_properties.clone()));
+        object.insert(
+            "properties".into(),
+            Value::Object(question.action_properties.clone()),
+        );
     }
     value
 }
@@ -439,7 +559,10 @@ fn uids(value: &EvalResult, into: &mut Vec<EntityUid>) {
         EvalResult::EntityUid(uid) => into.push(uid.clone()),
         EvalResult::Set(set) => set.iter().for_each(|value| uids(value, into)),
         EvalResult::Record(record) => record.iter().for_each(|(_, value)| uids(value, into)),
-        EvalResult::Bool(_) | EvalResult::Long(_) | EvalResult::String(_) | EvalResult::ExtensionValue(_) => {}
+        EvalResult::Bool(_)
+        | EvalResult::Long(_)
+        | EvalResult::String(_)
+        | EvalResult::ExtensionValue(_) => {}
     }
 }
 
@@ -447,10 +570,16 @@ fn uids(value: &EvalResult, into: &mut Vec<EntityUid>) {
 pub fn an_admin_can_edit(moment: &Moment<'_>) -> bool {
     let snapshot = moment.world.snapshot();
     let policies = Ref::new(Kind::PolicySet, snapshot.org().id);
-    snapshot.objects_of(Kind::User, None).any(|(user, stored)| match &stored.value {
-        Object::User(person) if person.active && person.role == crate::directory::object::Role::Admin => moment
-            .ours(&[(user, None)], "policy.edit", policies, &Map::new())
-            .is_ok_and(|judgement| judgement.is_allowed()),
-        _ => false,
-    })
+    snapshot
+        .objects_of(Kind::User, None)
+        .any(|(user, stored)| match &stored.value {
+            Object::User(person)
+                if person.active && person.role == crate::directory::object::Role::Admin =>
+            {
+                moment
+                    .ours(&[(user, None)], "policy.edit", policies, &Map::new())
+                    .is_ok_and(|judgement| judgement.is_allowed())
+            }
+            _ => false,
+        })
 }

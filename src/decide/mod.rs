@@ -1,7 +1,7 @@
 //! The door: questions of tenants are answered here, and actions of our own are allowed here; both only once recorded.
 
-pub mod authorized;
 pub mod audit;
+pub mod authorized;
 mod batch;
 pub mod door;
 pub mod error;

@@ -20,7 +20,11 @@ pub struct Named {
 impl Named {
     /// An object of a built-in type.
     pub fn of(reference: Ref) -> Self {
-        Self { kind: reference.kind.name().into(), id: reference.to_string(), properties: Map::new() }
+        Self {
+            kind: reference.kind.name().into(),
+            id: reference.to_string(),
+            properties: Map::new(),
+        }
     }
 }
 
@@ -78,7 +82,11 @@ pub struct Asker {
 impl Asker {
     /// The operator at the machine.
     pub const fn operator() -> Self {
-        Self { caller: Caller::Operator, request_id: None, client: None }
+        Self {
+            caller: Caller::Operator,
+            request_id: None,
+            client: None,
+        }
     }
 }
 
@@ -118,7 +126,10 @@ pub struct Answer {
 
 impl Answer {
     pub(super) const fn new(judgement: Judgement, recorded: Recorded) -> Self {
-        Self { judgement, recorded }
+        Self {
+            judgement,
+            recorded,
+        }
     }
 
     /// What was decided and why.

@@ -32,8 +32,16 @@ pub(super) fn names(library: &Library) -> &'static Names {
     static NAMES: OnceLock<Names> = OnceLock::new();
     NAMES.get_or_init(|| {
         let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
-        let policies = library.policies().map(|policy| AsRef::<str>::as_ref(policy.id()).to_owned());
-        let templates = ["share-viewer", "share-commenter", "share-editor", "auditor", "organization.suspended"];
+        let policies = library
+            .policies()
+            .map(|policy| AsRef::<str>::as_ref(policy.id()).to_owned());
+        let templates = [
+            "share-viewer",
+            "share-commenter",
+            "share-editor",
+            "auditor",
+            "organization.suspended",
+        ];
         Names {
             actions: library
                 .vocabulary()
@@ -52,7 +60,10 @@ pub(super) fn names(library: &Library) -> &'static Names {
 }
 
 pub(super) fn reference(reference: Ref) -> entry::Ref {
-    entry::Ref::new(Word::of(reference.kind.name()), Id::of(reference.kind.prefix(), &reference.id))
+    entry::Ref::new(
+        Word::of(reference.kind.name()),
+        Id::of(reference.kind.prefix(), &reference.id),
+    )
 }
 
 fn caller(asker: &Asker) -> entry::Caller {
@@ -92,7 +103,8 @@ pub(super) fn decision(
         None => Outcome::Allow,
         Some(why) => Outcome::Deny(refusal(why)),
     };
-    let mut draft = Draft::new(Event::DecisionMade, caller(asker), outcome).saw(policy_version, as_of);
+    let mut draft =
+        Draft::new(Event::DecisionMade, caller(asker), outcome).saw(policy_version, as_of);
     if let Some(actor) = judgement.actor {
         draft = draft.actor(reference(actor));
     }
@@ -105,7 +117,12 @@ pub(super) fn decision(
     if let Some(action) = names.actions.get(&judgement.action) {
         draft = draft.action(action.clone());
     }
-    draft = draft.policies(judgement.determining.iter().filter_map(|one| names.policies.get(&one.id).cloned()));
+    draft = draft.policies(
+        judgement
+            .determining
+            .iter()
+            .filter_map(|one| names.policies.get(&one.id).cloned()),
+    );
     let mut parts = vec![(PartName::Request, judgement.request.clone())];
     let tenants_own: Vec<Value> = judgement
         .determining
@@ -113,14 +130,27 @@ pub(super) fn decision(
         .filter(|one| one.link.is_some() || !names.policies.contains_key(&one.id))
         .map(determining)
         .collect();
-    let failures: Vec<Value> =
-        judgement.failures.iter().map(|one| json!({ "id": one.id, "error": one.message })).collect();
+    let failures: Vec<Value> = judgement
+        .failures
+        .iter()
+        .map(|one| json!({ "id": one.id, "error": one.message }))
+        .collect();
     if !tenants_own.is_empty() || !failures.is_empty() {
-        parts.push((PartName::Policies, json!({ "determining": tenants_own, "failed": failures })));
+        parts.push((
+            PartName::Policies,
+            json!({ "determining": tenants_own, "failed": failures }),
+        ));
     }
     provenance(asker, &mut parts);
-    let subject = [judgement.actor, judgement.acts_for].into_iter().flatten().find(|one| one.kind == Kind::User);
-    Unsealed { draft, parts, subject }
+    let subject = [judgement.actor, judgement.acts_for]
+        .into_iter()
+        .flatten()
+        .find(|one| one.kind == Kind::User);
+    Unsealed {
+        draft,
+        parts,
+        subject,
+    }
 }
 
 fn determining(one: &Determining) -> Value {
@@ -134,7 +164,8 @@ pub(super) fn happening(
     happening: &Happening,
     (policy_version, as_of): (u64, u64),
 ) -> Unsealed {
-    let mut draft = Draft::new(happening.event, caller(asker), Outcome::Ok).saw(policy_version, as_of);
+    let mut draft =
+        Draft::new(happening.event, caller(asker), Outcome::Ok).saw(policy_version, as_of);
     if let Some(actor) = actor {
         draft = draft.actor(reference(actor));
     }
@@ -146,12 +177,20 @@ pub(super) fn happening(
         parts.push((PartName::Details, happening.details.clone()));
     }
     provenance(asker, &mut parts);
-    Unsealed { draft, parts, subject: actor.filter(|actor| actor.kind == Kind::User) }
+    Unsealed {
+        draft,
+        parts,
+        subject: actor.filter(|actor| actor.kind == Kind::User),
+    }
 }
 
 /// The entry of something that was neither decided nor changed.
 pub(super) fn note(note: &Note) -> Unsealed {
-    let who = if note.unrecognised { entry::Caller::Unrecognised } else { caller(&note.asker) };
+    let who = if note.unrecognised {
+        entry::Caller::Unrecognised
+    } else {
+        caller(&note.asker)
+    };
     let mut draft = Draft::new(note.event, who, note.outcome);
     let acting = match note.asker.caller {
         Caller::Key { acting, .. } if !note.unrecognised => acting,
@@ -159,7 +198,9 @@ pub(super) fn note(note: &Note) -> Unsealed {
     };
     if let Some(acting) = acting {
         draft = match acting.agent {
-            Some(agent) => draft.actor(reference(agent)).acts_for(reference(acting.user)),
+            Some(agent) => draft
+                .actor(reference(agent))
+                .acts_for(reference(acting.user)),
             None => draft.actor(reference(acting.user)),
         };
     }
@@ -171,7 +212,11 @@ pub(super) fn note(note: &Note) -> Unsealed {
         parts.push((PartName::Details, note.details.clone()));
     }
     provenance(&note.asker, &mut parts);
-    Unsealed { draft, parts, subject: acting.map(|acting| acting.user) }
+    Unsealed {
+        draft,
+        parts,
+        subject: acting.map(|acting| acting.user),
+    }
 }
 
 /// The entry of a search: how many were found, and a digest of which; never the list.
@@ -198,7 +243,14 @@ pub(super) fn search(
         draft = draft.action(action.clone());
     }
     let digest = data_encoding::HEXLOWER.encode(&digest.finalize());
-    let mut parts = vec![(PartName::Details, json!({ "kind": kind.name(), "digest": digest }))];
+    let mut parts = vec![(
+        PartName::Details,
+        json!({ "kind": kind.name(), "digest": digest }),
+    )];
     provenance(asker, &mut parts);
-    Unsealed { draft, parts, subject: actor.filter(|actor| actor.kind == Kind::User) }
+    Unsealed {
+        draft,
+        parts,
+        subject: actor.filter(|actor| actor.kind == Kind::User),
+    }
 }

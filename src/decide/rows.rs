@@ -25,8 +25,10 @@ const CURRENT: &str = "SELECT id, from_index, body FROM state \
      WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1) ORDER BY from_index, id";
 const BEGUN: &str = "SELECT id, from_index, body FROM state \
      WHERE from_index > $1 AND from_index <= $2 AND (to_index IS NULL OR to_index > $2) ORDER BY from_index, id";
-const ENDED: &str = "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
-const ADD_SUBJECT: &str = "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
+const ENDED: &str =
+    "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
+const ADD_SUBJECT: &str =
+    "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
 const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
 const ADD_REPLY: &str = "INSERT INTO idempotency (key, request, reply, at) VALUES ($1, $2, $3, $4)";
 const OLD_REPLIES: &str = "DELETE FROM idempotency WHERE at < $1";
@@ -46,7 +48,11 @@ pub(super) fn seal_part(
     let keys = store.keys();
     let key = subject.unwrap_or_else(|| keys.records());
     let salt = crate::crypto::cobblestone::Salt::random()?;
-    Ok(key.seal(&keys.binding("segment", name.as_str(), &row, 0), salt, &text)?)
+    Ok(key.seal(
+        &keys.binding("segment", name.as_str(), &row, 0),
+        salt,
+        &text,
+    )?)
 }
 
 /// Opens what [`seal_part`] sealed; nothing where its key is gone.
@@ -67,12 +73,16 @@ pub(super) fn open_part(
 
 /// Seals the framed leaves of a segment.
 pub(super) fn seal_leaves(store: &Store, first: u64, framed: &[u8]) -> Result<Vec<u8>, Unwritten> {
-    Ok(store.keys().seal("segment", "leaves", &first.to_string(), 0, framed)?)
+    Ok(store
+        .keys()
+        .seal("segment", "leaves", &first.to_string(), 0, framed)?)
 }
 
 /// Opens them.
 pub(super) fn open_leaves(store: &Store, first: u64, sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
-    Ok(store.keys().open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
+    Ok(store
+        .keys()
+        .open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
 }
 
 /// A new person's key, wrapped.
@@ -81,7 +91,10 @@ pub(super) fn new_subject_key(store: &Store, subject: Ref) -> Result<Wrapped, Un
 }
 
 /// The keys of these people, as far as there are any.
-pub(super) async fn subject_keys(store: &Store, subjects: BTreeSet<Ref>) -> Result<SubjectKeys, Unwritten> {
+pub(super) async fn subject_keys(
+    store: &Store,
+    subjects: BTreeSet<Ref>,
+) -> Result<SubjectKeys, Unwritten> {
     let mut keys = SubjectKeys::new();
     for subject in subjects {
         if let Some(key) = store.subjects().get(&subject.to_string()).await? {
@@ -103,9 +116,15 @@ pub(super) async fn write_state(
         let id = match row {
             Row::Put(id, _) | Row::End(id) => id.to_string(),
         };
-        sqlx::query(END).bind(column(index)?).bind(&id).execute(&mut **transaction).await.map_err(error)?;
+        sqlx::query(END)
+            .bind(column(index)?)
+            .bind(&id)
+            .execute(&mut **transaction)
+            .await
+            .map_err(error)?;
         if let Row::Put(_, body) = row {
-            let text = serde_json::to_vec(body).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+            let text =
+                serde_json::to_vec(body).map_err(|_| Unwritten::Corrupt { what: "state" })?;
             let sealed = store.keys().seal("state", "body", &id, index, &text)?;
             sqlx::query(BEGIN)
                 .bind(&id)
@@ -151,21 +170,33 @@ pub(super) async fn replayed(
     transaction: &mut Transaction<'_, Any>,
     batch: &[Work],
 ) -> Result<Option<Replayed>, Unwritten> {
-    let Some(Work::Change(proposal)) = batch.first() else { return Ok(None) };
-    let Some(wanted) = &proposal.idempotency else { return Ok(None) };
+    let Some(Work::Change(proposal)) = batch.first() else {
+        return Ok(None);
+    };
+    let Some(wanted) = &proposal.idempotency else {
+        return Ok(None);
+    };
     let key = reply_key(store, wanted);
     let error = |cause| store.database().error(cause);
-    let row =
-        sqlx::query(REPLY).bind(key.as_slice()).fetch_optional(&mut **transaction).await.map_err(error)?;
+    let row = sqlx::query(REPLY)
+        .bind(key.as_slice())
+        .fetch_optional(&mut **transaction)
+        .await
+        .map_err(error)?;
     let Some(row) = row else { return Ok(None) };
     let request: Vec<u8> = row.try_get("request").map_err(error)?;
     if request != Sha256::digest(wanted.request).as_slice() {
         return Ok(Some(Err(Refused::KeyReused)));
     }
     let sealed: Vec<u8> = row.try_get("reply").map_err(error)?;
-    let text = store.keys().open_value("idempotency", "reply", &reply_row(&key), 0, &sealed)?;
+    let text = store
+        .keys()
+        .open_value("idempotency", "reply", &reply_row(&key), 0, &sealed)?;
     let reply = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
-    Ok(Some(Ok(Changed { reply, recorded: None })))
+    Ok(Some(Ok(Changed {
+        reply,
+        recorded: None,
+    })))
 }
 
 /// Keeps what a change was answered, and lets go of old answers.
@@ -179,8 +210,14 @@ pub(super) async fn write_reply(
     let error = |cause| store.database().error(cause);
     let id = reply_key(store, key);
     let text = serde_json::to_vec(reply).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
-    let sealed = store.keys().seal("idempotency", "reply", &reply_row(&id), 0, &text)?;
-    sqlx::query(OLD_REPLIES).bind(now - KEPT).execute(&mut **transaction).await.map_err(error)?;
+    let sealed = store
+        .keys()
+        .seal("idempotency", "reply", &reply_row(&id), 0, &text)?;
+    sqlx::query(OLD_REPLIES)
+        .bind(now - KEPT)
+        .execute(&mut **transaction)
+        .await
+        .map_err(error)?;
     sqlx::query(ADD_REPLY)
         .bind(id.as_slice())
         .bind(Sha256::digest(key.request).as_slice())
@@ -194,7 +231,11 @@ pub(super) async fn write_reply(
 
 /// The world at the last change, from the one that is known and the rows that began and ended since. Head and rows are
 /// read one after the other, and another node may write in between: rows beyond that change belong to a later world.
-pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u64) -> Result<World, Unwritten> {
+pub(super) async fn catch_up(
+    store: &Store,
+    before: &Arc<World>,
+    last_change: u64,
+) -> Result<World, Unwritten> {
     let since = before.snapshot().as_of();
     let nothing_yet = before.snapshot().organization().is_err();
     if since == last_change && !nothing_yet {
@@ -204,15 +245,18 @@ pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u6
     let error = |cause| database.error(cause);
     let mut rows = Vec::new();
     let begun = if nothing_yet {
-        sqlx::query(CURRENT).bind(column(last_change)?).fetch_all(database.pool()).await.map_err(error)?
+        sqlx::query(CURRENT)
+            .bind(column(last_change)?)
+            .fetch_all(database.pool())
+            .await
+            .map_err(error)?
     } else {
-        let ended =
-            sqlx::query(ENDED)
-                .bind(column(since)?)
-                .bind(column(last_change)?)
-                .fetch_all(database.pool())
-                .await
-                .map_err(error)?;
+        let ended = sqlx::query(ENDED)
+            .bind(column(since)?)
+            .bind(column(last_change)?)
+            .fetch_all(database.pool())
+            .await
+            .map_err(error)?;
         for row in &ended {
             rows.push(Row::End(row_id(row.try_get("id").map_err(error)?)?));
         }
@@ -228,8 +272,11 @@ pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u6
         let from: i64 = row.try_get("from_index").map_err(error)?;
         let from = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
         let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
-        let text = store.keys().open_value("state", "body", &id, from, &sealed)?;
-        let body: Body = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+        let text = store
+            .keys()
+            .open_value("state", "body", &id, from, &sealed)?;
+        let body: Body =
+            serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })?;
         let id = row_id(id)?;
         rows.retain(|row| *row != Row::End(id));
         rows.push(Row::Put(id, body));

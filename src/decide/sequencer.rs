@@ -59,10 +59,19 @@ impl Sequencer {
         setting: Setting,
         healthy: Arc<std::sync::atomic::AtomicBool>,
     ) -> Result<(Self, Arc<ArcSwap<World>>), Unwritten> {
-        let org = Ref::new(crate::directory::Kind::Organization, *setting.store.id().bytes());
+        let org = Ref::new(
+            crate::directory::Kind::Organization,
+            *setting.store.id().bytes(),
+        );
         let empty = World::empty(org, &setting.library)?;
         let seen = Arc::new(ArcSwap::from_pointee(empty));
-        let mut sequencer = Self { setting, seen: Arc::clone(&seen), healthy, known: None, connection: None };
+        let mut sequencer = Self {
+            setting,
+            seen: Arc::clone(&seen),
+            healthy,
+            known: None,
+            connection: None,
+        };
         sequencer.know().await?;
         Ok((sequencer, seen))
     }
@@ -83,22 +92,29 @@ impl Sequencer {
     /// Commits a batch and answers, or says that there is no answer.
     async fn settle(&mut self, batch: Vec<Work>) {
         let now = Instant::now();
-        let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|work| work.deadline() <= now);
+        let (late, batch): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|work| work.deadline() <= now);
         for work in late {
             metrics::counter!("cedarkeep_unanswered_total", "cause" => "late").increment(1);
             work.refuse(Refused::Unavailable);
         }
-        let Some(deadline) = batch.iter().map(Work::deadline).max() else { return };
+        let Some(deadline) = batch.iter().map(Work::deadline).max() else {
+            return;
+        };
         let started = Instant::now();
-        let patience = deadline.saturating_duration_since(now).max(Duration::from_millis(100));
+        let patience = deadline
+            .saturating_duration_since(now)
+            .max(Duration::from_millis(100));
         let outcome = match tokio::time::timeout(patience, self.commit(&batch)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Unwritten::Slow),
         };
         match outcome {
             Ok(made) => {
-                self.healthy.store(true, std::sync::atomic::Ordering::Relaxed);
-                metrics::histogram!("cedarkeep_commit_seconds").record(started.elapsed().as_secs_f64());
+                self.healthy
+                    .store(true, std::sync::atomic::Ordering::Relaxed);
+                metrics::histogram!("cedarkeep_commit_seconds")
+                    .record(started.elapsed().as_secs_f64());
                 metrics::counter!("cedarkeep_entries_total").increment(made.entries());
                 made.answer(batch);
             }
@@ -106,7 +122,8 @@ impl Sequencer {
                 // What was committed is unknown: everything is read again before anything else is written.
                 self.known = None;
                 self.connection = None;
-                self.healthy.store(false, std::sync::atomic::Ordering::Relaxed);
+                self.healthy
+                    .store(false, std::sync::atomic::Ordering::Relaxed);
                 let cause = cause(&error);
                 metrics::counter!("cedarkeep_unanswered_total", "cause" => cause).increment(1);
                 tracing::error!(tenant.id = %self.setting.store.id(), cause, error = %chain(&error), "the log was not written");
@@ -127,13 +144,19 @@ impl Sequencer {
                 self.look().await?;
             }
             // Whatever is taken here and not put back is read again before anything else is written.
-            let mut known = self.known.take().ok_or(Unwritten::Corrupt { what: "state" })?;
+            let mut known = self
+                .known
+                .take()
+                .ok_or(Unwritten::Corrupt { what: "state" })?;
             let mut made = make(&self.setting, &known, batch).await?;
             if made.entries() == 0 && !batch.iter().any(|work| matches!(work, Work::Change(_))) {
                 self.known = Some(known);
                 return Ok(made);
             }
-            let mut connection = self.connection.take().ok_or(Unwritten::Corrupt { what: "connection" })?;
+            let mut connection = self
+                .connection
+                .take()
+                .ok_or(Unwritten::Corrupt { what: "connection" })?;
             let mut transaction = database.begin(&mut connection).await?;
             let head = append::lock(database, &mut transaction).await?;
             if let Some(reply) = rows::replayed(&store, &mut transaction, batch).await? {
@@ -173,7 +196,9 @@ impl Sequencer {
     /// Reads the head, and the state too where another process has written.
     async fn look(&mut self) -> Result<(), Unwritten> {
         let store = Arc::clone(&self.setting.store);
-        let Some(connection) = self.connection.as_mut() else { return Err(Unwritten::Corrupt { what: "connection" }) };
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Unwritten::Corrupt { what: "connection" });
+        };
         let head = append::read_head(store.database(), connection).await?;
         if self.known.as_ref().is_none_or(|known| known.head != head) {
             self.known = None;
@@ -191,7 +216,9 @@ impl Sequencer {
         if self.known.is_some() {
             return Ok(());
         }
-        let Some(connection) = self.connection.as_mut() else { return Err(Unwritten::Corrupt { what: "connection" }) };
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Unwritten::Corrupt { what: "connection" });
+        };
         let head = append::read_head(store.database(), connection).await?;
         self.known = Some(read(&self.setting, &self.seen, head).await?);
         Ok(())

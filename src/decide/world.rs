@@ -62,15 +62,23 @@ impl World {
             };
             next.compiled = Arc::new(Compiled::new(next.compiled.library(), &sources(&own))?);
             // Entities that the same change replaces need not fit the new schema in their old form.
-            let ended: Vec<_> = rest.iter().map(|row| Row::End(row_id(row))).filter(is_own_end).collect();
+            let ended: Vec<_> = rest
+                .iter()
+                .map(|row| Row::End(row_id(row)))
+                .filter(is_own_end)
+                .collect();
             let schema = next.compiled.schema();
-            next.snapshot = next.snapshot.with(&ended, index, schema)?.reshaped(schema)?;
+            next.snapshot = next
+                .snapshot
+                .with(&ended, index, schema)?
+                .reshaped(schema)?;
         }
         for row in &rest {
             match row {
                 Row::Put(RowId::Share(id), Body::Share(share)) => {
                     let link = link(*id, share)?;
-                    next.links.insert_mut(*id, Arc::new(next.compiled.library().link(link)?));
+                    next.links
+                        .insert_mut(*id, Arc::new(next.compiled.library().link(link)?));
                 }
                 Row::End(RowId::Share(id)) => {
                     next.links.remove_mut(id);
@@ -95,15 +103,21 @@ impl World {
                 || definition == Some(grantee)
                 || user.is_some_and(|user| user.groups.contains(&grantee))
         };
-        let parent = self.snapshot.object(resource).and_then(|stored| stored.value.parent());
+        let parent = self
+            .snapshot
+            .object(resource)
+            .and_then(|stored| stored.value.parent());
         // Links open what is shared one by one; only what hangs from a thread follows a link of something above it.
-        [Some(resource), parent.filter(|parent| parent.kind == Kind::Thread)]
-            .into_iter()
-            .flatten()
-            .flat_map(|shared| self.snapshot.shares_of(shared))
-            .filter(|(_, share)| for_them(share.value.grantee))
-            .filter_map(|(id, _)| self.links.get(&id).cloned())
-            .collect()
+        [
+            Some(resource),
+            parent.filter(|parent| parent.kind == Kind::Thread),
+        ]
+        .into_iter()
+        .flatten()
+        .flat_map(|shared| self.snapshot.shares_of(shared))
+        .filter(|(_, share)| for_them(share.value.grantee))
+        .filter_map(|(id, _)| self.links.get(&id).cloned())
+        .collect()
     }
 
     /// A built-in entity that is there.
@@ -130,12 +144,17 @@ fn is_own_end(row: &Row) -> bool {
 /// A tenant's library as the compiler takes it.
 pub fn sources(own: &OwnLibrary) -> OwnPolicies {
     OwnPolicies {
-        schema: (!own.schema.trim().is_empty())
-            .then(|| Source { name: "schema".into(), text: own.schema.clone() }),
+        schema: (!own.schema.trim().is_empty()).then(|| Source {
+            name: "schema".into(),
+            text: own.schema.clone(),
+        }),
         policies: own
             .policies
             .iter()
-            .map(|(name, text)| Source { name: name.clone(), text: text.clone() })
+            .map(|(name, text)| Source {
+                name: name.clone(),
+                text: text.clone(),
+            })
             .collect(),
     }
 }

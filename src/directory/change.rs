@@ -81,7 +81,15 @@ pub struct Change {
 impl Change {
     /// A change recorded as one event.
     pub fn new(event: Event, resource: Option<Ref>, details: serde_json::Value) -> Self {
-        Self { rows: Vec::new(), events: vec![Happening { event, resource, details }], reply: serde_json::Value::Null }
+        Self {
+            rows: Vec::new(),
+            events: vec![Happening {
+                event,
+                resource,
+                details,
+            }],
+            reply: serde_json::Value::Null,
+        }
     }
 
     /// With this body from now on.

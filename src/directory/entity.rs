@@ -16,8 +16,12 @@ pub const NAMESPACE: &str = "Cedarkeep";
 /// # Errors
 /// Never for the names that we have; Cedar decides what a name is.
 pub fn type_name(name: &str) -> Result<EntityTypeName, DirectoryError> {
-    EntityTypeName::from_str(&format!("{NAMESPACE}::{name}"))
-        .map_err(|cause| DirectoryError::Cedar { what: name.into(), cause: cause.to_string() })
+    EntityTypeName::from_str(&format!("{NAMESPACE}::{name}")).map_err(|cause| {
+        DirectoryError::Cedar {
+            what: name.into(),
+            cause: cause.to_string(),
+        }
+    })
 }
 
 /// A built-in type's name, parsed once.
@@ -25,11 +29,17 @@ fn cached_type_name(kind: Kind) -> Result<EntityTypeName, DirectoryError> {
     static NAMES: std::sync::OnceLock<HashMap<Kind, EntityTypeName>> = std::sync::OnceLock::new();
     NAMES
         .get_or_init(|| {
-            Kind::ALL.iter().filter_map(|kind| type_name(kind.name()).ok().map(|name| (*kind, name))).collect()
+            Kind::ALL
+                .iter()
+                .filter_map(|kind| type_name(kind.name()).ok().map(|name| (*kind, name)))
+                .collect()
         })
         .get(&kind)
         .cloned()
-        .ok_or_else(|| DirectoryError::Cedar { what: kind.name().into(), cause: "no such type".into() })
+        .ok_or_else(|| DirectoryError::Cedar {
+            what: kind.name().into(),
+            cause: "no such type".into(),
+        })
 }
 
 /// A reference as Cedar's uid.
@@ -37,7 +47,10 @@ fn cached_type_name(kind: Kind) -> Result<EntityTypeName, DirectoryError> {
 /// # Errors
 /// Never for the names that we have.
 pub fn uid(reference: Ref) -> Result<EntityUid, DirectoryError> {
-    Ok(EntityUid::from_type_name_and_id(cached_type_name(reference.kind)?, EntityId::new(reference.to_string())))
+    Ok(EntityUid::from_type_name_and_id(
+        cached_type_name(reference.kind)?,
+        EntityId::new(reference.to_string()),
+    ))
 }
 
 /// A uid of a built-in type as a reference; nothing for other types and for ids that we did not make.
@@ -51,7 +64,9 @@ pub fn reference(uid: &EntityUid) -> Option<Ref> {
 
 /// A value of an enumerated type.
 fn listed(kind: &str, value: &str) -> Result<RestrictedExpression, DirectoryError> {
-    Ok(RestrictedExpression::new_entity_uid(EntityUid::from_type_name_and_id(type_name(kind)?, EntityId::new(value))))
+    Ok(RestrictedExpression::new_entity_uid(
+        EntityUid::from_type_name_and_id(type_name(kind)?, EntityId::new(value)),
+    ))
 }
 
 /// The attributes under construction.
@@ -73,7 +88,9 @@ impl Attributes {
     }
 
     fn strings<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a str>) {
-        let values = values.into_iter().map(|value| RestrictedExpression::new_string(value.into()));
+        let values = values
+            .into_iter()
+            .map(|value| RestrictedExpression::new_string(value.into()));
         self.put(name, RestrictedExpression::new_set(values));
     }
 
@@ -101,7 +118,10 @@ pub struct Shape {
 /// # Errors
 /// Cedar refuses a value.
 pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, DirectoryError> {
-    let mut attributes = Attributes { values: HashMap::new(), points_to: Vec::new() };
+    let mut attributes = Attributes {
+        values: HashMap::new(),
+        points_to: Vec::new(),
+    };
     let mut parents = HashSet::new();
     attributes.link("org", org)?;
     match object {
@@ -109,9 +129,15 @@ pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, Directo
             attributes.put("plan", listed("Plan", organization.plan.name())?);
             attributes.strings("regions", organization.regions.iter().map(String::as_str));
             if let Some(method) = &organization.sso_enforced {
-                attributes.put("sso_enforced", RestrictedExpression::new_string(method.clone()));
+                attributes.put(
+                    "sso_enforced",
+                    RestrictedExpression::new_string(method.clone()),
+                );
             }
-            attributes.put("active_admins", RestrictedExpression::new_long(organization.active_admins));
+            attributes.put(
+                "active_admins",
+                RestrictedExpression::new_long(organization.active_admins),
+            );
             attributes.link("members", organization.members)?;
             attributes.put("holds", RestrictedExpression::new_long(organization.holds));
         }
@@ -186,15 +212,33 @@ pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, Directo
 /// # Errors
 /// Cedar refuses a value.
 pub fn singleton(kind: Kind, org: Ref) -> Result<Shape, DirectoryError> {
-    let mut attributes = Attributes { values: HashMap::new(), points_to: Vec::new() };
+    let mut attributes = Attributes {
+        values: HashMap::new(),
+        points_to: Vec::new(),
+    };
     attributes.link("org", org)?;
-    finish(uid(Ref::new(kind, org.id))?, attributes, HashSet::from([uid(org)?]))
+    finish(
+        uid(Ref::new(kind, org.id))?,
+        attributes,
+        HashSet::from([uid(org)?]),
+    )
 }
 
-fn finish(uid: EntityUid, attributes: Attributes, parents: HashSet<EntityUid>) -> Result<Shape, DirectoryError> {
+fn finish(
+    uid: EntityUid,
+    attributes: Attributes,
+    parents: HashSet<EntityUid>,
+) -> Result<Shape, DirectoryError> {
     let what = uid.to_string();
     let chain = parents.iter().cloned().collect();
-    let entity = Entity::new(uid, attributes.values, parents)
-        .map_err(|cause| DirectoryError::Cedar { what, cause: cause.to_string() })?;
-    Ok(Shape { entity, points_to: attributes.points_to, parents: chain })
+    let entity =
+        Entity::new(uid, attributes.values, parents).map_err(|cause| DirectoryError::Cedar {
+            what,
+            cause: cause.to_string(),
+        })?;
+    Ok(Shape {
+        entity,
+        points_to: attributes.points_to,
+        parents: chain,
+    })
 }

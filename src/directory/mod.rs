@@ -98,12 +98,18 @@ pub enum DirectoryError {
 impl DirectoryError {
     /// Nothing of that name, as far as the caller may know.
     fn absent(reference: Ref) -> Self {
-        Self::NotFound { kind: reference.kind.name(), id: reference.to_string() }
+        Self::NotFound {
+            kind: reference.kind.name(),
+            id: reference.to_string(),
+        }
     }
 
     /// A member of the request that does not fit.
     fn invalid(member: &'static str, why: impl Into<String>) -> Self {
-        Self::Invalid { member, why: why.into() }
+        Self::Invalid {
+            member,
+            why: why.into(),
+        }
     }
 }
 
@@ -115,7 +121,10 @@ pub const NAME_LIMIT: usize = 200;
 /// # Errors
 /// It is none.
 pub fn name(member: &'static str, text: &str) -> Result<String, DirectoryError> {
-    let invalid = |why: &str| DirectoryError::Invalid { member, why: why.into() };
+    let invalid = |why: &str| DirectoryError::Invalid {
+        member,
+        why: why.into(),
+    };
     let text = text.trim();
     if text.is_empty() {
         return Err(invalid("it is empty"));
@@ -124,7 +133,9 @@ pub fn name(member: &'static str, text: &str) -> Result<String, DirectoryError> 
         return Err(invalid("it is longer than 200 bytes"));
     }
     if text.chars().any(unreadable) {
-        return Err(invalid("it has control characters, or characters that change the direction of writing"));
+        return Err(invalid(
+            "it has control characters, or characters that change the direction of writing",
+        ));
     }
     Ok(text.into())
 }

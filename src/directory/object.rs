@@ -94,8 +94,14 @@ kinds! {
 
 impl Kind {
     /// One of each per organization, with the organization's own 128 bits.
-    pub const SINGLETONS: &'static [Self] =
-        &[Self::PolicySet, Self::AuditLog, Self::Settings, Self::Billing, Self::Report, Self::ComplianceDocs];
+    pub const SINGLETONS: &'static [Self] = &[
+        Self::PolicySet,
+        Self::AuditLog,
+        Self::Settings,
+        Self::Billing,
+        Self::Report,
+        Self::ComplianceDocs,
+    ];
 
     /// The kind of that name; case matters.
     pub fn named(name: &str) -> Option<Self> {
@@ -125,7 +131,9 @@ impl Ref {
 
     /// Reads a text that must name this kind.
     pub fn of(kind: Kind, text: &str) -> Option<Self> {
-        ids::parse(kind.prefix(), text).ok().map(|id| Self { kind, id })
+        ids::parse(kind.prefix(), text)
+            .ok()
+            .map(|id| Self { kind, id })
     }
 }
 
@@ -152,7 +160,11 @@ impl FromStr for Ref {
     fn from_str(text: &str) -> Result<Self, NotARef> {
         let wrong = || NotARef(text.chars().take(64).collect());
         let (prefix, _) = text.split_once('_').ok_or_else(wrong)?;
-        let kind = Kind::ALL.iter().copied().find(|kind| kind.prefix() == prefix).ok_or_else(wrong)?;
+        let kind = Kind::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.prefix() == prefix)
+            .ok_or_else(wrong)?;
         Self::of(kind, text).ok_or_else(wrong)
     }
 }

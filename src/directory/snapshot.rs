@@ -44,7 +44,10 @@ pub struct Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("org", &self.org).field("as_of", &self.as_of).finish_non_exhaustive()
+        f.debug_struct("Snapshot")
+            .field("org", &self.org)
+            .field("as_of", &self.as_of)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,7 +99,10 @@ impl Snapshot {
     /// A tenant without one: its first change has not been written.
     pub fn organization(&self) -> Result<&Organization, DirectoryError> {
         match self.object(self.org) {
-            Some(Stored { value: Object::Organization(organization), .. }) => Ok(organization),
+            Some(Stored {
+                value: Object::Organization(organization),
+                ..
+            }) => Ok(organization),
             _ => Err(DirectoryError::NoOrganization),
         }
     }
@@ -109,24 +115,35 @@ impl Snapshot {
     /// A person.
     pub fn user(&self, reference: Ref) -> Option<&User> {
         match self.object(reference) {
-            Some(Stored { value: Object::User(user), .. }) => Some(user),
+            Some(Stored {
+                value: Object::User(user),
+                ..
+            }) => Some(user),
             _ => None,
         }
     }
 
     /// The objects of a kind, in the order of their identifiers, after `after`.
-    pub fn objects_of(&self, kind: Kind, after: Option<Ref>) -> impl Iterator<Item = (Ref, &Stored<Object>)> {
+    pub fn objects_of(
+        &self,
+        kind: Kind,
+        after: Option<Ref>,
+    ) -> impl Iterator<Item = (Ref, &Stored<Object>)> {
         let start = match after {
             Some(after) => std::ops::Bound::Excluded(after),
             None => std::ops::Bound::Included(Ref::new(kind, [0; 16])),
         };
         let end = std::ops::Bound::Included(Ref::new(kind, [0xff; 16]));
-        self.objects.range((start, end)).map(|(reference, stored)| (*reference, stored.as_ref()))
+        self.objects
+            .range((start, end))
+            .map(|(reference, stored)| (*reference, stored.as_ref()))
     }
 
     /// Every object.
     pub fn objects(&self) -> impl Iterator<Item = (Ref, &Stored<Object>)> {
-        self.objects.iter().map(|(reference, stored)| (*reference, stored.as_ref()))
+        self.objects
+            .iter()
+            .map(|(reference, stored)| (*reference, stored.as_ref()))
     }
 
     /// A share.
@@ -136,7 +153,9 @@ impl Snapshot {
 
     /// Every share, in the order of their identifiers.
     pub fn shares(&self) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
-        self.shares.iter().map(|(id, stored)| (*id, stored.as_ref()))
+        self.shares
+            .iter()
+            .map(|(id, stored)| (*id, stored.as_ref()))
     }
 
     /// The shares of one resource.
@@ -154,7 +173,10 @@ impl Snapshot {
     }
 
     /// The entities of the tenant's own types, in a stable order, after `after`.
-    pub fn own(&self, after: Option<[u8; 16]>) -> impl Iterator<Item = ([u8; 16], &EntityUid, &OwnEntity)> {
+    pub fn own(
+        &self,
+        after: Option<[u8; 16]>,
+    ) -> impl Iterator<Item = ([u8; 16], &EntityUid, &OwnEntity)> {
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         self.own
             .range((start, std::ops::Bound::Unbounded))
@@ -172,7 +194,9 @@ impl Snapshot {
         let mut at = reference;
         // A chain is at most five long; a longer one would be a loop.
         while above.len() < 8 {
-            let Some(parent) = self.object(at).and_then(|stored| stored.value.parent()) else { break };
+            let Some(parent) = self.object(at).and_then(|stored| stored.value.parent()) else {
+                break;
+            };
             above.push(parent);
             at = parent;
         }
@@ -187,12 +211,15 @@ impl Snapshot {
         let mut seen = HashSet::new();
         let mut slice = Vec::new();
         // Breadth first: what a path of k attributes reaches is met with at least DEPTH - k steps left.
-        let mut queue: VecDeque<(EntityUid, usize)> = starts.into_iter().map(|uid| (uid, DEPTH)).collect();
+        let mut queue: VecDeque<(EntityUid, usize)> =
+            starts.into_iter().map(|uid| (uid, DEPTH)).collect();
         while let Some((uid, depth)) = queue.pop_front() {
             if seen.contains(&uid) {
                 continue;
             }
-            let Some(shape) = self.entity(&uid) else { continue };
+            let Some(shape) = self.entity(&uid) else {
+                continue;
+            };
             if depth > 0 {
                 queue.extend(shape.points_to.iter().map(|to| (to.clone(), depth - 1)));
             }
@@ -228,34 +255,64 @@ impl Snapshot {
         let mut next = self.clone();
         for (_, stored) in &self.own {
             let shape = own_shape(&stored.value.json, schema)?;
-            next.shapes.insert_mut(stored.value.uid.clone(), Arc::new(shape));
+            next.shapes
+                .insert_mut(stored.value.uid.clone(), Arc::new(shape));
         }
         Ok(next)
     }
 
-    fn put(&mut self, id: RowId, body: &Body, index: u64, schema: &Schema) -> Result<(), DirectoryError> {
+    fn put(
+        &mut self,
+        id: RowId,
+        body: &Body,
+        index: u64,
+        schema: &Schema,
+    ) -> Result<(), DirectoryError> {
         match (id, body) {
             (RowId::Object(reference), Body::Object(object)) if reference.kind == object.kind() => {
                 let shape = entity::shape(reference, object, self.org)?;
                 self.shapes.insert_mut(shape.entity.uid(), Arc::new(shape));
-                self.objects
-                    .insert_mut(reference, Arc::new(Stored { value: object.clone(), from_index: index }));
+                self.objects.insert_mut(
+                    reference,
+                    Arc::new(Stored {
+                        value: object.clone(),
+                        from_index: index,
+                    }),
+                );
             }
             (RowId::Share(id), Body::Share(share)) => {
-                let mut of: Vec<_> = self.shares_of.get(&share.resource).map(|of| of.to_vec()).unwrap_or_default();
+                let mut of: Vec<_> = self
+                    .shares_of
+                    .get(&share.resource)
+                    .map(|of| of.to_vec())
+                    .unwrap_or_default();
                 if !of.contains(&id) {
                     of.push(id);
                 }
                 self.shares_of.insert_mut(share.resource, Arc::new(of));
-                self.shares.insert_mut(id, Arc::new(Stored { value: share.clone(), from_index: index }));
+                self.shares.insert_mut(
+                    id,
+                    Arc::new(Stored {
+                        value: share.clone(),
+                        from_index: index,
+                    }),
+                );
             }
             (RowId::Own(id), Body::Own(own)) => {
                 let shape = own_shape(own, schema)?;
                 let uid = shape.entity.uid();
                 self.own_ids.insert_mut(uid.clone(), id);
                 self.shapes.insert_mut(uid.clone(), Arc::new(shape));
-                self.own
-                    .insert_mut(id, Arc::new(Stored { value: Own { uid, json: own.clone() }, from_index: index }));
+                self.own.insert_mut(
+                    id,
+                    Arc::new(Stored {
+                        value: Own {
+                            uid,
+                            json: own.clone(),
+                        },
+                        from_index: index,
+                    }),
+                );
             }
             (RowId::Library, Body::Library(library)) => self.library = Arc::new(library.clone()),
             (id, _) => return Err(DirectoryError::WrongBody { id: id.to_string() }),
@@ -305,7 +362,10 @@ pub fn counts_at(share: &Share, now: DateTime<Utc>) -> bool {
 /// It does not fit the schema.
 pub fn own_shape(own: &OwnEntity, schema: &Schema) -> Result<Shape, DirectoryError> {
     let entity = Entity::from_json_value(own.entity.clone(), Some(schema)).map_err(|cause| {
-        DirectoryError::OwnEntity { what: own_name(&own.entity), cause: miette_text(&cause) }
+        DirectoryError::OwnEntity {
+            what: own_name(&own.entity),
+            cause: miette_text(&cause),
+        }
     })?;
     let mut points_to = Vec::new();
     for (_, value) in entity.attrs() {
@@ -319,7 +379,11 @@ pub fn own_shape(own: &OwnEntity, schema: &Schema) -> Result<Shape, DirectoryErr
         }
     }
     let (_, _, parents) = entity.clone().into_inner();
-    Ok(Shape { entity, points_to, parents: parents.into_iter().collect() })
+    Ok(Shape {
+        entity,
+        points_to,
+        parents: parents.into_iter().collect(),
+    })
 }
 
 /// An error of Cedar's with what it says beneath.
@@ -335,7 +399,10 @@ fn miette_text(error: &dyn std::error::Error) -> String {
 }
 
 fn own_name(entity: &serde_json::Value) -> String {
-    entity.get("uid").map(ToString::to_string).unwrap_or_else(|| "an entity without a uid".into())
+    entity
+        .get("uid")
+        .map(ToString::to_string)
+        .unwrap_or_else(|| "an entity without a uid".into())
 }
 
 fn collect(value: &EvalResult, into: &mut Vec<EntityUid>) {
@@ -343,6 +410,9 @@ fn collect(value: &EvalResult, into: &mut Vec<EntityUid>) {
         EvalResult::EntityUid(uid) => into.push(uid.clone()),
         EvalResult::Set(set) => set.iter().for_each(|value| collect(value, into)),
         EvalResult::Record(record) => record.iter().for_each(|(_, value)| collect(value, into)),
-        EvalResult::Bool(_) | EvalResult::Long(_) | EvalResult::String(_) | EvalResult::ExtensionValue(_) => {}
+        EvalResult::Bool(_)
+        | EvalResult::Long(_)
+        | EvalResult::String(_)
+        | EvalResult::ExtensionValue(_) => {}
     }
 }

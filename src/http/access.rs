@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
+use super::authzen::wire;
 use super::authzen::wire::{
     Asked, Decision, Decisions, Detail, Determining, Explained, Kind, Metadata, Recorded, Semantic,
     evaluation, evaluations, header_detail,
 };
-use super::authzen::wire;
 use super::caller;
 use super::json;
 use super::problem::{Plain, Problem};
@@ -46,8 +46,15 @@ pub(super) async fn one(
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let (asked, detail) = evaluation(body)?;
     let detail = header_detail(&headers, detail)?;
-    let answers = door.answers(asker, vec![question(asked)], Until::All).await.map_err(refused::problem)?;
-    let answer = answers.into_iter().next().ok_or(Problem::Internal)?.map_err(refused::problem)?;
+    let answers = door
+        .answers(asker, vec![question(asked)], Until::All)
+        .await
+        .map_err(refused::problem)?;
+    let answer = answers
+        .into_iter()
+        .next()
+        .ok_or(Problem::Internal)?
+        .map_err(refused::problem)?;
     Ok(Json(decision(&answer, detail)).into_response())
 }
 
@@ -77,9 +84,15 @@ pub(super) async fn several(
     let detail = header_detail(&headers, detail)?;
     let (items, semantic) = match asked {
         Asked::One(one) => {
-            let answers =
-                door.answers(asker, vec![question(*one)], Until::All).await.map_err(refused::problem)?;
-            let answer = answers.into_iter().next().ok_or(Problem::Internal)?.map_err(refused::problem)?;
+            let answers = door
+                .answers(asker, vec![question(*one)], Until::All)
+                .await
+                .map_err(refused::problem)?;
+            let answer = answers
+                .into_iter()
+                .next()
+                .ok_or(Problem::Internal)?
+                .map_err(refused::problem)?;
             return Ok(Json(decision(&answer, detail)).into_response());
         }
         Asked::Batch { items, semantic } => (items, semantic),
@@ -107,7 +120,10 @@ pub(super) async fn several(
     };
     let mut answers = match asked.is_empty() {
         true => Vec::new(),
-        false => door.answers(asker, asked, until).await.map_err(refused::problem)?,
+        false => door
+            .answers(asker, asked, until)
+            .await
+            .map_err(refused::problem)?,
     }
     .into_iter();
     let mut evaluations = Vec::with_capacity(wrong.len());
@@ -137,11 +153,19 @@ pub(super) async fn several(
 )]
 pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
     let metadata = Metadata::of(&app.config().http.base_url);
-    ([(header::CACHE_CONTROL, "public, max-age=3600")], Json(metadata)).into_response()
+    (
+        [(header::CACHE_CONTROL, "public, max-age=3600")],
+        Json(metadata),
+    )
+        .into_response()
 }
 
 fn question(asked: wire::Question) -> Question {
-    let named = |entity: wire::Entity| Named { kind: entity.kind, id: entity.id, properties: entity.properties };
+    let named = |entity: wire::Entity| Named {
+        kind: entity.kind,
+        id: entity.id,
+        properties: entity.properties,
+    };
     Question {
         subject: named(asked.subject),
         action: asked.action.name,

@@ -40,16 +40,27 @@ pub(super) async fn receipt(
 ) -> Result<Response, Problem> {
     let (door, asker) = caller::on_behalf(&app, peer, &id, &headers).await?;
     let log = Ref::new(Kind::AuditLog, *door.store().id().bytes());
-    door.permit::<AuditLogRead>(asker.clone(), log, Map::new()).await.map_err(refused::problem)?;
+    door.permit::<AuditLogRead>(asker.clone(), log, Map::new())
+        .await
+        .map_err(refused::problem)?;
     let receipt = audit::receipt(door.store(), index).await.map_err(|error| {
         tracing::error!(error = %error, "a receipt could not be made");
         Problem::AuditUnavailable
     })?;
     let receipt = receipt.ok_or(Problem::NotFound)?;
-    door.note(asker, Event::AuditLogRead, Outcome::Ok, json!({ "receipt": index.to_string() }))
-        .await
-        .map_err(refused::problem)?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], receipt.to_string()).into_response())
+    door.note(
+        asker,
+        Event::AuditLogRead,
+        Outcome::Ok,
+        json!({ "receipt": index.to_string() }),
+    )
+    .await
+    .map_err(refused::problem)?;
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        receipt.to_string(),
+    )
+        .into_response())
 }
 
 /// The last signed checkpoint, and the key that verifies it and every receipt.
@@ -69,10 +80,15 @@ pub(super) async fn checkpoint(
 ) -> Result<Response, Problem> {
     let (door, asker) = caller::on_behalf(&app, peer, &id, &headers).await?;
     let log = Ref::new(Kind::AuditLog, *door.store().id().bytes());
-    door.permit::<AuditLogRead>(asker, log, Map::new()).await.map_err(refused::problem)?;
+    door.permit::<AuditLogRead>(asker, log, Map::new())
+        .await
+        .map_err(refused::problem)?;
     let head = audit::head(door.store()).await.map_err(|error| {
         tracing::error!(error = %error, "the head could not be read");
         Problem::AuditUnavailable
     })?;
-    Ok(Json(json!({ "checkpoint": head.checkpoint, "key": door.verifier().to_string() })).into_response())
+    Ok(
+        Json(json!({ "checkpoint": head.checkpoint, "key": door.verifier().to_string() }))
+            .into_response(),
+    )
 }

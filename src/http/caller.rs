@@ -9,8 +9,8 @@ use super::refused;
 use super::request_id::RequestId;
 use super::serve::Peer;
 use crate::app::App;
-use crate::authn::{self, Refusal};
 use crate::authn::api_key::ApiKey;
+use crate::authn::{self, Refusal};
 use crate::decide::{Acting, Asker, Caller, Door};
 use crate::directory::{Kind, Ref};
 use crate::ids::TenantId;
@@ -55,12 +55,24 @@ pub(super) async fn on_behalf(
 
 fn named(headers: &HeaderMap, name: &HeaderName, kind: Kind) -> Result<Option<Ref>, Problem> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let wrong = || Problem::Malformed(format!("the header `{name}` must be one identifier of a {}", kind.name()));
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let wrong = || {
+        Problem::Malformed(format!(
+            "the header `{name}` must be one identifier of a {}",
+            kind.name()
+        ))
+    };
     if values.next().is_some() {
         return Err(wrong());
     }
-    value.to_str().ok().and_then(|text| Ref::of(kind, text)).map(Some).ok_or_else(wrong)
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| Ref::of(kind, text))
+        .map(Some)
+        .ok_or_else(wrong)
 }
 
 async fn authenticate(
@@ -83,8 +95,13 @@ async fn authenticate(
     // A key that is none costs nothing: neither a look-up nor an entry.
     let key = ApiKey::parse(token.trim()).map_err(|_| Problem::BadCredential)?;
     let tenant = TenantId::new(key.tenant());
-    let door = app.door(tenant).await.map_err(|error| refused::closed(&error))?;
-    let request_id = id.sent().map(|sent| String::from_utf8_lossy(sent).into_owned());
+    let door = app
+        .door(tenant)
+        .await
+        .map_err(|error| refused::closed(&error))?;
+    let request_id = id
+        .sent()
+        .map(|sent| String::from_utf8_lossy(sent).into_owned());
     let client = match peer {
         Peer::Tcp(address) => Some(address.ip().to_string()),
         Peer::Unix => None,
@@ -96,9 +113,18 @@ async fn authenticate(
         found = authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now());
     }
     match found {
-        Ok((key, service)) => {
-            Ok((door, Asker { caller: Caller::Key { key, service, acting }, request_id, client }))
-        }
+        Ok((key, service)) => Ok((
+            door,
+            Asker {
+                caller: Caller::Key {
+                    key,
+                    service,
+                    acting,
+                },
+                request_id,
+                client,
+            },
+        )),
         Err(why) => {
             let why = match why {
                 Refusal::Unknown => Recorded::UnknownCredential,
@@ -106,8 +132,14 @@ async fn authenticate(
                 Refusal::Expired => Recorded::Expired,
             };
             tracing::warn!(tenant.id = %tenant, why = why.as_str(), "a key was refused");
-            let asker = Asker { caller: Caller::Operator, request_id, client };
-            door.note_refused(asker, Event::ApiKeyRejected, Outcome::Failed(why)).await.map_err(refused::problem)?;
+            let asker = Asker {
+                caller: Caller::Operator,
+                request_id,
+                client,
+            };
+            door.note_refused(asker, Event::ApiKeyRejected, Outcome::Failed(why))
+                .await
+                .map_err(refused::problem)?;
             Err(Problem::BadCredential)
         }
     }

@@ -88,17 +88,44 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(circles::projects::add))
         .routes(routes!(circles::projects::remove))
         .routes(routes!(made::threads::create, made::threads::list))
-        .routes(routes!(made::threads::read, made::threads::update, made::threads::delete))
+        .routes(routes!(
+            made::threads::read,
+            made::threads::update,
+            made::threads::delete
+        ))
         .routes(routes!(made::documents::create, made::documents::list))
-        .routes(routes!(made::documents::read, made::documents::update, made::documents::delete))
-        .routes(routes!(made::prompt_templates::create, made::prompt_templates::list))
-        .routes(routes!(made::prompt_templates::read, made::prompt_templates::update, made::prompt_templates::delete))
+        .routes(routes!(
+            made::documents::read,
+            made::documents::update,
+            made::documents::delete
+        ))
+        .routes(routes!(
+            made::prompt_templates::create,
+            made::prompt_templates::list
+        ))
+        .routes(routes!(
+            made::prompt_templates::read,
+            made::prompt_templates::update,
+            made::prompt_templates::delete
+        ))
         .routes(routes!(made::tools::create, made::tools::list))
-        .routes(routes!(made::tools::read, made::tools::update, made::tools::delete))
+        .routes(routes!(
+            made::tools::read,
+            made::tools::update,
+            made::tools::delete
+        ))
         .routes(routes!(made::assistants::create, made::assistants::list))
-        .routes(routes!(made::assistants::read, made::assistants::update, made::assistants::delete))
+        .routes(routes!(
+            made::assistants::read,
+            made::assistants::update,
+            made::assistants::delete
+        ))
         .routes(routes!(made::agents::create, made::agents::list))
-        .routes(routes!(made::agents::read, made::agents::update, made::agents::delete))
+        .routes(routes!(
+            made::agents::read,
+            made::agents::update,
+            made::agents::delete
+        ))
         .routes(routes!(memory::create, memory::list))
         .routes(routes!(memory::read, memory::update, memory::delete))
         .routes(routes!(integrations::create, integrations::list))
@@ -109,7 +136,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::delete))
         .routes(routes!(own::read_policies, own::replace_policies))
-        .routes(routes!(own::list_entities, own::write_entities, own::delete_entity))
+        .routes(routes!(
+            own::list_entities,
+            own::write_entities,
+            own::delete_entity
+        ))
         .routes(routes!(system::health))
         .routes(routes!(system::ready))
 }

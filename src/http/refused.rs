@@ -11,18 +11,30 @@ use crate::tenant::TenantError;
 /// The policies that determined a judgement, with their reasons; one that failed stands beside them.
 pub(super) fn policies(judgement: &Judgement) -> impl Iterator<Item = (String, Option<String>)> {
     let determining = judgement.determining.iter().map(|one| {
-        let id = one.link.clone().map_or_else(|| one.id.clone(), |link| format!("{}/{link}", one.id));
+        let id = one
+            .link
+            .clone()
+            .map_or_else(|| one.id.clone(), |link| format!("{}/{link}", one.id));
         (id, (!one.reason.is_empty()).then(|| one.reason.clone()))
     });
-    let failed = judgement.failures.iter().map(|one| (one.id.clone(), Some(format!("failed: {}", one.message))));
+    let failed = judgement
+        .failures
+        .iter()
+        .map(|one| (one.id.clone(), Some(format!("failed: {}", one.message))));
     determining.chain(failed)
 }
 
 fn reasons(judgement: &Judgement) -> String {
     let reasons: Vec<String> = policies(judgement)
-        .map(|(id, reason)| reason.map_or_else(|| format!("({id})"), |reason| format!("{reason} ({id})")))
+        .map(|(id, reason)| {
+            reason.map_or_else(|| format!("({id})"), |reason| format!("{reason} ({id})"))
+        })
         .collect();
-    if reasons.is_empty() { "no policy permits it".into() } else { reasons.join(" ") }
+    if reasons.is_empty() {
+        "no policy permits it".into()
+    } else {
+        reasons.join(" ")
+    }
 }
 
 /// What a caller of ours is told.
@@ -34,16 +46,23 @@ pub(super) fn problem(refused: Refused) -> Problem {
             reasons(&judgement)
         )),
         Refused::Denied(judgement, _) => match &judgement.refusal {
-            Some(Refusal::PlanRequired(plan)) => {
-                Problem::PlanRequired(format!("the plan {plan} is needed: {}", reasons(&judgement)))
-            }
-            _ => Problem::Forbidden(format!("`{}` is not allowed: {}", judgement.action, reasons(&judgement))),
+            Some(Refusal::PlanRequired(plan)) => Problem::PlanRequired(format!(
+                "the plan {plan} is needed: {}",
+                reasons(&judgement)
+            )),
+            _ => Problem::Forbidden(format!(
+                "`{}` is not allowed: {}",
+                judgement.action,
+                reasons(&judgement)
+            )),
         },
         Refused::Question(error) => policy(error),
-        unknown @ (Refused::Unknown { .. } | Refused::KeyReused | Refused::LockOut) => match unknown {
-            Refused::Unknown { .. } => Problem::Malformed(unknown.to_string()),
-            _ => Problem::Conflict(unknown.to_string()),
-        },
+        unknown @ (Refused::Unknown { .. } | Refused::KeyReused | Refused::LockOut) => {
+            match unknown {
+                Refused::Unknown { .. } => Problem::Malformed(unknown.to_string()),
+                _ => Problem::Conflict(unknown.to_string()),
+            }
+        }
         Refused::Directory(error) => directory(error),
         Refused::Nobody { what: "key" } => Problem::BadCredential,
         nobody @ Refused::Nobody { .. } => Problem::Forbidden(nobody.to_string()),
@@ -52,7 +71,9 @@ pub(super) fn problem(refused: Refused) -> Problem {
 }
 
 fn policy(error: PolicyError) -> Problem {
-    let PolicyError::Refused(findings) = &error else { return Problem::Malformed(error.to_string()) };
+    let PolicyError::Refused(findings) = &error else {
+        return Problem::Malformed(error.to_string());
+    };
     let found = findings
         .iter()
         .map(|finding| Finding {
@@ -63,13 +84,18 @@ fn policy(error: PolicyError) -> Problem {
             help: finding.help.clone(),
         })
         .collect();
-    Problem::Findings("the schema or the policies cannot be loaded, and nothing of them was".into(), found)
+    Problem::Findings(
+        "the schema or the policies cannot be loaded, and nothing of them was".into(),
+        found,
+    )
 }
 
 fn directory(error: DirectoryError) -> Problem {
     match error {
         DirectoryError::NotFound { .. } => Problem::NotFound,
-        DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } => Problem::Conflict(error.to_string()),
+        DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } => {
+            Problem::Conflict(error.to_string())
+        }
         DirectoryError::Invalid { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }

@@ -37,12 +37,27 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     }
     let stuck = doors.iter().filter(|door| !door.is_healthy()).count();
     if stuck > 0 {
-        return Problem::Unavailable(format!("{stuck} of {} open logs cannot be written", doors.len())).into_response();
+        return Problem::Unavailable(format!(
+            "{stuck} of {} open logs cannot be written",
+            doors.len()
+        ))
+        .into_response();
     }
-    (StatusCode::OK, Json(json!({ "ready": true, "open_tenants": doors.len() }))).into_response()
+    (
+        StatusCode::OK,
+        Json(json!({ "ready": true, "open_tenants": doors.len() })),
+    )
+        .into_response()
 }
 
 /// Counters in Prometheus's text format.
 pub(super) async fn counts(State(handle): State<PrometheusHandle>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        handle.render(),
+    )
+        .into_response()
 }

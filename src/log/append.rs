@@ -50,7 +50,11 @@ impl Head {
             return Ok(Frontier::new());
         }
         let frontier = Frontier::from_bytes(&self.frontier)?;
-        if frontier.size() == self.size { Ok(frontier) } else { Err(Unreadable::Missing { what: "frontier" }) }
+        if frontier.size() == self.size {
+            Ok(frontier)
+        } else {
+            Err(Unreadable::Missing { what: "frontier" })
+        }
     }
 }
 
@@ -69,9 +73,9 @@ pub struct Segment {
     pub hashes: Vec<u8>,
 }
 
-const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1";
-const MOVE_HEAD: &str =
-    "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5 WHERE one = 1";
+const HEAD: &str =
+    "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1";
+const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5 WHERE one = 1";
 const ADD_SEGMENT: &str =
     "INSERT INTO segment (first_index, entries, leaves, parts, hashes) VALUES ($1, $2, $3, $4, $5)";
 const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3)";
@@ -84,12 +88,15 @@ const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
 const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 
 fn number(row: &AnyRow, column: &'static str) -> Result<u64, Unreadable> {
-    let value: i64 = row.try_get(column).map_err(|_| Unreadable::Missing { what: column })?;
+    let value: i64 = row
+        .try_get(column)
+        .map_err(|_| Unreadable::Missing { what: column })?;
     u64::try_from(value).map_err(|_| Unreadable::Missing { what: column })
 }
 
 fn bytes(row: &AnyRow, column: &'static str) -> Result<Vec<u8>, Unreadable> {
-    row.try_get(column).map_err(|_| Unreadable::Missing { what: column })
+    row.try_get(column)
+        .map_err(|_| Unreadable::Missing { what: column })
 }
 
 /// An index as the database has it.
@@ -105,8 +112,12 @@ fn head(row: &AnyRow) -> Result<Head, Unreadable> {
         size: number(row, "size")?,
         frontier: bytes(row, "frontier")?,
         last_change: number(row, "last_change")?,
-        last_time: row.try_get("last_time").map_err(|_| Unreadable::Missing { what: "last_time" })?,
-        checkpoint: row.try_get("checkpoint").map_err(|_| Unreadable::Missing { what: "checkpoint" })?,
+        last_time: row
+            .try_get("last_time")
+            .map_err(|_| Unreadable::Missing { what: "last_time" })?,
+        checkpoint: row
+            .try_get("checkpoint")
+            .map_err(|_| Unreadable::Missing { what: "checkpoint" })?,
     })
 }
 
@@ -114,7 +125,10 @@ fn head(row: &AnyRow) -> Result<Head, Unreadable> {
 ///
 /// # Errors
 /// The database does not answer, or somebody else holds it for too long.
-pub async fn lock(database: &Database, transaction: &mut Transaction<'_, Any>) -> Result<Head, Unreadable> {
+pub async fn lock(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+) -> Result<Head, Unreadable> {
     let row = sqlx::query(database.dialect().head_lock())
         .fetch_optional(&mut **transaction)
         .await
@@ -126,8 +140,14 @@ pub async fn lock(database: &Database, transaction: &mut Transaction<'_, Any>) -
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn read_head(database: &Database, connection: &mut AnyConnection) -> Result<Head, Unreadable> {
-    let row = sqlx::query(HEAD).fetch_optional(connection).await.map_err(|cause| database.error(cause))?;
+pub async fn read_head(
+    database: &Database,
+    connection: &mut AnyConnection,
+) -> Result<Head, Unreadable> {
+    let row = sqlx::query(HEAD)
+        .fetch_optional(connection)
+        .await
+        .map_err(|cause| database.error(cause))?;
     head(&row.ok_or(Unreadable::Missing { what: "head" })?)
 }
 
@@ -200,7 +220,11 @@ pub async fn segment_of(database: &Database, index: u64) -> Result<Option<Segmen
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn segments_from(database: &Database, first: u64, limit: i64) -> Result<Vec<Segment>, Unreadable> {
+pub async fn segments_from(
+    database: &Database,
+    first: u64,
+    limit: i64,
+) -> Result<Vec<Segment>, Unreadable> {
     let rows = sqlx::query(SEGMENTS_FROM)
         .bind(column(first)?)
         .bind(limit)
@@ -231,7 +255,11 @@ pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable
     }
     let mut hashes = Vec::with_capacity(usize::from(tile.width) * 32);
     for index in from..to {
-        let below = Tile { level: tile.level - 1, index, width: 256 };
+        let below = Tile {
+            level: tile.level - 1,
+            index,
+            width: 256,
+        };
         let full = Box::pin(self::tile(database, below)).await?;
         let mut edge = Edge::new();
         // A full tile's root is what its level above holds: push its hashes into a tree of their own.
@@ -264,7 +292,11 @@ async fn leaf_hashes(database: &Database, from: u64, to: u64) -> Result<Vec<u8>,
             }
         }
     }
-    if next == to { Ok(hashes) } else { Err(missing()) }
+    if next == to {
+        Ok(hashes)
+    } else {
+        Err(missing())
+    }
 }
 
 /// The tree's right edge at a size, from the rows.
@@ -282,19 +314,29 @@ pub async fn load_edge(database: &Database, size: u64) -> Result<Edge, Unreadabl
     for tile in wanted {
         read.insert(tile, self::tile(database, tile).await?);
     }
-    Edge::load(size, |tile| read.get(&tile).cloned().ok_or(Unreadable::Missing { what: "tile" }))
+    Edge::load(size, |tile| {
+        read.get(&tile)
+            .cloned()
+            .ok_or(Unreadable::Missing { what: "tile" })
+    })
 }
 
 /// The path from a leaf to the root of the tree of that size.
 ///
 /// # Errors
 /// An index beyond the size, or the database does not answer.
-pub async fn inclusion(database: &Database, index: u64, size: u64) -> Result<Vec<Hash>, Unreadable> {
+pub async fn inclusion(
+    database: &Database,
+    index: u64,
+    size: u64,
+) -> Result<Vec<Hash>, Unreadable> {
     let mut read = std::collections::BTreeMap::new();
     for tile in super::tiles::inclusion_tiles(index, size)? {
         read.insert(tile, self::tile(database, tile).await?);
     }
     super::tiles::inclusion_proof(index, size, |tile| {
-        read.get(&tile).cloned().ok_or(Unreadable::Missing { what: "tile" })
+        read.get(&tile)
+            .cloned()
+            .ok_or(Unreadable::Missing { what: "tile" })
     })
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::any::AnyRow;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::store::Store;
 use super::{Slug, TenantError};
@@ -85,16 +85,26 @@ impl Control {
         let database = place.control().await?;
         database.migrate(CONTROL).await?;
         let error = |cause| database.error(cause);
-        let row = sqlx::query(READ_DEPLOYMENT).fetch_optional(database.pool()).await.map_err(error)?;
+        let row = sqlx::query(READ_DEPLOYMENT)
+            .fetch_optional(database.pool())
+            .await
+            .map_err(error)?;
         // A key is never made over data that is there.
-        let store = if had_control && row.is_some() { keyring::Store::HasData } else { keyring::Store::Empty };
+        let store = if had_control && row.is_some() {
+            keyring::Store::HasData
+        } else {
+            keyring::Store::Empty
+        };
         let provider = Provider::Keyring(Keyring::open_or_create(keyring, store)?);
         let row = match row {
             Some(row) => row,
             None => {
                 add_deployment(&database, &provider).await?;
                 // Of two that start at once the first wins, and the other reads what it wrote.
-                sqlx::query(READ_DEPLOYMENT).fetch_one(database.pool()).await.map_err(error)?
+                sqlx::query(READ_DEPLOYMENT)
+                    .fetch_one(database.pool())
+                    .await
+                    .map_err(error)?
             }
         };
         let root: i64 = row.try_get("root_version").map_err(error)?;
@@ -102,11 +112,26 @@ impl Control {
         let check: Vec<u8> = row.try_get("root_check").map_err(error)?;
         provider.verify(root, &CheckValue::from_slice(&check)?)?;
         let wrapped = |sealed, check| wrapped(&database, &row, sealed, check);
-        let key = TenantKey::open(&provider, DEPLOYMENT, 1, &wrapped("key_wrapped", "key_check")?)?;
-        let records = key.open_data_key(Purpose::Records, 1, &wrapped("records_wrapped", "records_check")?)?;
+        let key = TenantKey::open(
+            &provider,
+            DEPLOYMENT,
+            1,
+            &wrapped("key_wrapped", "key_check")?,
+        )?;
+        let records = key.open_data_key(
+            Purpose::Records,
+            1,
+            &wrapped("records_wrapped", "records_check")?,
+        )?;
         let slugs = key.open_data_key(SLUG, 1, &wrapped("slug_wrapped", "slug_check")?)?;
         let (records, slugs) = (DataKeys::new(records)?, BlindIndex::new(slugs)?);
-        Ok(Arc::new(Self { place, database, provider, records, slugs }))
+        Ok(Arc::new(Self {
+            place,
+            database,
+            provider,
+            records,
+            slugs,
+        }))
     }
 
     /// Makes a tenant's row, database and keys; of one that was left half made it makes the rest.
@@ -115,13 +140,22 @@ impl Control {
     /// `Taken`, or the database does not answer.
     pub async fn create(&self, slug: &Slug, now: DateTime<Utc>) -> Result<Created, TenantError> {
         let row = match self.by_slug(slug).await? {
-            Some(row) if row.ready => return Err(TenantError::Taken { slug: slug.to_string() }),
+            Some(row) if row.ready => {
+                return Err(TenantError::Taken {
+                    slug: slug.to_string(),
+                });
+            }
             Some(row) => row,
             None => {
                 self.add(slug, now).await?;
-                let row = self.by_slug(slug).await?.ok_or(TenantError::Corrupt { what: "tenant" })?;
+                let row = self
+                    .by_slug(slug)
+                    .await?
+                    .ok_or(TenantError::Corrupt { what: "tenant" })?;
                 if row.ready {
-                    return Err(TenantError::Taken { slug: slug.to_string() });
+                    return Err(TenantError::Taken {
+                        slug: slug.to_string(),
+                    });
                 }
                 row
             }
@@ -130,7 +164,10 @@ impl Control {
         let key = self.key(&row)?;
         let database = self.place.create_tenant(id).await?;
         Store::create(&database, id, &key).await?;
-        Ok(Created { id, store: Store::open(database, id, &key).await? })
+        Ok(Created {
+            id,
+            store: Store::open(database, id, &key).await?,
+        })
     }
 
     /// From now on it is there; doing it again changes nothing.
@@ -138,8 +175,12 @@ impl Control {
     /// # Errors
     /// The database does not answer.
     pub async fn mark_ready(&self, id: TenantId) -> Result<(), TenantError> {
-        let done = sqlx::query(READY).bind(id.to_string()).execute(self.database.pool()).await;
-        done.map(|_| ()).map_err(|cause| self.database.error(cause).into())
+        let done = sqlx::query(READY)
+            .bind(id.to_string())
+            .execute(self.database.pool())
+            .await;
+        done.map(|_| ())
+            .map_err(|cause| self.database.error(cause).into())
     }
 
     /// Takes a tenant away: first its key, then its database. Doing it again changes nothing.
@@ -148,7 +189,11 @@ impl Control {
     /// The database does not answer.
     pub async fn remove(&self, id: TenantId) -> Result<(), TenantError> {
         let error = |cause| self.database.error(cause);
-        sqlx::query(REMOVE).bind(id.to_string()).execute(self.database.pool()).await.map_err(error)?;
+        sqlx::query(REMOVE)
+            .bind(id.to_string())
+            .execute(self.database.pool())
+            .await
+            .map_err(error)?;
         Ok(self.place.remove_tenant(id).await?)
     }
 
@@ -156,7 +201,11 @@ impl Control {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn list(&self, after: Option<TenantId>, limit: i64) -> Result<Vec<Tenant>, TenantError> {
+    pub async fn list(
+        &self,
+        after: Option<TenantId>,
+        limit: i64,
+    ) -> Result<Vec<Tenant>, TenantError> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let rows = sqlx::query(PAGE)
             .bind(after)
@@ -164,7 +213,9 @@ impl Control {
             .fetch_all(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
-        rows.iter().map(|row| self.read(row).map(|row| row.tenant)).collect()
+        rows.iter()
+            .map(|row| self.read(row).map(|row| row.tenant))
+            .collect()
     }
 
     /// The tenant of that name.
@@ -172,7 +223,11 @@ impl Control {
     /// # Errors
     /// The database does not answer.
     pub async fn find(&self, slug: &Slug) -> Result<Option<TenantId>, TenantError> {
-        Ok(self.by_slug(slug).await?.filter(|row| row.ready).map(|row| row.tenant.id))
+        Ok(self
+            .by_slug(slug)
+            .await?
+            .filter(|row| row.ready)
+            .map(|row| row.tenant.id))
     }
 
     /// Opens a tenant's store.
@@ -185,8 +240,13 @@ impl Control {
             .fetch_optional(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
-        let row = row.map(|row| self.read(&row)).transpose()?.filter(|row| row.ready);
-        let row = row.ok_or_else(|| TenantError::NotFound { name: id.to_string() })?;
+        let row = row
+            .map(|row| self.read(&row))
+            .transpose()?
+            .filter(|row| row.ready);
+        let row = row.ok_or_else(|| TenantError::NotFound {
+            name: id.to_string(),
+        })?;
         let key = self.key(&row)?;
         Store::open(self.place.tenant(id).await?, id, &key).await
     }
@@ -196,19 +256,32 @@ impl Control {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), TenantError> {
-        let asked = sqlx::query(READ_DEPLOYMENT).fetch_one(self.database.pool()).await;
-        asked.map(|_| ()).map_err(|cause| self.database.error(cause).into())
+        let asked = sqlx::query(READ_DEPLOYMENT)
+            .fetch_one(self.database.pool())
+            .await;
+        asked
+            .map(|_| ())
+            .map_err(|cause| self.database.error(cause).into())
     }
 
     fn key(&self, row: &Row) -> Result<TenantKey, TenantError> {
-        Ok(TenantKey::open(&self.provider, &row.tenant.id.to_string(), row.key_version, &row.key)?)
+        Ok(TenantKey::open(
+            &self.provider,
+            &row.tenant.id.to_string(),
+            row.key_version,
+            &row.key,
+        )?)
     }
 
     async fn add(&self, slug: &Slug, now: DateTime<Utc>) -> Result<(), TenantError> {
         let id = TenantId::new(crate::crypto::random()?);
         let text = id.to_string();
         let (_, wrapped) = TenantKey::create(&self.provider, &text, 1)?;
-        let sealed = self.records.seal(&slug_binding(&text), Salt::random()?, slug.as_str().as_bytes())?;
+        let sealed = self.records.seal(
+            &slug_binding(&text),
+            Salt::random()?,
+            slug.as_str().as_bytes(),
+        )?;
         sqlx::query(ADD_TENANT)
             .bind(&text)
             .bind(self.slugs.of(slug.as_str()).as_slice())
@@ -238,7 +311,8 @@ impl Control {
         let text: String = row.try_get("id").map_err(error)?;
         let id: TenantId = text.parse().map_err(|_| corrupt())?;
         let sealed: Vec<u8> = row.try_get("slug").map_err(error)?;
-        let slug = String::from_utf8(self.records.open(&slug_binding(&text), &sealed)?).map_err(|_| corrupt())?;
+        let slug = String::from_utf8(self.records.open(&slug_binding(&text), &sealed)?)
+            .map_err(|_| corrupt())?;
         let version: i64 = row.try_get("key_version").map_err(error)?;
         let ready: i64 = row.try_get("ready").map_err(error)?;
         let created: i64 = row.try_get("created_at").map_err(error)?;
@@ -256,13 +330,28 @@ impl Control {
 }
 
 fn slug_binding(id: &str) -> Binding<'_> {
-    Binding { tenant: DEPLOYMENT, incarnation: "", table: "tenant", column: "slug", row: id, row_version: 0 }
+    Binding {
+        tenant: DEPLOYMENT,
+        incarnation: "",
+        table: "tenant",
+        column: "slug",
+        row: id,
+        row_version: 0,
+    }
 }
 
-fn wrapped(database: &Database, row: &AnyRow, sealed: &str, check: &str) -> Result<Wrapped, TenantError> {
+fn wrapped(
+    database: &Database,
+    row: &AnyRow,
+    sealed: &str,
+    check: &str,
+) -> Result<Wrapped, TenantError> {
     let error = |cause| database.error(cause);
     let bytes: Vec<u8> = row.try_get(check).map_err(error)?;
-    Ok(Wrapped { sealed: row.try_get(sealed).map_err(error)?, check: CheckValue::from_slice(&bytes)? })
+    Ok(Wrapped {
+        sealed: row.try_get(sealed).map_err(error)?,
+        check: CheckValue::from_slice(&bytes)?,
+    })
 }
 
 async fn add_deployment(database: &Database, provider: &Provider) -> Result<(), TenantError> {
@@ -270,9 +359,17 @@ async fn add_deployment(database: &Database, provider: &Provider) -> Result<(), 
     let (key, wrapped) = TenantKey::create(provider, DEPLOYMENT, 1)?;
     let (_, records): (DataKey, Wrapped) = key.create_data_key(Purpose::Records, 1)?;
     let (_, slugs) = key.create_data_key(SLUG, 1)?;
-    let mut query = sqlx::query(ADD_DEPLOYMENT).bind(i64::from(root)).bind(root_check.as_bytes().as_slice());
+    let mut query = sqlx::query(ADD_DEPLOYMENT)
+        .bind(i64::from(root))
+        .bind(root_check.as_bytes().as_slice());
     for one in [&wrapped, &records, &slugs] {
-        query = query.bind(one.sealed.as_slice()).bind(one.check.as_bytes().as_slice());
+        query = query
+            .bind(one.sealed.as_slice())
+            .bind(one.check.as_bytes().as_slice());
     }
-    query.execute(database.pool()).await.map(|_| ()).map_err(|cause| database.error(cause).into())
+    query
+        .execute(database.pool())
+        .await
+        .map(|_| ())
+        .map_err(|cause| database.error(cause).into())
 }

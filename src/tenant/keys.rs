@@ -3,11 +3,11 @@
 use sqlx::{Any, Row as _, Transaction};
 
 use super::TenantError;
+use crate::crypto::CryptoError;
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
 use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
 use crate::crypto::signing::SigningSeed;
-use crate::crypto::CryptoError;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::Database;
 
@@ -19,7 +19,8 @@ const PURPOSES: [Purpose; 4] = [
     Purpose::BlindIndex(IndexedField::IdempotencyKey),
 ];
 
-const ADD: &str = "INSERT INTO data_key (purpose, version, wrapped, key_check) VALUES ($1, $2, $3, $4)";
+const ADD: &str =
+    "INSERT INTO data_key (purpose, version, wrapped, key_check) VALUES ($1, $2, $3, $4)";
 const ALL: &str = "SELECT purpose, version, wrapped, key_check FROM data_key ORDER BY purpose, version LIMIT 10000";
 
 /// The data keys of an open tenant.
@@ -67,21 +68,31 @@ impl TenantKeys {
         incarnation: Incarnation,
     ) -> Result<Self, TenantError> {
         let error = |cause| database.error(cause);
-        let rows = sqlx::query(ALL).fetch_all(database.pool()).await.map_err(error)?;
+        let rows = sqlx::query(ALL)
+            .fetch_all(database.pool())
+            .await
+            .map_err(error)?;
         let mut keys = Vec::new();
         for row in &rows {
             let purpose: String = row.try_get("purpose").map_err(error)?;
             let purpose: Purpose = purpose.parse()?;
             let version: i64 = row.try_get("version").map_err(error)?;
-            let version = u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "data key" })?;
+            let version =
+                u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "data key" })?;
             let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
             let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
-            let wrapped = Wrapped { sealed, check: CheckValue::from_slice(&check)? };
+            let wrapped = Wrapped {
+                sealed,
+                check: CheckValue::from_slice(&check)?,
+            };
             keys.push(key.open_data_key(purpose, version, &wrapped)?);
         }
         let mut take = |purpose: Purpose| {
-            let at = keys.iter().rposition(|key: &DataKey| key.purpose == purpose);
-            at.map(|at| keys.remove(at)).ok_or(TenantError::Corrupt { what: "data key" })
+            let at = keys
+                .iter()
+                .rposition(|key: &DataKey| key.purpose == purpose);
+            at.map(|at| keys.remove(at))
+                .ok_or(TenantError::Corrupt { what: "data key" })
         };
         Ok(Self {
             tenant: tenant.to_string(),
@@ -114,8 +125,21 @@ impl TenantKeys {
     }
 
     /// The place of a value in this tenant's database.
-    pub fn binding<'a>(&'a self, table: &'a str, column: &'a str, row: &'a str, row_version: u64) -> Binding<'a> {
-        Binding { tenant: &self.tenant, incarnation: &self.incarnation, table, column, row, row_version }
+    pub fn binding<'a>(
+        &'a self,
+        table: &'a str,
+        column: &'a str,
+        row: &'a str,
+        row_version: u64,
+    ) -> Binding<'a> {
+        Binding {
+            tenant: &self.tenant,
+            incarnation: &self.incarnation,
+            table,
+            column,
+            row,
+            row_version,
+        }
     }
 
     /// Seals a value for its place.
@@ -130,7 +154,11 @@ impl TenantKeys {
         row_version: u64,
         text: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.records.seal(&self.binding(table, column, row, row_version), Salt::random()?, text)
+        self.records.seal(
+            &self.binding(table, column, row, row_version),
+            Salt::random()?,
+            text,
+        )
     }
 
     /// Opens a value in its place.
@@ -145,6 +173,7 @@ impl TenantKeys {
         row_version: u64,
         stored: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.records.open(&self.binding(table, column, row, row_version), stored)
+        self.records
+            .open(&self.binding(table, column, row, row_version), stored)
     }
 }

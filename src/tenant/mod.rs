@@ -39,7 +39,9 @@ pub enum TenantError {
         slug: String,
     },
     /// A database that belongs to somebody else, or to nobody.
-    #[error("the database of `{id}` holds another organization, or none: it was moved or exchanged")]
+    #[error(
+        "the database of `{id}` holds another organization, or none: it was moved or exchanged"
+    )]
     Exchanged {
         /// Whose it should be.
         id: String,
@@ -69,8 +71,16 @@ impl std::str::FromStr for Slug {
     fn from_str(text: &str) -> Result<Self, TenantError> {
         let fits = (2..=63).contains(&text.len())
             && text.starts_with(|first: char| first.is_ascii_lowercase())
-            && text.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-');
-        if fits { Ok(Self(text.into())) } else { Err(TenantError::Slug { slug: text.chars().take(64).collect() }) }
+            && text
+                .chars()
+                .all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-');
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(TenantError::Slug {
+                slug: text.chars().take(64).collect(),
+            })
+        }
     }
 }
 

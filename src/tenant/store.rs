@@ -9,15 +9,16 @@ use sqlx::Row as _;
 use super::TenantError;
 use super::keys::TenantKeys;
 use crate::crypto::CryptoError;
-use crate::crypto::hierarchy::{CheckValue, TenantKey, Wrapped, create_subject_key, open_subject_key};
+use crate::crypto::hierarchy::{
+    CheckValue, TenantKey, Wrapped, create_subject_key, open_subject_key,
+};
 use crate::crypto::sealing::DataKeys;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::{Database, TENANT};
 
 const WHO: &str = "SELECT id, incarnation, key_check FROM tenant WHERE one = 1";
 const BE: &str = "INSERT INTO tenant (one, id, incarnation, key_check) VALUES (1, $1, $2, $3)";
-const FIRST_HEAD: &str =
-    "INSERT INTO head (one, size, frontier, last_change, last_time, checkpoint) VALUES (1, 0, $1, 0, 0, '')";
+const FIRST_HEAD: &str = "INSERT INTO head (one, size, frontier, last_change, last_time, checkpoint) VALUES (1, 0, $1, 0, 0, '')";
 const SUBJECT: &str = "SELECT wrapped, key_check FROM subject_key WHERE subject = $1 LIMIT 1";
 
 /// How many people's keys are kept open.
@@ -35,12 +36,21 @@ pub struct Store {
 
 impl Store {
     /// Makes an empty store; doing it again changes nothing.
-    pub(super) async fn create(database: &Database, id: TenantId, key: &TenantKey) -> Result<(), TenantError> {
+    pub(super) async fn create(
+        database: &Database,
+        id: TenantId,
+        key: &TenantKey,
+    ) -> Result<(), TenantError> {
         database.migrate(TENANT).await?;
         let error = |cause| database.error(cause);
         let mut connection = database.connect().await?;
         let mut transaction = database.begin(&mut connection).await?;
-        if sqlx::query(WHO).fetch_optional(&mut *transaction).await.map_err(error)?.is_some() {
+        if sqlx::query(WHO)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(error)?
+            .is_some()
+        {
             return Ok(());
         }
         let incarnation = Incarnation::new(crate::crypto::random()?);
@@ -51,18 +61,30 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(error)?;
-        sqlx::query(FIRST_HEAD).bind(Vec::<u8>::new()).execute(&mut *transaction).await.map_err(error)?;
+        sqlx::query(FIRST_HEAD)
+            .bind(Vec::<u8>::new())
+            .execute(&mut *transaction)
+            .await
+            .map_err(error)?;
         TenantKeys::create(database, &mut transaction, key).await?;
         transaction.commit().await.map_err(error)?;
         Ok(())
     }
 
     /// Opens it: the database must be this tenant's, and its keys must open.
-    pub(super) async fn open(database: Database, id: TenantId, key: &TenantKey) -> Result<Self, TenantError> {
+    pub(super) async fn open(
+        database: Database,
+        id: TenantId,
+        key: &TenantKey,
+    ) -> Result<Self, TenantError> {
         database.migrate(TENANT).await?;
         let error = |cause| database.error(cause);
         let exchanged = || TenantError::Exchanged { id: id.to_string() };
-        let row = sqlx::query(WHO).fetch_optional(database.pool()).await.map_err(error)?.ok_or_else(exchanged)?;
+        let row = sqlx::query(WHO)
+            .fetch_optional(database.pool())
+            .await
+            .map_err(error)?
+            .ok_or_else(exchanged)?;
         let found: String = row.try_get("id").map_err(error)?;
         if found != id.to_string() {
             return Err(exchanged());
@@ -70,8 +92,9 @@ impl Store {
         let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
         key.verify(&CheckValue::from_slice(&check)?)?;
         let incarnation: String = row.try_get("incarnation").map_err(error)?;
-        let incarnation: Incarnation =
-            incarnation.parse().map_err(|_| TenantError::Corrupt { what: "incarnation" })?;
+        let incarnation: Incarnation = incarnation.parse().map_err(|_| TenantError::Corrupt {
+            what: "incarnation",
+        })?;
         let keys = Arc::new(TenantKeys::open(&database, key, id, incarnation).await?);
         let subjects = SubjectKeys {
             tenant: id.to_string(),
@@ -79,7 +102,13 @@ impl Store {
             keys: Arc::clone(&keys),
             open: Mutex::new(LruCache::new(SUBJECTS)),
         };
-        Ok(Self { id, incarnation, database, keys, subjects })
+        Ok(Self {
+            id,
+            incarnation,
+            database,
+            keys,
+            subjects,
+        })
     }
 
     /// Whose it is.
@@ -128,18 +157,37 @@ impl SubjectKeys {
     /// # Errors
     /// The database does not answer, or the key does not open.
     pub async fn get(&self, subject: &str) -> Result<Option<Arc<DataKeys>>, TenantError> {
-        if let Some(key) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(subject) {
+        if let Some(key) = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(subject)
+        {
             return Ok(Some(Arc::clone(key)));
         }
         let error = |cause| self.database.error(cause);
-        let row =
-            sqlx::query(SUBJECT).bind(subject).fetch_optional(self.database.pool()).await.map_err(error)?;
+        let row = sqlx::query(SUBJECT)
+            .bind(subject)
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(error)?;
         let Some(row) = row else { return Ok(None) };
         let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
         let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
-        let wrapped = Wrapped { sealed, check: CheckValue::from_slice(&check)? };
-        let key = Arc::new(open_subject_key(self.keys.subject_wrap(), &self.tenant, subject, &wrapped)?);
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).put(subject.into(), Arc::clone(&key));
+        let wrapped = Wrapped {
+            sealed,
+            check: CheckValue::from_slice(&check)?,
+        };
+        let key = Arc::new(open_subject_key(
+            self.keys.subject_wrap(),
+            &self.tenant,
+            subject,
+            &wrapped,
+        )?);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(subject.into(), Arc::clone(&key));
         Ok(Some(key))
     }
 
