@@ -10,8 +10,8 @@ use crate::harness::postgres;
 use crate::harness::server::Site;
 use crate::harness::witness::Witness;
 
-const SOONEST: Duration = Duration::from_millis(20);
-const LATEST: Duration = Duration::from_millis(1_200);
+const SOONEST: Duration = Duration::from_millis(150);
+const LATEST: Duration = Duration::from_millis(1_500);
 
 fn rounds() -> usize {
     if std::env::var_os("PROVE").is_some() {
