@@ -13,9 +13,9 @@ use super::problem::Problem;
 use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRead, ApiKeyRevoke};
+use crate::directory::Kind;
 use crate::directory::object::Scope;
 use crate::directory::service::{self, NewKey, Speaker};
-use crate::directory::Kind;
 
 /// Make a service with a key, or another key of a service. The key is shown in this answer and never again, so the call
 /// takes no `Idempotency-Key`: an answer that could be had twice would have to be kept.
@@ -26,24 +26,39 @@ use crate::directory::Kind;
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     if call.is_keyed() {
         return Err(Problem::Malformed(
-            "this call takes no `Idempotency-Key`: its answer holds a secret, which is not kept".into(),
+            "this call takes no `Idempotency-Key`: its answer holds a secret, which is not kept"
+                .into(),
         ));
     }
     let random = || crypto::random().map_err(|_| Problem::Internal);
     let id = random()?;
     let secret = crypto::random().map_err(|_| Problem::Internal)?;
-    let key = ApiKey::mint(Environment::Live, *call.door().store().id().bytes(), id, secret);
+    let key = ApiKey::mint(
+        Environment::Live,
+        *call.door().store().id().bytes(),
+        id,
+        secret,
+    );
     let scopes = body.maybe_texts("scopes")?;
     let service = body.maybe_reference("service", &[Kind::Service])?;
     let speaker = match (service, scopes) {
         (Some(_), Some(_)) => {
-            return Err(wrong("scopes", "they are the service's: send either `scopes` or `service`"));
+            return Err(wrong(
+                "scopes",
+                "they are the service's: send either `scopes` or `service`",
+            ));
         }
         (Some(service), None) => Speaker::Existing(service),
         (None, scopes) => {
-            let scopes: Result<BTreeSet<Scope>, String> =
-                scopes.unwrap_or_default().iter().map(|scope| scope.parse()).collect();
-            Speaker::New { id: random()?, scopes: scopes.map_err(|why| wrong("scopes", &why))? }
+            let scopes: Result<BTreeSet<Scope>, String> = scopes
+                .unwrap_or_default()
+                .iter()
+                .map(|scope| scope.parse())
+                .collect();
+            Speaker::New {
+                id: random()?,
+                scopes: scopes.map_err(|why| wrong("scopes", &why))?,
+            }
         }
     };
     let new = NewKey {
@@ -63,7 +78,9 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
         reply.insert("key".into(), key.expose().into());
     }
     let mut response = page::made(Kind::ApiKey.collection(), changed);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -73,7 +90,10 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
-    page::list::<ApiKeyRead>(&call, Kind::ApiKey, &Paging::of(limit, cursor)?, |_, _| true).await
+    page::list::<ApiKeyRead>(&call, Kind::ApiKey, &Paging::of(limit, cursor)?, |_, _| {
+        true
+    })
+    .await
 }
 
 /// Revoke a key, and its service when it has no other.
@@ -83,6 +103,8 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     security(("api_key" = [])))]
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::ApiKey)?;
-    let changed = call.change::<ApiKeyRevoke>(wanted, Map::new(), &Fields::none(), service::revoke_key).await?;
+    let changed = call
+        .change::<ApiKeyRevoke>(wanted, Map::new(), &Fields::none(), service::revoke_key)
+        .await?;
     Ok(page::gone(&changed))
 }

@@ -21,8 +21,8 @@ use super::request_id::RequestId;
 use super::serve::Peer;
 use crate::app::App;
 use crate::decide::authorized::{
-    AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead, MemoryRead,
-    PromptTemplateRead, ThreadRead, ToolRead,
+    AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead,
+    MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
 };
 use crate::decide::judge::Judgement;
 use crate::decide::{Action, Asker, Caller, Changed, Door, IdempotencyKey, Permitted, Refused};
@@ -51,15 +51,35 @@ impl FromRequestParts<Arc<App>> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<Peer>>().copied().ok_or(Problem::Internal)?;
-        let id = parts.extensions.get::<RequestId>().cloned().ok_or(Problem::Internal)?;
+        let ConnectInfo(peer) = parts
+            .extensions
+            .get::<ConnectInfo<Peer>>()
+            .copied()
+            .ok_or(Problem::Internal)?;
+        let id = parts
+            .extensions
+            .get::<RequestId>()
+            .cloned()
+            .ok_or(Problem::Internal)?;
         // Who asks comes before everything else: a stranger learns nothing from what else is wrong.
         let (door, asker) = caller::on_behalf(app, peer, &id, &parts.headers).await?;
-        let raw = RawPathParams::from_request_parts(parts, app).await.map_err(|_| Problem::NotFound)?;
-        let names = raw.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let raw = RawPathParams::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Problem::NotFound)?;
+        let names = raw
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let Query(query) = Query::from_request_parts(parts, app).await?;
         let line = format!("{} {}", parts.method, parts.uri.path());
-        Ok(Self { door, asker, line, key: idempotency_key(&parts.headers)?, names, query })
+        Ok(Self {
+            door,
+            asker,
+            line,
+            key: idempotency_key(&parts.headers)?,
+            names,
+            query,
+        })
     }
 }
 
@@ -95,7 +115,9 @@ impl Call {
     /// A part of the path as it was sent.
     pub(super) fn text(&self, name: &str) -> Result<&str, Problem> {
         let found = self.names.iter().find(|(other, _)| other == name);
-        found.map(|(_, text)| text.as_str()).ok_or(Problem::Internal)
+        found
+            .map(|(_, text)| text.as_str())
+            .ok_or(Problem::Internal)
     }
 
     /// What a part of the path names; a text that is no identifier names nothing.
@@ -104,13 +126,23 @@ impl Call {
     }
 
     /// The parameters behind the path: these and no others, each once.
-    pub(super) fn query<const N: usize>(&self, known: [&str; N]) -> Result<[Option<&str>; N], Problem> {
+    pub(super) fn query<const N: usize>(
+        &self,
+        known: [&str; N],
+    ) -> Result<[Option<&str>; N], Problem> {
         let mut found = [None; N];
         for (name, value) in &self.query {
-            let place = known.iter().position(|other| other == name).and_then(|at| found.get_mut(at));
-            let place = place.ok_or_else(|| Problem::Malformed(format!("unknown parameter {}", quoted(name))))?;
+            let place = known
+                .iter()
+                .position(|other| other == name)
+                .and_then(|at| found.get_mut(at));
+            let place = place
+                .ok_or_else(|| Problem::Malformed(format!("unknown parameter {}", quoted(name))))?;
             if place.replace(value.as_str()).is_some() {
-                return Err(Problem::Malformed(format!("the parameter {} is there twice", quoted(name))));
+                return Err(Problem::Malformed(format!(
+                    "the parameter {} is there twice",
+                    quoted(name)
+                )));
             }
         }
         Ok(found)
@@ -123,8 +155,14 @@ impl Call {
 
     /// Decides a reading; a denied one is of something that is not there.
     pub(super) async fn read<A: Action>(&self, resource: Ref) -> Result<Permitted<A>, Problem> {
-        match self.door.permit::<A>(self.asker(), resource, Map::new()).await {
-            Err(Refused::Denied(judgement, _)) if !is_about_the_caller(&judgement) => Err(Problem::NotFound),
+        match self
+            .door
+            .permit::<A>(self.asker(), resource, Map::new())
+            .await
+        {
+            Err(Refused::Denied(judgement, _)) if !is_about_the_caller(&judgement) => {
+                Err(Problem::NotFound)
+            }
             asked => asked.map_err(refused::problem),
         }
     }
@@ -135,11 +173,18 @@ impl Call {
         resource: Ref,
         context: Map<String, Value>,
         body: &Fields,
-        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<Changed, Problem> {
         let [] = self.query([])?;
         let key = self.idempotency(body);
-        match self.door.change::<A>(self.asker(), resource, context, key, plan).await {
+        match self
+            .door
+            .change::<A>(self.asker(), resource, context, key, plan)
+            .await
+        {
             Err(Refused::Denied(judgement, at)) => Err(self.denied(resource, judgement, at).await),
             asked => asked.map_err(refused::problem),
         }
@@ -185,7 +230,9 @@ impl Call {
             | Kind::Billing
             | Kind::Report
             | Kind::ComplianceDocs => Ok(true),
-            Kind::Service | Kind::Agent | Kind::AgentRun | Kind::Invitation | Kind::Session => Ok(false),
+            Kind::Service | Kind::Agent | Kind::AgentRun | Kind::Invitation | Kind::Session => {
+                Ok(false)
+            }
         }
     }
 
@@ -202,14 +249,26 @@ impl Call {
         let chosen = self.key.as_ref()?;
         let who = match self.asker.caller {
             Caller::Key { key, acting, .. } => {
-                let named = |reference: Option<Ref>| reference.map(|one| one.to_string()).unwrap_or_default();
-                let (user, agent) = (acting.map(|acting| acting.user), acting.and_then(|acting| acting.agent));
+                let named = |reference: Option<Ref>| {
+                    reference.map(|one| one.to_string()).unwrap_or_default()
+                };
+                let (user, agent) = (
+                    acting.map(|acting| acting.user),
+                    acting.and_then(|acting| acting.agent),
+                );
                 format!("{key} {} {}", named(user), named(agent))
             }
             Caller::Operator => String::new(),
         };
-        let request = Sha256::new().chain_update(&self.line).chain_update("\n").chain_update(body.digest()).finalize();
-        Some(IdempotencyKey { scope: format!("{who} {chosen}"), request: request.into() })
+        let request = Sha256::new()
+            .chain_update(&self.line)
+            .chain_update("\n")
+            .chain_update(body.digest())
+            .finalize();
+        Some(IdempotencyKey {
+            scope: format!("{who} {chosen}"),
+            request: request.into(),
+        })
     }
 }
 
@@ -222,17 +281,21 @@ pub(super) fn said(member: &str, reference: Ref) -> Map<String, Value> {
 /// Whether the refusal would be the same for anything that the caller could name.
 pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
     matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
-        || judgement
-            .determining
-            .iter()
-            .any(|one| ABOUT_THE_CALLER.iter().any(|prefix| one.id.starts_with(prefix)))
+        || judgement.determining.iter().any(|one| {
+            ABOUT_THE_CALLER
+                .iter()
+                .any(|prefix| one.id.starts_with(prefix))
+        })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let text = value.to_str().ok().filter(|text| {
-        (1..=IDEMPOTENCY_KEY_LIMIT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        (1..=IDEMPOTENCY_KEY_LIMIT).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
     });
     match (text, values.next()) {
         (Some(text), None) => Ok(Some(text.to_owned())),

@@ -9,20 +9,34 @@ use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
 use crate::crypto;
 use crate::decide::authorized::{
-    MemberRead, ProjectAddMember, ProjectCreate, ProjectDelete, ProjectRemoveMember, TeamAddMember, TeamCreate,
-    TeamDelete, TeamRemoveMember,
+    MemberRead, ProjectAddMember, ProjectCreate, ProjectDelete, ProjectRemoveMember, TeamAddMember,
+    TeamCreate, TeamDelete, TeamRemoveMember,
 };
-use crate::directory::circle::{self, AddsMember, CircleIds, CreatesCircle, DeletesCircle, Place, RemovesMember};
+use crate::directory::circle::{
+    self, AddsMember, CircleIds, CreatesCircle, DeletesCircle, Place, RemovesMember,
+};
 use crate::directory::{Kind, Ref};
 
-async fn made<A: CreatesCircle>(call: Call, mut body: Fields, parents: &[Kind]) -> Result<Response, Problem> {
+async fn made<A: CreatesCircle>(
+    call: Call,
+    mut body: Fields,
+    parents: &[Kind],
+) -> Result<Response, Problem> {
     let random = || crypto::random().map_err(|_| Problem::Internal);
-    let ids = CircleIds { circle: random()?, members: random()?, leads: random()? };
-    let parent = body.maybe_reference("parent", parents)?.unwrap_or(call.org());
+    let ids = CircleIds {
+        circle: random()?,
+        members: random()?,
+        leads: random()?,
+    };
+    let parent = body
+        .maybe_reference("parent", parents)?
+        .unwrap_or(call.org());
     let name = body.text("name")?;
     body.finish()?;
     let changed = call
-        .change::<A>(parent, Map::new(), &body, move |by, snapshot| circle::create_circle(by, snapshot, ids, &name))
+        .change::<A>(parent, Map::new(), &body, move |by, snapshot| {
+            circle::create_circle(by, snapshot, ids, &name)
+        })
         .await?;
     Ok(page::made(A::KIND.collection(), changed))
 }
@@ -31,30 +45,52 @@ async fn made<A: CreatesCircle>(call: Call, mut body: Fields, parents: &[Kind]) 
 async fn listed(call: Call, kind: Kind) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
     let paging = Paging::of(limit, cursor)?;
-    page::all(call.read::<MemberRead>(call.org()).await?.snapshot(), kind, &paging)
+    page::all(
+        call.read::<MemberRead>(call.org()).await?.snapshot(),
+        kind,
+        &paging,
+    )
 }
 
 async fn found(call: Call, kind: Kind) -> Result<Response, Problem> {
     let [] = call.query([])?;
     let circle = call.named("id", kind)?;
-    page::one(circle, call.read::<MemberRead>(call.org()).await?.snapshot())
+    page::one(
+        circle,
+        call.read::<MemberRead>(call.org()).await?.snapshot(),
+    )
 }
 
 async fn deleted<A: DeletesCircle>(call: Call, kind: Kind) -> Result<Response, Problem> {
     let circle = call.named("id", kind)?;
-    let changed = call.change::<A>(circle, Map::new(), &Fields::none(), circle::delete_circle).await?;
+    let changed = call
+        .change::<A>(circle, Map::new(), &Fields::none(), circle::delete_circle)
+        .await?;
     Ok(page::gone(&changed))
 }
 
-async fn joined<A: AddsMember>(call: Call, mut body: Fields, kind: Kind) -> Result<Response, Problem> {
+async fn joined<A: AddsMember>(
+    call: Call,
+    mut body: Fields,
+    kind: Kind,
+) -> Result<Response, Problem> {
     let circle = call.named("id", kind)?;
     let user: Ref = body.reference("user", Kind::User)?;
-    let place = if body.maybe_flag("lead")?.unwrap_or(false) { Place::Lead } else { Place::Member };
+    let place = if body.maybe_flag("lead")?.unwrap_or(false) {
+        Place::Lead
+    } else {
+        Place::Member
+    };
     body.finish()?;
     let changed = call
-        .change::<A>(circle, Map::new(), &body, move |by, snapshot| circle::add_member(by, snapshot, user, place))
+        .change::<A>(circle, Map::new(), &body, move |by, snapshot| {
+            circle::add_member(by, snapshot, user, place)
+        })
         .await?;
-    Ok(page::made(&format!("{}/{circle}/members", kind.collection()), changed_with_id(changed, user)))
+    Ok(page::made(
+        &format!("{}/{circle}/members", kind.collection()),
+        changed_with_id(changed, user),
+    ))
 }
 
 /// The place of a membership is named by its user.

@@ -25,7 +25,9 @@ impl FromRequest<Arc<App>> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        json::body(request, app.config().http.request_timeout()).await.map(Self::of)
+        json::body(request, app.config().http.request_timeout())
+            .await
+            .map(Self::of)
     }
 }
 
@@ -81,33 +83,63 @@ impl Fields {
     }
 
     /// A member that is one of some words, if it is there.
-    pub(super) fn maybe_word<T: FromStr<Err = String>>(&mut self, member: &str) -> Result<Option<T>, Problem> {
+    pub(super) fn maybe_word<T: FromStr<Err = String>>(
+        &mut self,
+        member: &str,
+    ) -> Result<Option<T>, Problem> {
         let text = self.maybe_text(member)?;
-        text.map(|text| text.parse().map_err(|why: String| wrong(member, &why))).transpose()
+        text.map(|text| text.parse().map_err(|why: String| wrong(member, &why)))
+            .transpose()
     }
 
     /// A list of texts, if it is there.
     pub(super) fn maybe_texts(&mut self, member: &str) -> Result<Option<Vec<String>>, Problem> {
-        let Some(value) = self.any(member) else { return Ok(None) };
-        serde_json::from_value(value).map(Some).map_err(|_| wrong(member, "it must be a list of strings"))
+        let Some(value) = self.any(member) else {
+            return Ok(None);
+        };
+        serde_json::from_value(value)
+            .map(Some)
+            .map_err(|_| wrong(member, "it must be a list of strings"))
     }
 
     /// A member that must name something of that kind.
     pub(super) fn reference(&mut self, member: &str, kind: Kind) -> Result<Ref, Problem> {
-        self.maybe_reference(member, &[kind])?.ok_or_else(|| missing(member))
+        self.maybe_reference(member, &[kind])?
+            .ok_or_else(|| missing(member))
     }
 
     /// A member that must name something of one of these kinds.
     pub(super) fn one_of(&mut self, member: &str, kinds: &[Kind]) -> Result<Ref, Problem> {
-        self.maybe_reference(member, kinds)?.ok_or_else(|| missing(member))
+        self.maybe_reference(member, kinds)?
+            .ok_or_else(|| missing(member))
     }
 
     /// A member that names something of one of these kinds, if it is there.
-    pub(super) fn maybe_reference(&mut self, member: &str, kinds: &[Kind]) -> Result<Option<Ref>, Problem> {
-        let Some(text) = self.maybe_text(member)? else { return Ok(None) };
-        let known = || kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-        let found = text.parse::<Ref>().ok().filter(|found| kinds.contains(&found.kind));
-        found.map(Some).ok_or_else(|| wrong(member, &format!("it must be the identifier of one of: {}", known())))
+    pub(super) fn maybe_reference(
+        &mut self,
+        member: &str,
+        kinds: &[Kind],
+    ) -> Result<Option<Ref>, Problem> {
+        let Some(text) = self.maybe_text(member)? else {
+            return Ok(None);
+        };
+        let known = || {
+            kinds
+                .iter()
+                .map(|kind| kind.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let found = text
+            .parse::<Ref>()
+            .ok()
+            .filter(|found| kinds.contains(&found.kind));
+        found.map(Some).ok_or_else(|| {
+            wrong(
+                member,
+                &format!("it must be the identifier of one of: {}", known()),
+            )
+        })
     }
 
     /// Who may read it: a group's identifier, `null` for nobody else.
@@ -116,7 +148,9 @@ impl Fields {
             self.members.remove("audience");
             return Ok(Some(Audience::Private));
         }
-        Ok(self.maybe_reference("audience", &[Kind::Group])?.map(Audience::Members))
+        Ok(self
+            .maybe_reference("audience", &[Kind::Group])?
+            .map(Audience::Members))
     }
 
     /// A time, if it is there and not `null`.
@@ -124,9 +158,14 @@ impl Fields {
         if self.members.get(member).is_some_and(Value::is_null) {
             self.members.remove(member);
         }
-        let Some(text) = self.maybe_text(member)? else { return Ok(None) };
+        let Some(text) = self.maybe_text(member)? else {
+            return Ok(None);
+        };
         let time = DateTime::parse_from_rfc3339(&text).map_err(|_| {
-            wrong(member, "it must be a time as in `2027-01-31T00:00:00Z` (RFC 3339)")
+            wrong(
+                member,
+                "it must be a time as in `2027-01-31T00:00:00Z` (RFC 3339)",
+            )
         })?;
         Ok(Some(time.with_timezone(&Utc)))
     }
@@ -135,7 +174,10 @@ impl Fields {
     pub(super) fn finish(&self) -> Result<(), Problem> {
         match self.members.keys().next() {
             None => Ok(()),
-            Some(name) => Err(Problem::Malformed(format!("unknown member {}", quoted(name)))),
+            Some(name) => Err(Problem::Malformed(format!(
+                "unknown member {}",
+                quoted(name)
+            ))),
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::crypto;
 use crate::decide::authorized::{
     IntegrationConnect, IntegrationDisconnect, IntegrationRead, IntegrationRefreshToken,
 };
+use crate::directory::Kind;
 use crate::directory::integration::{self, Connection};
 use crate::directory::made::Audience;
-use crate::directory::Kind;
 
 /// Connect something outside.
 #[utoipa::path(post, path = "/v1/integrations", tag = "Directory", operation_id = "create_integration", params(Acting, Keyed),
@@ -42,7 +42,13 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
-    page::list::<IntegrationRead>(&call, Kind::Integration, &Paging::of(limit, cursor)?, |_, _| true).await
+    page::list::<IntegrationRead>(
+        &call,
+        Kind::Integration,
+        &Paging::of(limit, cursor)?,
+        |_, _| true,
+    )
+    .await
 }
 
 /// One integration.
@@ -53,7 +59,10 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
     let wanted = call.named("id", Kind::Integration)?;
-    page::one(wanted, call.read::<IntegrationRead>(wanted).await?.snapshot())
+    page::one(
+        wanted,
+        call.read::<IntegrationRead>(wanted).await?.snapshot(),
+    )
 }
 
 /// Say that its token was refreshed.
@@ -63,8 +72,14 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     security(("api_key" = [])))]
 pub(super) async fn refresh(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::Integration)?;
-    let changed =
-        call.change::<IntegrationRefreshToken>(wanted, Map::new(), &Fields::none(), integration::refreshed).await?;
+    let changed = call
+        .change::<IntegrationRefreshToken>(
+            wanted,
+            Map::new(),
+            &Fields::none(),
+            integration::refreshed,
+        )
+        .await?;
     Ok(page::changed_to(changed))
 }
 
@@ -75,7 +90,13 @@ pub(super) async fn refresh(call: Call) -> Result<Response, Problem> {
     security(("api_key" = [])))]
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::Integration)?;
-    let changed =
-        call.change::<IntegrationDisconnect>(wanted, Map::new(), &Fields::none(), integration::disconnect).await?;
+    let changed = call
+        .change::<IntegrationDisconnect>(
+            wanted,
+            Map::new(),
+            &Fields::none(),
+            integration::disconnect,
+        )
+        .await?;
     Ok(page::gone(&changed))
 }

@@ -10,13 +10,14 @@ use super::problem::Problem;
 use crate::crypto;
 use crate::decide::Action;
 use crate::decide::authorized::{
-    AgentCreate, AgentDelete, AgentEdit, AgentRead, AssistantCreate, AssistantDelete, AssistantEdit, AssistantRead,
-    DocumentDelete, DocumentEdit, DocumentRead, DocumentUpload, PromptTemplateCreate, PromptTemplateDelete,
-    PromptTemplateEdit, PromptTemplateRead, ThreadCreate, ThreadDelete, ThreadRead, ThreadRestrict, ThreadTransfer,
-    ToolCreate, ToolDelete, ToolEdit, ToolRead,
+    AgentCreate, AgentDelete, AgentEdit, AgentRead, AssistantCreate, AssistantDelete,
+    AssistantEdit, AssistantRead, DocumentDelete, DocumentEdit, DocumentRead, DocumentUpload,
+    PromptTemplateCreate, PromptTemplateDelete, PromptTemplateEdit, PromptTemplateRead,
+    ThreadCreate, ThreadDelete, ThreadRead, ThreadRestrict, ThreadTransfer, ToolCreate, ToolDelete,
+    ToolEdit, ToolRead,
 };
-use crate::directory::made::{self, Audience, Creates, Deletes, Edit, Edits, New};
 use crate::directory::Kind;
+use crate::directory::made::{self, Audience, Creates, Deletes, Edit, Edits, New};
 
 async fn created<A: Creates>(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let random = || crypto::random().map_err(|_| Problem::Internal);
@@ -24,7 +25,9 @@ async fn created<A: Creates>(call: Call, mut body: Fields) -> Result<Response, P
         Kind::Document => &[Kind::Organization, Kind::Team, Kind::Project, Kind::Thread],
         _ => &[Kind::Organization, Kind::Team, Kind::Project],
     };
-    let parent = body.maybe_reference("parent", parents)?.unwrap_or(call.org());
+    let parent = body
+        .maybe_reference("parent", parents)?
+        .unwrap_or(call.org());
     let new = New {
         id: random()?,
         agent: random()?,
@@ -32,8 +35,11 @@ async fn created<A: Creates>(call: Call, mut body: Fields) -> Result<Response, P
         audience: body.maybe_audience()?.unwrap_or(Audience::Private),
     };
     body.finish()?;
-    let changed =
-        call.change::<A>(parent, Map::new(), &body, move |by, snapshot| made::create(by, snapshot, &new)).await?;
+    let changed = call
+        .change::<A>(parent, Map::new(), &body, move |by, snapshot| {
+            made::create(by, snapshot, &new)
+        })
+        .await?;
     Ok(page::made(A::KIND.collection(), changed))
 }
 
@@ -50,13 +56,19 @@ async fn found<A: Action>(call: Call, kind: Kind) -> Result<Response, Problem> {
 
 async fn edited<A: Edits>(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let wanted = call.named("id", A::KIND)?;
-    let edit = Edit { name: body.maybe_text("name")?, audience: body.maybe_audience()? };
+    let edit = Edit {
+        name: body.maybe_text("name")?,
+        audience: body.maybe_audience()?,
+    };
     body.finish()?;
     if edit.name.is_none() && edit.audience.is_none() {
         return Err(Problem::Malformed("send `name`, `audience` or both".into()));
     }
-    let changed =
-        call.change::<A>(wanted, Map::new(), &body, move |by, snapshot| made::edit(by, snapshot, &edit)).await?;
+    let changed = call
+        .change::<A>(wanted, Map::new(), &body, move |by, snapshot| {
+            made::edit(by, snapshot, &edit)
+        })
+        .await?;
     Ok(page::changed_to(changed))
 }
 
@@ -73,19 +85,28 @@ async fn narrowed_or_given(call: Call, mut body: Fields) -> Result<Response, Pro
             .await?
         }
         (None, Some(owner)) => {
-            call.change::<ThreadTransfer>(thread, said("new_owner", owner), &body, move |by, snapshot| {
-                made::transfer(by, snapshot, owner)
-            })
+            call.change::<ThreadTransfer>(
+                thread,
+                said("new_owner", owner),
+                &body,
+                move |by, snapshot| made::transfer(by, snapshot, owner),
+            )
             .await?
         }
-        _ => return Err(Problem::Malformed("send either `audience` or `owner`: each is decided for itself".into())),
+        _ => {
+            return Err(Problem::Malformed(
+                "send either `audience` or `owner`: each is decided for itself".into(),
+            ));
+        }
     };
     Ok(page::changed_to(changed))
 }
 
 async fn deleted<A: Deletes>(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", A::KIND)?;
-    let changed = call.change::<A>(wanted, Map::new(), &Fields::none(), made::delete).await?;
+    let changed = call
+        .change::<A>(wanted, Map::new(), &Fields::none(), made::delete)
+        .await?;
     Ok(page::gone(&changed))
 }
 

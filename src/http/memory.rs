@@ -31,7 +31,10 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     let parent = match (parent, otherwise, layer) {
         (Some(parent), _, _) | (None, Some(parent), _) => parent,
         (None, None, Layer::Personal) => {
-            return Err(wrong("layer", "a personal memory is of the user that `Cedarkeep-Acting-User` names"));
+            return Err(wrong(
+                "layer",
+                "a personal memory is of the user that `Cedarkeep-Acting-User` names",
+            ));
         }
         (None, None, _) => return Err(missing("parent")),
     };
@@ -52,11 +55,13 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [layer, limit, cursor] = call.query(["layer", "limit", "cursor"])?;
-    let layer: Option<Layer> =
-        layer.map(|text| text.parse().map_err(|why: String| wrong("layer", &why))).transpose()?;
+    let layer: Option<Layer> = layer
+        .map(|text| text.parse().map_err(|why: String| wrong("layer", &why)))
+        .transpose()?;
     let of_layer = |reference: Ref, snapshot: &crate::directory::Snapshot| {
         let found = snapshot.object(reference).map(|stored| &stored.value);
-        layer.is_none() || matches!(found, Some(Object::Memory(memory)) if Some(memory.layer) == layer)
+        layer.is_none()
+            || matches!(found, Some(Object::Memory(memory)) if Some(memory.layer) == layer)
     };
     page::list::<MemoryRead>(&call, Kind::Memory, &Paging::of(limit, cursor)?, of_layer).await
 }
@@ -83,7 +88,9 @@ pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Pro
     let name = body.text("name")?;
     body.finish()?;
     let changed = call
-        .change::<MemoryWrite>(wanted, Map::new(), &body, move |by, snapshot| memory::rewrite(by, snapshot, &name))
+        .change::<MemoryWrite>(wanted, Map::new(), &body, move |by, snapshot| {
+            memory::rewrite(by, snapshot, &name)
+        })
         .await?;
     Ok(page::changed_to(changed))
 }
@@ -95,6 +102,8 @@ pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::Memory)?;
-    let changed = call.change::<MemoryForget>(wanted, Map::new(), &Fields::none(), memory::forget).await?;
+    let changed = call
+        .change::<MemoryForget>(wanted, Map::new(), &Fields::none(), memory::forget)
+        .await?;
     Ok(page::gone(&changed))
 }

@@ -16,7 +16,10 @@ use crate::directory::{Kind, organization};
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
-    page::one(call.org(), call.read::<MemberRead>(call.org()).await?.snapshot())
+    page::one(
+        call.org(),
+        call.read::<MemberRead>(call.org()).await?.snapshot(),
+    )
 }
 
 /// Another name, or other regions: one of them at a time.
@@ -42,7 +45,11 @@ pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Pro
             })
             .await?
         }
-        _ => return Err(Problem::Malformed("send either `name` or `regions`: each is decided for itself".into())),
+        _ => {
+            return Err(Problem::Malformed(
+                "send either `name` or `regions`: each is decided for itself".into(),
+            ));
+        }
     };
     Ok(page::changed_to(changed))
 }

@@ -12,7 +12,9 @@ use super::problem::Problem;
 use super::refused;
 use crate::crypto;
 use crate::decide::Refused;
-use crate::decide::authorized::{EntityDelete, EntityRead, EntityWrite, PolicyEdit, PolicyRead, SchemaEdit};
+use crate::decide::authorized::{
+    EntityDelete, EntityRead, EntityWrite, PolicyEdit, PolicyRead, SchemaEdit,
+};
 use crate::directory::own::{self, Load};
 use crate::directory::{DirectoryError, Kind, view};
 use crate::ids;
@@ -29,7 +31,9 @@ const ROW: &str = "own";
     security(("api_key" = [])))]
 pub(super) async fn read_policies(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
-    let permitted = call.read::<PolicyRead>(call.singleton(Kind::PolicySet)).await?;
+    let permitted = call
+        .read::<PolicyRead>(call.singleton(Kind::PolicySet))
+        .await?;
     Ok(Json(view::library(permitted.snapshot().library())).into_response())
 }
 
@@ -45,10 +49,18 @@ pub(super) async fn replace_policies(call: Call, mut body: Fields) -> Result<Res
             .into_iter()
             .map(|(file, text)| match text {
                 Value::String(text) => Ok((file, text)),
-                _ => Err(wrong("policies", "it must be an object of file names and texts")),
+                _ => Err(wrong(
+                    "policies",
+                    "it must be an object of file names and texts",
+                )),
             })
             .collect::<Result<Vec<_>, _>>()?,
-        Some(_) => return Err(wrong("policies", "it must be an object of file names and texts")),
+        Some(_) => {
+            return Err(wrong(
+                "policies",
+                "it must be an object of file names and texts",
+            ));
+        }
         None => return Err(missing("policies")),
     };
     body.finish()?;
@@ -58,10 +70,15 @@ pub(super) async fn replace_policies(call: Call, mut body: Fields) -> Result<Res
     let before = call.door().glance().snapshot().library().schema.clone();
     // Another schema is decided for itself, before; the change below holds only while the schema is the one it saw.
     if schema.as_ref().is_some_and(|schema| *schema != before) {
-        let asked = call.door().permit::<SchemaEdit>(call.asker(), set, Map::new()).await;
+        let asked = call
+            .door()
+            .permit::<SchemaEdit>(call.asker(), set, Map::new())
+            .await;
         match asked {
             Ok(_) => {}
-            Err(Refused::Denied(judgement, at)) => return Err(call.denied(set, judgement, at).await),
+            Err(Refused::Denied(judgement, at)) => {
+                return Err(call.denied(set, judgement, at).await);
+            }
             Err(refused) => return Err(refused::problem(refused)),
         }
     }
@@ -70,10 +87,20 @@ pub(super) async fn replace_policies(call: Call, mut body: Fields) -> Result<Res
             let now = &snapshot.library().schema;
             if schema.is_some() && *now != before {
                 let why = "somebody else has changed it just now: read it and try again".into();
-                return Err(DirectoryError::Invalid { member: "schema", why });
+                return Err(DirectoryError::Invalid {
+                    member: "schema",
+                    why,
+                });
             }
             let schema = schema.clone().unwrap_or_else(|| now.clone());
-            own::load_library(by, snapshot, &Load { schema, policies: policies.clone() })
+            own::load_library(
+                by,
+                snapshot,
+                &Load {
+                    schema,
+                    policies: policies.clone(),
+                },
+            )
         })
         .await?;
     Ok(page::changed_to(changed))
@@ -126,7 +153,9 @@ pub(super) async fn write_entities(call: Call, mut body: Fields) -> Result<Respo
 pub(super) async fn delete_entity(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let (kind, id) = (body.text("type")?, body.text("id")?);
     body.finish()?;
-    let kind: EntityTypeName = kind.parse().map_err(|_| wrong("type", "it is no name of a Cedar type"))?;
+    let kind: EntityTypeName = kind
+        .parse()
+        .map_err(|_| wrong("type", "it is no name of a Cedar type"))?;
     let uid = EntityUid::from_type_name_and_id(kind, EntityId::new(id));
     let changed = call
         .change::<EntityDelete>(call.org(), Map::new(), &body, move |by, snapshot| {

@@ -8,10 +8,12 @@ use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
 use crate::crypto;
-use crate::decide::authorized::{MemberChangeRole, MemberInvite, MemberRead, MemberRemove, MemberSuspend};
+use crate::decide::authorized::{
+    MemberChangeRole, MemberInvite, MemberRead, MemberRemove, MemberSuspend,
+};
+use crate::directory::Kind;
 use crate::directory::object::Role;
 use crate::directory::people::{self, Joining, Standing};
-use crate::directory::Kind;
 
 /// Somebody joins.
 #[utoipa::path(post, path = "/v1/users", tag = "Directory", operation_id = "create_user", params(Acting, Keyed),
@@ -27,7 +29,9 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     };
     body.finish()?;
     let changed = call
-        .change::<MemberInvite>(call.org(), Map::new(), &body, move |by, snapshot| people::join(by, snapshot, &joining))
+        .change::<MemberInvite>(call.org(), Map::new(), &body, move |by, snapshot| {
+            people::join(by, snapshot, &joining)
+        })
         .await?;
     Ok(page::made(Kind::User.collection(), changed))
 }
@@ -72,13 +76,21 @@ pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Pro
             .await?
         }
         (None, Some(active)) => {
-            let standing = if active { Standing::Active } else { Standing::Suspended };
+            let standing = if active {
+                Standing::Active
+            } else {
+                Standing::Suspended
+            };
             call.change::<MemberSuspend>(user, Map::new(), &body, move |by, snapshot| {
                 people::set_active(by, snapshot, standing)
             })
             .await?
         }
-        _ => return Err(Problem::Malformed("send either `role` or `active`: each is decided for itself".into())),
+        _ => {
+            return Err(Problem::Malformed(
+                "send either `role` or `active`: each is decided for itself".into(),
+            ));
+        }
     };
     Ok(page::changed_to(changed))
 }
@@ -90,7 +102,9 @@ pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let user = call.named("id", Kind::User)?;
-    let changed = call.change::<MemberRemove>(user, Map::new(), &Fields::none(), people::remove).await?;
+    let changed = call
+        .change::<MemberRemove>(user, Map::new(), &Fields::none(), people::remove)
+        .await?;
     Ok(page::gone(&changed))
 }
 

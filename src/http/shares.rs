@@ -10,9 +10,9 @@ use super::problem::Problem;
 use super::refused;
 use crate::crypto;
 use crate::decide::authorized::{
-    AgentRead, AgentShare, AgentUnshare, AssistantRead, AssistantShare, AssistantUnshare, AuditLogRead,
-    PromptTemplateRead, PromptTemplateShare, PromptTemplateUnshare, SettingsUpdate, ThreadRead, ThreadShare,
-    ThreadUnshare, ToolRead, ToolShare, ToolUnshare,
+    AgentRead, AgentShare, AgentUnshare, AssistantRead, AssistantShare, AssistantUnshare,
+    AuditLogRead, PromptTemplateRead, PromptTemplateShare, PromptTemplateUnshare, SettingsUpdate,
+    ThreadRead, ThreadShare, ThreadUnshare, ToolRead, ToolShare, ToolUnshare,
 };
 use crate::decide::{Action, Changed};
 use crate::directory::change::SHARE;
@@ -64,7 +64,8 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [resource, limit, cursor] = call.query(["resource", "limit", "cursor"])?;
-    let resource = resource.ok_or_else(|| Problem::Malformed("the parameter `resource` is missing".into()))?;
+    let resource =
+        resource.ok_or_else(|| Problem::Malformed("the parameter `resource` is missing".into()))?;
     let resource: Ref = resource.parse().map_err(|_| Problem::NotFound)?;
     let paging = Paging::of(limit, cursor)?;
     match resource.kind {
@@ -86,7 +87,13 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let id = ids::parse(SHARE, call.text("id")?).map_err(|_| Problem::NotFound)?;
     // Only to know which action decides: the change is computed from the state that its own decision sees.
-    let of = || call.door().glance().snapshot().share(id).map(|stored| stored.value.resource);
+    let of = || {
+        call.door()
+            .glance()
+            .snapshot()
+            .share(id)
+            .map(|stored| stored.value.resource)
+    };
     let mut resource = of();
     if resource.is_none() {
         // It may have been given through another node a moment ago.
@@ -123,10 +130,17 @@ fn to(grantee: Ref) -> Map<String, Value> {
     said(member, grantee)
 }
 
-async fn shared<A: Shares>(call: &Call, body: &Fields, resource: Ref, grant: Grant) -> Result<Changed, Problem> {
+async fn shared<A: Shares>(
+    call: &Call,
+    body: &Fields,
+    resource: Ref,
+    grant: Grant,
+) -> Result<Changed, Problem> {
     let id = crypto::random().map_err(|_| Problem::Internal)?;
-    call.change::<A>(resource, to(grant.grantee), body, move |by, snapshot| share::share(by, snapshot, id, &grant))
-        .await
+    call.change::<A>(resource, to(grant.grantee), body, move |by, snapshot| {
+        share::share(by, snapshot, id, &grant)
+    })
+    .await
 }
 
 /// Who may audit is one of the organization's settings.
@@ -135,7 +149,10 @@ async fn audited(call: &Call, body: &Fields, log: Ref, grant: Grant) -> Result<C
         return Err(Problem::NotFound);
     }
     if grant.level != Level::Auditor {
-        return Err(super::fields::wrong("level", "the log is shared with the level `auditor` alone"));
+        return Err(super::fields::wrong(
+            "level",
+            "the log is shared with the level `auditor` alone",
+        ));
     }
     let id = crypto::random().map_err(|_| Problem::Internal)?;
     let settings = call.singleton(Kind::Settings);
@@ -145,11 +162,25 @@ async fn audited(call: &Call, body: &Fields, log: Ref, grant: Grant) -> Result<C
     .await
 }
 
-async fn unshared<A: Unshares>(call: &Call, resource: Ref, id: [u8; 16]) -> Result<Changed, Problem> {
-    call.change::<A>(resource, Map::new(), &Fields::none(), move |by, snapshot| share::unshare(by, snapshot, id)).await
+async fn unshared<A: Unshares>(
+    call: &Call,
+    resource: Ref,
+    id: [u8; 16],
+) -> Result<Changed, Problem> {
+    call.change::<A>(
+        resource,
+        Map::new(),
+        &Fields::none(),
+        move |by, snapshot| share::unshare(by, snapshot, id),
+    )
+    .await
 }
 
-async fn listed<A: Action>(call: &Call, resource: Ref, paging: &Paging) -> Result<Response, Problem> {
+async fn listed<A: Action>(
+    call: &Call,
+    resource: Ref,
+    paging: &Paging,
+) -> Result<Response, Problem> {
     let after = paging.after(|text| ids::parse(SHARE, text).ok())?;
     let permitted = call.read::<A>(resource).await?;
     let mut found: Vec<_> = permitted.snapshot().shares_of(resource).collect();

@@ -98,18 +98,30 @@ impl Ask<'_> {
 
     pub fn raw(self, body: Vec<u8>) -> Self {
         let with = self.header("content-type", "application/json");
-        Self { body: Some(body), ..with }
+        Self {
+            body: Some(body),
+            ..with
+        }
     }
 
     pub async fn send(self) -> Told {
         let body = self.body.map_or_else(Body::empty, Body::from);
         let mut request: Request<Body> = self.request.body(body).unwrap();
-        request.extensions_mut().insert(ConnectInfo(Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 4000)))));
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(Peer::Tcp(SocketAddr::from((
+                [127, 0, 0, 1],
+                4000,
+            )))));
         let response = self.service.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Told { status: parts.status.as_u16(), headers: parts.headers, body }
+        Told {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
     }
 }
 
@@ -121,17 +133,31 @@ impl Service {
         let app = App::open(config).await.unwrap();
         let counts = PrometheusBuilder::new().build_recorder().handle();
         let routes = http::router(Arc::clone(&app), counts);
-        Self { app, routes, _dir: dir }
+        Self {
+            app,
+            routes,
+            _dir: dir,
+        }
     }
 
     pub async fn tenant(&self, slug: &str) -> Tenant {
-        let created = self.app.control().create(&slug.parse().unwrap(), Utc::now()).await.unwrap();
+        let created = self
+            .app
+            .control()
+            .create(&slug.parse().unwrap(), Utc::now())
+            .await
+            .unwrap();
         let id = created.id;
         let org = Ref::new(Kind::Organization, *id.bytes());
         let door = self.app.found(created).await.unwrap();
-        let founding = Founding { name: slug.to_owned(), plan: Plan::Enterprise };
+        let founding = Founding {
+            name: slug.to_owned(),
+            plan: Plan::Enterprise,
+        };
         let group = crypto::random().unwrap();
-        door.operate(move |by, _| organization::found(by, org, &founding, group)).await.unwrap();
+        door.operate(move |by, _| organization::found(by, org, &founding, group))
+            .await
+            .unwrap();
         door.close().await;
         self.app.control().mark_ready(id).await.unwrap();
         let door = self.app.door(id).await.unwrap();
@@ -140,11 +166,23 @@ impl Service {
         let member = joined(&door, "mia", Role::Member).await;
         let viewer = joined(&door, "vic", Role::Viewer).await;
         let key = key(&door, Scope::ALL).await;
-        Tenant { door, org, everybody, admin, member, viewer, key }
+        Tenant {
+            door,
+            org,
+            everybody,
+            admin,
+            member,
+            viewer,
+            key,
+        }
     }
 
     pub fn ask(&self, method: &str, path: &str) -> Ask<'_> {
-        Ask { service: self, request: Request::builder().method(method).uri(path), body: None }
+        Ask {
+            service: self,
+            request: Request::builder().method(method).uri(path),
+            body: None,
+        }
     }
 
     /// A call with the key that has every scope.
@@ -161,7 +199,10 @@ impl Service {
     }
 
     pub async fn patch(&self, tenant: &Tenant, user: Ref, path: &str, body: Value) -> Told {
-        self.by(tenant, user, "PATCH", path).body(&body).send().await
+        self.by(tenant, user, "PATCH", path)
+            .body(&body)
+            .send()
+            .await
     }
 
     pub async fn delete(&self, tenant: &Tenant, user: Ref, path: &str) -> Told {
@@ -172,17 +213,41 @@ impl Service {
     pub async fn things(&self, tenant: &Tenant) -> Things {
         let (by, group) = (tenant.admin, tenant.everybody.to_string());
         let make = async |path: &str, body: Value| self.post(tenant, by, path, body).await.id();
-        let user = make("/v1/users", json!({"name": "Ned", "email": "ned@example.com", "role": "Member"})).await;
+        let user = make(
+            "/v1/users",
+            json!({"name": "Ned", "email": "ned@example.com", "role": "Member"}),
+        )
+        .await;
         let team = make("/v1/teams", json!({"name": "Research"})).await;
         let project = make("/v1/projects", json!({"name": "Launch", "parent": team})).await;
         let thread = make("/v1/threads", json!({"name": "Plan", "audience": group})).await;
         let document = make("/v1/documents", json!({"name": "Budget", "parent": thread})).await;
-        let template = make("/v1/prompt-templates", json!({"name": "Summary", "audience": group})).await;
-        let tool = make("/v1/tools", json!({"name": "Calculator", "audience": group})).await;
-        let assistant = make("/v1/assistants", json!({"name": "Reader", "audience": group})).await;
+        let template = make(
+            "/v1/prompt-templates",
+            json!({"name": "Summary", "audience": group}),
+        )
+        .await;
+        let tool = make(
+            "/v1/tools",
+            json!({"name": "Calculator", "audience": group}),
+        )
+        .await;
+        let assistant = make(
+            "/v1/assistants",
+            json!({"name": "Reader", "audience": group}),
+        )
+        .await;
         let agent = make("/v1/agents", json!({"name": "Runner", "audience": group})).await;
-        let memory = make("/v1/memory", json!({"name": "Terms", "layer": "organization"})).await;
-        let integration = make("/v1/integrations", json!({"name": "Calendar", "provider": "calendar"})).await;
+        let memory = make(
+            "/v1/memory",
+            json!({"name": "Terms", "layer": "organization"}),
+        )
+        .await;
+        let integration = make(
+            "/v1/integrations",
+            json!({"name": "Calendar", "provider": "calendar"}),
+        )
+        .await;
         let share = json!({"resource": thread, "grantee": tenant.viewer, "level": "viewer"});
         let share = make("/v1/shares", share).await;
         let key = make("/v1/api-keys", json!({"name": "nightly"})).await;
@@ -223,8 +288,15 @@ pub struct Things {
 
 async fn joined(door: &Door, name: &str, role: Role) -> Ref {
     let id = crypto::random().unwrap();
-    let joining = Joining { id, name: name.into(), email: format!("{name}@example.com"), role };
-    door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining)).await.unwrap();
+    let joining = Joining {
+        id,
+        name: name.into(),
+        email: format!("{name}@example.com"),
+        role,
+    };
+    door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining))
+        .await
+        .unwrap();
     Ref::new(Kind::User, id)
 }
 
@@ -236,10 +308,15 @@ pub async fn key(door: &Door, scopes: &[Scope]) -> String {
     let new = NewKey {
         id,
         name: "a test's".into(),
-        speaker: Speaker::New { id: service, scopes: scopes.iter().copied().collect() },
+        speaker: Speaker::New {
+            id: service,
+            scopes: scopes.iter().copied().collect(),
+        },
         expires_at: None,
         digest: *key.digest().as_bytes(),
     };
-    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new)).await.unwrap();
+    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new))
+        .await
+        .unwrap();
     key.expose().to_owned()
 }

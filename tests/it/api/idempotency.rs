@@ -50,7 +50,10 @@ async fn a_key_is_its_users_own() {
 async fn a_deletion_is_replayed_too() {
     let service = Service::open().await;
     let tenant = service.tenant("acme").await;
-    let team = service.post(&tenant, tenant.admin, TEAM, json!({"name": "One"})).await.id();
+    let team = service
+        .post(&tenant, tenant.admin, TEAM, json!({"name": "One"}))
+        .await
+        .id();
     for replayed in [false, true] {
         let told = service
             .by(&tenant, tenant.admin, "DELETE", &format!("{TEAM}/{team}"))
@@ -81,8 +84,16 @@ async fn a_key_that_is_none_is_refused() {
 async fn a_new_key_is_never_kept() {
     let service = Service::open().await;
     let tenant = service.tenant("acme").await;
-    let ask = || service.by(&tenant, tenant.admin, "POST", "/v1/api-keys").body(&json!({"name": "nightly"}));
-    ask().header("idempotency-key", "once").send().await.is_problem(400);
+    let ask = || {
+        service
+            .by(&tenant, tenant.admin, "POST", "/v1/api-keys")
+            .body(&json!({"name": "nightly"}))
+    };
+    ask()
+        .header("idempotency-key", "once")
+        .send()
+        .await
+        .is_problem(400);
     let told = ask().send().await;
     assert_eq!(told.headers["cache-control"], "no-store");
     assert!(told.body["key"].as_str().unwrap().starts_with("ck_live_"));

@@ -20,7 +20,11 @@ fn routes() -> Vec<Route> {
         for (method, operation) in item.as_object().unwrap() {
             if ["get", "put", "post", "delete", "patch"].contains(&method.as_str()) {
                 let secured = operation.get("security").is_some();
-                routes.push(Route { method: method.to_uppercase(), path: path.clone(), secured });
+                routes.push(Route {
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    secured,
+                });
             }
         }
     }
@@ -29,7 +33,9 @@ fn routes() -> Vec<Route> {
 
 /// The directory's own: those that name their acting user.
 fn ours() -> impl Iterator<Item = Route> {
-    routes().into_iter().filter(|route| route.secured && route.path.starts_with("/v1/"))
+    routes()
+        .into_iter()
+        .filter(|route| route.secured && route.path.starts_with("/v1/"))
 }
 
 impl Route {
@@ -39,7 +45,12 @@ impl Route {
 
     /// The path of something that is there.
     fn place(&self, things: &Things) -> String {
-        let collection = self.path.trim_start_matches("/v1/").split('/').next().unwrap();
+        let collection = self
+            .path
+            .trim_start_matches("/v1/")
+            .split('/')
+            .next()
+            .unwrap();
         let id = match collection {
             "users" => &things.user,
             "teams" => &things.team,
@@ -57,7 +68,11 @@ impl Route {
             "organization" | "policy-set" | "entities" | "audit" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
-        let place = self.path.replace("{id}", id).replace("{user}", &things.user).replace("{index}", "0");
+        let place = self
+            .path
+            .replace("{id}", id)
+            .replace("{user}", &things.user)
+            .replace("{index}", "0");
         match (self.method.as_str(), self.path.as_str()) {
             ("GET", "/v1/shares") => format!("{place}?resource={}", things.thread),
             _ => place,
@@ -69,10 +84,14 @@ impl Route {
         let made = json!({"name": "New", "audience": tenant.everybody});
         let renamed = json!({"name": "Renamed"});
         let body = match (self.method.as_str(), self.path.as_str()) {
-            ("POST", "/v1/users") => json!({"name": "Eve", "email": "eve@example.com", "role": "Viewer"}),
+            ("POST", "/v1/users") => {
+                json!({"name": "Eve", "email": "eve@example.com", "role": "Viewer"})
+            }
             ("PATCH", "/v1/users/{id}") => json!({"active": false}),
             ("POST", "/v1/teams" | "/v1/projects") => json!({"name": "New"}),
-            ("POST", "/v1/teams/{id}/members" | "/v1/projects/{id}/members") => json!({"user": things.user}),
+            ("POST", "/v1/teams/{id}/members" | "/v1/projects/{id}/members") => {
+                json!({"user": things.user})
+            }
             ("PATCH", "/v1/threads/{id}") => json!({"audience": null}),
             ("POST", "/v1/memory") => json!({"name": "New", "layer": "organization"}),
             ("POST", "/v1/integrations") => json!({"name": "New", "provider": "mail"}),
@@ -94,7 +113,13 @@ impl Route {
     }
 }
 
-async fn told(service: &Service, route: &Route, place: &str, body: Option<&Value>, with: &[(&str, &str)]) -> super::harness::Told {
+async fn told(
+    service: &Service,
+    route: &Route,
+    place: &str,
+    body: Option<&Value>,
+    with: &[(&str, &str)],
+) -> super::harness::Told {
     let mut ask = service.ask(&route.method, place);
     for (name, value) in with {
         ask = ask.header(name, value);
@@ -112,7 +137,11 @@ async fn without_a_credential_nothing_is_answered() {
         let place = route.path.replace(['{', '}'], "");
         let place = place.replace("/index", "/0");
         let told = told(&service, route, &place, Some(&json!({})), &[]).await;
-        assert_eq!(told.status, 401, "{} {}: {}", route.method, route.path, told.body);
+        assert_eq!(
+            told.status, 401,
+            "{} {}: {}",
+            route.method, route.path, told.body
+        );
         assert!(told.headers.contains_key("www-authenticate"));
     }
 }
@@ -127,19 +156,40 @@ async fn another_tenant_reaches_nothing() {
     for route in ours() {
         let (place, body) = (route.place(&things), route.body(&ours_is, &things));
         // Their key in the name of our Admin: nobody whom their organization knows.
-        let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", our_admin.as_str())];
+        let with = [
+            ("authorization", bearer.as_str()),
+            ("cedarkeep-acting-user", our_admin.as_str()),
+        ];
         let answer = told(&service, &route, &place, body.as_ref(), &with).await;
-        assert_eq!(answer.status, 403, "{} {}: {}", route.method, route.path, answer.body);
+        assert_eq!(
+            answer.status, 403,
+            "{} {}: {}",
+            route.method, route.path, answer.body
+        );
         // Their key in the name of their own Admin: our things are not there.
         let names_ours = place.contains("?resource=") || route.path.contains("{id}");
         if names_ours {
-            let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", their_admin.as_str())];
+            let with = [
+                ("authorization", bearer.as_str()),
+                ("cedarkeep-acting-user", their_admin.as_str()),
+            ];
             let answer = told(&service, &route, &place, body.as_ref(), &with).await;
-            assert_eq!(answer.status, 404, "{} {}: {}", route.method, route.path, answer.body);
+            assert_eq!(
+                answer.status, 404,
+                "{} {}: {}",
+                route.method, route.path, answer.body
+            );
         }
     }
     // A control: all of it is there still.
-    service.get(&ours_is, ours_is.admin, &format!("/v1/threads/{}", things.thread)).await.ok();
+    service
+        .get(
+            &ours_is,
+            ours_is.admin,
+            &format!("/v1/threads/{}", things.thread),
+        )
+        .await
+        .ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,12 +198,22 @@ async fn a_viewer_changes_nothing() {
     let tenant = service.tenant("acme").await;
     let things = service.things(&tenant).await;
     let (bearer, viewer) = (format!("Bearer {}", tenant.key), tenant.viewer.to_string());
-    let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", viewer.as_str())];
+    let with = [
+        ("authorization", bearer.as_str()),
+        ("cedarkeep-acting-user", viewer.as_str()),
+    ];
     let mut tried = 0;
     for route in ours().filter(Route::changes) {
         let (place, body) = (route.place(&things), route.body(&tenant, &things));
         let answer = told(&service, &route, &place, body.as_ref(), &with).await;
-        assert!(matches!(answer.status, 403 | 404), "{} {}: {} {}", route.method, route.path, answer.status, answer.body);
+        assert!(
+            matches!(answer.status, 403 | 404),
+            "{} {}: {} {}",
+            route.method,
+            route.path,
+            answer.status,
+            answer.body
+        );
         tried += 1;
     }
     assert!(tried > 40, "{tried}");
@@ -166,11 +226,18 @@ async fn a_key_without_the_scope_opens_nothing() {
     let things = service.things(&tenant).await;
     let bearer = format!("Bearer {}", key(&tenant.door, &[Scope::Decide]).await);
     let admin = tenant.admin.to_string();
-    let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", admin.as_str())];
+    let with = [
+        ("authorization", bearer.as_str()),
+        ("cedarkeep-acting-user", admin.as_str()),
+    ];
     for route in ours() {
         let (place, body) = (route.place(&things), route.body(&tenant, &things));
         let answer = told(&service, &route, &place, body.as_ref(), &with).await;
-        assert_eq!(answer.status, 403, "{} {}: {}", route.method, route.path, answer.body);
+        assert_eq!(
+            answer.status, 403,
+            "{} {}: {}",
+            route.method, route.path, answer.body
+        );
     }
 }
 
@@ -181,11 +248,26 @@ async fn a_key_that_names_nobody_opens_nothing() {
     let things = service.things(&tenant).await;
     let bearer = format!("Bearer {}", tenant.key);
     // People may be brought in and out without an acting user: that is what the scope `provision` is for.
-    let provisions = |route: &Route| route.path.starts_with("/v1/users") || route.path.contains("/members");
+    let provisions =
+        |route: &Route| route.path.starts_with("/v1/users") || route.path.contains("/members");
     for route in ours().filter(|route| !provisions(route)) {
         let (place, body) = (route.place(&things), route.body(&tenant, &things));
-        let answer = told(&service, &route, &place, body.as_ref(), &[("authorization", bearer.as_str())]).await;
-        assert!(matches!(answer.status, 400 | 403), "{} {}: {} {}", route.method, route.path, answer.status, answer.body);
+        let answer = told(
+            &service,
+            &route,
+            &place,
+            body.as_ref(),
+            &[("authorization", bearer.as_str())],
+        )
+        .await;
+        assert!(
+            matches!(answer.status, 400 | 403),
+            "{} {}: {} {}",
+            route.method,
+            route.path,
+            answer.status,
+            answer.body
+        );
     }
 }
 
@@ -198,9 +280,16 @@ async fn every_documented_route_is_routed_and_no_other_method_is() {
     for path in paths {
         let place = path.replace(['{', '}'], "").replace("/index", "/0");
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
-            let documented = routes.iter().any(|route| route.path == path && route.method == method);
+            let documented = routes
+                .iter()
+                .any(|route| route.path == path && route.method == method);
             let answer = service.ask(method, &place).raw(b"{}".to_vec()).send().await;
-            assert_eq!(answer.status != 405, documented, "{method} {path}: {}", answer.status);
+            assert_eq!(
+                answer.status != 405,
+                documented,
+                "{method} {path}: {}",
+                answer.status
+            );
         }
     }
 }
