@@ -65,6 +65,8 @@ pub(super) async fn replace_policies(call: Call, mut body: Fields) -> Result<Res
     };
     body.finish()?;
     let set = call.singleton(Kind::PolicySet);
+    // What it is compared with may have been loaded through another node a moment ago.
+    call.door().refresh().await.map_err(refused::problem)?;
     let before = call.door().glance().snapshot().library().schema.clone();
     // Another schema is decided for itself, before; the change below holds only while the schema is the one it saw.
     if schema.as_ref().is_some_and(|schema| *schema != before) {

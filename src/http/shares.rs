@@ -7,6 +7,7 @@ use super::call::{Call, said};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
+use super::refused;
 use crate::crypto;
 use crate::decide::authorized::{
     AgentRead, AgentShare, AgentUnshare, AssistantRead, AssistantShare, AssistantUnshare,
@@ -86,12 +87,19 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let id = ids::parse(SHARE, call.text("id")?).map_err(|_| Problem::NotFound)?;
     // Only to know which action decides: the change is computed from the state that its own decision sees.
-    let resource = call
-        .door()
-        .glance()
-        .snapshot()
-        .share(id)
-        .map(|stored| stored.value.resource);
+    let of = || {
+        call.door()
+            .glance()
+            .snapshot()
+            .share(id)
+            .map(|stored| stored.value.resource)
+    };
+    let mut resource = of();
+    if resource.is_none() {
+        // It may have been given through another node a moment ago.
+        call.door().refresh().await.map_err(refused::problem)?;
+        resource = of();
+    }
     // One that is gone is asked for as a thread's: a stranger and a repeated call are answered as for any other.
     let resource = resource.unwrap_or(Ref::new(Kind::Thread, [0; 16]));
     let changed = match resource.kind {
