@@ -61,7 +61,10 @@ const NUMBER: &str = "0000000000000000";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     match arguments.iter().position(|argument| argument == "--bare") {
         Some(at) => runtime.block_on(bare(Path::new(&arguments[at + 1]))),
         None => runtime.block_on(measure()),
@@ -73,18 +76,32 @@ async fn bare(data: &Path) {
     let mut settings = Config::default();
     settings.data.dir = data.to_owned();
     let certificates = Certificates::open(&settings, chrono::Utc::now()).unwrap();
-    let routes = edge(Router::new().route(EVALUATION, post(parsed)), settings.http.body_limit);
-    let listen = Listen { https: SocketAddr::from(([127, 0, 0, 1], 0)), unix: None, patience: PATIENCE };
+    let routes = edge(
+        Router::new().route(EVALUATION, post(parsed)),
+        settings.http.body_limit,
+    );
+    let listen = Listen {
+        https: SocketAddr::from(([127, 0, 0, 1], 0)),
+        unix: None,
+        patience: PATIENCE,
+    };
     let serving = Serving::start(&listen, certificates.live(), routes).unwrap();
     println!("listening on https://{}", serving.https());
-    serving.until(stop_signal().unwrap(), Duration::from_secs(1)).await.unwrap();
+    serving
+        .until(stop_signal().unwrap(), Duration::from_secs(1))
+        .await
+        .unwrap();
 }
 
 async fn parsed(request: Request) -> Response {
     match read(request).await {
         Ok(answer) => {
             let body = serde_json::to_string(&answer).unwrap();
-            ([(axum::http::header::CONTENT_TYPE, "application/json")], body).into_response()
+            (
+                [(axum::http::header::CONTENT_TYPE, "application/json")],
+                body,
+            )
+                .into_response()
         }
         Err(problem) => Plain(problem).into_response(),
     }
@@ -135,27 +152,48 @@ impl Measured {
 }
 
 async fn measure() {
-    rustls::crypto::ring::default_provider().install_default().ok();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     let site = Site::sqlite();
     let key = site.create_todo_org("bench");
     let server = site.serve().await;
-    let ours = Target { port: server.port(), process: server.id(), key, tls: trusting(&site.data().join("tls/ca.crt")) };
+    let ours = Target {
+        port: server.port(),
+        process: server.id(),
+        key,
+        tls: trusting(&site.data().join("tls/ca.crt")),
+    };
 
     let other = tempfile::tempdir().unwrap();
     let (mut child, port) = spawn_bare(other.path());
     let tls = trusting(&other.path().join("tls/ca.crt"));
-    let bare = Target { port, process: child.id(), key: ours.key.clone(), tls };
+    let bare = Target {
+        port,
+        process: child.id(),
+        key: ours.key.clone(),
+        tls,
+    };
 
-    println!("SQLite, durable log on; service, bare endpoint and load are three processes on {} processors", processors());
-    println!("flushing 4 KiB to this disk takes {} µs (median)\n", flush_us(site.beside()));
-    println!("| connections | decisions/s | p50 us | p99 us | CPU us | bare/s | p50 us | p99 us | CPU us | ratio |");
+    println!(
+        "SQLite, durable log on; service, bare endpoint and load are three processes on {} processors",
+        processors()
+    );
+    println!(
+        "flushing 4 KiB to this disk takes {} µs (median)\n",
+        flush_us(site.beside())
+    );
+    println!(
+        "| connections | decisions/s | p50 us | p99 us | CPU us | bare/s | p50 us | p99 us | CPU us | ratio |"
+    );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut summary = Vec::new();
     for connections in CONNECTIONS {
         for target in [&ours, &bare] {
             round(target, connections, WARM_UP).await;
         }
-        let (mut decided, mut parsed, mut ratios) = (Measured::default(), Measured::default(), Vec::new());
+        let (mut decided, mut parsed, mut ratios) =
+            (Measured::default(), Measured::default(), Vec::new());
         for number in 0..ROUNDS {
             // Whoever goes second may find a warmer or a busier machine: they take turns at it.
             let (one, two);
@@ -190,7 +228,10 @@ async fn measure() {
             "value": decided.rate().round(), "unit": "decisions/s",
             "ratio": (ratio * 1e4).round() / 1e4, "against": against,
         }));
-        for (name, ours, theirs) in [("p50", p50, parsed.percentile(50)), ("p99", p99, parsed.percentile(99))] {
+        for (name, ours, theirs) in [
+            ("p50", p50, parsed.percentile(50)),
+            ("p99", p99, parsed.percentile(99)),
+        ] {
             let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
             summary.push(serde_json::json!({
                 "name": format!("decide_{connections}_{name}_vs_{against}"),
@@ -206,7 +247,11 @@ async fn measure() {
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/summary.json");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, serde_json::to_string_pretty(&summary).unwrap() + "\n").unwrap();
+    std::fs::write(
+        &path,
+        serde_json::to_string_pretty(&summary).unwrap() + "\n",
+    )
+    .unwrap();
     println!("\nthe log of this run verifies; wrote {}", path.display());
 }
 
@@ -225,8 +270,12 @@ fn spawn_bare(data: &Path) -> (Child, u16) {
 
 fn trusting(ca: &PathBuf) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     TlsConnector::from(Arc::new(config))
 }
@@ -263,13 +312,29 @@ async fn round(target: &Target, connections: usize, time: Duration) -> Measured 
 }
 
 async fn connect(target: &Target) -> TlsStream<TcpStream> {
-    let tcp = TcpStream::connect(("127.0.0.1", target.port)).await.unwrap();
+    let tcp = TcpStream::connect(("127.0.0.1", target.port))
+        .await
+        .unwrap();
     tcp.set_nodelay(true).unwrap();
-    target.tls.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
+    target
+        .tls
+        .connect(ServerName::try_from("localhost").unwrap(), tcp)
+        .await
+        .unwrap()
 }
 
-async fn ask(mut stream: TlsStream<TcpStream>, mut request: Vec<u8>, place: usize, first: u64, end: Instant) -> Vec<Duration> {
-    let (mut latencies, mut answer, mut number) = (Vec::with_capacity(1 << 14), Vec::with_capacity(1 << 12), first);
+async fn ask(
+    mut stream: TlsStream<TcpStream>,
+    mut request: Vec<u8>,
+    place: usize,
+    first: u64,
+    end: Instant,
+) -> Vec<Duration> {
+    let (mut latencies, mut answer, mut number) = (
+        Vec::with_capacity(1 << 14),
+        Vec::with_capacity(1 << 12),
+        first,
+    );
     while Instant::now() < end {
         request[place..place + NUMBER.len()].copy_from_slice(format!("{number:016x}").as_bytes());
         number += 1;
@@ -278,22 +343,31 @@ async fn ask(mut stream: TlsStream<TcpStream>, mut request: Vec<u8>, place: usiz
         stream.flush().await.unwrap();
         answer.clear();
         while !is_whole(&answer) {
-            assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "the connection ended");
+            assert!(
+                stream.read_buf(&mut answer).await.unwrap() > 0,
+                "the connection ended"
+            );
         }
         latencies.push(start.elapsed());
         let text = String::from_utf8_lossy(&answer);
-        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{\"decision\":true}"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200 ") && text.ends_with("{\"decision\":true}"),
+            "{text}"
+        );
     }
     latencies
 }
 
 /// Whether these bytes are a head and all of the body that it announces.
 fn is_whole(answer: &[u8]) -> bool {
-    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
     let text = std::str::from_utf8(&answer[..head]).unwrap();
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().unwrap())
     });
     answer.len() == head + 4 + length.expect("a body of known length")
 }
@@ -302,7 +376,12 @@ fn is_whole(answer: &[u8]) -> bool {
 fn cpu(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let (_, rest) = stat.rsplit_once(')').unwrap();
-    let ticks: u64 = rest.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    let ticks: u64 = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum();
     Duration::from_millis(ticks * 10)
 }
 
@@ -328,15 +407,29 @@ fn flush_us(directory: &Path) -> u128 {
 /// Every summary and histogram that the service keeps, by its mean.
 fn where_the_time_goes(metrics: &str) {
     println!("\nwhere the time goes, by the service's own metrics (means over the run):");
-    let value = |line: &str| line.rsplit_once(' ').and_then(|(_, number)| number.parse::<f64>().ok());
+    let value = |line: &str| {
+        line.rsplit_once(' ')
+            .and_then(|(_, number)| number.parse::<f64>().ok())
+    };
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split([' ', '{']).next().unwrap();
-        let Some(base) = name.strip_suffix("_sum") else { continue };
+        let Some(base) = name.strip_suffix("_sum") else {
+            continue;
+        };
         let count = line.replacen(name, &format!("{base}_count"), 1);
         let count = count.rsplit_once(' ').map_or("", |(series, _)| series);
-        let count = metrics.lines().find(|other| other.rsplit_once(' ').is_some_and(|(series, _)| series == count));
-        if let (Some(sum), Some(count)) = (value(line), count.and_then(value)) && count > 0.0 {
-            let series = line.rsplit_once(' ').map_or("", |(series, _)| series).replacen("_sum", "", 1);
+        let count = metrics.lines().find(|other| {
+            other
+                .rsplit_once(' ')
+                .is_some_and(|(series, _)| series == count)
+        });
+        if let (Some(sum), Some(count)) = (value(line), count.and_then(value))
+            && count > 0.0
+        {
+            let series = line
+                .rsplit_once(' ')
+                .map_or("", |(series, _)| series)
+                .replacen("_sum", "", 1);
             println!("  {series}: {:.6} ({count} times)", sum / count);
         }
     }

@@ -33,8 +33,17 @@ fn question(subject: &str, action: &str, resource: &str) -> Value {
 fn assert_refused(answer: &Answer, status: u16, what: &str) {
     assert_eq!(answer.status, status, "{what}: {}", answer.body);
     assert!(!answer.body.trim().is_empty(), "{what}: no message");
-    assert!(answer.header("content-type").unwrap().starts_with("text/plain"), "{what}");
-    assert!(!answer.body.contains("\"decision\""), "{what}: an error is no decision");
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain"),
+        "{what}"
+    );
+    assert!(
+        !answer.body.contains("\"decision\""),
+        "{what}: an error is no decision"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,13 +59,23 @@ async fn the_todo_scenario_is_answered_in_full() {
         let answer = client.evaluate(&vector["request"]).await.unwrap();
         // The whole body: the public runners compare it so.
         assert_eq!(answer.status, 200, "{}: {}", vector["request"], answer.body);
-        assert_eq!(answer.json(), json!({"decision": vector["expected"]}), "{}", vector["request"]);
+        assert_eq!(
+            answer.json(),
+            json!({"decision": vector["expected"]}),
+            "{}",
+            vector["request"]
+        );
         asked += 1;
     }
     for vector in vectors["evaluations"].as_array().unwrap() {
         let answer = client.evaluations(&vector["request"]).await.unwrap();
         assert_eq!(answer.status, 200, "{}: {}", vector["request"], answer.body);
-        assert_eq!(answer.json(), json!({"evaluations": vector["expected"]}), "{}", vector["request"]);
+        assert_eq!(
+            answer.json(),
+            json!({"evaluations": vector["expected"]}),
+            "{}",
+            vector["request"]
+        );
         asked += 1;
     }
     assert_eq!(asked, 43);
@@ -79,7 +98,11 @@ async fn basic_core_and_properties() {
     ] {
         let answer = client.evaluate(&asked).await.unwrap();
         assert_eq!(answer.status, 200, "{asked}: {}", answer.body);
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{asked}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/json"),
+            "{asked}"
+        );
         assert_eq!(answer.json(), json!({"decision": expected}), "{asked}");
     }
 }
@@ -97,19 +120,38 @@ async fn batch_core_and_properties() {
         })
     };
     let decided = |decisions: &[bool]| {
-        let all: Vec<_> = decisions.iter().map(|decision| json!({"decision": decision})).collect();
+        let all: Vec<_> = decisions
+            .iter()
+            .map(|decision| json!({"decision": decision}))
+            .collect();
         json!({"evaluations": all})
     };
     for (options, expected) in [
         (json!({}), &[true, false, true][..]),
-        (json!({"evaluations_semantic": "execute_all", "unknown": 1}), &[true, false, true]),
-        (json!({"evaluations_semantic": "deny_on_first_deny"}), &[true, false]),
-        (json!({"evaluations_semantic": "permit_on_first_permit"}), &[true]),
+        (
+            json!({"evaluations_semantic": "execute_all", "unknown": 1}),
+            &[true, false, true],
+        ),
+        (
+            json!({"evaluations_semantic": "deny_on_first_deny"}),
+            &[true, false],
+        ),
+        (
+            json!({"evaluations_semantic": "permit_on_first_permit"}),
+            &[true],
+        ),
     ] {
         let answer = client.evaluations(&batch(options.clone())).await.unwrap();
-        assert_eq!((answer.status, answer.json()), (200, decided(expected)), "{options}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, decided(expected)),
+            "{options}"
+        );
     }
-    let unknown = client.evaluations(&batch(json!({"evaluations_semantic": "guess"}))).await.unwrap();
+    let unknown = client
+        .evaluations(&batch(json!({"evaluations_semantic": "guess"})))
+        .await
+        .unwrap();
     assert_refused(&unknown, 400, "an unknown semantic");
 
     // Without items it is one evaluation, and is answered like one.
@@ -119,7 +161,10 @@ async fn batch_core_and_properties() {
             one["evaluations"] = evaluations;
         }
         let answer = client.evaluations(&one).await.unwrap();
-        assert_eq!((answer.status, answer.json()), (200, json!({"decision": true})));
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"decision": true}))
+        );
     }
 
     // One item that lacks a resource is a deny of its own, in its place.
@@ -132,7 +177,10 @@ async fn batch_core_and_properties() {
     let items = answer.json()["evaluations"].as_array().unwrap().clone();
     assert_eq!(answer.status, 200);
     assert_eq!(items.len(), 3, "{}", answer.body);
-    let decisions: Vec<_> = items.iter().map(|item| item["decision"].as_bool().unwrap()).collect();
+    let decisions: Vec<_> = items
+        .iter()
+        .map(|item| item["decision"].as_bool().unwrap())
+        .collect();
     assert_eq!(decisions, [true, false, true]);
     assert_eq!(items[1]["context"]["error"]["status"], 400);
 
@@ -145,7 +193,10 @@ async fn batch_core_and_properties() {
         "evaluations": [item("record-1"), {"action": {"name": "delete"}, "resource": {"type": "record", "id": "record-1"}}],
     });
     let answer = client.evaluations(&replaced).await.unwrap();
-    assert_eq!((answer.status, answer.json()), (200, decided(&[true, false])));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, decided(&[true, false]))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,18 +230,48 @@ async fn trap_1_a_body_that_is_not_right_is_a_400_and_nothing_else() {
             assert_refused(&answer, 400, &format!("{path} {asked}"));
         }
     }
-    for body in ["", " ", "{", "[]", "null", "\"text\"", "{\"subject\":}", "{} {}"] {
-        let answer = client.post_bytes(path, body.as_bytes().to_vec()).await.unwrap();
+    for body in [
+        "",
+        " ",
+        "{",
+        "[]",
+        "null",
+        "\"text\"",
+        "{\"subject\":}",
+        "{} {}",
+    ] {
+        let answer = client
+            .post_bytes(path, body.as_bytes().to_vec())
+            .await
+            .unwrap();
         assert_refused(&answer, 400, body);
     }
-    let good = question("alice", "read", "record-1").to_string().into_bytes();
-    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/xml")] {
+    let good = question("alice", "read", "record-1")
+        .to_string()
+        .into_bytes();
+    for kind in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/xml"),
+    ] {
         let headers: Vec<_> = kind.iter().map(|kind| ("content-type", *kind)).collect();
-        let answer = client.send(Method::POST, path, &headers, Some(good.clone())).await.unwrap();
+        let answer = client
+            .send(Method::POST, path, &headers, Some(good.clone()))
+            .await
+            .unwrap();
         assert_refused(&answer, 400, &format!("{kind:?}"));
     }
     for kind in ["application/json; charset=utf-8", "Application/JSON"] {
-        let answer = client.send(Method::POST, path, &[("content-type", kind)], Some(good.clone())).await.unwrap();
+        let answer = client
+            .send(
+                Method::POST,
+                path,
+                &[("content-type", kind)],
+                Some(good.clone()),
+            )
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200, "{kind}: {}", answer.body);
     }
 }
@@ -203,7 +284,11 @@ async fn trap_2_an_entity_without_an_id_is_a_400_where_it_is_input() {
         asked[member].as_object_mut().unwrap().remove("id");
         let answer = client.evaluate(&asked).await.unwrap();
         assert_refused(&answer, 400, member);
-        assert!(answer.body.contains(&format!("{member}.id")), "{}", answer.body);
+        assert!(
+            answer.body.contains(&format!("{member}.id")),
+            "{}",
+            answer.body
+        );
     }
 }
 
@@ -222,7 +307,12 @@ async fn trap_3_an_entity_that_nobody_knows_is_denied_and_is_no_error() {
         let answer = client.explain(&asked).await.unwrap();
         assert_eq!(answer.status, 200, "{asked}: {}", answer.body);
         assert_eq!(answer.json()["decision"], false, "{asked}");
-        assert_eq!(answer.json()["context"]["kind"], "not_permitted", "{asked}: {}", answer.body);
+        assert_eq!(
+            answer.json()["context"]["kind"],
+            "not_permitted",
+            "{asked}: {}",
+            answer.body
+        );
     }
 }
 
@@ -234,13 +324,40 @@ async fn trap_4_properties_of_the_request_count_and_unknown_ones_do_not_harm() {
         asked["resource"] = resource;
         asked
     };
-    let record = |id: &str, properties: Value| json!({"type": "record", "id": id, "properties": properties});
+    let record =
+        |id: &str, properties: Value| json!({"type": "record", "id": id, "properties": properties});
     // What the request says of a tenant's own type wins over what is stored.
-    assert!(!client.decision(&with("write", record("record-1", json!({"status": "archived"})))).await);
-    assert!(client.decision(&with("write", record("record-2", json!({"status": "active"})))).await);
-    assert!(client.decision(&with("write", record("record-99", json!({"status": "active"})))).await);
-    let odd = json!({"status": "active", "department": "sales", "owner": {"a": [1, null]}, "method": 7});
-    assert!(client.decision(&with("write", record("record-1", odd))).await);
+    assert!(
+        !client
+            .decision(&with(
+                "write",
+                record("record-1", json!({"status": "archived"}))
+            ))
+            .await
+    );
+    assert!(
+        client
+            .decision(&with(
+                "write",
+                record("record-2", json!({"status": "active"}))
+            ))
+            .await
+    );
+    assert!(
+        client
+            .decision(&with(
+                "write",
+                record("record-99", json!({"status": "active"}))
+            ))
+            .await
+    );
+    let odd =
+        json!({"status": "active", "department": "sales", "owner": {"a": [1, null]}, "method": 7});
+    assert!(
+        client
+            .decision(&with("write", record("record-1", odd)))
+            .await
+    );
 
     let mut as_admin = question("alice", "write", "record-2");
     as_admin["subject"]["properties"] = json!({"role": "admin", "department": "sales"});
@@ -276,11 +393,20 @@ async fn trap_6_the_request_id_comes_back_verbatim_and_answers_repeat() {
     let (_site, server, client) = records().await;
     let stranger = server.client("ck_nobody");
     let json_type = ("content-type", "application/json");
-    let good = question("alice", "read", "record-1").to_string().into_bytes();
-    for id in ["bfe9eb29-ab87-4ca3-be83-a1d5d8305716", "Ab-_.~ 1,2;\"q\"=%20</>", "0"] {
+    let good = question("alice", "read", "record-1")
+        .to_string()
+        .into_bytes();
+    for id in [
+        "bfe9eb29-ab87-4ca3-be83-a1d5d8305716",
+        "Ab-_.~ 1,2;\"q\"=%20</>",
+        "0",
+    ] {
         let headers = [json_type, ("X-Request-ID", id)];
         let post = async |client: &Client, path: &str, body: &[u8]| {
-            client.send(Method::POST, path, &headers, Some(body.to_vec())).await.unwrap()
+            client
+                .send(Method::POST, path, &headers, Some(body.to_vec()))
+                .await
+                .unwrap()
         };
         for (answer, status) in [
             (post(&client, "/access/v1/evaluation", &good).await, 200),
@@ -305,8 +431,15 @@ async fn trap_7_discovery_names_the_configured_service_whatever_the_request_says
     let anybody = server.client("");
     let path = "/.well-known/authzen-configuration";
     for host in ["evil.example", "pdp.example.com"] {
-        let headers = [("host", host), ("x-forwarded-host", host), ("forwarded", "host=evil.example;proto=http")];
-        let answer = anybody.send(Method::GET, path, &headers, None).await.unwrap();
+        let headers = [
+            ("host", host),
+            ("x-forwarded-host", host),
+            ("forwarded", "host=evil.example;proto=http"),
+        ];
+        let answer = anybody
+            .send(Method::GET, path, &headers, None)
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert!(answer.header("cache-control").unwrap().contains("max-age"));
@@ -329,7 +462,13 @@ async fn a_caller_without_a_key_is_told_what_is_missing() {
     for key in ["", "ck_nobody", "Bearer"] {
         let answer = server.client(key).evaluate(&asked).await.unwrap();
         assert_refused(&answer, 401, key);
-        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer realm="), "{key}");
+        assert!(
+            answer
+                .header("www-authenticate")
+                .unwrap()
+                .starts_with("Bearer realm="),
+            "{key}"
+        );
     }
 }
 
@@ -339,18 +478,35 @@ async fn an_explained_answer_says_why_and_where_it_is_recorded() {
     let key = site.create_todo_org("todo");
     let server = site.serve().await;
     let client = server.client(&key);
-    let allow = client.explain(&may_morty_change("t1", true)).await.unwrap().json();
+    let allow = client
+        .explain(&may_morty_change("t1", true))
+        .await
+        .unwrap()
+        .json();
     assert_eq!(allow["decision"], true);
     assert_eq!(allow["context"]["policies"][0]["id"], "todo.own");
-    assert_eq!(allow["context"]["policies"][0]["reason"], "Editors may change and delete their own todos.");
+    assert_eq!(
+        allow["context"]["policies"][0]["reason"],
+        "Editors may change and delete their own todos."
+    );
     assert!(allow["context"].get("kind").is_none(), "{allow}");
-    let deny = client.explain(&may_morty_change("t2", false)).await.unwrap().json();
-    assert_eq!((&deny["decision"], &deny["context"]["kind"]), (&json!(false), &json!("not_permitted")));
+    let deny = client
+        .explain(&may_morty_change("t2", false))
+        .await
+        .unwrap()
+        .json();
+    assert_eq!(
+        (&deny["decision"], &deny["context"]["kind"]),
+        (&json!(false), &json!("not_permitted"))
+    );
     for answer in [&allow, &deny] {
         let log = answer["context"]["log"].as_object().unwrap();
         let mut members: Vec<_> = log.keys().map(String::as_str).collect();
         members.sort_unstable();
-        assert_eq!(members, ["as_of", "checkpoint_size", "index", "leaf_hash", "log"]);
+        assert_eq!(
+            members,
+            ["as_of", "checkpoint_size", "index", "leaf_hash", "log"]
+        );
     }
     // The same through the body, and in a batch.
     let mut asked = may_morty_change("t3", true);
@@ -364,5 +520,8 @@ async fn an_explained_answer_says_why_and_where_it_is_recorded() {
     });
     let answer = client.evaluations(&batch).await.unwrap().json();
     let at = |item: usize| answer["evaluations"][item]["context"]["log"]["index"].clone();
-    assert!(!at(0).is_null() && at(0) != at(1), "an item is an entry: {answer}");
+    assert!(
+        !at(0).is_null() && at(0) != at(1),
+        "an item is an entry: {answer}"
+    );
 }

@@ -24,19 +24,43 @@ async fn refused(client: &Client, path: &str, body: Vec<u8>, status: u16, says: 
     let shown = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
     let answer = client.post_bytes(path, body).await.unwrap();
     assert_eq!(answer.status, status, "{path} {shown}: {}", answer.body);
-    assert!(answer.body.contains(says), "{path} {shown}: `{}` does not say `{says}`", answer.body);
-    assert!(answer.body.len() < 500, "{path} {shown}: {} bytes of message", answer.body.len());
-    let unseen = |c: char| c.is_control() || ('\u{202A}'..='\u{202E}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
-    assert!(!answer.body.contains(unseen), "{path} {shown}: {:?}", answer.body);
+    assert!(
+        answer.body.contains(says),
+        "{path} {shown}: `{}` does not say `{says}`",
+        answer.body
+    );
+    assert!(
+        answer.body.len() < 500,
+        "{path} {shown}: {} bytes of message",
+        answer.body.len()
+    );
+    let unseen = |c: char| {
+        c.is_control()
+            || ('\u{202A}'..='\u{202E}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    assert!(
+        !answer.body.contains(unseen),
+        "{path} {shown}: {:?}",
+        answer.body
+    );
 }
 
 /// The service still answers, and its log holds and verifies.
 async fn nothing_lost(site: &Site, server: Server, client: &Client) {
-    let said = client.explain(&may_morty_change("after it all", true)).await.unwrap().json();
+    let said = client
+        .explain(&may_morty_change("after it all", true))
+        .await
+        .unwrap()
+        .json();
     assert_eq!(said["decision"], true);
     server.stop();
     site.verify("todo");
-    let recorded = site.entries("todo").iter().filter(|entry| entry["request"].to_string().contains("after it all")).count();
+    let recorded = site
+        .entries("todo")
+        .iter()
+        .filter(|entry| entry["request"].to_string().contains("after it all"))
+        .count();
     assert_eq!(recorded, 1);
 }
 
@@ -44,8 +68,16 @@ async fn nothing_lost(site: &Site, server: Server, client: &Client) {
 async fn bodies_that_are_not_json_or_could_be_read_in_two_ways() {
     let (site, server, client) = todo().await;
     let good = may_morty_change("t", true).to_string();
-    let twice = good.replacen("\"subject\":", "\"subject\":{\"type\":\"user\",\"id\":\"rick\"},\"subject\":", 1);
-    let twice_within = good.replacen("\"name\":", "\"name\":\"can_read_todos\",\"n\\u0061me\":", 1);
+    let twice = good.replacen(
+        "\"subject\":",
+        "\"subject\":{\"type\":\"user\",\"id\":\"rick\"},\"subject\":",
+        1,
+    );
+    let twice_within = good.replacen(
+        "\"name\":",
+        "\"name\":\"can_read_todos\",\"n\\u0061me\":",
+        1,
+    );
     for path in [SINGLE, BATCH] {
         for (body, says) in [
             ("{\"subject\":".to_owned(), "line 1"),
@@ -55,9 +87,18 @@ async fn bodies_that_are_not_json_or_could_be_read_in_two_ways() {
             (String::new(), "empty"),
             (twice.clone(), "`subject` is there twice"),
             (twice_within.clone(), "`name` is there twice"),
-            (format!("{{\"context\":{{\"n\":1e400}},{}", &good[1..]), "number"),
-            (format!("{{\"context\":{{\"n\":9007199254740993}},{}", &good[1..]), "number beyond"),
-            (format!("{{\"context\":{{\"t\":\"\\ud800\"}},{}", &good[1..]), "line 1"),
+            (
+                format!("{{\"context\":{{\"n\":1e400}},{}", &good[1..]),
+                "number",
+            ),
+            (
+                format!("{{\"context\":{{\"n\":9007199254740993}},{}", &good[1..]),
+                "number beyond",
+            ),
+            (
+                format!("{{\"context\":{{\"t\":\"\\ud800\"}},{}", &good[1..]),
+                "line 1",
+            ),
         ] {
             refused(&client, path, body.into_bytes(), 400, says).await;
         }
@@ -82,18 +123,42 @@ async fn bodies_that_are_too_much() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             for levels in [33, 1_000, 100_000] {
                 let deep = format!("{}1{}", open.repeat(levels), close.repeat(levels));
-                let body = format!("{{\"context\":{{\"deep\":{deep}}},{}", &may_morty_change("t", true).to_string()[1..]);
-                refused(&client, path, body.into_bytes(), 400, "nested deeper than 32 levels").await;
+                let body = format!(
+                    "{{\"context\":{{\"deep\":{deep}}},{}",
+                    &may_morty_change("t", true).to_string()[1..]
+                );
+                refused(
+                    &client,
+                    path,
+                    body.into_bytes(),
+                    400,
+                    "nested deeper than 32 levels",
+                )
+                .await;
             }
         }
     }
     let items = vec![json!({}); 1_001];
     let mut many = may_morty_change("t", true);
     many["evaluations"] = json!(items);
-    refused(&client, BATCH, many.to_string().into_bytes(), 400, "1001 items").await;
+    refused(
+        &client,
+        BATCH,
+        many.to_string().into_bytes(),
+        400,
+        "1001 items",
+    )
+    .await;
     many["evaluations"] = json!(&items[..1_000]);
     many["context"] = json!({"text": "x".repeat(500_000)});
-    refused(&client, BATCH, many.to_string().into_bytes(), 400, "smaller batches").await;
+    refused(
+        &client,
+        BATCH,
+        many.to_string().into_bytes(),
+        400,
+        "smaller batches",
+    )
+    .await;
     nothing_lost(&site, server, &client).await;
 }
 
@@ -146,12 +211,23 @@ async fn types_and_actions_that_nobody_declared_and_values_of_the_wrong_type() {
     ] {
         let mut asked = may_morty_change("t", true);
         *asked.pointer_mut(pointer).unwrap() = json!(text);
-        refused(&client, SINGLE, asked.to_string().into_bytes(), 400, &format!("`{text}`")).await;
+        refused(
+            &client,
+            SINGLE,
+            asked.to_string().into_bytes(),
+            400,
+            &format!("`{text}`"),
+        )
+        .await;
     }
     let mut asked = may_morty_change("t", true);
     asked["resource"]["properties"]["ownerID"] = json!(["morty@the-citadel.com"]);
     let answer = client.evaluate(&asked).await.unwrap();
-    assert!(answer.status == 400 || answer.json()["decision"] == false, "{}", answer.body);
+    assert!(
+        answer.status == 400 || answer.json()["decision"] == false,
+        "{}",
+        answer.body
+    );
     nothing_lost(&site, server, &client).await;
 }
 
@@ -181,7 +257,9 @@ async fn a_load_that_is_refused_says_where_and_changes_nothing() {
     let site = Site::sqlite();
     let key = site.create_todo_org("todo");
     let before = site.entries("todo").len();
-    let entity = |kind: &str, attrs: Value| json!([{"uid": {"type": kind, "id": "x"}, "attrs": attrs, "parents": []}]).to_string();
+    let entity = |kind: &str, attrs: Value| {
+        json!([{"uid": {"type": kind, "id": "x"}, "attrs": attrs, "parents": []}]).to_string()
+    };
     for (name, file, text, says) in [
         (
             "does-not-parse",
@@ -207,35 +285,79 @@ async fn a_load_that_is_refused_says_where_and_changes_nothing() {
             "@id(\"viewer.ceiling\") permit(principal, action, resource);".to_owned(),
             &["viewer.ceiling", "built-in"],
         ),
-        ("schema-does-not-parse", "todo.cedarschema", "entity a;\nentity b {".to_owned(), &["schema", "line 2"]),
-        ("shadows-a-type", "todo.cedarschema", "entity a;\nentity User;".to_owned(), &["`User`", "built-in", "line 2", "another name"]),
+        (
+            "schema-does-not-parse",
+            "todo.cedarschema",
+            "entity a;\nentity b {".to_owned(),
+            &["schema", "line 2"],
+        ),
+        (
+            "shadows-a-type",
+            "todo.cedarschema",
+            "entity a;\nentity User;".to_owned(),
+            &["`User`", "built-in", "line 2", "another name"],
+        ),
         (
             "shadows-an-action",
             "todo.cedarschema",
-            "entity a; action \"model.train\" appliesTo { principal: [a], resource: [a] };".to_owned(),
+            "entity a; action \"model.train\" appliesTo { principal: [a], resource: [a] };"
+                .to_owned(),
             &["`model.train`", "built-in"],
         ),
-        ("shadows-the-namespace", "todo.cedarschema", "namespace Cedarkeep { entity Extra; }".to_owned(), &["`Cedarkeep`", "built in"]),
-        ("entities-are-no-json", "entities.json", "[{".to_owned(), &["entities.json"]),
-        ("entity-of-an-unknown-type", "entities.json", entity("starship", json!({})), &["starship"]),
-        ("entity-of-a-built-in-type", "entities.json", entity("Cedarkeep::User", json!({})), &["Cedarkeep::User"]),
-        ("entity-with-a-wrong-attribute", "entities.json", entity("user", json!({"email": 7})), &["email"]),
+        (
+            "shadows-the-namespace",
+            "todo.cedarschema",
+            "namespace Cedarkeep { entity Extra; }".to_owned(),
+            &["`Cedarkeep`", "built in"],
+        ),
+        (
+            "entities-are-no-json",
+            "entities.json",
+            "[{".to_owned(),
+            &["entities.json"],
+        ),
+        (
+            "entity-of-an-unknown-type",
+            "entities.json",
+            entity("starship", json!({})),
+            &["starship"],
+        ),
+        (
+            "entity-of-a-built-in-type",
+            "entities.json",
+            entity("Cedarkeep::User", json!({})),
+            &["Cedarkeep::User"],
+        ),
+        (
+            "entity-with-a-wrong-attribute",
+            "entities.json",
+            entity("user", json!({"email": 7})),
+            &["email"],
+        ),
     ] {
         let directory = spoilt(&site, name, file, &text);
         let mut command = site.load_command("todo", &directory);
         if file == "entities.json" {
             // Types and policies are a change of their own, and would come first.
-            let entities = command.iter().position(|word| word == "--entities").unwrap();
+            let entities = command
+                .iter()
+                .position(|word| word == "--entities")
+                .unwrap();
             command.drain(3..entities);
         }
         let said = site.refused(&command.iter().map(String::as_str).collect::<Vec<_>>());
         for word in says {
-            assert!(said.contains(word), "{name}: `{said}` does not say `{word}`");
+            assert!(
+                said.contains(word),
+                "{name}: `{said}` does not say `{word}`"
+            );
         }
     }
     let changes: Vec<_> = site.entries("todo")[before..]
         .iter()
-        .filter(|entry| entry["leaf"]["outcome"] != "deny" && entry["leaf"]["category"] != "decision")
+        .filter(|entry| {
+            entry["leaf"]["outcome"] != "deny" && entry["leaf"]["category"] != "decision"
+        })
         .map(ToString::to_string)
         .collect();
     assert!(changes.is_empty(), "{changes:?}");
@@ -254,13 +376,72 @@ async fn commands_about_what_is_not_there() {
     for (command, says) in [
         (&["audit", "verify", "nobody"][..], "`nobody`"),
         (&["audit", "tail", "nobody"], "`nobody`"),
-        (&["key", "create", "nobody", "--name", "n", "--scopes", "decide"], "`nobody`"),
-        (&["key", "create", "todo", "--name", "n", "--scopes", "fly"], "fly"),
-        (&["member", "add", "todo", "--name", "n", "--email", "a@b.example", "--role", "King"], "King"),
-        (&["org", "create", "todo", "--name", "again", "--plan", "Enterprise"], "`todo`"),
-        (&["org", "create", "No Slug!", "--name", "n", "--plan", "Enterprise"], "No Slug!"),
-        (&["org", "create", "other", "--name", "n", "--plan", "Free"], "Free"),
-        (&["org", "load", "todo", "--schema", &missing, "--policies", &missing, "--entities", &missing], "missing"),
+        (
+            &[
+                "key", "create", "nobody", "--name", "n", "--scopes", "decide",
+            ],
+            "`nobody`",
+        ),
+        (
+            &["key", "create", "todo", "--name", "n", "--scopes", "fly"],
+            "fly",
+        ),
+        (
+            &[
+                "member",
+                "add",
+                "todo",
+                "--name",
+                "n",
+                "--email",
+                "a@b.example",
+                "--role",
+                "King",
+            ],
+            "King",
+        ),
+        (
+            &[
+                "org",
+                "create",
+                "todo",
+                "--name",
+                "again",
+                "--plan",
+                "Enterprise",
+            ],
+            "`todo`",
+        ),
+        (
+            &[
+                "org",
+                "create",
+                "No Slug!",
+                "--name",
+                "n",
+                "--plan",
+                "Enterprise",
+            ],
+            "No Slug!",
+        ),
+        (
+            &["org", "create", "other", "--name", "n", "--plan", "Free"],
+            "Free",
+        ),
+        (
+            &[
+                "org",
+                "load",
+                "todo",
+                "--schema",
+                &missing,
+                "--policies",
+                &missing,
+                "--entities",
+                &missing,
+            ],
+            "missing",
+        ),
         (&["--config", &missing, "serve"], "missing"),
         (&["fly"], "fly"),
     ] {
@@ -285,9 +466,16 @@ fn nothing_opens(site: &Site, says: &[&str]) {
     ] {
         let said = site.refused(command);
         for word in says {
-            assert!(said.contains(word), "{command:?}: `{said}` does not say `{word}`");
+            assert!(
+                said.contains(word),
+                "{command:?}: `{said}` does not say `{word}`"
+            );
         }
-        assert_eq!(std::fs::read(keyring(site)).ok(), before, "{command:?} touched the keyring");
+        assert_eq!(
+            std::fs::read(keyring(site)).ok(),
+            before,
+            "{command:?} touched the keyring"
+        );
     }
 }
 
@@ -295,7 +483,13 @@ async fn opens_with_everything(site: &Site, key: &str) {
     let server = site.serve().await;
     let client = server.client(key);
     nothing_lost(site, server, &client).await;
-    assert_eq!(site.told(&["org", "list", "--json"]).to_string().matches("\"todo\"").count(), 1);
+    assert_eq!(
+        site.told(&["org", "list", "--json"])
+            .to_string()
+            .matches("\"todo\"")
+            .count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

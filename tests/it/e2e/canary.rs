@@ -30,24 +30,48 @@ impl Canaries {
 async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
     // A slug is at most 32 characters here, which a word is.
     let (slug, name) = (canaries.word(), canaries.word());
-    site.told(&["org", "create", &slug, "--name", &name, "--plan", "Enterprise", "--json"]);
+    site.told(&[
+        "org",
+        "create",
+        &slug,
+        "--name",
+        &name,
+        "--plan",
+        "Enterprise",
+        "--json",
+    ]);
     for role in ["Admin", "Member", "Viewer"] {
-        let (name, email) = (canaries.word(), format!("{}@{}.example", canaries.word(), canaries.word()));
-        site.told(&["member", "add", &slug, "--name", &name, "--email", &email, "--role", role, "--json"]);
+        let (name, email) = (
+            canaries.word(),
+            format!("{}@{}.example", canaries.word(), canaries.word()),
+        );
+        site.told(&[
+            "member", "add", &slug, "--name", &name, "--email", &email, "--role", role, "--json",
+        ]);
     }
 
     let own = site.beside().join("own");
     let policies = own.join("policies");
     std::fs::create_dir_all(&policies).unwrap();
     let (kind, attribute, action) = (canaries.word(), canaries.word(), canaries.word());
-    let (id, value, other, comment) = (canaries.word(), canaries.word(), canaries.word(), canaries.word());
+    let (id, value, other, comment) = (
+        canaries.word(),
+        canaries.word(),
+        canaries.word(),
+        canaries.word(),
+    );
     let schema = format!(
         "// {comment}\nentity {kind} {{ {attribute}: String }};\n\
          action \"{action}\" appliesTo {{ principal: [{kind}], resource: [{kind}], \
          context: {{ action: {{ {attribute}?: String }}, {other}?: String }} }};\n"
     );
     std::fs::write(own.join("own.cedarschema"), schema).unwrap();
-    let (policy, reason, literal, file) = (canaries.word(), canaries.word(), canaries.word(), canaries.word());
+    let (policy, reason, literal, file) = (
+        canaries.word(),
+        canaries.word(),
+        canaries.word(),
+        canaries.word(),
+    );
     let text = format!(
         "// {}\n@id(\"{policy}\")\n@reason(\"{reason}\")\npermit (principal, action == Action::\"{action}\", resource)\n\
          when {{ principal.{attribute} != \"{literal}\" }};\n",
@@ -60,15 +84,23 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
     site.done(&command.iter().map(String::as_str).collect::<Vec<_>>());
 
     let key_name = canaries.word();
-    let key = site.told(&["key", "create", &slug, "--name", &key_name, "--scopes", "decide", "--json"]);
+    let key = site.told(&[
+        "key", "create", &slug, "--name", &key_name, "--scopes", "decide", "--json",
+    ]);
     let key = key["key"].as_str().unwrap().to_owned();
     // The key is kept as a hash, so its secret is a canary too.
-    canaries.words.push(key.rsplit('_').next().unwrap().to_owned());
+    canaries
+        .words
+        .push(key.rsplit('_').next().unwrap().to_owned());
 
     let server = site.serve().await;
     let client = server.client(&key);
     for decision in [true, false] {
-        let subject = if decision { id.clone() } else { canaries.word() };
+        let subject = if decision {
+            id.clone()
+        } else {
+            canaries.word()
+        };
         let mut question = json!({
             "subject": {"type": kind, "id": subject, "properties": {attribute.as_str(): canaries.word()}},
             "action": {"name": action, "properties": {attribute.as_str(): canaries.word()}},
@@ -86,21 +118,56 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
             ("user-agent", agent.as_str()),
         ];
         let body = Some(question.to_string().into_bytes());
-        let answer = client.send(Method::POST, "/access/v1/evaluation", &headers, body).await.unwrap();
-        assert_eq!((answer.status, answer.json()["decision"].as_bool()), (200, Some(decision)), "{}", answer.body);
+        let answer = client
+            .send(Method::POST, "/access/v1/evaluation", &headers, body)
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, answer.json()["decision"].as_bool()),
+            (200, Some(decision)),
+            "{}",
+            answer.body
+        );
         let batch = json!({"evaluations": [question, {"subject": {"type": canaries.word(), "id": canaries.word()}}]});
         assert_eq!(client.evaluations(&batch).await.unwrap().status, 200);
     }
     // What is refused before it is a question leaves nothing either, in the log lines least of all.
-    for body in [format!("{{\"{}\":", canaries.word()), json!({"subject": canaries.word()}).to_string()] {
+    for body in [
+        format!("{{\"{}\":", canaries.word()),
+        json!({"subject": canaries.word()}).to_string(),
+    ] {
         assert_eq!(client.evaluations(&json!(body)).await.unwrap().status, 400);
-        assert_eq!(client.post_bytes("/access/v1/evaluation", body.into_bytes()).await.unwrap().status, 400);
+        assert_eq!(
+            client
+                .post_bytes("/access/v1/evaluation", body.into_bytes())
+                .await
+                .unwrap()
+                .status,
+            400
+        );
     }
-    let path = format!("/v1/{}?{}={}", canaries.word(), canaries.word(), canaries.word());
+    let path = format!(
+        "/v1/{}?{}={}",
+        canaries.word(),
+        canaries.word(),
+        canaries.word()
+    );
     assert_eq!(client.get(&path).await.unwrap().status, 404);
-    assert_eq!(server.client(&canaries.word()).get(&path).await.unwrap().status / 100, 4);
+    assert_eq!(
+        server
+            .client(&canaries.word())
+            .get(&path)
+            .await
+            .unwrap()
+            .status
+            / 100,
+        4
+    );
     let metrics = client.get("/metrics").await.unwrap().body;
-    assert_eq!(Scan::new(canaries.words.clone()).bytes(Path::new("/metrics"), metrics.as_bytes()), []);
+    assert_eq!(
+        Scan::new(canaries.words.clone()).bytes(Path::new("/metrics"), metrics.as_bytes()),
+        []
+    );
 
     // While it runs: what a copy of the running machine's disk would hold.
     no_hits(site, more, canaries);
@@ -112,12 +179,20 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
 
 fn no_hits(site: &Site, more: &[&Path], canaries: &Canaries) {
     let stderr = site.stderr_file();
-    let roots: Vec<&Path> = [site.data(), &stderr].into_iter().chain(more.iter().copied()).collect();
+    let roots: Vec<&Path> = [site.data(), &stderr]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
     let scan = Scan::new(canaries.words.iter().cloned());
     let (hits, read) = scan.files(&roots);
     assert!(read > 10_000, "only {read} bytes were there to be read");
     let shown: Vec<String> = hits.iter().map(ToString::to_string).collect();
-    assert!(hits.is_empty(), "{} hits:\n{}", hits.len(), shown.join("\n"));
+    assert!(
+        hits.is_empty(),
+        "{} hits:\n{}",
+        hits.len(),
+        shown.join("\n")
+    );
 }
 
 /// Plants every form of one of the canaries where the service writes, and asserts that each is found.
@@ -130,13 +205,22 @@ fn control(directory: &Path, canaries: &Canaries) {
         std::fs::write(&file, [&[0xFF; 4_093][..], &bytes, &[0xFF; 77]].concat()).unwrap();
         let (hits, _) = scan.files(&[directory]);
         std::fs::remove_file(&file).unwrap();
-        let found: Vec<_> = hits.iter().map(|hit| (hit.file.clone(), hit.at, hit.word.as_str())).collect();
-        assert!(found.contains(&(file, 4_093, word.as_str())), "{form} is not found");
+        let found: Vec<_> = hits
+            .iter()
+            .map(|hit| (hit.file.clone(), hit.at, hit.word.as_str()))
+            .collect();
+        assert!(
+            found.contains(&(file, 4_093, word.as_str())),
+            "{form} is not found"
+        );
     }
 }
 
 fn canaries(test: &str) -> Canaries {
-    Canaries { chance: Chance::of_this_run(test), words: Vec::new() }
+    Canaries {
+        chance: Chance::of_this_run(test),
+        words: Vec::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,14 +259,27 @@ fn the_scan_finds_a_word_in_every_form_and_at_every_place() {
     let found = |bytes: &[u8]| !scan.bytes(&PathBuf::from("here"), bytes).is_empty();
     for before in 0..7 {
         for after in 0..7 {
-            let text = ["é>?~+/".repeat(2).chars().take(before).collect::<String>(), word.to_owned(), "ÿ?>".repeat(3).chars().take(after).collect()].concat();
+            let text = [
+                "é>?~+/".repeat(2).chars().take(before).collect::<String>(),
+                word.to_owned(),
+                "ÿ?>".repeat(3).chars().take(after).collect(),
+            ]
+            .concat();
             assert!(found(text.as_bytes()), "{text}");
             assert!(found(STANDARD.encode(&text).as_bytes()), "{text}");
             assert!(found(URL_SAFE_NO_PAD.encode(&text).as_bytes()), "{text}");
-            assert!(found(data_encoding::HEXLOWER.encode(text.as_bytes()).as_bytes()), "{text}");
-            assert!(found(data_encoding::HEXUPPER.encode(text.as_bytes()).as_bytes()), "{text}");
-            let (little, big): (Vec<_>, Vec<_>) =
-                text.encode_utf16().map(|unit| (unit.to_le_bytes(), unit.to_be_bytes())).unzip();
+            assert!(
+                found(data_encoding::HEXLOWER.encode(text.as_bytes()).as_bytes()),
+                "{text}"
+            );
+            assert!(
+                found(data_encoding::HEXUPPER.encode(text.as_bytes()).as_bytes()),
+                "{text}"
+            );
+            let (little, big): (Vec<_>, Vec<_>) = text
+                .encode_utf16()
+                .map(|unit| (unit.to_le_bytes(), unit.to_be_bytes()))
+                .unzip();
             assert!(found(&little.concat()) && found(&big.concat()), "{text}");
         }
     }

@@ -14,7 +14,11 @@ const SOONEST: Duration = Duration::from_millis(20);
 const LATEST: Duration = Duration::from_millis(1_200);
 
 fn rounds() -> usize {
-    if std::env::var_os("PROVE").is_some() { 50 } else { 5 }
+    if std::env::var_os("PROVE").is_some() {
+        50
+    } else {
+        5
+    }
 }
 
 async fn survives(site: &Site, chance: &mut Chance) {
@@ -33,12 +37,17 @@ async fn survives(site: &Site, chance: &mut Chance) {
         witness.check_new(site, "crash");
         let received = witness.received() - before;
         hit += usize::from(received > 0);
-        println!("round {round}: {clients} clients, killed after {moment:?}, {received} decisions received");
+        println!(
+            "round {round}: {clients} clients, killed after {moment:?}, {received} decisions received"
+        );
     }
     witness.check_all(site, "crash");
     // A kill before the first answer shows little: most rounds must have come later.
     assert!(hit * 2 > rounds(), "only {hit} rounds had an answer");
-    assert!(witness.broken() > 0, "no question was under way at any kill");
+    assert!(
+        witness.broken() > 0,
+        "no question was under way at any kill"
+    );
     assert_eq!(witness.refused(), 0, "the log was there all the time");
 
     // It goes on where it was, and ends in order.

@@ -21,7 +21,13 @@ const BACK_WITHIN: Duration = Duration::from_secs(15);
 const NO_LIMIT: u64 = 1 << 40;
 
 /// Breaks the log under load, and holds the service to what it promises until the log can be written again.
-async fn refuses_and_recovers(site: &Site, key: &str, server: &mut Server, slug: &str, fault: Fault<'_>) {
+async fn refuses_and_recovers(
+    site: &Site,
+    key: &str,
+    server: &mut Server,
+    slug: &str,
+    fault: Fault<'_>,
+) {
     let witness = Arc::new(Witness::default());
     let client = server.client(key);
     let load = witness.load(server, key, 4);
@@ -31,7 +37,11 @@ async fn refuses_and_recovers(site: &Site, key: &str, server: &mut Server, slug:
     (fault.begin)();
     let begun = Instant::now();
     wait_until("it refuses", || witness.refused() > 20).await;
-    println!("the first refusals came within {:?}, the slowest answer after {:?}", begun.elapsed(), witness.slowest());
+    println!(
+        "the first refusals came within {:?}, the slowest answer after {:?}",
+        begun.elapsed(),
+        witness.slowest()
+    );
     // It says that it cannot serve, and that there is no use in starting it again.
     assert_eq!(client.get("/healthz").await.unwrap().status, 200);
     wait_for_status(&client, "/readyz", 503).await;
@@ -39,13 +49,20 @@ async fn refuses_and_recovers(site: &Site, key: &str, server: &mut Server, slug:
     for _ in 0..5 {
         assert!(witness.ask(&client).await);
     }
-    assert!(witness.received() <= received + 4, "it answers while nothing can be recorded");
+    assert!(
+        witness.received() <= received + 4,
+        "it answers while nothing can be recorded"
+    );
 
     (fault.end)();
     let ended = Instant::now();
     let received = witness.received();
     wait_until("it answers again", || witness.received() > received + 20).await;
-    assert!(ended.elapsed() < BACK_WITHIN, "back after {:?}", ended.elapsed());
+    assert!(
+        ended.elapsed() < BACK_WITHIN,
+        "back after {:?}",
+        ended.elapsed()
+    );
     println!("back after {:?}", ended.elapsed());
     wait_for_status(&client, "/readyz", 200).await;
     load.end().await;
@@ -92,7 +109,10 @@ impl SmallDisk {
     fn mount(at: &Path, size: u32) -> Result<Self, String> {
         fs::create_dir_all(at).unwrap();
         let size = format!("size={size}m,mode=0700");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(at)
+            .output();
         match output {
             Ok(output) if output.status.success() => Ok(Self { at: at.to_owned() }),
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
@@ -126,7 +146,10 @@ async fn a_full_disk_is_a_503_and_no_more() {
         Ok(disk) => site.put_data_at(&disk.at.join("data")),
         // Only root may mount; the limit on files is the same to a program that writes.
         Err(why) => {
-            println!("no file system of its own ({}): a limit on files instead", why.trim());
+            println!(
+                "no file system of its own ({}): a limit on files instead",
+                why.trim()
+            );
             site.limit_files(NO_LIMIT);
         }
     }
@@ -141,7 +164,17 @@ async fn a_full_disk_is_a_503_and_no_more() {
         Ok(disk) => disk.empty(),
         Err(_) => limit(pid, None),
     };
-    refuses_and_recovers(&site, &key, &mut server, "full", Fault { begin: &begin, end: &end }).await;
+    refuses_and_recovers(
+        &site,
+        &key,
+        &mut server,
+        "full",
+        Fault {
+            begin: &begin,
+            end: &end,
+        },
+    )
+    .await;
     server.stop();
 }
 
@@ -154,12 +187,25 @@ async fn writes_that_fail_are_a_503_and_no_more() {
     let mut server = site.serve().await;
     let pid = Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
     let (begin, end) = (|| limit(pid, Some(4_096)), || limit(pid, None));
-    refuses_and_recovers(&site, &key, &mut server, "limit", Fault { begin: &begin, end: &end }).await;
+    refuses_and_recovers(
+        &site,
+        &key,
+        &mut server,
+        "limit",
+        Fault {
+            begin: &begin,
+            end: &end,
+        },
+    )
+    .await;
     server.stop();
 }
 
 fn limit(pid: Pid, bytes: Option<u64>) {
-    let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+    let limit = rustix::process::Rlimit {
+        current: bytes,
+        maximum: None,
+    };
     rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit).unwrap();
 }
 
@@ -170,7 +216,17 @@ async fn a_database_that_stops_is_a_503_until_it_is_back() {
     let key = site.create_todo_org("stopped");
     let mut server = site.serve().await;
     let (begin, end) = (|| database.stop_now(), || database.start_again());
-    refuses_and_recovers(&site, &key, &mut server, "stopped", Fault { begin: &begin, end: &end }).await;
+    refuses_and_recovers(
+        &site,
+        &key,
+        &mut server,
+        "stopped",
+        Fault {
+            begin: &begin,
+            end: &end,
+        },
+    )
+    .await;
     server.stop();
 }
 
@@ -180,8 +236,21 @@ async fn a_database_that_freezes_is_a_503_until_it_thaws() {
     let site = Site::postgres(&database.url());
     let key = site.create_todo_org("frozen");
     let mut server = site.serve().await;
-    let (begin, end) = (|| freeze(&database.directory()), || thaw(&database.directory()));
-    refuses_and_recovers(&site, &key, &mut server, "frozen", Fault { begin: &begin, end: &end }).await;
+    let (begin, end) = (
+        || freeze(&database.directory()),
+        || thaw(&database.directory()),
+    );
+    refuses_and_recovers(
+        &site,
+        &key,
+        &mut server,
+        "frozen",
+        Fault {
+            begin: &begin,
+            end: &end,
+        },
+    )
+    .await;
     server.stop();
 }
 
@@ -210,8 +279,12 @@ fn postmaster(directory: &Path) -> Pid {
 fn children(parent: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap() {
-        let Ok(number) = entry.unwrap().file_name().to_str().unwrap().parse::<i32>() else { continue };
-        let Ok(stat) = fs::read_to_string(format!("/proc/{number}/stat")) else { continue };
+        let Ok(number) = entry.unwrap().file_name().to_str().unwrap().parse::<i32>() else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{number}/stat")) else {
+            continue;
+        };
         // The name is in parentheses and may hold anything; state and parent follow it.
         let (_, rest) = stat.rsplit_once(')').unwrap();
         if rest.split_whitespace().nth(1) == Some(&parent.as_raw_nonzero().to_string()) {

@@ -34,7 +34,8 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body))
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body))
     }
 
     /// A header's value.
@@ -47,7 +48,9 @@ impl Client {
     /// A client of the service at this port of the machine.
     pub fn new(ca: &Path, port: u16, key: &str) -> Self {
         // A second call finds it installed, which is just as good.
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let pem = std::fs::read(ca).unwrap_or_else(|error| panic!("{}: {error}", ca.display()));
         let http = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()])
@@ -57,7 +60,11 @@ impl Client {
             .timeout(PATIENCE)
             .build()
             .unwrap();
-        Self { http, base: format!("https://localhost:{port}"), key: key.to_owned() }
+        Self {
+            http,
+            base: format!("https://localhost:{port}"),
+            key: key.to_owned(),
+        }
     }
 
     /// Sends a request with these headers beside the credential.
@@ -82,7 +89,12 @@ impl Client {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.text().await?;
-        Ok(Answer { status, headers, body, took: start.elapsed() })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+            took: start.elapsed(),
+        })
     }
 
     /// A GET.
@@ -97,7 +109,13 @@ impl Client {
 
     /// A POST of bytes that say that they are JSON.
     pub async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<Answer, reqwest::Error> {
-        self.send(Method::POST, path, &[(CONTENT_TYPE.as_str(), "application/json")], Some(body)).await
+        self.send(
+            Method::POST,
+            path,
+            &[(CONTENT_TYPE.as_str(), "application/json")],
+            Some(body),
+        )
+        .await
     }
 
     /// Asks one question.
@@ -107,8 +125,17 @@ impl Client {
 
     /// Asks one question, and why and where it is recorded.
     pub async fn explain(&self, question: &Value) -> Result<Answer, reqwest::Error> {
-        let headers = [(CONTENT_TYPE.as_str(), "application/json"), ("Cedarkeep-Explain", "true")];
-        self.send(Method::POST, "/access/v1/evaluation", &headers, Some(question.to_string().into_bytes())).await
+        let headers = [
+            (CONTENT_TYPE.as_str(), "application/json"),
+            ("Cedarkeep-Explain", "true"),
+        ];
+        self.send(
+            Method::POST,
+            "/access/v1/evaluation",
+            &headers,
+            Some(question.to_string().into_bytes()),
+        )
+        .await
     }
 
     /// Asks a batch.
@@ -125,7 +152,10 @@ impl Client {
 }
 
 /// The editor of the todo scenario, by id and e-mail address.
-pub const MORTY: (&str, &str) = ("CiRmZDE2MTRkMy1jMzlhLTQ3ODEtYjdiZC04Yjk2ZjVhNTEwMGQSBWxvY2Fs", "morty@the-citadel.com");
+pub const MORTY: (&str, &str) = (
+    "CiRmZDE2MTRkMy1jMzlhLTQ3ODEtYjdiZC04Yjk2ZjVhNTEwMGQSBWxvY2Fs",
+    "morty@the-citadel.com",
+);
 
 /// Whether the editor of the todo scenario may change this todo: it is allowed when it is their own.
 pub fn may_morty_change(todo: &str, own: bool) -> Value {

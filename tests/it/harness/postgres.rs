@@ -12,12 +12,20 @@ pub struct Server {
 
 /// Starts one that keeps what it promises: `fsync` and `synchronous_commit` are on.
 pub fn start() -> Server {
-    let server = Server { dir: tempfile::tempdir().unwrap() };
+    let server = Server {
+        dir: tempfile::tempdir().unwrap(),
+    };
     if rustix::process::geteuid().is_root() {
         run(Command::new("chown").arg("postgres").arg(server.dir.path()));
     }
     run(as_user(&program("initdb"))
-        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"])
+        .args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ])
         .arg(server.directory()));
     server.start_again();
     server
@@ -26,7 +34,10 @@ pub fn start() -> Server {
 impl Server {
     /// The address of its first database.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@localhost/postgres?host={}", self.dir.path().display())
+        format!(
+            "postgres://postgres@localhost/postgres?host={}",
+            self.dir.path().display()
+        )
     }
 
     /// Its data directory.
@@ -36,8 +47,15 @@ impl Server {
 
     /// Starts it after [`Server::stop_now`], and waits until it answers.
     pub fn start_again(&self) {
-        let options = format!("-c listen_addresses= -c unix_socket_directories={}", self.dir.path().display());
-        run(self.control().args(["-w", "-o", &options, "-l"]).arg(self.dir.path().join("log")).arg("start"));
+        let options = format!(
+            "-c listen_addresses= -c unix_socket_directories={}",
+            self.dir.path().display()
+        );
+        run(self
+            .control()
+            .args(["-w", "-o", &options, "-l"])
+            .arg(self.dir.path().join("log"))
+            .arg("start"));
     }
 
     /// Stops it as a loss of power would: it recovers at the next start.
@@ -54,15 +72,25 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.control().args(["-m", "immediate", "stop"]).stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
+        self.control()
+            .args(["-m", "immediate", "stop"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .ok();
     }
 }
 
 /// Debian keeps the server's programs out of `PATH`; the newest version is taken.
 fn program(name: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> =
-        versions.map(|version| version.path().join("bin").join(name)).filter(|program| program.exists()).collect();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut found: Vec<PathBuf> = versions
+        .map(|version| version.path().join("bin").join(name))
+        .filter(|program| program.exists())
+        .collect();
     found.sort();
     found.pop().unwrap_or_else(|| PathBuf::from(name))
 }
@@ -71,7 +99,10 @@ fn program(name: &str) -> PathBuf {
 fn as_user(program: &Path) -> Command {
     if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program).current_dir("/");
+        command
+            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+            .arg(program)
+            .current_dir("/");
         command
     } else {
         Command::new(program)
@@ -80,6 +111,13 @@ fn as_user(program: &Path) -> Command {
 
 fn run(command: &mut Command) {
     // Its own output goes nowhere: a server that inherits a pipe keeps whoever reads it waiting.
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {status:?}");
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "{command:?}: {status:?}"
+    );
 }

@@ -22,7 +22,14 @@ pub struct Hit {
 
 impl fmt::Display for Hit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` as {} at byte {} of {}", self.word, self.form, self.at, self.file.display())
+        write!(
+            f,
+            "`{}` as {} at byte {} of {}",
+            self.word,
+            self.form,
+            self.at,
+            self.file.display()
+        )
     }
 }
 
@@ -46,7 +53,11 @@ impl Scan {
         for word in words {
             assert!(word.len() >= 12, "`{word}` is too short to be looked for");
             for (form, bytes) in forms(&word) {
-                patterns.push(Pattern { bytes, word: word.clone(), form });
+                patterns.push(Pattern {
+                    bytes,
+                    word: word.clone(),
+                    form,
+                });
             }
         }
         let mut by_start: HashMap<u16, Vec<usize>> = HashMap::new();
@@ -56,7 +67,11 @@ impl Scan {
             by_start.entry(start).or_default().push(at);
             starts[usize::from(start)] = true;
         }
-        Self { patterns, by_start, starts }
+        Self {
+            patterns,
+            by_start,
+            starts,
+        }
     }
 
     /// Every hit in these bytes.
@@ -70,7 +85,12 @@ impl Scan {
             for pattern in self.by_start[&start].iter().map(|at| &self.patterns[*at]) {
                 if bytes[at..].starts_with(&pattern.bytes) {
                     let (word, form) = (pattern.word.clone(), pattern.form);
-                    hits.push(Hit { file: file.to_owned(), at, word, form });
+                    hits.push(Hit {
+                        file: file.to_owned(),
+                        at,
+                        word,
+                        form,
+                    });
                 }
             }
         }
@@ -82,7 +102,10 @@ impl Scan {
         let (mut hits, mut read) = (Vec::new(), 0);
         let mut paths: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
         while let Some(path) = paths.pop() {
-            hits.extend(self.bytes(&path, path.file_name().unwrap_or_default().as_encoded_bytes()));
+            hits.extend(self.bytes(
+                &path,
+                path.file_name().unwrap_or_default().as_encoded_bytes(),
+            ));
             let about = match std::fs::symlink_metadata(&path) {
                 Ok(about) => about,
                 // A running service may have removed it since its directory was listed.
@@ -121,10 +144,20 @@ pub fn forms(word: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("text", bytes.to_vec()),
         ("hex", lower.clone().into_bytes()),
         ("upper-case hex", lower.to_uppercase().into_bytes()),
-        ("UTF-16, little end first", word.encode_utf16().flat_map(u16::to_le_bytes).collect()),
-        ("UTF-16, big end first", word.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        (
+            "UTF-16, little end first",
+            word.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        ),
+        (
+            "UTF-16, big end first",
+            word.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        ),
     ];
-    for (before, form) in [(0, "base 64"), (1, "base 64, second byte"), (2, "base 64, third byte")] {
+    for (before, form) in [
+        (0, "base 64"),
+        (1, "base 64, second byte"),
+        (2, "base 64, third byte"),
+    ] {
         forms.push((form, base64_core(&STANDARD_NO_PAD, bytes, before)));
         let url = base64_core(&URL_SAFE_NO_PAD, bytes, before);
         if forms.iter().all(|(_, known)| *known != url) {

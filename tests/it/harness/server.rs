@@ -116,7 +116,11 @@ impl Site {
     pub fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {}: {stderr}", output.status);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}: {stderr}",
+            output.status
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -131,36 +135,61 @@ impl Site {
         let output = self.run(arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         let code = output.status.code();
-        assert!(code.is_some_and(|code| code != 0), "{arguments:?}: {}: {said}", output.status);
+        assert!(
+            code.is_some_and(|code| code != 0),
+            "{arguments:?}: {}: {said}",
+            output.status
+        );
         assert!(!said.contains("panicked"), "{arguments:?}: {said}");
-        assert!(!said.trim().is_empty(), "{arguments:?} refused without a word");
+        assert!(
+            !said.trim().is_empty(),
+            "{arguments:?} refused without a word"
+        );
         said
     }
 
     /// Makes an organization with all that a plan can hold; its id.
     pub fn create_org(&self, slug: &str) -> String {
-        let made = self.told(&["org", "create", slug, "--name", slug, "--plan", "Enterprise", "--json"]);
+        let made = self.told(&[
+            "org",
+            "create",
+            slug,
+            "--name",
+            slug,
+            "--plan",
+            "Enterprise",
+            "--json",
+        ]);
         assert_eq!(made["slug"], slug);
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// Makes an API key; the key itself.
     pub fn create_key(&self, slug: &str, scopes: &str) -> String {
-        let made = self.told(&["key", "create", slug, "--name", "back end", "--scopes", scopes, "--json"]);
+        let made = self.told(&[
+            "key", "create", slug, "--name", "back end", "--scopes", scopes, "--json",
+        ]);
         made["key"].as_str().unwrap().to_owned()
     }
 
     /// Makes an Admin; their id.
     pub fn add_admin(&self, slug: &str) -> String {
         let email = format!("admin@{slug}.example");
-        let made =
-            self.told(&["member", "add", slug, "--name", "Ada", "--email", &email, "--role", "Admin", "--json"]);
+        let made = self.told(&[
+            "member", "add", slug, "--name", "Ada", "--email", &email, "--role", "Admin", "--json",
+        ]);
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// Loads the types, policies and entities of a directory of `tests/cases`.
     pub fn load(&self, slug: &str, case: &str) {
-        self.done(&self.load_command(slug, &case_directory(case)).iter().map(String::as_str).collect::<Vec<_>>());
+        self.done(
+            &self
+                .load_command(slug, &case_directory(case))
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        );
     }
 
     /// The command that loads what lies in a directory.
@@ -171,9 +200,19 @@ impl Site {
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .find(|name| name.ends_with(".cedarschema"))
             .unwrap();
-        ["org", "load", slug, "--schema", &at(&schema), "--policies", &at("policies"), "--entities", &at("entities.json")]
-            .map(str::to_owned)
-            .to_vec()
+        [
+            "org",
+            "load",
+            slug,
+            "--schema",
+            &at(&schema),
+            "--policies",
+            &at("policies"),
+            "--entities",
+            &at("entities.json"),
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     /// Makes an organization that can be asked about the todo scenario: its key.
@@ -187,7 +226,9 @@ impl Site {
     /// The whole log of an organization, oldest entry first.
     pub fn entries(&self, slug: &str) -> Vec<Value> {
         let text = self.done(&["audit", "tail", slug, "--json", "-n", "10000000"]);
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// Verifies the log of an organization.
@@ -197,8 +238,17 @@ impl Site {
 
     /// Starts the service and waits until it can answer.
     pub async fn serve(&self) -> Server {
-        let log = std::fs::File::options().create(true).append(true).open(self.stderr_file()).unwrap();
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.stderr_file())
+            .unwrap();
+        let mut child = self
+            .command(&["serve"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (found, address) = mpsc::channel();
         // It reads on, so that the service never waits for a full pipe.
@@ -210,19 +260,33 @@ impl Site {
             }
         });
         let address = address.recv_timeout(DEADLINE);
-        let mut server = Server { child: Some(child), port: 0, ca: self.data.join("tls/ca.crt") };
+        let mut server = Server {
+            child: Some(child),
+            port: 0,
+            ca: self.data.join("tls/ca.crt"),
+        };
         let Ok(address) = address else {
             server.signal(Signal::KILL);
             panic!("it does not listen; it said:\n{}", self.stderr());
         };
-        server.port = address.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
+        server.port = address
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .trim_end_matches('/')
+            .parse()
+            .unwrap();
         if let Some(bytes) = self.file_limit {
             server.limit_files(Some(bytes));
         }
         let client = server.client("");
         let start = Instant::now();
         while client.get("/readyz").await.map(|answer| answer.status).ok() != Some(200) {
-            assert!(start.elapsed() < DEADLINE, "never ready; it said:\n{}", self.stderr());
+            assert!(
+                start.elapsed() < DEADLINE,
+                "never ready; it said:\n{}",
+                self.stderr()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         server
@@ -236,7 +300,9 @@ impl Site {
 
 /// A directory of `tests/cases`.
 pub fn case_directory(case: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(case)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(case)
 }
 
 /// The service while it runs; it is killed when it is dropped.
@@ -283,8 +349,12 @@ impl Server {
 
     /// Moves the limit of [`Site::limit_files`], for files that are open too.
     pub fn limit_files(&self, bytes: Option<u64>) {
-        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
-        rustix::process::prlimit(Some(self.pid()), rustix::process::Resource::Fsize, limit).unwrap();
+        let limit = rustix::process::Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        rustix::process::prlimit(Some(self.pid()), rustix::process::Resource::Fsize, limit)
+            .unwrap();
     }
 
     fn pid(&self) -> Pid {

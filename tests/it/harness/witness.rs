@@ -84,7 +84,9 @@ impl Witness {
         let (mut tasks, stop) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         for _ in 0..clients {
             let (witness, client, stop) = (Arc::clone(self), server.client(key), Arc::clone(&stop));
-            tasks.spawn(async move { while !stop.load(Ordering::Relaxed) && witness.ask(&client).await {} });
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) && witness.ask(&client).await {}
+            });
         }
         Load { tasks, stop }
     }
@@ -103,7 +105,11 @@ impl Witness {
         }
         if answer.status == 503 {
             assert!(!answer.body.contains("\"decision\""), "{}", answer.body);
-            assert!(answer.took <= REFUSED_WITHIN, "it took {:?} to refuse", answer.took);
+            assert!(
+                answer.took <= REFUSED_WITHIN,
+                "it took {:?} to refuse",
+                answer.took
+            );
             self.refused.fetch_add(1, Ordering::Relaxed);
             return true;
         }
@@ -112,7 +118,12 @@ impl Witness {
         let (decision, log) = (said["decision"].as_bool().unwrap(), &said["context"]["log"]);
         assert_eq!(decision, own, "{said}");
         let leaf_hash = log["leaf_hash"].as_str().unwrap().to_owned();
-        let received = Received { index: number_of(&log["index"]), leaf_hash, decision, todo };
+        let received = Received {
+            index: number_of(&log["index"]),
+            leaf_hash,
+            decision,
+            todo,
+        };
         self.received.lock().unwrap().push(received);
         true
     }
@@ -157,15 +168,27 @@ fn tail(site: &Site, slug: &str, last: &str) -> BTreeMap<u64, Value> {
 
 fn hold(entries: &BTreeMap<u64, Value>, received: &[Received]) {
     for one in received {
-        let entry = entries.get(&one.index).unwrap_or_else(|| panic!("no entry for {one:?}"));
+        let entry = entries
+            .get(&one.index)
+            .unwrap_or_else(|| panic!("no entry for {one:?}"));
         // The leaf is canonical JSON of ASCII strings under sorted keys, which is what this writes again.
         let leaf = serde_json::to_vec(&entry["leaf"]).unwrap();
-        let hash = Sha256::new().chain_update([0]).chain_update(&leaf).finalize();
-        assert_eq!(STANDARD.encode(hash), one.leaf_hash, "{one:?} against {entry}");
+        let hash = Sha256::new()
+            .chain_update([0])
+            .chain_update(&leaf)
+            .finalize();
+        assert_eq!(
+            STANDARD.encode(hash),
+            one.leaf_hash,
+            "{one:?} against {entry}"
+        );
         let outcome = if one.decision { "allow" } else { "deny" };
         assert_eq!(entry["leaf"]["outcome"], outcome, "{one:?} against {entry}");
         let request = entry["request"].to_string();
-        assert!(request.contains(&format!("\"{}\"", one.todo)), "{one:?} against {entry}");
+        assert!(
+            request.contains(&format!("\"{}\"", one.todo)),
+            "{one:?} against {entry}"
+        );
     }
 }
 
@@ -173,6 +196,8 @@ fn hold(entries: &BTreeMap<u64, Value>, received: &[Received]) {
 pub fn number_of(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.parse().unwrap(),
-        other => other.as_u64().unwrap_or_else(|| panic!("`{other}` is no index")),
+        other => other
+            .as_u64()
+            .unwrap_or_else(|| panic!("`{other}` is no index")),
     }
 }
