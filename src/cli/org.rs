@@ -74,14 +74,15 @@ pub(super) enum Org {
         #[arg(long, value_name = "SLUG")]
         confirm: String,
     },
-    /// Load types, policies and entities of an organization's own
+    /// Load types, policies and entities of an organization's own; schema and policies are replaced together, so that
+    /// whichever of the two is not given is empty afterwards
     Load {
         /// Its short name
         slug: String,
         /// A file in Cedar's schema syntax
         #[arg(long, value_name = "FILE")]
         schema: Option<PathBuf>,
-        /// A folder of `.cedar` files; with --schema it replaces everything that was loaded before
+        /// A folder of `.cedar` files
         #[arg(long, value_name = "DIR")]
         policies: Option<PathBuf>,
         /// Entities in Cedar's JSON format

@@ -21,9 +21,11 @@ use crate::tenant::Store;
 
 const END: &str = "UPDATE state SET to_index = $1 WHERE id = $2 AND to_index IS NULL";
 const BEGIN: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES ($1, $2, NULL, $3)";
-const CURRENT: &str = "SELECT id, from_index, body FROM state WHERE to_index IS NULL ORDER BY from_index, id";
-const BEGUN: &str = "SELECT id, from_index, body FROM state WHERE from_index > $1 AND to_index IS NULL ORDER BY from_index, id";
-const ENDED: &str = "SELECT DISTINCT id FROM state WHERE to_index > $1 AND from_index <= $1";
+const CURRENT: &str = "SELECT id, from_index, body FROM state \
+     WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1) ORDER BY from_index, id";
+const BEGUN: &str = "SELECT id, from_index, body FROM state \
+     WHERE from_index > $1 AND from_index <= $2 AND (to_index IS NULL OR to_index > $2) ORDER BY from_index, id";
+const ENDED: &str = "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
 const ADD_SUBJECT: &str = "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
 const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
 const ADD_REPLY: &str = "INSERT INTO idempotency (key, request, reply, at) VALUES ($1, $2, $3, $4)";
@@ -190,7 +192,8 @@ pub(super) async fn write_reply(
     Ok(())
 }
 
-/// The world at the last change, from the one that is known; both are read from the rows that began and ended since.
+/// The world at the last change, from the one that is known and the rows that began and ended since. Head and rows are
+/// read one after the other, and another node may write in between: rows beyond that change belong to a later world.
 pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u64) -> Result<World, Unwritten> {
     let since = before.snapshot().as_of();
     let nothing_yet = before.snapshot().organization().is_err();
@@ -201,14 +204,24 @@ pub(super) async fn catch_up(store: &Store, before: &Arc<World>, last_change: u6
     let error = |cause| database.error(cause);
     let mut rows = Vec::new();
     let begun = if nothing_yet {
-        sqlx::query(CURRENT).fetch_all(database.pool()).await.map_err(error)?
+        sqlx::query(CURRENT).bind(column(last_change)?).fetch_all(database.pool()).await.map_err(error)?
     } else {
         let ended =
-            sqlx::query(ENDED).bind(column(since)?).fetch_all(database.pool()).await.map_err(error)?;
+            sqlx::query(ENDED)
+                .bind(column(since)?)
+                .bind(column(last_change)?)
+                .fetch_all(database.pool())
+                .await
+                .map_err(error)?;
         for row in &ended {
             rows.push(Row::End(row_id(row.try_get("id").map_err(error)?)?));
         }
-        sqlx::query(BEGUN).bind(column(since)?).fetch_all(database.pool()).await.map_err(error)?
+        sqlx::query(BEGUN)
+            .bind(column(since)?)
+            .bind(column(last_change)?)
+            .fetch_all(database.pool())
+            .await
+            .map_err(error)?
     };
     for row in &begun {
         let id: String = row.try_get("id").map_err(error)?;

@@ -118,49 +118,53 @@ impl Sequencer {
     }
 
     async fn commit(&mut self, batch: &[Work]) -> Result<Made, Unwritten> {
+        let store = Arc::clone(&self.setting.store);
+        let database = store.database();
+        let error = |cause| database.error(cause);
         for attempt in 0..=TRIES {
             self.know().await?;
-            let store = Arc::clone(&self.setting.store);
-            let database = store.database();
             if batch.iter().any(|work| matches!(work, Work::Refresh(_))) {
                 self.look().await?;
             }
-            let Some(known) = self.known.as_ref() else { return Err(Unwritten::Corrupt { what: "state" }) };
-            let subjects = batch::subjects(batch, &known.world);
-            let keys = rows::subject_keys(&store, subjects).await?;
-            let now = at_least(known.head.last_time)?;
-            let made = tokio::task::block_in_place(|| batch::make(&self.setting, known, &keys, batch, now))?;
+            // Whatever is taken here and not put back is read again before anything else is written.
+            let mut known = self.known.take().ok_or(Unwritten::Corrupt { what: "state" })?;
+            let mut made = make(&self.setting, &known, batch).await?;
             if made.entries() == 0 && !batch.iter().any(|work| matches!(work, Work::Change(_))) {
+                self.known = Some(known);
                 return Ok(made);
             }
-            let Some(connection) = self.connection.as_mut() else { return Err(Unwritten::Corrupt { what: "connection" }) };
-            let mut transaction = database.begin(connection).await?;
+            let mut connection = self.connection.take().ok_or(Unwritten::Corrupt { what: "connection" })?;
+            let mut transaction = database.begin(&mut connection).await?;
             let head = append::lock(database, &mut transaction).await?;
             if let Some(reply) = rows::replayed(&store, &mut transaction, batch).await? {
-                transaction.rollback().await.map_err(|cause| database.error(cause))?;
+                transaction.rollback().await.map_err(error)?;
+                self.connection = Some(connection);
                 return Ok(Made::replayed(reply));
             }
-            let (made, known) = if head == known.head {
-                (made, known)
-            } else if attempt < TRIES {
-                // Another node has written: catch up and come back.
-                transaction.rollback().await.map_err(|cause| database.error(cause))?;
-                self.known = None;
+            if head != known.head {
                 metrics::counter!("cedarkeep_batches_made_again_total").increment(1);
-                continue;
-            } else {
-                transaction.rollback().await.map_err(|cause| database.error(cause))?;
-                return Err(Unwritten::Contended);
-            };
+                if attempt < TRIES {
+                    // Another node has written: let go, catch up, come back.
+                    transaction.rollback().await.map_err(error)?;
+                    self.connection = Some(connection);
+                    continue;
+                }
+                // Nobody else can write while the lock is held.
+                known = read(&self.setting, &self.seen, head).await?;
+                made = make(&self.setting, &known, batch).await?;
+            }
             if made.entries() == 0 {
-                transaction.rollback().await.map_err(|cause| database.error(cause))?;
+                transaction.rollback().await.map_err(error)?;
+                self.connection = Some(connection);
+                self.known = Some(known);
                 return Ok(made);
             }
-            made.write(&store, &mut transaction, known).await?;
-            transaction.commit().await.map_err(|cause| database.error(cause))?;
-            let next = made.known(known);
+            made.write(&store, &mut transaction, &known).await?;
+            transaction.commit().await.map_err(error)?;
+            let next = made.known(&known);
             self.seen.store(Arc::clone(&next.world));
             self.known = Some(next);
+            self.connection = Some(connection);
             return Ok(made);
         }
         Err(Unwritten::Contended)
@@ -189,14 +193,27 @@ impl Sequencer {
         }
         let Some(connection) = self.connection.as_mut() else { return Err(Unwritten::Corrupt { what: "connection" }) };
         let head = append::read_head(store.database(), connection).await?;
-        let edge = append::load_edge(store.database(), head.size).await?;
-        let before = self.seen.load_full();
-        let world = rows::catch_up(&store, &before, head.last_change).await?;
-        let world = Arc::new(world);
-        self.seen.store(Arc::clone(&world));
-        self.known = Some(Known { head, edge, world });
+        self.known = Some(read(&self.setting, &self.seen, head).await?);
         Ok(())
     }
+}
+
+/// Evaluates and encodes a batch for this state.
+async fn make(setting: &Setting, known: &Known, batch: &[Work]) -> Result<Made, Unwritten> {
+    let subjects = batch::subjects(batch, &known.world);
+    let keys = rows::subject_keys(&setting.store, subjects).await?;
+    let now = at_least(known.head.last_time)?;
+    tokio::task::block_in_place(|| batch::make(setting, known, &keys, batch, now))
+}
+
+/// The state that this head is the end of.
+async fn read(setting: &Setting, seen: &ArcSwap<World>, head: Head) -> Result<Known, Unwritten> {
+    let store = &setting.store;
+    let edge = append::load_edge(store.database(), head.size).await?;
+    let before = seen.load_full();
+    let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);
+    seen.store(Arc::clone(&world));
+    Ok(Known { head, edge, world })
 }
 
 /// A change alone, or everything up to the next one.

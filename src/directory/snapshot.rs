@@ -48,7 +48,7 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// How far attributes are followed: the built-in policies pass level 3, and a tenant's own are held to it.
+/// How far attributes are followed: one step further than the level to which every policy is validated.
 pub const DEPTH: usize = 3;
 
 impl Snapshot {

@@ -1,15 +1,27 @@
 //! The edge: every route in one list, and what every request meets before and after its handler.
 
 mod access;
+mod api_keys;
 mod audit;
 pub mod authzen;
+mod call;
 pub mod caller;
+mod circles;
+mod fields;
 mod hello;
+mod integrations;
 pub mod json;
+mod made;
+mod memory;
+mod organization;
+mod own;
+mod page;
+mod people;
 pub mod problem;
 mod refused;
 pub mod request_id;
 pub mod serve;
+mod shares;
 mod system;
 pub mod tls;
 
@@ -64,6 +76,40 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(access::metadata))
         .routes(routes!(audit::receipt))
         .routes(routes!(audit::checkpoint))
+        .routes(routes!(organization::read, organization::update))
+        .routes(routes!(people::create, people::list))
+        .routes(routes!(people::read, people::update, people::delete))
+        .routes(routes!(circles::teams::create, circles::teams::list))
+        .routes(routes!(circles::teams::read, circles::teams::delete))
+        .routes(routes!(circles::teams::add))
+        .routes(routes!(circles::teams::remove))
+        .routes(routes!(circles::projects::create, circles::projects::list))
+        .routes(routes!(circles::projects::read, circles::projects::delete))
+        .routes(routes!(circles::projects::add))
+        .routes(routes!(circles::projects::remove))
+        .routes(routes!(made::threads::create, made::threads::list))
+        .routes(routes!(made::threads::read, made::threads::update, made::threads::delete))
+        .routes(routes!(made::documents::create, made::documents::list))
+        .routes(routes!(made::documents::read, made::documents::update, made::documents::delete))
+        .routes(routes!(made::prompt_templates::create, made::prompt_templates::list))
+        .routes(routes!(made::prompt_templates::read, made::prompt_templates::update, made::prompt_templates::delete))
+        .routes(routes!(made::tools::create, made::tools::list))
+        .routes(routes!(made::tools::read, made::tools::update, made::tools::delete))
+        .routes(routes!(made::assistants::create, made::assistants::list))
+        .routes(routes!(made::assistants::read, made::assistants::update, made::assistants::delete))
+        .routes(routes!(made::agents::create, made::agents::list))
+        .routes(routes!(made::agents::read, made::agents::update, made::agents::delete))
+        .routes(routes!(memory::create, memory::list))
+        .routes(routes!(memory::read, memory::update, memory::delete))
+        .routes(routes!(integrations::create, integrations::list))
+        .routes(routes!(integrations::read, integrations::delete))
+        .routes(routes!(integrations::refresh))
+        .routes(routes!(shares::create, shares::list))
+        .routes(routes!(shares::delete))
+        .routes(routes!(api_keys::create, api_keys::list))
+        .routes(routes!(api_keys::delete))
+        .routes(routes!(own::read_policies, own::replace_policies))
+        .routes(routes!(own::list_entities, own::write_entities, own::delete_entity))
         .routes(routes!(system::health))
         .routes(routes!(system::ready))
 }

@@ -29,6 +29,12 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         return Problem::Unavailable("the control database does not answer".into()).into_response();
     }
     let doors = app.doors();
+    // A node that gets no traffic while it is not ready would never find out that its log answers again.
+    for door in doors.iter().filter(|door| !door.is_healthy()) {
+        if tokio::time::timeout(waiting, door.refresh()).await.is_err() {
+            break;
+        }
+    }
     let stuck = doors.iter().filter(|door| !door.is_healthy()).count();
     if stuck > 0 {
         return Problem::Unavailable(format!("{stuck} of {} open logs cannot be written", doors.len())).into_response();

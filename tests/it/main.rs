@@ -12,6 +12,7 @@
     reason = "a test that fails here has failed, which is what it is for"
 )]
 
+mod api;
 mod crypto;
 mod e2e;
 mod harness;

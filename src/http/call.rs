@@ -1,0 +1,243 @@
+//! One call on the directory: who makes it, what it names, and what it is told when it is refused.
+//!
+//! What a caller may not read does not exist: a reading that is denied is a 404, and so is a change of what the
+//! caller may not read. Why is told only where it says nothing about the thing: the key's scopes, the plan, somebody
+//! who may do nothing at all. A change that is denied of what the caller may read is a 403 with its reasons.
+
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Query, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::caller;
+use super::fields::Fields;
+use super::json::quoted;
+use super::problem::Problem;
+use super::refused;
+use super::request_id::RequestId;
+use super::serve::Peer;
+use crate::app::App;
+use crate::decide::authorized::{
+    AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead, MemoryRead,
+    PromptTemplateRead, ThreadRead, ToolRead,
+};
+use crate::decide::judge::Judgement;
+use crate::decide::{Action, Asker, Caller, Changed, Door, IdempotencyKey, Permitted, Refused};
+use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
+use crate::policy::Refusal;
+
+/// The header by which a change is made once, however often it is sent.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+const IDEMPOTENCY_KEY_LIMIT: usize = 255;
+
+/// Policies that refuse whoever asks, whatever they ask about: their reasons give nothing away.
+const ABOUT_THE_CALLER: &[&str] = &["services.", "active.", "organization.suspended"];
+
+/// One call: authenticated, and not yet decided.
+pub(super) struct Call {
+    door: Arc<Door>,
+    asker: Asker,
+    line: String,
+    key: Option<String>,
+    names: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+}
+
+impl FromRequestParts<Arc<App>> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<Peer>>().copied().ok_or(Problem::Internal)?;
+        let id = parts.extensions.get::<RequestId>().cloned().ok_or(Problem::Internal)?;
+        // Who asks comes before everything else: a stranger learns nothing from what else is wrong.
+        let (door, asker) = caller::on_behalf(app, peer, &id, &parts.headers).await?;
+        let raw = RawPathParams::from_request_parts(parts, app).await.map_err(|_| Problem::NotFound)?;
+        let names = raw.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let Query(query) = Query::from_request_parts(parts, app).await?;
+        let line = format!("{} {}", parts.method, parts.uri.path());
+        Ok(Self { door, asker, line, key: idempotency_key(&parts.headers)?, names, query })
+    }
+}
+
+impl Call {
+    /// The tenant.
+    pub(super) const fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// Who asks.
+    pub(super) fn asker(&self) -> Asker {
+        self.asker.clone()
+    }
+
+    /// The organization.
+    pub(super) fn org(&self) -> Ref {
+        self.singleton(Kind::Organization)
+    }
+
+    /// One of the organization's singletons.
+    pub(super) fn singleton(&self, kind: Kind) -> Ref {
+        Ref::new(kind, *self.door.store().id().bytes())
+    }
+
+    /// The user on whose behalf the call is made.
+    pub(super) fn user(&self) -> Option<Ref> {
+        match self.asker.caller {
+            Caller::Key { acting, .. } => acting.map(|acting| acting.user),
+            Caller::Operator => None,
+        }
+    }
+
+    /// A part of the path as it was sent.
+    pub(super) fn text(&self, name: &str) -> Result<&str, Problem> {
+        let found = self.names.iter().find(|(other, _)| other == name);
+        found.map(|(_, text)| text.as_str()).ok_or(Problem::Internal)
+    }
+
+    /// What a part of the path names; a text that is no identifier names nothing.
+    pub(super) fn named(&self, name: &str, kind: Kind) -> Result<Ref, Problem> {
+        Ref::of(kind, self.text(name)?).ok_or(Problem::NotFound)
+    }
+
+    /// The parameters behind the path: these and no others, each once.
+    pub(super) fn query<const N: usize>(&self, known: [&str; N]) -> Result<[Option<&str>; N], Problem> {
+        let mut found = [None; N];
+        for (name, value) in &self.query {
+            let place = known.iter().position(|other| other == name).and_then(|at| found.get_mut(at));
+            let place = place.ok_or_else(|| Problem::Malformed(format!("unknown parameter {}", quoted(name))))?;
+            if place.replace(value.as_str()).is_some() {
+                return Err(Problem::Malformed(format!("the parameter {} is there twice", quoted(name))));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether it came with an `Idempotency-Key`.
+    pub(super) const fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Decides a reading; a denied one is of something that is not there.
+    pub(super) async fn read<A: Action>(&self, resource: Ref) -> Result<Permitted<A>, Problem> {
+        match self.door.permit::<A>(self.asker(), resource, Map::new()).await {
+            Err(Refused::Denied(judgement, _)) if !is_about_the_caller(&judgement) => Err(Problem::NotFound),
+            asked => asked.map_err(refused::problem),
+        }
+    }
+
+    /// Decides and makes a change.
+    pub(super) async fn change<A: Action>(
+        &self,
+        resource: Ref,
+        context: Map<String, Value>,
+        body: &Fields,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+    ) -> Result<Changed, Problem> {
+        let [] = self.query([])?;
+        let key = self.idempotency(body);
+        match self.door.change::<A>(self.asker(), resource, context, key, plan).await {
+            Err(Refused::Denied(judgement, at)) => Err(self.denied(resource, judgement, at).await),
+            asked => asked.map_err(refused::problem),
+        }
+    }
+
+    /// What whoever was denied a change is told.
+    pub(super) async fn denied(
+        &self,
+        resource: Ref,
+        judgement: Box<Judgement>,
+        at: crate::decide::Recorded,
+    ) -> Problem {
+        if is_about_the_caller(&judgement) {
+            return refused::problem(Refused::Denied(judgement, at));
+        }
+        match self.sees(resource).await {
+            Ok(true) => refused::problem(Refused::Denied(judgement, at)),
+            Ok(false) => Problem::NotFound,
+            Err(problem) => problem,
+        }
+    }
+
+    /// Whether this is there for the caller.
+    async fn sees(&self, resource: Ref) -> Result<bool, Problem> {
+        match resource.kind {
+            Kind::User => self.may::<MemberRead>(resource, resource).await,
+            Kind::Thread => self.may::<ThreadRead>(resource, resource).await,
+            Kind::Document => self.may::<DocumentRead>(resource, resource).await,
+            Kind::Memory => self.may::<MemoryRead>(resource, resource).await,
+            Kind::PromptTemplate => self.may::<PromptTemplateRead>(resource, resource).await,
+            Kind::Tool => self.may::<ToolRead>(resource, resource).await,
+            Kind::Assistant => self.may::<AssistantRead>(resource, resource).await,
+            Kind::AgentDefinition => self.may::<AgentRead>(resource, resource).await,
+            Kind::Integration => self.may::<IntegrationRead>(resource, resource).await,
+            Kind::ApiKey => self.may::<ApiKeyRead>(resource, resource).await,
+            Kind::Organization | Kind::Team | Kind::Project | Kind::Group => {
+                self.may::<MemberRead>(self.org(), resource).await
+            }
+            // Every organization has one of each.
+            Kind::PolicySet
+            | Kind::AuditLog
+            | Kind::Settings
+            | Kind::Billing
+            | Kind::Report
+            | Kind::ComplianceDocs => Ok(true),
+            Kind::Service | Kind::Agent | Kind::AgentRun | Kind::Invitation | Kind::Session => Ok(false),
+        }
+    }
+
+    async fn may<A: Action>(&self, asked: Ref, there: Ref) -> Result<bool, Problem> {
+        match self.door.permit::<A>(self.asker(), asked, Map::new()).await {
+            Ok(permitted) => Ok(permitted.snapshot().object(there).is_some()),
+            Err(Refused::Denied(..)) => Ok(false),
+            Err(refused) => Err(refused::problem(refused)),
+        }
+    }
+
+    /// The key under which the change is kept: this API key's, and that user's.
+    fn idempotency(&self, body: &Fields) -> Option<IdempotencyKey> {
+        let chosen = self.key.as_ref()?;
+        let who = match self.asker.caller {
+            Caller::Key { key, acting, .. } => {
+                let named = |reference: Option<Ref>| reference.map(|one| one.to_string()).unwrap_or_default();
+                let (user, agent) = (acting.map(|acting| acting.user), acting.and_then(|acting| acting.agent));
+                format!("{key} {} {}", named(user), named(agent))
+            }
+            Caller::Operator => String::new(),
+        };
+        let request = Sha256::new().chain_update(&self.line).chain_update("\n").chain_update(body.digest()).finalize();
+        Some(IdempotencyKey { scope: format!("{who} {chosen}"), request: request.into() })
+    }
+}
+
+/// Who a thing is given to or what it becomes, as a policy reads it.
+pub(super) fn said(member: &str, reference: Ref) -> Map<String, Value> {
+    let value = json!({ "type": reference.kind.name(), "id": reference.to_string() });
+    std::iter::once((member.to_owned(), value)).collect()
+}
+
+/// Whether the refusal would be the same for anything that the caller could name.
+pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
+    matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
+        || judgement
+            .determining
+            .iter()
+            .any(|one| ABOUT_THE_CALLER.iter().any(|prefix| one.id.starts_with(prefix)))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| {
+        (1..=IDEMPOTENCY_KEY_LIMIT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    match (text, values.next()) {
+        (Some(text), None) => Ok(Some(text.to_owned())),
+        _ => Err(Problem::Malformed(
+            "the header `Idempotency-Key` must be there once, with 1 to 255 visible ASCII characters".into(),
+        )),
+    }
+}

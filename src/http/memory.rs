@@ -1,0 +1,100 @@
+//! Memory over HTTP: written, rewritten and forgotten, layer by layer.
+
+use axum::response::Response;
+use serde_json::Map;
+
+use super::call::Call;
+use super::fields::{Fields, missing, wrong};
+use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::problem::Problem;
+use crate::crypto;
+use crate::decide::authorized::{MemoryForget, MemoryRead, MemoryWrite};
+use crate::directory::object::Layer;
+use crate::directory::{Kind, Object, Ref, memory};
+
+/// Write a new memory.
+#[utoipa::path(post, path = "/v1/memory", tag = "Directory", operation_id = "create_memory", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`name`; `layer`: thread, project, team, personal or organization; `parent`: the thread, project or team that it is of, absent for the other two"),
+    responses((status = 201, description = "the memory, with `Location`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let id = crypto::random().map_err(|_| Problem::Internal)?;
+    let layer: Layer = body.word("layer")?;
+    let (kind, otherwise) = match layer {
+        Layer::Thread => (Kind::Thread, None),
+        Layer::Project => (Kind::Project, None),
+        Layer::Team => (Kind::Team, None),
+        Layer::Personal => (Kind::User, call.user()),
+        Layer::Organization => (Kind::Organization, Some(call.org())),
+    };
+    let parent = body.maybe_reference("parent", &[kind])?;
+    let parent = match (parent, otherwise, layer) {
+        (Some(parent), _, _) | (None, Some(parent), _) => parent,
+        (None, None, Layer::Personal) => {
+            return Err(wrong("layer", "a personal memory is of the user that `Cedarkeep-Acting-User` names"));
+        }
+        (None, None, _) => return Err(missing("parent")),
+    };
+    let name = body.text("name")?;
+    body.finish()?;
+    let changed = call
+        .change::<MemoryWrite>(parent, Map::new(), &body, move |by, snapshot| {
+            memory::write_new(by, snapshot, id, &name)
+        })
+        .await?;
+    Ok(page::made(Kind::Memory.collection(), changed))
+}
+
+/// The memories that the acting user may read; of one layer, a page may be shorter than its limit.
+#[utoipa::path(get, path = "/v1/memory", tag = "Directory", operation_id = "list_memory",
+    params(("layer" = Option<String>, Query, description = "of this layer alone"), Acting, Paged),
+    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn list(call: Call) -> Result<Response, Problem> {
+    let [layer, limit, cursor] = call.query(["layer", "limit", "cursor"])?;
+    let layer: Option<Layer> =
+        layer.map(|text| text.parse().map_err(|why: String| wrong("layer", &why))).transpose()?;
+    let of_layer = |reference: Ref, snapshot: &crate::directory::Snapshot| {
+        let found = snapshot.object(reference).map(|stored| &stored.value);
+        layer.is_none() || matches!(found, Some(Object::Memory(memory)) if Some(memory.layer) == layer)
+    };
+    page::list::<MemoryRead>(&call, Kind::Memory, &Paging::of(limit, cursor)?, of_layer).await
+}
+
+/// One memory.
+#[utoipa::path(get, path = "/v1/memory/{id}", tag = "Directory", operation_id = "read_memory",
+    params(("id" = String, Path, description = "its identifier"), Acting),
+    responses((status = 200, description = "the memory", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn read(call: Call) -> Result<Response, Problem> {
+    let [] = call.query([])?;
+    let wanted = call.named("id", Kind::Memory)?;
+    page::one(wanted, call.read::<MemoryRead>(wanted).await?.snapshot())
+}
+
+/// Rewrite a memory.
+#[utoipa::path(patch, path = "/v1/memory/{id}", tag = "Directory", operation_id = "update_memory",
+    params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`name`"),
+    responses((status = 200, description = "the memory as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let wanted = call.named("id", Kind::Memory)?;
+    let name = body.text("name")?;
+    body.finish()?;
+    let changed = call
+        .change::<MemoryWrite>(wanted, Map::new(), &body, move |by, snapshot| memory::rewrite(by, snapshot, &name))
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// Forget a memory.
+#[utoipa::path(delete, path = "/v1/memory/{id}", tag = "Directory", operation_id = "forget_memory",
+    params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
+    responses((status = 204, description = "it is forgotten"), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
+    let wanted = call.named("id", Kind::Memory)?;
+    let changed = call.change::<MemoryForget>(wanted, Map::new(), &Fields::none(), memory::forget).await?;
+    Ok(page::gone(&changed))
+}

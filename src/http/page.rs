@@ -1,0 +1,216 @@
+//! Pages and answers of the directory's calls, and how they are documented.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, RefOr, Required, Response as Described, ResponseBuilder, Type};
+use utoipa::{IntoParams, IntoResponses};
+
+use super::call::{Call, is_about_the_caller};
+use super::problem::Problem;
+use super::refused;
+use crate::decide::{Action, Changed, Refused};
+use crate::directory::{Kind, Ref, Snapshot, view};
+
+const LIMIT: usize = 50;
+const LIMIT_MOST: usize = 200;
+
+/// Where a page begins and how long it is.
+#[derive(Debug, Clone)]
+pub(super) struct Paging {
+    after: Option<String>,
+    pub(super) limit: usize,
+}
+
+impl Paging {
+    /// Reads `limit` and `cursor`.
+    pub(super) fn of(limit: Option<&str>, cursor: Option<&str>) -> Result<Self, Problem> {
+        let limit = match limit {
+            None => LIMIT,
+            Some(text) => text.parse().ok().filter(|limit| (1..=LIMIT_MOST).contains(limit)).ok_or_else(|| {
+                Problem::Malformed(format!("`limit` must be a number from 1 to {LIMIT_MOST}"))
+            })?,
+        };
+        let after = cursor.map(|text| {
+            let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+            bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad_cursor)
+        });
+        Ok(Self { after: after.transpose()?, limit })
+    }
+
+    /// What the page begins after, as the list reads it.
+    pub(super) fn after<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+        self.after.as_deref().map(|text| read(text).ok_or_else(bad_cursor)).transpose()
+    }
+}
+
+fn bad_cursor() -> Problem {
+    Problem::Malformed("`cursor` must be a `next_cursor` of this list".into())
+}
+
+/// A page as it is answered.
+pub(super) fn page(items: Vec<Value>, next: Option<String>) -> Response {
+    let mut body = Map::from_iter([("items".to_owned(), Value::Array(items))]);
+    if let Some(next) = next {
+        body.insert("next_cursor".into(), URL_SAFE_NO_PAD.encode(next).into());
+    }
+    Json(Value::Object(body)).into_response()
+}
+
+/// A page cut from something in order, of which one more than the page holds was taken.
+pub(super) fn cut(mut items: Vec<(String, Value)>, limit: usize) -> Response {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|(id, _)| id.clone());
+    page(items.into_iter().map(|(_, item)| item).collect(), next)
+}
+
+/// A page of what the caller may read of a kind, of which `keep` says which to show.
+pub(super) async fn list<A: Action>(
+    call: &Call,
+    kind: Kind,
+    paging: &Paging,
+    keep: impl Fn(Ref, &Snapshot) -> bool,
+) -> Result<Response, Problem> {
+    let after = paging.after(|text| Ref::of(kind, text))?;
+    let listed = call.door().list::<A>(call.asker(), kind, after, paging.limit).await.map_err(refused::problem)?;
+    if listed.items().is_empty() {
+        // A key that may not ask is told so, not that there is nothing: it is asked about a thing that nobody has.
+        let nothing = Ref::new(kind, [0; 16]);
+        match call.door().permit::<A>(call.asker(), nothing, Map::new()).await {
+            Ok(_) => {}
+            Err(Refused::Denied(judgement, _)) if !is_about_the_caller(&judgement) => {}
+            Err(refused) => return Err(refused::problem(refused)),
+        }
+    }
+    let shown = listed.items().iter().filter(|item| keep(**item, listed.snapshot()));
+    let items = shown.filter_map(|item| shown_as(*item, listed.snapshot())).collect();
+    Ok(page(items, listed.next().map(|next| next.to_string())))
+}
+
+/// A page of all of a kind, where everybody who may ask may read each.
+pub(super) fn all(snapshot: &Snapshot, kind: Kind, paging: &Paging) -> Result<Response, Problem> {
+    let after = paging.after(|text| Ref::of(kind, text))?;
+    let found = snapshot.objects_of(kind, after).take(paging.limit.saturating_add(1));
+    let items = found.map(|(id, stored)| (id.to_string(), view::view(id, &stored.value, snapshot))).collect();
+    Ok(cut(items, paging.limit))
+}
+
+/// One thing as it is answered.
+pub(super) fn one(reference: Ref, snapshot: &Snapshot) -> Result<Response, Problem> {
+    shown_as(reference, snapshot).map(|view| Json(view).into_response()).ok_or(Problem::NotFound)
+}
+
+fn shown_as(reference: Ref, snapshot: &Snapshot) -> Option<Value> {
+    snapshot.object(reference).map(|stored| view::view(reference, &stored.value, snapshot))
+}
+
+/// Something was made: 201 with its place.
+pub(super) fn made(collection: &str, changed: Changed) -> Response {
+    let id = changed.reply.get("id").and_then(Value::as_str).unwrap_or_default();
+    let place = HeaderValue::try_from(format!("/v1/{collection}/{id}"));
+    let mut response = changed_to(changed);
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(place) = place {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
+}
+
+/// Something was changed: 200 with what it is now.
+pub(super) fn changed_to(changed: Changed) -> Response {
+    let replayed = changed.recorded.is_none();
+    marked(Json(changed.reply).into_response(), replayed)
+}
+
+/// Something is no more: 204.
+pub(super) fn gone(changed: &Changed) -> Response {
+    marked(StatusCode::NO_CONTENT.into_response(), changed.recorded.is_none())
+}
+
+fn marked(mut response: Response, replayed: bool) -> Response {
+    if replayed {
+        let name = HeaderName::from_static("idempotency-replayed");
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn parameter(name: &str, place: ParameterIn, of: Type, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(of).build()))
+        .build()
+}
+
+/// The header of every call on the directory, as it is documented.
+pub(super) struct Acting;
+
+impl IntoParams for Acting {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            parameter("Cedarkeep-Acting-User", ParameterIn::Header, Type::String, "the user on whose behalf this is asked: key and user must both be allowed"),
+            parameter("Cedarkeep-Acting-Agent", ParameterIn::Header, Type::String, "the agent that acts for that user"),
+        ]
+    }
+}
+
+/// The header of every change, as it is documented.
+pub(super) struct Keyed;
+
+impl IntoParams for Keyed {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![parameter(
+            "Idempotency-Key",
+            ParameterIn::Header,
+            Type::String,
+            "1 to 255 visible ASCII characters: the same call again is answered as before, with `Idempotency-Replayed: true`",
+        )]
+    }
+}
+
+/// The parameters of every list, as they are documented.
+pub(super) struct Paged;
+
+impl IntoParams for Paged {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            parameter("limit", ParameterIn::Query, Type::Integer, "how many, 1 to 200; 50 if absent"),
+            parameter("cursor", ParameterIn::Query, Type::String, "the `next_cursor` of the page before"),
+        ]
+    }
+}
+
+/// What every call on the directory may be told instead, as it is documented.
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let told = [
+            ("400", "something in the request is not what it should be: what and where"),
+            ("401", "no valid API key"),
+            ("403", "the key has not the scope, the plan is too small, or the acting user may see this but not do it"),
+            ("404", "there is no such thing, or the acting user may not know of it"),
+            ("409", "it contradicts what is there, or the Idempotency-Key came with another request before"),
+            ("413", "the body is larger than this service takes"),
+            ("503", "the call could not be recorded in time, so nothing was done"),
+        ];
+        let described = |text: &str| {
+            let schema = json!({ "type": "object" });
+            let content = utoipa::openapi::ContentBuilder::new()
+                .schema(serde_json::from_value::<RefOr<utoipa::openapi::Schema>>(schema).ok())
+                .build();
+            RefOr::T(ResponseBuilder::new().description(text).content("application/problem+json", content).build())
+        };
+        told.into_iter().map(|(status, text)| (status.to_owned(), described(text))).collect()
+    }
+}

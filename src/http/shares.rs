@@ -1,0 +1,157 @@
+//! Shares over HTTP: given, listed and taken back, each by the action of what is shared.
+
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::call::{Call, said};
+use super::fields::Fields;
+use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::problem::Problem;
+use crate::crypto;
+use crate::decide::authorized::{
+    AgentRead, AgentShare, AgentUnshare, AssistantRead, AssistantShare, AssistantUnshare, AuditLogRead,
+    PromptTemplateRead, PromptTemplateShare, PromptTemplateUnshare, SettingsUpdate, ThreadRead, ThreadShare,
+    ThreadUnshare, ToolRead, ToolShare, ToolUnshare,
+};
+use crate::decide::{Action, Changed};
+use crate::directory::change::SHARE;
+use crate::directory::object::Level;
+use crate::directory::share::{self, Grant, Shares, Unshares};
+use crate::directory::{Kind, Ref, view};
+use crate::ids;
+
+const COLLECTION: &str = "shares";
+
+/// What can be shared.
+const SHARED: &[Kind] = &[
+    Kind::Thread,
+    Kind::PromptTemplate,
+    Kind::Tool,
+    Kind::Assistant,
+    Kind::AgentDefinition,
+    Kind::AuditLog,
+];
+
+/// Share something, or the log with an auditor; what the grantee had of it is replaced.
+#[utoipa::path(post, path = "/v1/shares", tag = "Directory", operation_id = "create_share", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`resource`; `grantee`: a user, a group or an agent's definition; `level`: viewer, commenter, editor, or auditor of the log; `expires_at`"),
+    responses((status = 201, description = "the share, with `Location`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let resource = body.one_of("resource", SHARED)?;
+    let grant = Grant {
+        grantee: body.one_of("grantee", &[Kind::User, Kind::Group, Kind::AgentDefinition])?,
+        level: body.word::<Level>("level")?,
+        expires_at: body.maybe_time("expires_at")?,
+    };
+    body.finish()?;
+    let changed = match resource.kind {
+        Kind::Thread => shared::<ThreadShare>(&call, &body, resource, grant).await,
+        Kind::PromptTemplate => shared::<PromptTemplateShare>(&call, &body, resource, grant).await,
+        Kind::Tool => shared::<ToolShare>(&call, &body, resource, grant).await,
+        Kind::Assistant => shared::<AssistantShare>(&call, &body, resource, grant).await,
+        Kind::AgentDefinition => shared::<AgentShare>(&call, &body, resource, grant).await,
+        _ => audited(&call, &body, resource, grant).await,
+    }?;
+    Ok(page::made(COLLECTION, changed))
+}
+
+/// The shares of one thing, by whoever may read it.
+#[utoipa::path(get, path = "/v1/shares", tag = "Directory", operation_id = "list_shares",
+    params(("resource" = String, Query, description = "the identifier of what is shared"), Acting, Paged),
+    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn list(call: Call) -> Result<Response, Problem> {
+    let [resource, limit, cursor] = call.query(["resource", "limit", "cursor"])?;
+    let resource = resource.ok_or_else(|| Problem::Malformed("the parameter `resource` is missing".into()))?;
+    let resource: Ref = resource.parse().map_err(|_| Problem::NotFound)?;
+    let paging = Paging::of(limit, cursor)?;
+    match resource.kind {
+        Kind::Thread => listed::<ThreadRead>(&call, resource, &paging).await,
+        Kind::PromptTemplate => listed::<PromptTemplateRead>(&call, resource, &paging).await,
+        Kind::Tool => listed::<ToolRead>(&call, resource, &paging).await,
+        Kind::Assistant => listed::<AssistantRead>(&call, resource, &paging).await,
+        Kind::AgentDefinition => listed::<AgentRead>(&call, resource, &paging).await,
+        Kind::AuditLog => listed::<AuditLogRead>(&call, resource, &paging).await,
+        _ => Err(Problem::NotFound),
+    }
+}
+
+/// Take a share back.
+#[utoipa::path(delete, path = "/v1/shares/{id}", tag = "Directory", operation_id = "delete_share",
+    params(("id" = String, Path, description = "the share's identifier"), Acting, Keyed),
+    responses((status = 204, description = "it no longer counts"), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
+    let id = ids::parse(SHARE, call.text("id")?).map_err(|_| Problem::NotFound)?;
+    // Only to know which action decides: the change is computed from the state that its own decision sees.
+    let resource = call.door().glance().snapshot().share(id).map(|stored| stored.value.resource);
+    // One that is gone is asked for as a thread's: a stranger and a repeated call are answered as for any other.
+    let resource = resource.unwrap_or(Ref::new(Kind::Thread, [0; 16]));
+    let changed = match resource.kind {
+        Kind::PromptTemplate => unshared::<PromptTemplateUnshare>(&call, resource, id).await,
+        Kind::Tool => unshared::<ToolUnshare>(&call, resource, id).await,
+        Kind::Assistant => unshared::<AssistantUnshare>(&call, resource, id).await,
+        Kind::AgentDefinition => unshared::<AgentUnshare>(&call, resource, id).await,
+        Kind::AuditLog => {
+            call.change::<SettingsUpdate>(
+                call.singleton(Kind::Settings),
+                Map::new(),
+                &Fields::none(),
+                move |by, snapshot| share::end_auditor(by, snapshot, id),
+            )
+            .await
+        }
+        _ => unshared::<ThreadUnshare>(&call, resource, id).await,
+    }?;
+    Ok(page::gone(&changed))
+}
+
+fn to(grantee: Ref) -> Map<String, Value> {
+    let member = match grantee.kind {
+        Kind::Group => "grantee_group",
+        Kind::AgentDefinition => "grantee_agent",
+        _ => "grantee",
+    };
+    said(member, grantee)
+}
+
+async fn shared<A: Shares>(call: &Call, body: &Fields, resource: Ref, grant: Grant) -> Result<Changed, Problem> {
+    let id = crypto::random().map_err(|_| Problem::Internal)?;
+    call.change::<A>(resource, to(grant.grantee), body, move |by, snapshot| share::share(by, snapshot, id, &grant))
+        .await
+}
+
+/// Who may audit is one of the organization's settings.
+async fn audited(call: &Call, body: &Fields, log: Ref, grant: Grant) -> Result<Changed, Problem> {
+    if log != call.singleton(Kind::AuditLog) {
+        return Err(Problem::NotFound);
+    }
+    if grant.level != Level::Auditor {
+        return Err(super::fields::wrong("level", "the log is shared with the level `auditor` alone"));
+    }
+    let id = crypto::random().map_err(|_| Problem::Internal)?;
+    let settings = call.singleton(Kind::Settings);
+    call.change::<SettingsUpdate>(settings, to(grant.grantee), body, move |by, snapshot| {
+        share::auditor(by, snapshot, id, grant.grantee, grant.expires_at)
+    })
+    .await
+}
+
+async fn unshared<A: Unshares>(call: &Call, resource: Ref, id: [u8; 16]) -> Result<Changed, Problem> {
+    call.change::<A>(resource, Map::new(), &Fields::none(), move |by, snapshot| share::unshare(by, snapshot, id)).await
+}
+
+async fn listed<A: Action>(call: &Call, resource: Ref, paging: &Paging) -> Result<Response, Problem> {
+    let after = paging.after(|text| ids::parse(SHARE, text).ok())?;
+    let permitted = call.read::<A>(resource).await?;
+    let mut found: Vec<_> = permitted.snapshot().shares_of(resource).collect();
+    found.sort_by_key(|(id, _)| *id);
+    let items = found
+        .into_iter()
+        .filter(|(id, _)| after.is_none_or(|after| *id > after))
+        .take(paging.limit.saturating_add(1))
+        .map(|(id, stored)| (ids::text(SHARE, &id), view::share(id, stored)))
+        .collect();
+    Ok(page::cut(items, paging.limit))
+}

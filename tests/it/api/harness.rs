@@ -1,0 +1,245 @@
+//! The service in this process, organizations in it, and one call at a time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Request};
+use cedarkeep::app::App;
+use cedarkeep::authn::api_key::{ApiKey, Environment};
+use cedarkeep::config::Config;
+use cedarkeep::crypto;
+use cedarkeep::decide::Door;
+use cedarkeep::directory::object::{Plan, Role, Scope};
+use cedarkeep::directory::organization::{self, Founding};
+use cedarkeep::directory::people::{self, Joining};
+use cedarkeep::directory::service::{self, NewKey, Speaker};
+use cedarkeep::directory::{Kind, Ref};
+use cedarkeep::http;
+use cedarkeep::http::serve::Peer;
+use chrono::Utc;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// The service.
+pub struct Service {
+    app: Arc<App>,
+    routes: Router,
+    _dir: TempDir,
+}
+
+/// An organization with somebody in each role, and a key with every scope.
+pub struct Tenant {
+    pub door: Arc<Door>,
+    pub org: Ref,
+    pub everybody: Ref,
+    pub admin: Ref,
+    pub member: Ref,
+    pub viewer: Ref,
+    pub key: String,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Told {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Told {
+    pub fn id(&self) -> String {
+        assert_eq!(self.status, 201, "{}", self.body);
+        let id = self.body["id"].as_str().unwrap().to_owned();
+        assert!(self.headers["location"].to_str().unwrap().ends_with(&id));
+        id
+    }
+
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self.body
+    }
+
+    pub fn is_problem(&self, status: u16) -> &str {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        self.body["detail"].as_str().unwrap()
+    }
+}
+
+/// One call.
+pub struct Ask<'a> {
+    service: &'a Service,
+    request: axum::http::request::Builder,
+    body: Option<Vec<u8>>,
+}
+
+impl Ask<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub fn key(self, key: &str) -> Self {
+        self.header("authorization", &format!("Bearer {key}"))
+    }
+
+    pub fn user(self, user: Ref) -> Self {
+        self.header("cedarkeep-acting-user", &user.to_string())
+    }
+
+    pub fn body(self, body: &Value) -> Self {
+        self.raw(body.to_string().into_bytes())
+    }
+
+    pub fn raw(self, body: Vec<u8>) -> Self {
+        let with = self.header("content-type", "application/json");
+        Self { body: Some(body), ..with }
+    }
+
+    pub async fn send(self) -> Told {
+        let body = self.body.map_or_else(Body::empty, Body::from);
+        let mut request: Request<Body> = self.request.body(body).unwrap();
+        request.extensions_mut().insert(ConnectInfo(Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 4000)))));
+        let response = self.service.routes.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Told { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+}
+
+impl Service {
+    pub async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.data.dir = dir.path().to_owned();
+        let app = App::open(config).await.unwrap();
+        let counts = PrometheusBuilder::new().build_recorder().handle();
+        let routes = http::router(Arc::clone(&app), counts);
+        Self { app, routes, _dir: dir }
+    }
+
+    pub async fn tenant(&self, slug: &str) -> Tenant {
+        let created = self.app.control().create(&slug.parse().unwrap(), Utc::now()).await.unwrap();
+        let id = created.id;
+        let org = Ref::new(Kind::Organization, *id.bytes());
+        let door = self.app.found(created).await.unwrap();
+        let founding = Founding { name: slug.to_owned(), plan: Plan::Enterprise };
+        let group = crypto::random().unwrap();
+        door.operate(move |by, _| organization::found(by, org, &founding, group)).await.unwrap();
+        door.close().await;
+        self.app.control().mark_ready(id).await.unwrap();
+        let door = self.app.door(id).await.unwrap();
+        let everybody = Ref::new(Kind::Group, group);
+        let admin = joined(&door, "ada", Role::Admin).await;
+        let member = joined(&door, "mia", Role::Member).await;
+        let viewer = joined(&door, "vic", Role::Viewer).await;
+        let key = key(&door, Scope::ALL).await;
+        Tenant { door, org, everybody, admin, member, viewer, key }
+    }
+
+    pub fn ask(&self, method: &str, path: &str) -> Ask<'_> {
+        Ask { service: self, request: Request::builder().method(method).uri(path), body: None }
+    }
+
+    /// A call with the key that has every scope.
+    pub fn by<'a>(&'a self, tenant: &Tenant, user: Ref, method: &str, path: &str) -> Ask<'a> {
+        self.ask(method, path).key(&tenant.key).user(user)
+    }
+
+    pub async fn post(&self, tenant: &Tenant, user: Ref, path: &str, body: Value) -> Told {
+        self.by(tenant, user, "POST", path).body(&body).send().await
+    }
+
+    pub async fn get(&self, tenant: &Tenant, user: Ref, path: &str) -> Told {
+        self.by(tenant, user, "GET", path).send().await
+    }
+
+    pub async fn patch(&self, tenant: &Tenant, user: Ref, path: &str, body: Value) -> Told {
+        self.by(tenant, user, "PATCH", path).body(&body).send().await
+    }
+
+    pub async fn delete(&self, tenant: &Tenant, user: Ref, path: &str) -> Told {
+        self.by(tenant, user, "DELETE", path).send().await
+    }
+
+    /// Something of each kind, made over HTTP.
+    pub async fn things(&self, tenant: &Tenant) -> Things {
+        let (by, group) = (tenant.admin, tenant.everybody.to_string());
+        let make = async |path: &str, body: Value| self.post(tenant, by, path, body).await.id();
+        let user = make("/v1/users", json!({"name": "Ned", "email": "ned@example.com", "role": "Member"})).await;
+        let team = make("/v1/teams", json!({"name": "Research"})).await;
+        let project = make("/v1/projects", json!({"name": "Launch", "parent": team})).await;
+        let thread = make("/v1/threads", json!({"name": "Plan", "audience": group})).await;
+        let document = make("/v1/documents", json!({"name": "Budget", "parent": thread})).await;
+        let template = make("/v1/prompt-templates", json!({"name": "Summary", "audience": group})).await;
+        let tool = make("/v1/tools", json!({"name": "Calculator", "audience": group})).await;
+        let assistant = make("/v1/assistants", json!({"name": "Reader", "audience": group})).await;
+        let agent = make("/v1/agents", json!({"name": "Runner", "audience": group})).await;
+        let memory = make("/v1/memory", json!({"name": "Terms", "layer": "organization"})).await;
+        let integration = make("/v1/integrations", json!({"name": "Calendar", "provider": "calendar"})).await;
+        let share = json!({"resource": thread, "grantee": tenant.viewer, "level": "viewer"});
+        let share = make("/v1/shares", share).await;
+        let key = make("/v1/api-keys", json!({"name": "nightly"})).await;
+        Things {
+            user,
+            team,
+            project,
+            thread,
+            document,
+            template,
+            tool,
+            assistant,
+            agent,
+            memory,
+            integration,
+            share,
+            key,
+        }
+    }
+}
+
+/// One of each.
+pub struct Things {
+    pub user: String,
+    pub team: String,
+    pub project: String,
+    pub thread: String,
+    pub document: String,
+    pub template: String,
+    pub tool: String,
+    pub assistant: String,
+    pub agent: String,
+    pub memory: String,
+    pub integration: String,
+    pub share: String,
+    pub key: String,
+}
+
+async fn joined(door: &Door, name: &str, role: Role) -> Ref {
+    let id = crypto::random().unwrap();
+    let joining = Joining { id, name: name.into(), email: format!("{name}@example.com"), role };
+    door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining)).await.unwrap();
+    Ref::new(Kind::User, id)
+}
+
+/// A key with these scopes.
+pub async fn key(door: &Door, scopes: &[Scope]) -> String {
+    let (id, service) = (crypto::random().unwrap(), crypto::random().unwrap());
+    let tenant = *door.store().id().bytes();
+    let key = ApiKey::mint(Environment::Live, tenant, id, crypto::random().unwrap());
+    let new = NewKey {
+        id,
+        name: "a test's".into(),
+        speaker: Speaker::New { id: service, scopes: scopes.iter().copied().collect() },
+        expires_at: None,
+        digest: *key.digest().as_bytes(),
+    };
+    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new)).await.unwrap();
+    key.expose().to_owned()
+}

@@ -1,0 +1,206 @@
+//! Every documented route against callers who may not: the routes come from the document, so none is forgotten.
+
+use cedarkeep::directory::object::Scope;
+use cedarkeep::http;
+use serde_json::{Value, json};
+
+use super::harness::{Service, Tenant, Things, key};
+
+/// A route as the document has it.
+struct Route {
+    method: String,
+    path: String,
+    secured: bool,
+}
+
+fn routes() -> Vec<Route> {
+    let document = serde_json::to_value(http::openapi()).unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if ["get", "put", "post", "delete", "patch"].contains(&method.as_str()) {
+                let secured = operation.get("security").is_some();
+                routes.push(Route { method: method.to_uppercase(), path: path.clone(), secured });
+            }
+        }
+    }
+    routes
+}
+
+/// The directory's own: those that name their acting user.
+fn ours() -> impl Iterator<Item = Route> {
+    routes().into_iter().filter(|route| route.secured && route.path.starts_with("/v1/"))
+}
+
+impl Route {
+    fn changes(&self) -> bool {
+        self.method != "GET"
+    }
+
+    /// The path of something that is there.
+    fn place(&self, things: &Things) -> String {
+        let collection = self.path.trim_start_matches("/v1/").split('/').next().unwrap();
+        let id = match collection {
+            "users" => &things.user,
+            "teams" => &things.team,
+            "projects" => &things.project,
+            "threads" => &things.thread,
+            "documents" => &things.document,
+            "prompt-templates" => &things.template,
+            "tools" => &things.tool,
+            "assistants" => &things.assistant,
+            "agents" => &things.agent,
+            "memory" => &things.memory,
+            "integrations" => &things.integration,
+            "shares" => &things.share,
+            "api-keys" => &things.key,
+            "organization" | "policy-set" | "entities" | "audit" => "",
+            other => panic!("`{other}` is a new collection: say what of it there is"),
+        };
+        let place = self.path.replace("{id}", id).replace("{user}", &things.user).replace("{index}", "0");
+        match (self.method.as_str(), self.path.as_str()) {
+            ("GET", "/v1/shares") => format!("{place}?resource={}", things.thread),
+            _ => place,
+        }
+    }
+
+    /// A body that the route takes.
+    fn body(&self, tenant: &Tenant, things: &Things) -> Option<Value> {
+        let made = json!({"name": "New", "audience": tenant.everybody});
+        let renamed = json!({"name": "Renamed"});
+        let body = match (self.method.as_str(), self.path.as_str()) {
+            ("POST", "/v1/users") => json!({"name": "Eve", "email": "eve@example.com", "role": "Viewer"}),
+            ("PATCH", "/v1/users/{id}") => json!({"active": false}),
+            ("POST", "/v1/teams" | "/v1/projects") => json!({"name": "New"}),
+            ("POST", "/v1/teams/{id}/members" | "/v1/projects/{id}/members") => json!({"user": things.user}),
+            ("PATCH", "/v1/threads/{id}") => json!({"audience": null}),
+            ("POST", "/v1/memory") => json!({"name": "New", "layer": "organization"}),
+            ("POST", "/v1/integrations") => json!({"name": "New", "provider": "mail"}),
+            ("POST", "/v1/shares") => {
+                json!({"resource": things.thread, "grantee": things.user, "level": "viewer"})
+            }
+            ("POST", "/v1/api-keys") => json!({"name": "New"}),
+            ("PUT", "/v1/policy-set") => json!({"policies": {}}),
+            ("PUT", "/v1/entities") => {
+                json!({"entities": [{"uid": {"type": "Ticket", "id": "1"}, "attrs": {}, "parents": []}]})
+            }
+            ("DELETE", "/v1/entities") => json!({"type": "Ticket", "id": "1"}),
+            ("POST", "/v1/integrations/{id}/refresh") | ("DELETE" | "GET", _) => return None,
+            ("PATCH", _) => renamed,
+            ("POST", _) => made,
+            (method, path) => panic!("{method} {path} is new: say what it takes"),
+        };
+        Some(body)
+    }
+}
+
+async fn told(service: &Service, route: &Route, place: &str, body: Option<&Value>, with: &[(&str, &str)]) -> super::harness::Told {
+    let mut ask = service.ask(&route.method, place);
+    for (name, value) in with {
+        ask = ask.header(name, value);
+    }
+    match body {
+        Some(body) => ask.body(body).send().await,
+        None => ask.send().await,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_credential_nothing_is_answered() {
+    let service = Service::open().await;
+    for route in routes().iter().filter(|route| route.secured) {
+        let place = route.path.replace(['{', '}'], "");
+        let place = place.replace("/index", "/0");
+        let told = told(&service, route, &place, Some(&json!({})), &[]).await;
+        assert_eq!(told.status, 401, "{} {}: {}", route.method, route.path, told.body);
+        assert!(told.headers.contains_key("www-authenticate"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_tenant_reaches_nothing() {
+    let service = Service::open().await;
+    let (ours_is, theirs) = (service.tenant("acme").await, service.tenant("other").await);
+    let things = service.things(&ours_is).await;
+    let bearer = format!("Bearer {}", theirs.key);
+    let (our_admin, their_admin) = (ours_is.admin.to_string(), theirs.admin.to_string());
+    for route in ours() {
+        let (place, body) = (route.place(&things), route.body(&ours_is, &things));
+        // Their key in the name of our Admin: nobody whom their organization knows.
+        let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", our_admin.as_str())];
+        let answer = told(&service, &route, &place, body.as_ref(), &with).await;
+        assert_eq!(answer.status, 403, "{} {}: {}", route.method, route.path, answer.body);
+        // Their key in the name of their own Admin: our things are not there.
+        let names_ours = place.contains("?resource=") || route.path.contains("{id}");
+        if names_ours {
+            let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", their_admin.as_str())];
+            let answer = told(&service, &route, &place, body.as_ref(), &with).await;
+            assert_eq!(answer.status, 404, "{} {}: {}", route.method, route.path, answer.body);
+        }
+    }
+    // A control: all of it is there still.
+    service.get(&ours_is, ours_is.admin, &format!("/v1/threads/{}", things.thread)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_changes_nothing() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    let (bearer, viewer) = (format!("Bearer {}", tenant.key), tenant.viewer.to_string());
+    let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", viewer.as_str())];
+    let mut tried = 0;
+    for route in ours().filter(Route::changes) {
+        let (place, body) = (route.place(&things), route.body(&tenant, &things));
+        let answer = told(&service, &route, &place, body.as_ref(), &with).await;
+        assert!(matches!(answer.status, 403 | 404), "{} {}: {} {}", route.method, route.path, answer.status, answer.body);
+        tried += 1;
+    }
+    assert!(tried > 40, "{tried}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_without_the_scope_opens_nothing() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    let bearer = format!("Bearer {}", key(&tenant.door, &[Scope::Decide]).await);
+    let admin = tenant.admin.to_string();
+    let with = [("authorization", bearer.as_str()), ("cedarkeep-acting-user", admin.as_str())];
+    for route in ours() {
+        let (place, body) = (route.place(&things), route.body(&tenant, &things));
+        let answer = told(&service, &route, &place, body.as_ref(), &with).await;
+        assert_eq!(answer.status, 403, "{} {}: {}", route.method, route.path, answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_names_nobody_opens_nothing() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    let bearer = format!("Bearer {}", tenant.key);
+    // People may be brought in and out without an acting user: that is what the scope `provision` is for.
+    let provisions = |route: &Route| route.path.starts_with("/v1/users") || route.path.contains("/members");
+    for route in ours().filter(|route| !provisions(route)) {
+        let (place, body) = (route.place(&things), route.body(&tenant, &things));
+        let answer = told(&service, &route, &place, body.as_ref(), &[("authorization", bearer.as_str())]).await;
+        assert!(matches!(answer.status, 400 | 403), "{} {}: {} {}", route.method, route.path, answer.status, answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_documented_route_is_routed_and_no_other_method_is() {
+    let service = Service::open().await;
+    let routes = routes();
+    let mut paths: Vec<&str> = routes.iter().map(|route| route.path.as_str()).collect();
+    paths.dedup();
+    for path in paths {
+        let place = path.replace(['{', '}'], "").replace("/index", "/0");
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
+            let documented = routes.iter().any(|route| route.path == path && route.method == method);
+            let answer = service.ask(method, &place).raw(b"{}".to_vec()).send().await;
+            assert_eq!(answer.status != 405, documented, "{method} {path}: {}", answer.status);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The directory over HTTP: the real router over a real store, without a socket.
+
+mod bad_input;
+mod directory;
+mod harness;
+mod idempotency;
+mod matrix;
+mod own;
+mod pages;
