@@ -37,6 +37,9 @@ pub fn speak(settings: &Telemetry) -> Result<(), Mute> {
     let filter = EnvFilter::try_new(&settings.filter).map_err(Mute::Filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written (a full disk) is lost; saying so on standard error again would panic there,
+        // and end whichever task wanted to log.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match settings.format {
         Format::Json => lines.json().flatten_event(true).finish().try_init(),
