@@ -126,6 +126,14 @@ impl App {
                 .open
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            // A sequencer that ended by itself: the tenant is opened anew, from what is committed.
+            if open
+                .peek(&id)
+                .and_then(|held| held.get())
+                .is_some_and(|door| !door.is_open())
+            {
+                open.pop(&id);
+            }
             Arc::clone(open.get_or_insert(id, Opening::default))
         };
         let opened = opening

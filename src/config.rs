@@ -111,7 +111,7 @@ const REFERENCE: &[Setting] = settings! {
     "node.region", "name", "\"local\"", "the region of this node, as policies see it";
     "deployment.name", "host name", "\"cedarkeep.local\"", "first part of the origin of every log; it must never change";
     "log.queue", "entries", "8192", "decisions that may wait for one log before further ones are refused";
-    "log.commit_timeout_ms", "milliseconds", "2000", "how long an answer waits for its record before it becomes an error";
+    "log.commit_timeout_ms", "milliseconds", "1800", "how long an answer waits for its record before it becomes an error";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
@@ -292,7 +292,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             queue: 8192,
-            commit_timeout_ms: 2000,
+            commit_timeout_ms: 1800,
         }
     }
 }

@@ -217,6 +217,12 @@ impl Door {
         }
     }
 
+    /// Whether its sequencer is at work; one that ended by itself leaves a door that answers nothing.
+    pub fn is_open(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_some_and(|queue| !queue.is_closed())
+    }
+
     /// Whether the last commit succeeded.
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
