@@ -7,8 +7,9 @@ export CARGO_TERM_COLOR ?= auto
 # A C compiler and libc for ring, SQLite and the linker; curl and CA certificates for the calls that a first
 # start prints.
 BUILD_PACKAGES := gcc libc6-dev ca-certificates curl
-# A PostgreSQL server for the tests to start, openssl as a client that is not ours, Python for scripts.
-TEST_PACKAGES := $(BUILD_PACKAGES) postgresql openssl python3
+# A PostgreSQL server for the tests to start, openssl as a client that is not ours, Python for scripts, and Go with
+# its sumdb packages, which check the log independently.
+TEST_PACKAGES := $(BUILD_PACKAGES) postgresql openssl python3 golang-go golang-golang-x-mod-dev
 
 .PHONY: help run build test prove bench build-packages test-packages
 
