@@ -175,17 +175,19 @@ impl Place {
         }
     }
 
-    /// Whether a control database is there already.
+    /// Whether tenants' files lie in a folder. On a server nothing is said: other deployments may share it.
     ///
     /// # Errors
-    /// The server does not answer.
-    pub async fn has_control(&self) -> Result<bool, StorageError> {
-        match self {
-            Self::Folder(path) => Ok(path.join("control.db").exists()),
-            Self::Server(_) => {
-                let database = self.control().await?;
-                database.has_table("deployment").await
-            }
+    /// The folder cannot be read.
+    pub fn has_tenants(&self) -> Result<bool, StorageError> {
+        let Self::Folder(path) = self else {
+            return Ok(false);
+        };
+        let path = path.join("tenants");
+        match std::fs::read_dir(&path) {
+            Ok(mut files) => Ok(files.next().is_some()),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(cause) => Err(StorageError::Folder { path, cause }),
         }
     }
 
@@ -199,7 +201,7 @@ impl Place {
                 private_folder(path)?;
                 private_folder(&path.join("tenants"))?;
                 Database::open(
-                    file_options(&path.join("control.db"))?,
+                    file_options(&path.join("control.db"), Missing::Made)?,
                     Dialect::Sqlite,
                     "control".into(),
                 )
@@ -214,15 +216,20 @@ impl Place {
         }
     }
 
-    /// Opens a tenant's database.
+    /// Opens a tenant's database; one that is missing is an error, and never made anew.
     ///
     /// # Errors
     /// It cannot be opened.
     pub async fn tenant(&self, id: TenantId) -> Result<Database, StorageError> {
+        self.open_tenant(id, Missing::Refused).await
+    }
+
+    async fn open_tenant(&self, id: TenantId, missing: Missing) -> Result<Database, StorageError> {
         match self {
             Self::Folder(path) => {
                 let file = path.join("tenants").join(format!("{id}.db"));
-                Database::open(file_options(&file)?, Dialect::Sqlite, id.to_string()).await
+                let options = file_options(&file, missing)?;
+                Database::open(options, Dialect::Sqlite, id.to_string()).await
             }
             Self::Server(url) => {
                 let mut options = url.0.clone();
@@ -256,7 +263,7 @@ impl Place {
                     .map_err(|cause| control.error(cause))?;
             }
         }
-        self.tenant(id).await
+        self.open_tenant(id, Missing::Made).await
     }
 
     /// Takes a tenant's database away for good; doing it again changes nothing.
@@ -310,13 +317,24 @@ fn private_folder(path: &Path) -> Result<(), StorageError> {
         })
 }
 
-fn file_options(path: &Path) -> Result<AnyConnectOptions, StorageError> {
+/// What becomes of a file that is not there.
+#[derive(Debug, Clone, Copy)]
+enum Missing {
+    Made,
+    Refused,
+}
+
+fn file_options(path: &Path, missing: Missing) -> Result<AnyConnectOptions, StorageError> {
     let wrong = || StorageError::Url {
         what: path.display().to_string(),
         why: "not a path that a database can have",
     };
+    let address = match missing {
+        Missing::Made => "sqlite:///?mode=rwc",
+        Missing::Refused => "sqlite:///?mode=rw",
+    };
     let absolute = std::path::absolute(path).map_err(|_| wrong())?;
-    let mut url: url::Url = "sqlite:///?mode=rwc".parse().map_err(|_| wrong())?;
+    let mut url: url::Url = address.parse().map_err(|_| wrong())?;
     url.set_path(absolute.to_str().ok_or_else(wrong)?);
     AnyConnectOptions::from_url(&url).map_err(|_| wrong())
 }
@@ -335,6 +353,10 @@ impl std::fmt::Debug for Database {
         f.write_str(&self.place)
     }
 }
+
+/// How often a migration that collided is tried, and how long is waited in between.
+const ATTEMPTS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a query may wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(2);
@@ -413,23 +435,6 @@ impl Database {
         self.pool.close().await;
     }
 
-    async fn has_table(&self, table: &str) -> Result<bool, StorageError> {
-        let sql = match self.dialect {
-            Dialect::Sqlite => {
-                "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = $1"
-            }
-            Dialect::Postgres => {
-                "SELECT 1 AS found FROM information_schema.tables WHERE table_schema = 'public' AND table_name = $1"
-            }
-        };
-        let row = sqlx::query(sql)
-            .bind(table)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|cause| self.error(cause))?;
-        Ok(row.is_some())
-    }
-
     async fn check_durable(&self) -> Result<(), StorageError> {
         for (setting, sql) in [
             (
@@ -462,6 +467,19 @@ impl Database {
     /// # Errors
     /// A step failed, or the database was written by a newer program.
     pub async fn migrate(&self, steps: &[Migration]) -> Result<(), StorageError> {
+        // Two first starts at once collide where the table itself is made: the loser begins anew and finds it.
+        for _ in 1..ATTEMPTS {
+            match self.try_migrate(steps).await {
+                Err(StorageError::Database { cause, .. }) if collided(&cause) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.try_migrate(steps).await
+    }
+
+    async fn try_migrate(&self, steps: &[Migration]) -> Result<(), StorageError> {
         let mut connection = self.connect().await?;
         let error = |cause| self.error(cause);
         let mut transaction = self.begin(&mut connection).await?;
@@ -505,6 +523,18 @@ impl Database {
         }
         transaction.commit().await.map_err(error)
     }
+}
+
+/// Whether somebody else did the same at the same time: unique_violation, duplicate_table, serialization_failure,
+/// deadlock_detected and lock_not_available of PostgreSQL, SQLITE_BUSY and its kinds.
+fn collided(cause: &sqlx::Error) -> bool {
+    let code = cause.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| {
+        [
+            "23505", "42P07", "40001", "40P01", "55P03", "5", "261", "517",
+        ]
+        .contains(&code.as_ref())
+    })
 }
 
 /// What every new connection is told.

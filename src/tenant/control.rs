@@ -81,7 +81,6 @@ impl Control {
     /// # Errors
     /// The database does not answer; the keyring is missing, foreign or readable by others.
     pub async fn open(place: Place, keyring: &Path) -> Result<Arc<Self>, TenantError> {
-        let had_control = place.has_control().await?;
         let database = place.control().await?;
         database.migrate(CONTROL).await?;
         let error = |cause| database.error(cause);
@@ -90,8 +89,12 @@ impl Control {
             .await
             .map_err(error)?;
         // A key is never made over data that is there.
-        let store = if had_control && row.is_some() {
+        let store = if row.is_some() {
             keyring::Store::HasData
+        } else if place.has_tenants()? {
+            return Err(TenantError::Orphans {
+                place: place.name(),
+            });
         } else {
             keyring::Store::Empty
         };

@@ -46,6 +46,14 @@ pub enum TenantError {
         /// Whose it should be.
         id: String,
     },
+    /// Organizations without the control database that has their keys.
+    #[error(
+        "`{place}` holds organizations, but its control database is gone or new: put `control.db` back from a backup"
+    )]
+    Orphans {
+        /// The folder.
+        place: String,
+    },
     /// A row that is not what it should be.
     #[error("the control database's {what} is not what it should be")]
     Corrupt {
