@@ -352,40 +352,69 @@ async fn load(
     policies: Option<&Path>,
     entities: Option<&Path>,
 ) -> Outcome {
-    if schema.is_some() || policies.is_some() {
-        let load = Load {
+    let library = match (schema, policies) {
+        (None, None) => None,
+        _ => Some(Load {
             schema: schema.map(read).transpose()?.unwrap_or_default(),
             policies: policies.map(folder).transpose()?.unwrap_or_default(),
-        };
+        }),
+    };
+    let entities = entities.map(list).transpose()?.unwrap_or_default();
+    let mut chunks = entities.chunks(own::ENTITIES_LIMIT);
+    // Schema, policies and the first entities are one change: if an entity is refused, nothing of it is loaded.
+    let (first, seed) = (
+        chunks.next().unwrap_or_default().to_vec(),
+        crypto::random()?,
+    );
+    let mut loaded = first.len();
+    if let Some(library) = library {
         let changed = door
-            .operate(move |by, snapshot| own::load_library_by_operator(by, snapshot, &load))
-            .await?;
-        out.say(&changed.reply, "loaded the schema and the policies")?;
-    }
-    if let Some(path) = entities {
-        let parsed: Value = serde_json::from_str(&read(path)?)
-            .map_err(|error| format!("`{}` is not JSON: {error}", path.display()))?;
-        let Value::Array(parsed) = parsed else {
-            return Err(format!(
-                "`{}` is not a list of entities in Cedar's JSON format",
-                path.display()
-            )
-            .into());
-        };
-        for chunk in parsed.chunks(own::ENTITIES_LIMIT) {
-            let (chunk, seed) = (chunk.to_vec(), crypto::random()?);
-            let count = chunk.len();
-            door.operate(move |by, snapshot| {
-                own::put_entities_by_operator(by, snapshot, &chunk, &seed)
+            .operate(move |by, snapshot| {
+                let mut change = own::load_library_by_operator(by, snapshot, &library)?;
+                if !first.is_empty() {
+                    let more = own::put_entities_by_operator(by, snapshot, &first, &seed)?;
+                    change.rows.extend(more.rows);
+                    change.events.extend(more.events);
+                }
+                Ok(change)
             })
             .await?;
-            out.say(
-                &json!({ "entities": count }),
-                &format!("loaded {count} entities"),
-            )?;
-        }
+        out.say(&changed.reply, "loaded the schema and the policies")?;
+    } else if !first.is_empty() {
+        door.operate(move |by, snapshot| {
+            own::put_entities_by_operator(by, snapshot, &first, &seed)
+        })
+        .await?;
+    }
+    for chunk in chunks {
+        let (chunk, seed) = (chunk.to_vec(), crypto::random()?);
+        loaded += chunk.len();
+        door.operate(move |by, snapshot| {
+            own::put_entities_by_operator(by, snapshot, &chunk, &seed)
+        })
+        .await?;
+        out.progress(&format!("{loaded} of {} entities", entities.len()));
+    }
+    if loaded > 0 {
+        out.say(
+            &json!({ "entities": loaded }),
+            &format!("loaded {loaded} entities"),
+        )?;
     }
     Ok(())
+}
+
+/// A file with a list of entities in Cedar's JSON format.
+fn list(path: &Path) -> Result<Vec<Value>, String> {
+    let parsed: Value = serde_json::from_str(&read(path)?)
+        .map_err(|error| format!("`{}` is not JSON: {error}", path.display()))?;
+    match parsed {
+        Value::Array(entities) => Ok(entities),
+        _ => Err(format!(
+            "`{}` is not a list of entities in Cedar's JSON format",
+            path.display()
+        )),
+    }
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -14,9 +14,11 @@
 
 mod api;
 mod crypto;
+mod decide;
 mod e2e;
 mod harness;
 mod http;
 mod log;
 mod policy;
+mod tenant;
 mod tidy;

@@ -9,7 +9,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
 use cedarkeep::app::App;
 use cedarkeep::authn::api_key::{ApiKey, Environment};
-use cedarkeep::config::Config;
+use cedarkeep::config::{Config, Database};
 use cedarkeep::crypto;
 use cedarkeep::decide::Door;
 use cedarkeep::directory::object::{Plan, Role, Scope};
@@ -127,9 +127,15 @@ impl Ask<'_> {
 
 impl Service {
     pub async fn open() -> Self {
+        Self::on(Database::Sqlite).await
+    }
+
+    /// The service on that database.
+    pub async fn on(database: Database) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.data.dir = dir.path().to_owned();
+        config.data.database = database;
         let app = App::open(config).await.unwrap();
         let counts = PrometheusBuilder::new().build_recorder().handle();
         let routes = http::router(Arc::clone(&app), counts);
@@ -138,6 +144,11 @@ impl Service {
             routes,
             _dir: dir,
         }
+    }
+
+    /// Another node of the same deployment.
+    pub async fn second_node(&self) -> Arc<App> {
+        App::open(self.app.config().clone()).await.unwrap()
     }
 
     pub async fn tenant(&self, slug: &str) -> Tenant {

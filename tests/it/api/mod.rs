@@ -2,7 +2,7 @@
 
 mod bad_input;
 mod directory;
-mod harness;
+pub mod harness;
 mod idempotency;
 mod matrix;
 mod own;

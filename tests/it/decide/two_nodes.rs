@@ -1,0 +1,168 @@
+//! Two nodes on one database: what one has changed, the other's next answer knows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cedarkeep::authn::api_key::ApiKey;
+use cedarkeep::config::Database;
+use cedarkeep::crypto;
+use cedarkeep::decide::authorized::{ThreadShare, ThreadUnshare};
+use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, audit};
+use cedarkeep::directory::object::{Level, Plan};
+use cedarkeep::directory::share::{self, Grant};
+use cedarkeep::directory::{Kind, Object, Ref, organization};
+use serde_json::{Map, json};
+
+use crate::api::harness::{Service, Tenant};
+use crate::harness::postgres;
+
+const FLIPS: usize = 60;
+
+fn asker(tenant: &Tenant, user: Option<Ref>) -> Asker {
+    let id = ApiKey::parse(&tenant.key).unwrap().id();
+    let key = Ref::new(Kind::ApiKey, id);
+    let world = tenant.door.glance();
+    let Object::ApiKey(stored) = &world.snapshot().object(key).unwrap().value else {
+        panic!("no key");
+    };
+    Asker {
+        caller: Caller::Key {
+            key,
+            service: stored.service,
+            acting: user.map(|user| Acting { user, agent: None }),
+        },
+        request_id: None,
+        client: None,
+    }
+}
+
+async fn may_read(door: &Door, asker: &Asker, user: Ref, thread: Ref) -> bool {
+    let question = Question {
+        subject: Named::of(user),
+        action: "thread.read".into(),
+        action_properties: Map::new(),
+        resource: Named::of(thread),
+        context: Map::new(),
+    };
+    let answers = door
+        .answers(asker.clone(), vec![question], Until::All)
+        .await
+        .unwrap();
+    let answer = answers.into_iter().next().unwrap().unwrap();
+    answer.judgement().is_allowed()
+}
+
+async fn shares(tenant: &Tenant, thread: Ref) -> [u8; 16] {
+    let (id, grantee) = (crypto::random().unwrap(), tenant.viewer);
+    let grant = Grant {
+        grantee,
+        level: Level::Viewer,
+        expires_at: None,
+    };
+    let context = json!({"grantee": {"type": "User", "id": grantee.to_string()}});
+    let context = context.as_object().unwrap().clone();
+    let by = asker(tenant, Some(tenant.member));
+    tenant
+        .door
+        .change::<ThreadShare>(by, thread, context, None, move |by, snapshot| {
+            share::share(by, snapshot, id, &grant)
+        })
+        .await
+        .unwrap();
+    id
+}
+
+async fn unshares(tenant: &Tenant, thread: Ref, id: [u8; 16]) {
+    let by = asker(tenant, Some(tenant.member));
+    tenant
+        .door
+        .change::<ThreadUnshare>(by, thread, Map::new(), None, move |by, snapshot| {
+            share::unshare(by, snapshot, id)
+        })
+        .await
+        .unwrap();
+}
+
+async fn agree(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("two").await;
+    let made = service
+        .post(
+            &tenant,
+            tenant.member,
+            "/v1/threads",
+            json!({"name": "Plan"}),
+        )
+        .await;
+    let thread: Ref = made.id().parse().unwrap();
+    let other = service.second_node().await;
+    let second = other.door(tenant.door.store().id()).await.unwrap();
+    let ask = asker(&tenant, None);
+
+    // Load on the second node, so that it catches up while the first one writes, and changes of its own.
+    let (stop, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut load = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (door, ask, stop) = (Arc::clone(&second), ask.clone(), Arc::clone(&stop));
+        let (asked, viewer) = (Arc::clone(&asked), tenant.viewer);
+        load.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                may_read(&door, &ask, viewer, thread).await;
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let (door, ended) = (Arc::clone(&second), Arc::clone(&stop));
+    load.spawn(async move {
+        let mut plans = [Plan::Business, Plan::Enterprise].into_iter().cycle();
+        while !ended.load(Ordering::Relaxed) {
+            let plan = plans.next().unwrap();
+            door.operate(move |by, snapshot| organization::set_plan(by, snapshot, plan))
+                .await
+                .unwrap();
+        }
+    });
+
+    for flip in 0..FLIPS {
+        let id = shares(&tenant, thread).await;
+        if flip % 2 == 0 {
+            assert!(
+                may_read(&second, &ask, tenant.viewer, thread).await,
+                "flip {flip}: the share is not seen"
+            );
+        }
+        unshares(&tenant, thread, id).await;
+        assert!(
+            !may_read(&second, &ask, tenant.viewer, thread).await,
+            "flip {flip}: the share outlives its end"
+        );
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = load.join_next().await {
+        ended.unwrap();
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    assert!(asked > 0, "there was no load");
+    let report = audit::verify(second.store(), second.origin(), &[], |_, _| {})
+        .await
+        .unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    println!(
+        "{FLIPS} flips beside {asked} questions, {} entries",
+        report.entries
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_never_contradicts_a_change_of_another_node_on_sqlite() {
+    agree(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_never_contradicts_a_change_of_another_node_on_postgresql() {
+    let server = postgres::start();
+    agree(Database::Postgres(server.url())).await;
+}
