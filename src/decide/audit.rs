@@ -1,11 +1,13 @@
 //! The log read back: entries with their parts opened, receipts, and the check of everything that is stored.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::error::Unwritten;
 use super::rows;
+use super::world::World;
 use crate::directory::{Kind, Ref};
 use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
@@ -128,6 +130,18 @@ async fn show(
         leaf,
         parts: opened,
     })
+}
+
+/// The state as of a change, from an earlier one or from [`World::empty`]: what a decision of that `as_of` saw.
+///
+/// # Errors
+/// The database does not answer, or a row does not open.
+pub async fn world_at(
+    store: &Store,
+    earlier: &Arc<World>,
+    change: u64,
+) -> Result<World, Unwritten> {
+    rows::catch_up(store, earlier, change).await
 }
 
 /// The last signed checkpoint, as it is committed.

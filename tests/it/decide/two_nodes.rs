@@ -7,10 +7,12 @@ use cedarkeep::authn::api_key::ApiKey;
 use cedarkeep::config::Database;
 use cedarkeep::crypto;
 use cedarkeep::decide::authorized::{ThreadShare, ThreadUnshare};
+use cedarkeep::decide::world::World;
 use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, audit};
 use cedarkeep::directory::object::{Level, Plan};
 use cedarkeep::directory::share::{self, Grant};
 use cedarkeep::directory::{Kind, Object, Ref, organization};
+use cedarkeep::policy::Library;
 use serde_json::{Map, json};
 
 use crate::api::harness::{Service, Tenant};
@@ -154,6 +156,59 @@ async fn agree(database: Database) {
         "{FLIPS} flips beside {asked} questions, {} entries",
         report.entries
     );
+}
+
+async fn state_is_read_back(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("back").await;
+    let made = service
+        .post(
+            &tenant,
+            tenant.member,
+            "/v1/threads",
+            json!({"name": "Plan"}),
+        )
+        .await;
+    let thread: Ref = made.id().parse().unwrap();
+    let as_of = || tenant.door.glance().snapshot().as_of();
+    let before = as_of();
+    let id = shares(&tenant, thread).await;
+    let during = as_of();
+    unshares(&tenant, thread, id).await;
+    let after = as_of();
+
+    let library = Arc::new(Library::builtin().unwrap());
+    let store = tenant.door.store();
+    let empty = Arc::new(World::empty(tenant.org, &library).unwrap());
+    let at = async |earlier: &Arc<World>, change: u64| {
+        let world = audit::world_at(store, earlier, change).await.unwrap();
+        assert_eq!(world.snapshot().as_of(), change);
+        Arc::new(world)
+    };
+    let shared = |world: &World| world.snapshot().share(id).is_some();
+
+    // Rows of later changes are committed already, as when another node writes between the head and the rows.
+    let first = at(&empty, before).await;
+    assert!(!shared(&first), "a share of a later change");
+    let second = at(&first, during).await;
+    assert!(shared(&second), "a share that ended later");
+    assert!(
+        !shared(&*at(&second, after).await),
+        "a share that has ended"
+    );
+    assert!(shared(&*at(&empty, during).await));
+    assert!(!shared(&*at(&first, after).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_as_of_any_change_is_read_back_on_sqlite() {
+    state_is_read_back(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_as_of_any_change_is_read_back_on_postgresql() {
+    let server = postgres::start();
+    state_is_read_back(Database::Postgres(server.url())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
