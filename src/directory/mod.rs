@@ -17,6 +17,7 @@ pub mod service;
 pub mod share;
 pub mod snapshot;
 pub mod view;
+mod words;
 #[cfg(test)]
 mod world;
 

@@ -19,7 +19,7 @@ use super::refused;
 use super::request_id::RequestId;
 use super::serve::Peer;
 use crate::app::App;
-use crate::decide::{Answer, Named, Question, Refused, Until};
+use crate::decide::{Answer, Asker, Door, Named, Question, Refused, Until};
 use crate::policy::Refusal;
 
 /// One question.
@@ -46,16 +46,7 @@ pub(super) async fn one(
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let (asked, detail) = evaluation(body)?;
     let detail = header_detail(&headers, detail)?;
-    let answers = door
-        .answers(asker, vec![question(asked)], Until::All)
-        .await
-        .map_err(refused::problem)?;
-    let answer = answers
-        .into_iter()
-        .next()
-        .ok_or(Problem::Internal)?
-        .map_err(refused::problem)?;
-    Ok(Json(decision(&answer, detail)).into_response())
+    alone(&door, asker, asked, detail).await
 }
 
 /// Several questions, or one.
@@ -83,18 +74,7 @@ pub(super) async fn several(
     let (asked, detail) = evaluations(body)?;
     let detail = header_detail(&headers, detail)?;
     let (items, semantic) = match asked {
-        Asked::One(one) => {
-            let answers = door
-                .answers(asker, vec![question(*one)], Until::All)
-                .await
-                .map_err(refused::problem)?;
-            let answer = answers
-                .into_iter()
-                .next()
-                .ok_or(Problem::Internal)?
-                .map_err(refused::problem)?;
-            return Ok(Json(decision(&answer, detail)).into_response());
-        }
+        Asked::One(one) => return alone(&door, asker, *one, detail).await,
         Asked::Batch { items, semantic } => (items, semantic),
     };
     // An item that is none ends a batch that ends at the first deny: what comes after it is not asked.
@@ -144,6 +124,25 @@ pub(super) async fn several(
         }
     }
     Ok(Json(Decisions { evaluations }).into_response())
+}
+
+/// One question's answer, the same on both paths.
+async fn alone(
+    door: &Door,
+    asker: Asker,
+    asked: wire::Question,
+    detail: Detail,
+) -> Result<Response, Plain> {
+    let answers = door
+        .answers(asker, vec![question(asked)], Until::All)
+        .await
+        .map_err(refused::problem)?;
+    let answer = answers
+        .into_iter()
+        .next()
+        .ok_or(Problem::Internal)?
+        .map_err(refused::problem)?;
+    Ok(Json(decision(&answer, detail)).into_response())
 }
 
 /// What a client learns of this decision point.
