@@ -12,7 +12,7 @@ use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Answer, Asker, Caller, Question, Recorded, Until};
 use super::record::{self, Unsealed};
 use super::rows;
-use super::sequencer::{Known, Replayed, Setting};
+use super::sequencer::{Known, Replayed, Setting, Stage};
 use super::work::{
     Changed, Granted, Ground, IdempotencyKey, List, Page, Proposal, Questions, Work,
 };
@@ -322,6 +322,7 @@ pub(super) fn make(
     };
     let mut done = Vec::with_capacity(batch.len());
     let mut applied = None;
+    let judging = Stage::begin("judge");
     for work in batch {
         done.push(match work {
             Work::Questions(work) => drafts.questions(work),
@@ -346,7 +347,9 @@ pub(super) fn make(
     let last_change = applied
         .as_ref()
         .map_or(known.head.last_change, |applied: &Applied| applied.index);
+    judging.end();
     let micros = now.timestamp_micros();
+    let encoding = Stage::begin("encode");
     let written = match drafts.entries.is_empty() {
         true => None,
         false => Some(encode(
@@ -357,6 +360,7 @@ pub(super) fn make(
             (micros, last_change),
         )?),
     };
+    encoding.end();
     Ok(Made {
         done,
         written,

@@ -480,7 +480,8 @@ impl Door {
         work: impl FnOnce(Reply<T>, Instant) -> Work,
     ) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
-        let work = work(reply, Instant::now() + patience);
+        let begun = Instant::now();
+        let work = work(reply, begun + patience);
         let sent = match self
             .queue
             .lock()
@@ -495,7 +496,11 @@ impl Door {
             return Err(Refused::Unavailable);
         }
         match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => {
+                metrics::histogram!("cedarkeep_answer_seconds")
+                    .record(begun.elapsed().as_secs_f64());
+                answer
+            }
             Ok(Err(_)) | Err(_) => Err(Refused::Unavailable),
         }
     }

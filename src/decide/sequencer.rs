@@ -157,8 +157,10 @@ impl Sequencer {
                 .connection
                 .take()
                 .ok_or(Unwritten::Corrupt { what: "connection" })?;
+            let locking = Stage::begin("lock");
             let mut transaction = database.begin(&mut connection).await?;
             let head = append::lock(database, &mut transaction).await?;
+            locking.end();
             if let Some(reply) = rows::replayed(&store, &mut transaction, batch).await? {
                 transaction.rollback().await.map_err(error)?;
                 self.connection = Some(connection);
@@ -182,8 +184,12 @@ impl Sequencer {
                 self.known = Some(known);
                 return Ok(made);
             }
+            let writing = Stage::begin("write");
             made.write(&store, &mut transaction, &known).await?;
+            writing.end();
+            let flushing = Stage::begin("flush");
             transaction.commit().await.map_err(error)?;
+            flushing.end();
             let next = made.known(&known);
             self.seen.store(Arc::clone(&next.world));
             self.known = Some(next);
@@ -222,6 +228,27 @@ impl Sequencer {
         let head = append::read_head(store.database(), connection).await?;
         self.known = Some(read(&self.setting, &self.seen, head).await?);
         Ok(())
+    }
+}
+
+/// A stage of a commit, timed into `cedarkeep_stage_seconds`: `judge`, `encode`, `lock`, `write`, `flush`.
+pub(super) struct Stage {
+    name: &'static str,
+    begun: Instant,
+}
+
+impl Stage {
+    pub(super) fn begin(name: &'static str) -> Self {
+        Self {
+            name,
+            begun: Instant::now(),
+        }
+    }
+
+    /// One that failed or was let go is not counted.
+    pub(super) fn end(self) {
+        metrics::histogram!("cedarkeep_stage_seconds", "stage" => self.name)
+            .record(self.begun.elapsed().as_secs_f64());
     }
 }
 
