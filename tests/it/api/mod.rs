@@ -7,3 +7,4 @@ mod idempotency;
 mod matrix;
 mod own;
 mod pages;
+mod permissions;

@@ -5,4 +5,4 @@ mod library;
 mod matrix;
 mod mutants;
 mod own;
-mod world;
+pub mod world;
