@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::chance::Chance;
+use crate::harness::client::Client;
 use crate::harness::postgres;
 use crate::harness::scan::{Scan, forms};
 use crate::harness::server::Site;
@@ -40,14 +41,13 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
         "Enterprise",
         "--json",
     ]);
-    for role in ["Admin", "Member", "Viewer"] {
-        let (name, email) = (
-            canaries.word(),
-            format!("{}@{}.example", canaries.word(), canaries.word()),
-        );
-        site.told(&[
+    let mut admin = String::new();
+    for role in ["Viewer", "Member", "Admin"] {
+        let (name, email) = (canaries.word(), email(canaries));
+        let member = site.told(&[
             "member", "add", &slug, "--name", &name, "--email", &email, "--role", role, "--json",
         ]);
+        admin = member["id"].as_str().unwrap().to_owned();
     }
 
     let own = site.beside().join("own");
@@ -65,7 +65,7 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
          action \"{action}\" appliesTo {{ principal: [{kind}], resource: [{kind}], \
          context: {{ action: {{ {attribute}?: String }}, {other}?: String }} }};\n"
     );
-    std::fs::write(own.join("own.cedarschema"), schema).unwrap();
+    std::fs::write(own.join("own.cedarschema"), &schema).unwrap();
     let (policy, reason, literal, file) = (
         canaries.word(),
         canaries.word(),
@@ -83,15 +83,20 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
     let command = site.load_command(&slug, &own);
     site.done(&command.iter().map(String::as_str).collect::<Vec<_>>());
 
-    let key_name = canaries.word();
-    let key = site.told(&[
-        "key", "create", &slug, "--name", &key_name, "--scopes", "decide", "--json",
-    ]);
-    let key = key["key"].as_str().unwrap().to_owned();
-    // The key is kept as a hash, so its secret is a canary too.
-    canaries
-        .words
-        .push(key.rsplit('_').next().unwrap().to_owned());
+    let mut key = |scopes: &str| {
+        let name = canaries.word();
+        let key = site.told(&[
+            "key", "create", &slug, "--name", &name, "--scopes", scopes, "--json",
+        ]);
+        let key = key["key"].as_str().unwrap().to_owned();
+        // The key is kept as a hash, so its secret is a canary too.
+        canaries
+            .words
+            .push(key.rsplit('_').next().unwrap().to_owned());
+        key
+    };
+    let every = "directory.read,directory.write,content,audit.read,policy,provision";
+    let (all, key) = (key(every), key("decide"));
 
     let server = site.serve().await;
     let client = server.client(&key);
@@ -163,6 +168,13 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
             / 100,
         4
     );
+    let directory = Directory {
+        client: server.client(&all),
+        admin,
+    };
+    let ticket = json!({"uid": {"type": kind, "id": canaries.word()}, "attrs": {attribute.as_str(): canaries.word()}, "parents": []});
+    directory.use_it(canaries, &schema, &ticket).await;
+
     let metrics = client.get("/metrics").await.unwrap().body;
     assert_eq!(
         Scan::new(canaries.words.clone()).bytes(Path::new("/metrics"), metrics.as_bytes()),
@@ -175,6 +187,146 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
     server.kill9();
     no_hits(site, more, canaries);
     site.serve().await.stop();
+}
+
+fn email(canaries: &mut Canaries) -> String {
+    format!("{}@{}.example", canaries.word(), canaries.word())
+}
+
+/// The directory's calls, as an Admin.
+struct Directory {
+    client: Client,
+    admin: String,
+}
+
+impl Directory {
+    async fn call(&self, method: Method, path: &str, once: &str, body: Option<Value>) -> Value {
+        let headers = [
+            ("content-type", "application/json"),
+            ("cedarkeep-acting-user", self.admin.as_str()),
+            ("idempotency-key", once),
+            ("x-request-id", once),
+        ];
+        let headers = if once.is_empty() {
+            &headers[..2]
+        } else {
+            &headers[..]
+        };
+        let sent = body.as_ref().map(|body| body.to_string().into_bytes());
+        let answer = self
+            .client
+            .send(method.clone(), path, headers, sent)
+            .await
+            .unwrap();
+        assert_eq!(answer.status / 100, 2, "{method} {path}: {}", answer.body);
+        if answer.body.is_empty() {
+            return Value::Null;
+        }
+        answer.json()
+    }
+
+    async fn make(&self, canaries: &mut Canaries, path: &str, body: Value) -> String {
+        let once = canaries.word();
+        let made = self.call(Method::POST, path, &once, Some(body)).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes one of each, renames, shares and reads it, and deletes what can be deleted.
+    async fn use_it(&self, canaries: &mut Canaries, schema: &str, ticket: &Value) {
+        let user = json!({"name": canaries.word(), "email": email(canaries), "role": "Member"});
+        let user = self.make(canaries, "/v1/users", user).await;
+        let body = json!({"name": canaries.word()});
+        let team = self.make(canaries, "/v1/teams", body).await;
+        let body = json!({"name": canaries.word(), "parent": team});
+        let project = self.make(canaries, "/v1/projects", body).await;
+        let body = json!({"name": canaries.word(), "parent": project});
+        let thread = self.make(canaries, "/v1/threads", body).await;
+        let mut made = vec![
+            format!("/v1/teams/{team}"),
+            format!("/v1/projects/{project}"),
+            format!("/v1/threads/{thread}"),
+        ];
+        for collection in [
+            "documents",
+            "prompt-templates",
+            "tools",
+            "assistants",
+            "agents",
+        ] {
+            let parent = if collection == "documents" {
+                &thread
+            } else {
+                &project
+            };
+            let body = json!({"name": canaries.word(), "parent": parent});
+            let path = format!("/v1/{collection}");
+            let id = self.make(canaries, &path, body).await;
+            made.push(format!("{path}/{id}"));
+        }
+        for (layer, parent) in [
+            ("personal", None),
+            ("thread", Some(&thread)),
+            ("project", Some(&project)),
+            ("team", Some(&team)),
+            ("organization", None),
+        ] {
+            let mut body = json!({"name": canaries.word(), "layer": layer});
+            if let Some(parent) = parent {
+                body["parent"] = json!(parent);
+            }
+            let id = self.make(canaries, "/v1/memory", body).await;
+            made.push(format!("/v1/memory/{id}"));
+        }
+        let body = json!({"name": canaries.word(), "provider": "calendar"});
+        self.make(canaries, "/v1/integrations", body).await;
+        let body = json!({"name": canaries.word()});
+        // Its answer holds a secret, so it takes no Idempotency-Key.
+        self.call(Method::POST, "/v1/api-keys", "", Some(body))
+            .await;
+        let body = json!({"resource": thread, "grantee": user, "level": "viewer"});
+        let share = self.make(canaries, "/v1/shares", body).await;
+        for place in &made {
+            let read = self.call(Method::GET, place, "", None).await;
+            // The control: what is asserted to be nowhere on the disk is there, for those who may read it.
+            assert!(
+                canaries
+                    .words
+                    .contains(&read["name"].as_str().unwrap().to_owned())
+            );
+            if ["documents", "tools", "agents"].contains(&place.split('/').nth(2).unwrap()) {
+                let (once, body) = (canaries.word(), json!({"name": canaries.word()}));
+                self.call(Method::PATCH, place, &once, Some(body)).await;
+            }
+        }
+        let body = json!({"name": canaries.word()});
+        let once = canaries.word();
+        self.call(Method::PATCH, "/v1/organization", &once, Some(body))
+            .await;
+        let body = json!({"entities": [ticket]});
+        self.call(Method::PUT, "/v1/entities", &canaries.word(), Some(body))
+            .await;
+        let policy = format!(
+            "// {}\n@id(\"{}\")\n@reason(\"{}\")\npermit (principal, action, resource) when {{ false }};\n",
+            canaries.word(),
+            canaries.word(),
+            canaries.word()
+        );
+        let file = format!("{}.cedar", canaries.word());
+        let schema = format!("{schema}// {}\n", canaries.word());
+        let body = json!({"schema": schema, "policies": {file.as_str(): policy}});
+        self.call(Method::PUT, "/v1/policy-set", &canaries.word(), Some(body))
+            .await;
+        let body = ticket["uid"].clone();
+        self.call(Method::DELETE, "/v1/entities", &canaries.word(), Some(body))
+            .await;
+        for place in [format!("/v1/shares/{share}"), format!("/v1/users/{user}")] {
+            self.call(Method::DELETE, &place, &canaries.word(), None)
+                .await;
+        }
+        for place in ["/v1/users", "/v1/threads"] {
+            self.call(Method::GET, place, "", None).await;
+        }
+    }
 }
 
 fn no_hits(site: &Site, more: &[&Path], canaries: &Canaries) {
