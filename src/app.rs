@@ -180,6 +180,25 @@ impl App {
             .collect()
     }
 
+    /// Lets go of those that were closed: their keys leave the memory.
+    ///
+    /// # Errors
+    /// The control database does not answer; whoever is left is looked at the next time.
+    pub async fn let_go_of_closed(&self) -> Result<(), AppError> {
+        for door in self.doors() {
+            let id = door.store().id();
+            if !self.control.holds(id).await? {
+                self.open
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .pop(&id);
+                door.close().await;
+                tracing::info!(tenant.id = %id, "closed, and let go of");
+            }
+        }
+        Ok(())
+    }
+
     /// Lets go of every tenant once what it has taken is done.
     pub async fn close(&self) {
         let doors = {

@@ -318,6 +318,7 @@ impl Org {
                     .into());
                 }
                 let id = tenant(app, &slug).await?;
+                close(app, out, id, &slug).await?;
                 app.control().remove(id).await?;
                 out.say(
                     &json!({ "slug": slug, "closed": true }),
@@ -343,6 +344,18 @@ impl Org {
         }
         Ok(())
     }
+}
+
+/// Has every node deny whatever it is asked from here on. What cannot be opened denies already.
+async fn close(app: &Arc<App>, out: &Out, id: TenantId, slug: &str) -> Outcome {
+    match app.door(id).await {
+        Ok(door) => {
+            door.operate(organization::close).await?;
+            door.close().await;
+        }
+        Err(error) => out.progress(&format!("`{slug}` does not open ({error})")),
+    }
+    Ok(())
 }
 
 async fn load(

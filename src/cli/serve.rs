@@ -15,6 +15,9 @@ use crate::http::serve::{Listen, Serving, stop_signal};
 use crate::http::tls::{Certificates, WATCH_EVERY};
 use crate::telemetry;
 
+/// How often metrics are folded and closed organizations let go of.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
 /// How long requests that are there may take to end once the service was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -38,12 +41,15 @@ impl Serve {
         };
         let app = App::open(config).await?;
         app.check_policies()?;
-        let upkeep = counts.clone();
+        let (upkeep, kept) = (counts.clone(), Arc::clone(&app));
         tokio::spawn(async move {
-            let mut every = tokio::time::interval(Duration::from_secs(5));
+            let mut every = tokio::time::interval(UPKEEP_EVERY);
             loop {
                 every.tick().await;
                 upkeep.run_upkeep();
+                if let Err(error) = kept.let_go_of_closed().await {
+                    tracing::warn!(error = %error, "which organizations were closed is not known now");
+                }
             }
         });
         let routes = http::router(Arc::clone(&app), counts);

@@ -233,6 +233,19 @@ impl Control {
             .map(|row| row.tenant.id))
     }
 
+    /// Whether there is a tenant of that id: one that was closed is gone.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn holds(&self, id: TenantId) -> Result<bool, TenantError> {
+        let row = sqlx::query(BY_ID)
+            .bind(id.to_string())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(row.is_some())
+    }
+
     /// Opens a tenant's store.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod authzen;
 mod bad_input;
 mod canary;
+mod close;
 mod crash;
 mod faults;
 mod tls;
