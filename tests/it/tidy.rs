@@ -157,7 +157,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "invitations and imports: people are added at once",
         "member.invited member.invitation_resent member.invitation_revoked member.invitation_expired member.imported",
     ),
-    ("closing in steps: today the log is destroyed together with its organization",),
     (
         "drafts of policies: today a load is in force at once",
         "policy.drafted",
