@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Outcome;
@@ -11,6 +11,10 @@ use super::print::Out;
 use crate::app::App;
 use crate::decide::audit;
 use crate::log::checkpoint::Origin;
+use crate::log::query::{Query, Unasked};
+
+/// How many entries are read before they are printed.
+const PAGE: usize = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
@@ -27,6 +31,8 @@ pub(super) enum Audit {
         #[arg(short = 'n', long, default_value_t = 20)]
         entries: u64,
     },
+    /// Print the entries that fit every condition given, the newest first
+    Query(Conditions),
     /// Print a receipt of one entry, which anybody can verify offline
     Receipt {
         /// The organization
@@ -34,6 +40,94 @@ pub(super) enum Audit {
         /// The entry's index
         index: u64,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Conditions {
+    /// The organization
+    slug: String,
+    /// The first moment that counts, as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// The first moment that does not count any more
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// An event, as `thread.shared`
+    #[arg(long)]
+    event: Option<String>,
+    /// decision, authentication, membership, settings, integrations, ai_activity or data_operations
+    #[arg(long)]
+    category: Option<String>,
+    /// allow, deny, ok or failed
+    #[arg(long)]
+    outcome: Option<String>,
+    /// The id of who acted, of the user acted for, or of the key
+    #[arg(long, value_name = "ID")]
+    actor: Option<String>,
+    /// The id of what it was done to
+    #[arg(long, value_name = "ID")]
+    resource: Option<String>,
+    /// An action, as `thread.read`
+    #[arg(long)]
+    action: Option<String>,
+    /// The id of a policy that determined the decision
+    #[arg(long, value_name = "ID")]
+    policy: Option<String>,
+    /// The X-Request-ID of the call
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// How many; 0 for all of them
+    #[arg(short = 'n', long, default_value_t = 20)]
+    entries: usize,
+}
+
+impl Conditions {
+    fn query(&self) -> Result<Query, Unasked> {
+        let given = [
+            ("from", &self.from),
+            ("to", &self.to),
+            ("event", &self.event),
+            ("category", &self.category),
+            ("outcome", &self.outcome),
+            ("actor", &self.actor),
+            ("resource", &self.resource),
+            ("action", &self.action),
+            ("policy", &self.policy),
+            ("request_id", &self.request_id),
+        ];
+        Query::of(
+            given
+                .iter()
+                .filter_map(|(name, value)| Some((*name, value.as_deref()?))),
+        )
+    }
+
+    async fn run(&self, app: &Arc<App>, out: &Out) -> Outcome {
+        let query = self.query()?;
+        let store = app
+            .control()
+            .open_store(tenant(app, &self.slug).await?)
+            .await?;
+        let mut left = match self.entries {
+            0 => usize::MAX,
+            entries => entries,
+        };
+        let mut before = None;
+        while left > 0 {
+            let found = audit::newest(&store, &query, before, left.min(PAGE)).await?;
+            left = left.saturating_sub(found.entries.len());
+            for shown in &found.entries {
+                let line = shown.line();
+                out.say(&line, &line.to_string())?;
+            }
+            let Some(next) = found.before else { break };
+            if found.entries.is_empty() {
+                out.progress(&format!("looked back to entry {next}"));
+            }
+            before = Some(next);
+        }
+        Ok(())
+    }
 }
 
 impl Audit {
@@ -51,6 +145,7 @@ impl Audit {
                 }
                 Ok(())
             }
+            Self::Query(conditions) => conditions.run(app, out).await,
             Self::Receipt { slug, index } => {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 let receipt = audit::receipt(&store, index)

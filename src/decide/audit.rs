@@ -13,6 +13,7 @@ use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
 use crate::log::merkle::Frontier;
+use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::verify::{Evidence, Report, Verification};
@@ -20,6 +21,12 @@ use crate::tenant::Store;
 
 /// How many segments are read at a time.
 const SEGMENTS: i64 = 64;
+
+/// How many entries one call of a query looks at, at most; what is begun of a segment is ended.
+pub const LOOKED_AT: u64 = 20_000;
+
+/// How many segments a query reads at a time: its page is often in the newest.
+const SEGMENTS_OF_A_QUERY: i64 = 16;
 
 /// One entry, as it is shown to whoever may read the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +106,79 @@ pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Show
         segments = append::segments_from(database, next, SEGMENTS).await?;
     }
     Ok(shown)
+}
+
+/// What a query found, and where to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The newest first.
+    pub entries: Vec<Shown>,
+    /// The query goes on with the entries before this one; nothing once every entry was looked at.
+    pub before: Option<u64>,
+}
+
+/// The newest entries that a query asks for, `limit` at most, of those before an index where one is given.
+///
+/// It reads the segments themselves, so what was committed a moment ago is found like everything else. One call looks at
+/// [`LOOKED_AT`] entries and then says where to go on, even if it found less than `limit`.
+///
+/// # Errors
+/// The database does not answer, or a segment does not open: nothing is left out in silence.
+pub async fn newest(
+    store: &Store,
+    query: &Query,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Found, Unwritten> {
+    let size = head(store).await?.size;
+    let mut end = before.map_or(size, |before| before.min(size));
+    let floor = end.saturating_sub(LOOKED_AT);
+    let mut entries = Vec::new();
+    while end > floor {
+        let segments = append::segments_before(store.database(), end, SEGMENTS_OF_A_QUERY).await?;
+        if segments.is_empty() {
+            return Err(Unwritten::Corrupt { what: "segment" });
+        }
+        for segment in &segments {
+            if segment.first + segment.entries < end {
+                return Err(Unwritten::Corrupt { what: "segment" });
+            }
+            let opened = open(store, segment)?;
+            let mut held: Vec<_> = (opened.first..)
+                .zip(opened.leaves.into_iter().zip(opened.parts))
+                .take_while(|(index, _)| *index < end)
+                .collect();
+            while let Some((index, (leaf, parts))) = held.pop() {
+                let entry = Entry::parse(&leaf)?;
+                if query.is_over(&entry) {
+                    return Ok(Found {
+                        entries,
+                        before: None,
+                    });
+                }
+                if query.may_match(&entry) {
+                    let shown = show(store, index, leaf, &parts).await?;
+                    if query.matches(&entry, &shown.parts) {
+                        entries.push(shown);
+                    }
+                }
+                end = index;
+                if entries.len() == limit {
+                    break;
+                }
+            }
+            if entries.len() == limit || end <= floor {
+                break;
+            }
+        }
+        if entries.len() == limit {
+            break;
+        }
+    }
+    Ok(Found {
+        entries,
+        before: (end > 0).then_some(end),
+    })
 }
 
 async fn show(

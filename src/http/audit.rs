@@ -6,19 +6,22 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
+use super::call::Call;
 use super::caller;
+use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
 use super::refused;
 use super::request_id::RequestId;
 use super::serve::Peer;
 use crate::app::App;
-use crate::decide::audit;
+use crate::decide::audit::{self, Shown};
 use crate::decide::authorized::AuditLogRead;
 use crate::directory::{Kind, Ref};
 use crate::log::Event;
 use crate::log::entry::Outcome;
+use crate::log::query::Query;
 
 /// A receipt of one entry: one text that shows offline that the log has it.
 #[utoipa::path(get, path = "/v1/audit/receipts/{index}", tag = "Audit",
@@ -62,6 +65,81 @@ pub(super) async fn receipt(
     )
         .into_response())
 }
+
+/// The entries that fit every condition given, the newest first, those of a moment ago included.
+///
+/// A page may be shorter than `limit`, or empty, and still have a `next_cursor`: one call looks at 20,000 entries.
+#[utoipa::path(get, path = "/v1/audit/entries", tag = "Audit", operation_id = "query_audit_log",
+    params(Acting, Paged,
+        ("from" = Option<String>, Query, description = "the first moment that counts, as 2026-01-31T12:00:00Z"),
+        ("to" = Option<String>, Query, description = "the first moment that does not count any more"),
+        ("event" = Option<String>, Query, description = "as `thread.shared`"),
+        ("category" = Option<String>, Query, description = "as `membership`"),
+        ("outcome" = Option<String>, Query, description = "allow, deny, ok or failed"),
+        ("actor" = Option<String>, Query, description = "the id of who acted, of the user acted for, or of the key"),
+        ("resource" = Option<String>, Query, description = "the id of what it was done to"),
+        ("action" = Option<String>, Query, description = "as `thread.read`"),
+        ("policy" = Option<String>, Query, description = "the id of a policy that determined it"),
+        ("request_id" = Option<String>, Query, description = "the `X-Request-ID` of the call")),
+    responses((status = 200, description = "`items`, each with its `index`, its `leaf` and what its parts say, and `next_cursor` where there may be more", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
+    let [limit, cursor, conditions @ ..] = call.query(CONDITIONS)?;
+    let given: Vec<(&str, &str)> = CONDITIONS
+        .iter()
+        .skip(2)
+        .zip(conditions)
+        .filter_map(|(name, value)| Some((*name, value?)))
+        .collect();
+    let query = Query::of(given.iter().copied())
+        .map_err(|unasked| Problem::Malformed(unasked.to_string()))?;
+    let paging = Paging::of(limit, cursor)?;
+    let before = paging.after(|text| text.parse().ok())?;
+    let log = call.singleton(Kind::AuditLog);
+    call.door()
+        .permit::<AuditLogRead>(call.asker(), log, Map::new())
+        .await
+        .map_err(refused::problem)?;
+    let found = audit::newest(call.door().store(), &query, before, paging.limit)
+        .await
+        .map_err(|error| {
+            tracing::error!(error = %error, "the log could not be read");
+            Problem::AuditUnavailable
+        })?;
+    let conditions: Map<String, Value> = given
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    call.door()
+        .note(
+            call.asker(),
+            Event::AuditLogRead,
+            Outcome::Ok,
+            json!({ "query": conditions, "entries": found.entries.len() }),
+        )
+        .await
+        .map_err(refused::problem)?;
+    Ok(page::page(
+        found.entries.iter().map(Shown::line).collect(),
+        found.before.map(|before| before.to_string()),
+    ))
+}
+
+/// The parameters of a query: how much, from where, and the conditions.
+const CONDITIONS: [&str; 12] = [
+    "limit",
+    "cursor",
+    "from",
+    "to",
+    "event",
+    "category",
+    "outcome",
+    "actor",
+    "resource",
+    "action",
+    "policy",
+    "request_id",
+];
 
 /// The last signed checkpoint, and the key that verifies it and every receipt.
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit",

@@ -76,6 +76,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(access::metadata))
         .routes(routes!(audit::receipt))
         .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::entries))
         .routes(routes!(organization::read, organization::update))
         .routes(routes!(people::create, people::list))
         .routes(routes!(people::read, people::update, people::delete))

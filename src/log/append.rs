@@ -83,6 +83,8 @@ const SEGMENT_OF: &str = "SELECT first_index, entries, leaves, parts, hashes FRO
      WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1";
 const SEGMENTS_FROM: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
      WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
+const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
+     WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
 const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
      WHERE first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
 const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
@@ -227,6 +229,24 @@ pub async fn segments_from(
 ) -> Result<Vec<Segment>, Unreadable> {
     let rows = sqlx::query(SEGMENTS_FROM)
         .bind(column(first)?)
+        .bind(limit)
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    rows.iter().map(segment).collect()
+}
+
+/// Up to `limit` segments that begin before an index, the newest first.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn segments_before(
+    database: &Database,
+    index: u64,
+    limit: i64,
+) -> Result<Vec<Segment>, Unreadable> {
+    let rows = sqlx::query(SEGMENTS_BEFORE)
+        .bind(column(index)?)
         .bind(limit)
         .fetch_all(database.pool())
         .await

@@ -7,6 +7,7 @@ pub mod flaw;
 mod leaf;
 pub mod merkle;
 pub mod name;
+pub mod query;
 pub mod receipt;
 pub mod segment;
 pub mod tiles;

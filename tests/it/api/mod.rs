@@ -1,5 +1,6 @@
 //! The directory over HTTP: the real router over a real store, without a socket.
 
+mod audit;
 mod bad_input;
 mod directory;
 pub mod harness;

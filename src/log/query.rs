@@ -1,0 +1,217 @@
+//! What a reviewer asks of a log: which entries, by what their leaves and their opened parts say. Every condition given must hold.
+
+use serde_json::{Map, Value};
+
+use super::entry::{Category, Entry, Event, PartName, Time};
+
+/// The longest identifier, name or request id that is asked for, in bytes.
+const TEXT_LIMIT: usize = 1_024;
+
+/// Why a query is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unasked {
+    /// A condition that nothing is known of.
+    #[error("`{name}` is no condition: use one of {}", Query::NAMES.join(", "))]
+    Unknown {
+        /// As it was given.
+        name: String,
+    },
+    /// A value that a condition cannot have.
+    #[error("`{name}` must be {wanted}")]
+    Value {
+        /// The condition.
+        name: &'static str,
+        /// What it takes.
+        wanted: &'static str,
+    },
+    /// A range without anything in it.
+    #[error("`from` is not before `to`")]
+    Inverted,
+}
+
+/// Conditions on entries; none at all is every entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    from: Option<Time>,
+    to: Option<Time>,
+    event: Option<Event>,
+    category: Option<Category>,
+    outcome: Option<&'static str>,
+    actor: Option<String>,
+    resource: Option<String>,
+    action: Option<String>,
+    policy: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Query {
+    /// The conditions that there are. `from` is the first moment that counts, `to` the first that does not any more.
+    pub const NAMES: &'static [&'static str] = &[
+        "from",
+        "to",
+        "event",
+        "category",
+        "outcome",
+        "actor",
+        "resource",
+        "action",
+        "policy",
+        "request_id",
+    ];
+
+    /// Reads conditions by their names.
+    ///
+    /// # Errors
+    /// An unknown name, a value that cannot be, or an inverted range.
+    pub fn of<'a>(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Unasked> {
+        let mut query = Self::default();
+        for (name, value) in given {
+            query.set(name, value)?;
+        }
+        match (query.from, query.to) {
+            (Some(from), Some(to)) if from >= to => Err(Unasked::Inverted),
+            _ => Ok(query),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Unasked> {
+        match name {
+            "from" => self.from = Some(moment("from", value)?),
+            "to" => self.to = Some(moment("to", value)?),
+            "event" => {
+                let wanted = "an event, as `thread.shared`";
+                self.event = Some(known("event", wanted, Event::parse(value))?);
+            }
+            "category" => {
+                let wanted = "decision, authentication, membership, settings, integrations, ai_activity or data_operations";
+                self.category = Some(known("category", wanted, Category::parse(value))?);
+            }
+            "outcome" => {
+                let outcome = ["allow", "deny", "ok", "failed"]
+                    .into_iter()
+                    .find(|outcome| *outcome == value);
+                self.outcome = Some(known("outcome", "allow, deny, ok or failed", outcome)?);
+            }
+            "actor" => self.actor = Some(text("actor", value)?),
+            "resource" => self.resource = Some(text("resource", value)?),
+            "action" => self.action = Some(text("action", value)?),
+            "policy" => self.policy = Some(text("policy", value)?),
+            "request_id" => self.request_id = Some(text("request_id", value)?),
+            _ => {
+                return Err(Unasked::Unknown {
+                    name: name.chars().take(64).collect(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every entry from this one back is too old: times never go back in a log.
+    #[must_use]
+    pub fn is_over(&self, entry: &Entry) -> bool {
+        self.from.is_some_and(|from| entry.time < from)
+    }
+
+    /// Whether the leaf alone rules the entry out; what it does not rule out is asked of its parts.
+    #[must_use]
+    pub fn may_match(&self, entry: &Entry) -> bool {
+        self.from.is_none_or(|from| entry.time >= from)
+            && self.to.is_none_or(|to| entry.time < to)
+            && self.event.is_none_or(|event| entry.event == event)
+            && self
+                .category
+                .is_none_or(|category| entry.category() == category)
+            && self
+                .outcome
+                .is_none_or(|outcome| entry.outcome.as_str() == outcome)
+    }
+
+    /// Whether an entry of which [`Query::may_match`] is true is one that is asked for. A name is looked for in the leaf,
+    /// and in the part that holds what a caller or a tenant called so; an erased part holds nothing.
+    #[must_use]
+    pub fn matches(&self, entry: &Entry, parts: &Map<String, Value>) -> bool {
+        let part = |name: PartName, pointer: &str| -> Option<&str> {
+            parts.get(name.as_str())?.pointer(pointer)?.as_str()
+        };
+        let is = |wanted: &Option<String>, said: &[Option<&str>]| {
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| said.contains(&Some(wanted)))
+        };
+        is(
+            &self.actor,
+            &[
+                entry.actor.as_ref().map(|actor| actor.id.as_str()),
+                entry.acts_for.as_ref().map(|user| user.id.as_str()),
+                entry.caller.id().map(|caller| caller.as_str()),
+                part(PartName::Request, "/subject/id"),
+            ],
+        ) && is(
+            &self.resource,
+            &[
+                entry.resource.as_ref().map(|resource| resource.id.as_str()),
+                part(PartName::Request, "/resource/id"),
+            ],
+        ) && is(
+            &self.action,
+            &[
+                entry.action.as_ref().map(|action| action.as_str()),
+                part(PartName::Request, "/action/name"),
+            ],
+        ) && is(&self.request_id, &[part(PartName::RequestId, "")])
+            && self
+                .policy
+                .as_deref()
+                .is_none_or(|policy| determined(policy, entry, parts))
+    }
+}
+
+fn determined(policy: &str, entry: &Entry, parts: &Map<String, Value>) -> bool {
+    let own = parts
+        .get(PartName::Policies.as_str())
+        .and_then(|part| part.get("determining"))
+        .and_then(Value::as_array);
+    entry.policies.iter().any(|one| one.as_str() == policy)
+        || own.is_some_and(|own| own.iter().any(|one| one.get("id") == Some(&policy.into())))
+}
+
+fn known<T>(name: &'static str, wanted: &'static str, value: Option<T>) -> Result<T, Unasked> {
+    value.ok_or(Unasked::Value { name, wanted })
+}
+
+fn text(name: &'static str, value: &str) -> Result<String, Unasked> {
+    let fits = !value.is_empty() && value.len() <= TEXT_LIMIT;
+    known(
+        name,
+        "1 to 1024 bytes of text",
+        fits.then(|| value.to_owned()),
+    )
+}
+
+fn moment(name: &'static str, value: &str) -> Result<Time, Unasked> {
+    let read = chrono::DateTime::parse_from_rfc3339(value).ok();
+    let time = read.and_then(|time| Time::from_micros(time.timestamp_micros()).ok());
+    known(name, "a time, as 2026-01-31T12:00:00Z", time)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_asked_is_said() {
+        let wrong = |name: &str, value: &str| Query::of([(name, value)]).unwrap_err().to_string();
+        assert!(wrong("colour", "red").contains("`colour` is no condition"));
+        assert!(wrong("from", "yesterday").contains("`from` must be a time"));
+        assert!(wrong("event", "thread.exploded").contains("`event`"));
+        assert!(wrong("category", "all").contains("`category`"));
+        assert!(wrong("outcome", "maybe").contains("`outcome`"));
+        assert!(wrong("actor", "").contains("`actor`"));
+        assert!(wrong("resource", &"x".repeat(1_025)).contains("`resource`"));
+        let range = |from, to| Query::of([("from", from), ("to", to)]);
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00");
+        assert_eq!(range(early, late), Err(Unasked::Inverted));
+        assert!(range(early, "2026-01-01T00:00:00.000001Z").is_ok());
+    }
+}

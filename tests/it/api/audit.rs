@@ -1,0 +1,232 @@
+//! The log asked over HTTP: every condition, every page, the fresh tail, and who may not ask.
+
+use cedarkeep::config::Database;
+use cedarkeep::directory::object::{Plan, Scope};
+use cedarkeep::directory::{Ref, organization};
+use serde_json::{Value, json};
+
+use super::harness::{Service, Tenant, key};
+use crate::harness::postgres;
+
+/// Asks for entries, page by page, until there is no more.
+async fn walked(service: &Service, tenant: &Tenant, conditions: &str, limit: usize) -> Vec<Value> {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/audit/entries?limit={limit}{conditions}{cursor}");
+        let page = service.get(tenant, tenant.admin, &path).await.ok();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= limit);
+        found.extend(items.iter().cloned());
+        match page.get("next_cursor") {
+            Some(next) => cursor = format!("&cursor={}", next.as_str().unwrap()),
+            None => return found,
+        }
+    }
+}
+
+fn index(entry: &Value) -> u64 {
+    entry["index"].as_str().unwrap().parse().unwrap()
+}
+
+/// Whether an entry fits a condition, read from its JSON alone.
+fn fits(entry: &Value, name: &str, value: &str) -> bool {
+    let (leaf, request) = (&entry["leaf"], &entry["request"]);
+    let time = leaf["time"].as_str().unwrap();
+    match name {
+        "from" => time >= value,
+        "to" => time < value,
+        "event" | "category" | "outcome" => leaf[name] == value,
+        "actor" => [
+            &leaf["actor"]["id"],
+            &leaf["acts_for"]["id"],
+            &leaf["caller"]["id"],
+            &request["subject"]["id"],
+        ]
+        .contains(&&json!(value)),
+        "resource" => {
+            [&leaf["resource"]["id"], &request["resource"]["id"]].contains(&&json!(value))
+        }
+        "action" => leaf["action"] == value || request["action"]["name"] == value,
+        "policy" => {
+            let own = entry["policies"]["determining"].as_array();
+            leaf["policies"]
+                .as_array()
+                .is_some_and(|all| all.contains(&json!(value)))
+                || own.is_some_and(|own| own.iter().any(|one| one["id"] == value))
+        }
+        "request_id" => entry["request_id"] == value,
+        other => panic!("{other}"),
+    }
+}
+
+async fn every_condition_finds_what_it_should(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    for (number, user) in [tenant.admin, tenant.member, tenant.viewer]
+        .into_iter()
+        .enumerate()
+    {
+        for action in ["thread.read", "thread.post", "no.such"] {
+            let question = json!({
+                "subject": {"type": "User", "id": user},
+                "action": {"name": action},
+                "resource": {"type": "Thread", "id": things.thread},
+            });
+            service
+                .ask("POST", "/access/v1/evaluation")
+                .key(&tenant.key)
+                .header("x-request-id", &format!("call-{number}"))
+                .body(&question)
+                .send()
+                .await;
+        }
+    }
+    let all = walked(&service, &tenant, "", 200).await;
+    // Without a gap, newest first, from the first entry to one of a moment ago.
+    let newest = index(&all[0]);
+    let expected: Vec<u64> = (0..=newest).rev().collect();
+    assert_eq!(all.iter().map(index).collect::<Vec<_>>(), expected);
+    assert!(newest > 30);
+    let middle = all[all.len() / 2]["leaf"]["time"].as_str().unwrap();
+    let (member, viewer) = (tenant.member.to_string(), tenant.viewer.to_string());
+    let shares = all
+        .iter()
+        .find(|entry| fits(entry, "event", "thread.shared"));
+    assert!(shares.is_some());
+    let policy = all
+        .iter()
+        .find_map(|entry| entry["leaf"]["policies"][0].as_str())
+        .unwrap();
+    let service_key = all[0]["leaf"]["caller"]["id"].as_str().unwrap();
+    for conditions in [
+        vec![("from", middle)],
+        vec![("to", middle)],
+        vec![("event", "thread.shared")],
+        vec![("category", "membership")],
+        vec![("outcome", "deny")],
+        vec![("actor", member.as_str())],
+        vec![("actor", service_key)],
+        vec![("resource", things.thread.as_str())],
+        vec![("action", "thread.post")],
+        vec![("policy", policy)],
+        vec![("request_id", "call-1")],
+        vec![
+            ("actor", viewer.as_str()),
+            ("outcome", "deny"),
+            ("action", "thread.post"),
+            ("request_id", "call-2"),
+        ],
+        vec![
+            ("from", middle),
+            ("event", "decision.made"),
+            ("resource", things.thread.as_str()),
+        ],
+    ] {
+        // What was there before this query: its own reading is an entry too.
+        let known = |entry: &&Value| index(entry) <= newest;
+        let wanted: Vec<u64> = all
+            .iter()
+            .filter(|entry| {
+                conditions
+                    .iter()
+                    .all(|(name, value)| fits(entry, name, value))
+            })
+            .map(index)
+            .collect();
+        assert!(
+            !wanted.is_empty() && wanted.len() < all.len(),
+            "{conditions:?}"
+        );
+        let query: String = conditions
+            .iter()
+            .map(|(name, value)| format!("&{name}={value}"))
+            .collect();
+        for limit in [3, 200] {
+            let found = walked(&service, &tenant, &query, limit).await;
+            let indexes: Vec<u64> = found.iter().filter(known).map(index).collect();
+            assert_eq!(indexes, wanted, "{conditions:?} by {limit}");
+        }
+    }
+    // Each reading is an entry, with what was asked for.
+    let readings = walked(&service, &tenant, "&event=audit_log.read", 200).await;
+    assert!(
+        readings
+            .iter()
+            .any(|entry| entry["details"]["query"]["request_id"] == "call-1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_condition_finds_what_it_should_on_sqlite() {
+    every_condition_finds_what_it_should(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_condition_finds_what_it_should_on_postgresql() {
+    let server = postgres::start();
+    every_condition_finds_what_it_should(Database::Postgres(server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_query_is_refused_with_the_reason() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    for (query, said) in [
+        ("colour=red", "unknown parameter"),
+        ("event=thread.exploded", "`event` must be"),
+        ("outcome=maybe", "`outcome` must be"),
+        ("from=yesterday", "`from` must be"),
+        (
+            "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z",
+            "`from` is not before `to`",
+        ),
+        ("actor=", "`actor` must be"),
+        ("cursor=***", "`cursor` must be"),
+        ("cursor=YWJj", "`cursor` must be"),
+        ("limit=0", "`limit` must be"),
+        ("event=thread.read&event=thread.read", "is there twice"),
+    ] {
+        let path = format!("/v1/audit/entries?{query}");
+        let told = service.get(&tenant, tenant.admin, &path).await;
+        assert!(
+            told.is_problem(400).contains(said),
+            "{query}: {}",
+            told.body
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_read_by_those_who_may_alone() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let path = "/v1/audit/entries";
+    let may = async |user: Ref| service.get(&tenant, user, path).await.status;
+    assert_eq!(may(tenant.admin).await, 200);
+    assert_eq!(may(tenant.member).await, 403);
+    assert_eq!(may(tenant.viewer).await, 403);
+    let narrow = key(&tenant.door, &[Scope::Decide, Scope::DirectoryRead]).await;
+    let told = service
+        .ask("GET", path)
+        .key(&narrow)
+        .user(tenant.admin)
+        .send()
+        .await;
+    told.is_problem(403);
+    // It is recorded on every plan, and read from Business up.
+    for (plan, status) in [(Plan::Starter, 403), (Plan::Business, 200)] {
+        tenant
+            .door
+            .operate(move |by, snapshot| organization::set_plan(by, snapshot, plan))
+            .await
+            .unwrap();
+        assert_eq!(may(tenant.admin).await, status, "{plan:?}");
+    }
+    // Another organization's Admin sees their own log and nothing of this one.
+    let other = service.tenant("globex").await;
+    let theirs = walked(&service, &other, "", 200).await;
+    assert!(!theirs.is_empty());
+    let text = serde_json::to_string(&theirs).unwrap();
+    assert!(!text.contains(&tenant.admin.to_string()) && !text.contains("acme"));
+}
