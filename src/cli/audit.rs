@@ -1,27 +1,56 @@
 //! `cedarkeep audit`: the log read, checked, and proved.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Outcome;
 use super::org::tenant;
 use super::print::Out;
 use crate::app::App;
 use crate::decide::audit;
-use crate::log::checkpoint::Origin;
+use crate::log::checkpoint::{Origin, VerifierKey};
+use crate::log::flaw::Flaw;
+use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
+use crate::log::receipt::Receipt;
+use crate::tenant::Store;
 
 /// How many entries are read before they are printed.
 const PAGE: usize = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Check everything that is stored of an organization's log; exits with 1 when anything is wrong
+    /// Check everything that is stored of an organization's log, or with --key a receipt, offline; exits with 1 when anything
+    /// is wrong
     Verify {
+        /// The organization, or with --key a file with a receipt
+        #[arg(value_name = "SLUG|RECEIPT")]
+        what: String,
+        /// The log's public key, as `audit checkpoint` prints it, or a file that holds it: nothing but this and the receipt is
+        /// read then, no database and no network
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Print the last signed checkpoint, and with --key the public key that it and every receipt is verified with
+    Checkpoint {
         /// The organization
         slug: String,
+        /// The key alone
+        #[arg(long)]
+        key: bool,
+    },
+    /// Print what shows that the log was only appended to since it had FROM entries
+    Consistency {
+        /// The organization
+        slug: String,
+        /// The earlier size, from 1
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        from: u64,
+        /// The later size; the log's size now if not given
+        to: Option<u64>,
     },
     /// Print the newest entries, the oldest of them first
     Tail {
@@ -32,7 +61,7 @@ pub(super) enum Audit {
         entries: u64,
     },
     /// Print the entries that fit every condition given, the newest first
-    Query(Conditions),
+    Query(Box<Conditions>),
     /// Print a receipt of one entry, which anybody can verify offline
     Receipt {
         /// The organization
@@ -131,9 +160,62 @@ impl Conditions {
 }
 
 impl Audit {
+    /// What needs neither settings nor data.
+    pub(super) fn offline(&self, out: &Out) -> Option<Outcome> {
+        match self {
+            Self::Verify {
+                what,
+                key: Some(key),
+            } => Some(verify_receipt(out, what, key)),
+            _ => None,
+        }
+    }
+
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Verify { slug } => verify(app, out, &slug).await,
+            Self::Verify { what, .. } => {
+                if Path::new(&what).is_file() {
+                    return Err(format!(
+                        "`{what}` is a file: give the log's public key with --key to verify a receipt"
+                    )
+                    .into());
+                }
+                verify(app, out, &what).await
+            }
+            Self::Checkpoint { slug, key } => {
+                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let head = audit::head(&store).await?;
+                let verifier = VerifierKey::of(origin(app, &store)?, store.keys().signing().key());
+                let text = if key {
+                    verifier.to_string()
+                } else {
+                    head.checkpoint.clone()
+                };
+                out.say(
+                    &json!({ "checkpoint": head.checkpoint, "key": verifier.to_string() }),
+                    text.trim_end(),
+                )?;
+                Ok(())
+            }
+            Self::Consistency { slug, from, to } => {
+                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let proof = audit::consistency(&store, from, to)
+                    .await?
+                    .map_err(|size| {
+                        format!(
+                            "the sizes must be in order, and the log of `{slug}` has {size} entries"
+                        )
+                    })?;
+                let path: Vec<String> = proof.path.iter().map(Hash::base64).collect();
+                out.say(
+                    &json!({
+                        "from": proof.from, "to": proof.to, "path": path, "size": proof.size,
+                        "checkpoint": proof.checkpoint,
+                    }),
+                    &path.join("\n"),
+                )?;
+                Ok(())
+            }
             Self::Tail { slug, entries } => {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 let head = audit::head(&store).await?;
@@ -159,13 +241,59 @@ impl Audit {
     }
 }
 
-async fn verify(app: &Arc<App>, out: &Out, slug: &str) -> Outcome {
-    let store = app.control().open_store(tenant(app, slug).await?).await?;
-    let origin = Origin::tenant(
+fn origin(app: &Arc<App>, store: &Store) -> Result<Origin, Flaw> {
+    Origin::tenant(
         &app.config().deployment.name,
         &store.id().to_string(),
         &store.incarnation().to_string(),
+    )
+}
+
+/// Checks a receipt with the public key alone.
+fn verify_receipt(out: &Out, file: &str, key: &str) -> Outcome {
+    let key: VerifierKey = match key.parse() {
+        Ok(key) => key,
+        Err(flaw) => std::fs::read_to_string(key)
+            .map_err(|_| format!("`--key` is neither a file nor a public key: {flaw}"))?
+            .trim()
+            .parse()?,
+    };
+    let bytes = std::fs::read(file).map_err(|error| format!("`{file}`: {error}"))?;
+    if bytes.is_empty() {
+        return Err(format!("`{file}` is empty: it proves nothing").into());
+    }
+    let receipt =
+        Receipt::parse(&bytes).map_err(|flaw| format!("`{file}` is no receipt: {flaw}"))?;
+    let entry = receipt
+        .verified_entry(std::slice::from_ref(&key))
+        .map_err(|flaw| format!("NOT SOUND: {flaw}"))?;
+    let checkpoint = receipt.checkpoint.checkpoint();
+    let (log, size) = (checkpoint.origin.as_str(), checkpoint.size);
+    let leaf: Value = serde_json::from_slice(&receipt.leaf)?;
+    let unchecked = [
+        "what its sealed parts say: it has their hashes alone",
+        "whether the log still had this entry afterwards: ask it for a consistency proof from this size",
+    ];
+    let mut text = format!(
+        "sound: entry {} of {log}, under a checkpoint of size {size}\n{leaf}",
+        entry.index
+    );
+    for one in unchecked {
+        text.push_str(&format!("\n  not checked: {one}"));
+    }
+    out.say(
+        &json!({
+            "sound": true, "origin": log, "size": size, "index": entry.index.to_string(), "leaf": leaf,
+            "unchecked": unchecked,
+        }),
+        &text,
     )?;
+    Ok(())
+}
+
+async fn verify(app: &Arc<App>, out: &Out, slug: &str) -> Outcome {
+    let store = app.control().open_store(tenant(app, slug).await?).await?;
+    let origin = origin(app, &store)?;
     let mut told = 0;
     let report = audit::verify(&store, &origin, &[], |done, of| {
         if done >= told + 50_000 {

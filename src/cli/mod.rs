@@ -81,6 +81,11 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
     if matches!(arguments.command, Command::Config) {
         return settings(out);
     }
+    if let Command::Audit(audit) = &arguments.command
+        && let Some(outcome) = audit.offline(out)
+    {
+        return outcome;
+    }
     let config = Config::of_process(arguments.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -12,7 +12,7 @@ use crate::directory::{Kind, Ref};
 use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
-use crate::log::merkle::Frontier;
+use crate::log::merkle::{Frontier, Hash};
 use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
@@ -257,6 +257,44 @@ pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwri
         index,
         path,
         checkpoint,
+    }))
+}
+
+/// What shows that a log of `from` entries became the one of `to` entries by appending alone, whose last checkpoint this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consistency {
+    /// The earlier size.
+    pub from: u64,
+    /// The later size.
+    pub to: u64,
+    /// The hashes of the proof (RFC 6962).
+    pub path: Vec<Hash>,
+    /// The log's size now.
+    pub size: u64,
+    /// The last signed checkpoint, which is of that size.
+    pub checkpoint: String,
+}
+
+/// A consistency proof between two sizes; `to` is the size now where none is given.
+///
+/// # Errors
+/// The database does not answer. The log's size where one of the two is beyond it, or they are not in order.
+pub async fn consistency(
+    store: &Store,
+    from: u64,
+    to: Option<u64>,
+) -> Result<Result<Consistency, u64>, Unwritten> {
+    let head = head(store).await?;
+    let to = to.unwrap_or(head.size);
+    if from > to || to > head.size {
+        return Ok(Err(head.size));
+    }
+    Ok(Ok(Consistency {
+        from,
+        to,
+        path: append::consistency(store.database(), from, to).await?,
+        size: head.size,
+        checkpoint: head.checkpoint,
     }))
 }
 

@@ -21,6 +21,7 @@ use crate::decide::authorized::AuditLogRead;
 use crate::directory::{Kind, Ref};
 use crate::log::Event;
 use crate::log::entry::Outcome;
+use crate::log::merkle::Hash;
 use crate::log::query::Query;
 
 /// A receipt of one entry: one text that shows offline that the log has it.
@@ -64,6 +65,51 @@ pub(super) async fn receipt(
         receipt.to_string(),
     )
         .into_response())
+}
+
+/// What shows that the log was only appended to between two of its sizes.
+#[utoipa::path(get, path = "/v1/audit/consistency", tag = "Audit", operation_id = "prove_consistency",
+    params(Acting,
+        ("from" = u64, Query, description = "the earlier size, from 1: that of a checkpoint that somebody kept"),
+        ("to" = Option<u64>, Query, description = "the later size; the log's size now if absent")),
+    responses((status = 200, description = "`from`, `to`, `path` (RFC 6962, each hash in base 64), and the last `checkpoint`, of `size` entries", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
+    let [from, to] = call.query(["from", "to"])?;
+    let from = from
+        .map(|text| size("from", text))
+        .transpose()?
+        .ok_or_else(|| Problem::Malformed("the parameter `from` is missing".into()))?;
+    let to = to.map(|text| size("to", text)).transpose()?;
+    let log = call.singleton(Kind::AuditLog);
+    call.door()
+        .permit::<AuditLogRead>(call.asker(), log, Map::new())
+        .await
+        .map_err(refused::problem)?;
+    let proved = audit::consistency(call.door().store(), from, to)
+        .await
+        .map_err(|error| {
+            tracing::error!(error = %error, "a consistency proof could not be made");
+            Problem::AuditUnavailable
+        })?;
+    let proof = proved.map_err(|size| {
+        Problem::Malformed(format!(
+            "`from` must not be beyond `to`, nor `to` beyond the log's {size} entries"
+        ))
+    })?;
+    let path: Vec<String> = proof.path.iter().map(Hash::base64).collect();
+    Ok(Json(json!({
+        "from": proof.from, "to": proof.to, "path": path, "size": proof.size, "checkpoint": proof.checkpoint,
+    }))
+    .into_response())
+}
+
+/// A size that a checkpoint can have.
+fn size(name: &str, text: &str) -> Result<u64, Problem> {
+    text.parse()
+        .ok()
+        .filter(|size| *size > 0)
+        .ok_or_else(|| Problem::Malformed(format!("`{name}` must be a number from 1")))
 }
 
 /// The entries that fit every condition given, the newest first, those of a moment ago included.

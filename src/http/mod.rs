@@ -77,6 +77,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::receipt))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::entries))
+        .routes(routes!(audit::consistency))
         .routes(routes!(organization::read, organization::update))
         .routes(routes!(people::create, people::list))
         .routes(routes!(people::read, people::update, people::delete))

@@ -1,5 +1,7 @@
 //! The log's rows: the head and its lock, segments and tiles; read and written inside the appender's transaction.
 
+use std::collections::BTreeMap;
+
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
@@ -330,15 +332,8 @@ pub async fn load_edge(database: &Database, size: u64) -> Result<Edge, Unreadabl
         wanted.push(tile);
         Ok::<_, Unreadable>(vec![0; usize::from(tile.width) * 32])
     })?;
-    let mut read = std::collections::BTreeMap::new();
-    for tile in wanted {
-        read.insert(tile, self::tile(database, tile).await?);
-    }
-    Edge::load(size, |tile| {
-        read.get(&tile)
-            .cloned()
-            .ok_or(Unreadable::Missing { what: "tile" })
-    })
+    let read = read_tiles(database, wanted).await?;
+    Edge::load(size, |tile| held(&read, tile))
 }
 
 /// The path from a leaf to the root of the tree of that size.
@@ -350,13 +345,32 @@ pub async fn inclusion(
     index: u64,
     size: u64,
 ) -> Result<Vec<Hash>, Unreadable> {
-    let mut read = std::collections::BTreeMap::new();
-    for tile in super::tiles::inclusion_tiles(index, size)? {
+    let read = read_tiles(database, super::tiles::inclusion_tiles(index, size)?).await?;
+    super::tiles::inclusion_proof(index, size, |tile| held(&read, tile))
+}
+
+/// What shows that the tree of size `old` is the beginning of the one of size `new`.
+///
+/// # Errors
+/// A size beyond the log's, an `old` beyond `new`, or the database does not answer.
+pub async fn consistency(database: &Database, old: u64, new: u64) -> Result<Vec<Hash>, Unreadable> {
+    let read = read_tiles(database, super::tiles::consistency_tiles(old, new)?).await?;
+    super::tiles::consistency_proof(old, new, |tile| held(&read, tile))
+}
+
+async fn read_tiles(
+    database: &Database,
+    wanted: Vec<Tile>,
+) -> Result<BTreeMap<Tile, Vec<u8>>, Unreadable> {
+    let mut read = BTreeMap::new();
+    for tile in wanted {
         read.insert(tile, self::tile(database, tile).await?);
     }
-    super::tiles::inclusion_proof(index, size, |tile| {
-        read.get(&tile)
-            .cloned()
-            .ok_or(Unreadable::Missing { what: "tile" })
-    })
+    Ok(read)
+}
+
+fn held(read: &BTreeMap<Tile, Vec<u8>>, tile: Tile) -> Result<Vec<u8>, Unreadable> {
+    read.get(&tile)
+        .cloned()
+        .ok_or(Unreadable::Missing { what: "tile" })
 }

@@ -3,6 +3,8 @@
 use cedarkeep::config::Database;
 use cedarkeep::directory::object::{Plan, Scope};
 use cedarkeep::directory::{Ref, organization};
+use cedarkeep::log::checkpoint::SignedCheckpoint;
+use cedarkeep::log::merkle::{Hash, verify_consistency};
 use serde_json::{Value, json};
 
 use super::harness::{Service, Tenant, key};
@@ -229,4 +231,101 @@ async fn the_log_is_read_by_those_who_may_alone() {
     assert!(!theirs.is_empty());
     let text = serde_json::to_string(&theirs).unwrap();
     assert!(!text.contains(&tenant.admin.to_string()) && !text.contains("acme"));
+}
+
+async fn checkpoint(service: &Service, tenant: &Tenant) -> (u64, Hash) {
+    let told = service
+        .get(tenant, tenant.admin, "/v1/audit/checkpoint")
+        .await
+        .ok();
+    head(told["checkpoint"].as_str().unwrap())
+}
+
+fn head(note: &str) -> (u64, Hash) {
+    let signed = SignedCheckpoint::parse(note.as_bytes()).unwrap();
+    (signed.checkpoint().size, signed.checkpoint().root)
+}
+
+async fn what_somebody_kept_is_shown_to_be_the_beginning(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("acme").await;
+    let mut kept = vec![checkpoint(&service, &tenant).await];
+    let prove = async |query: String| {
+        let path = format!("/v1/audit/consistency?{query}");
+        service.get(&tenant, tenant.admin, &path).await
+    };
+    let path = |proof: &Value| -> Vec<Hash> {
+        let path = proof["path"].as_array().unwrap().iter();
+        path.map(|hash| Hash::from_base64(hash.as_str().unwrap()).unwrap())
+            .collect()
+    };
+    for round in 0..6 {
+        // More than a tile's 256 entries are passed on the way.
+        for _ in 0..3 {
+            let question = json!({
+                "subject": {"type": "User", "id": tenant.member},
+                "action": {"name": "thread.create"},
+                "resource": {"type": "Organization", "id": tenant.org},
+            });
+            let batch = json!({"evaluations": vec![question; 7 + 20 * round]});
+            let told = service
+                .ask("POST", "/access/v1/evaluations")
+                .key(&tenant.key)
+                .body(&batch);
+            told.send().await.ok();
+        }
+        for (size, root) in &kept {
+            let proof = prove(format!("from={size}")).await.ok();
+            let now = head(proof["checkpoint"].as_str().unwrap());
+            assert_eq!(
+                (proof["to"].as_u64(), proof["size"].as_u64()),
+                (Some(now.0), Some(now.0))
+            );
+            let path = path(&proof);
+            verify_consistency((*size, root), (now.0, &now.1), &path).unwrap();
+            // The control: another beginning is not shown by the same proof.
+            let other = Hash::of(b"another");
+            verify_consistency((*size, &other), (now.0, &now.1), &path).unwrap_err();
+        }
+        kept.push(checkpoint(&service, &tenant).await);
+    }
+    assert!(kept.last().unwrap().0 > 600);
+    for pair in kept.windows(2) {
+        let proof = prove(format!("from={}&to={}", pair[0].0, pair[1].0))
+            .await
+            .ok();
+        let (old, new) = (&pair[0], &pair[1]);
+        verify_consistency((old.0, &old.1), (new.0, &new.1), &path(&proof)).unwrap();
+    }
+    for (query, said) in [
+        ("", "`from` is missing"),
+        ("from=0", "`from` must be"),
+        ("from=-1", "`from` must be"),
+        ("from=9&to=8", "must not be beyond"),
+        ("from=1&to=100000000", "must not be beyond"),
+        ("from=18446744073709551615", "must not be beyond"),
+    ] {
+        let told = prove(query.to_owned()).await;
+        assert!(
+            told.is_problem(400).contains(said),
+            "{query}: {}",
+            told.body
+        );
+    }
+    let path = "/v1/audit/consistency?from=1";
+    service
+        .get(&tenant, tenant.member, path)
+        .await
+        .is_problem(403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_kept_is_shown_to_be_the_beginning_on_sqlite() {
+    what_somebody_kept_is_shown_to_be_the_beginning(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_kept_is_shown_to_be_the_beginning_on_postgresql() {
+    let server = postgres::start();
+    what_somebody_kept_is_shown_to_be_the_beginning(Database::Postgres(server.url())).await;
 }

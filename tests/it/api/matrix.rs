@@ -74,6 +74,7 @@ impl Route {
             .replace("{user}", &things.user)
             .replace("{index}", "0");
         match (self.method.as_str(), self.path.as_str()) {
+            ("GET", "/v1/audit/consistency") => format!("{place}?from=1"),
             ("GET", "/v1/shares") => format!("{place}?resource={}", things.thread),
             _ => place,
         }

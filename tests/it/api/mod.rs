@@ -9,3 +9,4 @@ mod matrix;
 mod own;
 mod pages;
 mod permissions;
+mod races;

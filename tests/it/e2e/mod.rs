@@ -6,4 +6,5 @@ mod canary;
 mod close;
 mod crash;
 mod faults;
+mod offline;
 mod tls;
