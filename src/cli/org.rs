@@ -391,7 +391,11 @@ async fn load(
                 }
                 Ok(change)
             })
-            .await?;
+            .await
+            .map_err(|refused| match schema {
+                Some(path) => refused.about_schema(&path.display().to_string()),
+                None => refused,
+            })?;
         out.say(&changed.reply, "loaded the schema and the policies")?;
     } else if !first.is_empty() {
         door.operate(move |by, snapshot| {

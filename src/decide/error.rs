@@ -8,6 +8,7 @@ use crate::tenant::TenantError;
 
 use super::judge::Judgement;
 use super::question::Recorded;
+use super::world::SCHEMA;
 
 /// A state that cannot be: a library that does not compile, an entity that does not fit.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,19 @@ pub enum Refused {
     /// The log could not be written in time, so there is no answer.
     #[error("the log cannot be written now: try again")]
     Unavailable,
+}
+
+impl Refused {
+    /// What is wrong with the schema, said of the file that it came from: policies have the names of theirs already.
+    #[must_use]
+    pub fn about_schema(mut self, file: &str) -> Self {
+        if let Self::Question(PolicyError::Refused(findings)) = &mut self {
+            for finding in findings.iter_mut().filter(|one| one.file == SCHEMA) {
+                finding.file = file.to_owned();
+            }
+        }
+        self
+    }
 }
 
 impl From<Unfit> for Refused {

@@ -11,6 +11,9 @@ use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, change, en
 use crate::ids;
 use crate::policy::{Compiled, CompiledLink, Library, Link, OwnPolicies, Source};
 
+/// What findings call the schema, which has no file of its own in a store.
+pub const SCHEMA: &str = "schema";
+
 /// The directory, the policies and the links as of one index.
 #[derive(Clone)]
 pub struct World {
@@ -145,7 +148,7 @@ fn is_own_end(row: &Row) -> bool {
 pub fn sources(own: &OwnLibrary) -> OwnPolicies {
     OwnPolicies {
         schema: (!own.schema.trim().is_empty()).then(|| Source {
-            name: "schema".into(),
+            name: SCHEMA.into(),
             text: own.schema.clone(),
         }),
         policies: own

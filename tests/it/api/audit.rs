@@ -261,13 +261,13 @@ async fn what_somebody_kept_is_shown_to_be_the_beginning(database: Database) {
     };
     for round in 0..6 {
         // More than a tile's 256 entries are passed on the way.
-        for _ in 0..3 {
+        for _ in 0..=round {
             let question = json!({
                 "subject": {"type": "User", "id": tenant.member},
                 "action": {"name": "thread.create"},
                 "resource": {"type": "Organization", "id": tenant.org},
             });
-            let batch = json!({"evaluations": vec![question; 7 + 20 * round]});
+            let batch = json!({"evaluations": vec![question; 30]});
             let told = service
                 .ask("POST", "/access/v1/evaluations")
                 .key(&tenant.key)

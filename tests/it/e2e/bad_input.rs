@@ -292,7 +292,7 @@ async fn a_load_that_is_refused_says_where_and_changes_nothing() {
             "schema-does-not-parse",
             "todo.cedarschema",
             "entity a;\nentity b {".to_owned(),
-            &["schema", "line 2"],
+            &["todo.cedarschema` line 2"],
         ),
         (
             "shadows-a-type",
