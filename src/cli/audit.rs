@@ -11,12 +11,13 @@ use super::org::tenant;
 use super::print::Out;
 use crate::app::App;
 use crate::decide::audit;
+use crate::ids::TenantId;
 use crate::log::checkpoint::{Origin, VerifierKey};
 use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
 use crate::log::receipt::Receipt;
-use crate::tenant::Store;
+use crate::tenant::{Store, TenantError};
 
 /// How many entries are read before they are printed.
 const PAGE: usize = 200;
@@ -173,15 +174,18 @@ impl Audit {
 
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Verify { what, .. } => {
-                if Path::new(&what).is_file() {
-                    return Err(format!(
+            Self::Verify { what, .. } => match tenant(app, &what).await {
+                Ok(id) => verify(app, out, &what, id).await,
+                Err(TenantError::NotFound { .. } | TenantError::Slug { .. })
+                    if Path::new(&what).is_file() =>
+                {
+                    Err(format!(
                         "`{what}` is a file: give the log's public key with --key to verify a receipt"
                     )
-                    .into());
+                    .into())
                 }
-                verify(app, out, &what).await
-            }
+                Err(error) => Err(error.into()),
+            },
             Self::Checkpoint { slug, key } => {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 let head = audit::head(&store).await?;
@@ -291,8 +295,8 @@ fn verify_receipt(out: &Out, file: &str, key: &str) -> Outcome {
     Ok(())
 }
 
-async fn verify(app: &Arc<App>, out: &Out, slug: &str) -> Outcome {
-    let store = app.control().open_store(tenant(app, slug).await?).await?;
+async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId) -> Outcome {
+    let store = app.control().open_store(id).await?;
     let origin = origin(app, &store)?;
     let mut told = 0;
     let report = audit::verify(&store, &origin, &[], |done, of| {

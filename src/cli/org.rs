@@ -346,7 +346,8 @@ impl Org {
     }
 }
 
-/// Has every node deny whatever it is asked from here on. What cannot be opened denies already.
+/// Has every node deny whatever it is asked from here on. What does not open, because its database is lost or its key is
+/// another, has no way to say so: nodes that have it open let go of it within seconds.
 async fn close(app: &Arc<App>, out: &Out, id: TenantId, slug: &str) -> Outcome {
     match app.door(id).await {
         Ok(door) => {

@@ -47,6 +47,13 @@ impl Serve {
             loop {
                 every.tick().await;
                 upkeep.run_upkeep();
+            }
+        });
+        // By itself: it waits for a database.
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(UPKEEP_EVERY);
+            loop {
+                every.tick().await;
                 if let Err(error) = kept.let_go_of_closed().await {
                     tracing::warn!(error = %error, "which organizations were closed is not known now");
                 }

@@ -65,7 +65,10 @@ fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
     let leaves = Leaves::parse(&framed)?;
     let parts = Parts::parse(&segment.parts)?;
     let leaves: Vec<Vec<u8>> = leaves.iter().map(|(_, leaf)| leaf.to_vec()).collect();
-    if parts.first() != segment.first || parts.to_vec().len() != leaves.len() {
+    let whole = parts.first() == segment.first
+        && parts.count() == leaves.len()
+        && u64::try_from(leaves.len()) == Ok(segment.entries);
+    if !whole {
         return Err(Unwritten::Corrupt { what: "segment" });
     }
     Ok(Opened {
@@ -91,16 +94,20 @@ pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Show
         for segment in &segments {
             next = segment.first + segment.entries;
             let opened = open(store, segment)?;
-            for (index, (leaf, parts)) in
-                (opened.first..).zip(opened.leaves.into_iter().zip(opened.parts))
-            {
-                if index < first {
-                    continue;
-                }
-                shown.push(show(store, index, leaf, &parts).await?);
-                if shown.len() == limit {
-                    return Ok(shown);
-                }
+            let wanted = (opened.first..)
+                .zip(opened.leaves.into_iter().zip(opened.parts))
+                .skip_while(|(index, _)| *index < first)
+                .map(|(index, (leaf, parts))| parsed(index, leaf, parts))
+                .take(limit.saturating_sub(shown.len()))
+                .collect::<Result<Vec<_>, Unwritten>>()?;
+            shown.extend(
+                show(store, wanted)
+                    .await?
+                    .into_iter()
+                    .map(|(_, shown)| shown),
+            );
+            if shown.len() == limit {
+                return Ok(shown);
             }
         }
         segments = append::segments_from(database, next, SEGMENTS).await?;
@@ -144,35 +151,43 @@ pub async fn newest(
                 return Err(Unwritten::Corrupt { what: "segment" });
             }
             let opened = open(store, segment)?;
-            let mut held: Vec<_> = (opened.first..)
+            let held: Vec<_> = (opened.first..)
                 .zip(opened.leaves.into_iter().zip(opened.parts))
                 .take_while(|(index, _)| *index < end)
                 .collect();
-            while let Some((index, (leaf, parts))) = held.pop() {
-                let entry = Entry::parse(&leaf)?;
-                if query.is_over(&entry) {
-                    return Ok(Found {
-                        entries,
-                        before: None,
-                    });
-                }
-                if query.may_match(&entry) {
-                    let shown = show(store, index, leaf, &parts).await?;
-                    if query.matches(&entry, &shown.parts) {
-                        entries.push(shown);
-                    }
-                }
-                end = index;
-                if entries.len() == limit {
+            let (mut candidates, mut over) = (Vec::new(), false);
+            for (index, (leaf, parts)) in held.into_iter().rev() {
+                let read = parsed(index, leaf, parts)?;
+                over = query.is_over(&read.0);
+                if over {
                     break;
                 }
+                if query.may_match(&read.0) {
+                    candidates.push(read);
+                }
             }
-            if entries.len() == limit || end <= floor {
+            end = segment.first;
+            for (entry, shown) in show(store, candidates).await? {
+                if query.matches(&entry, &shown.parts) {
+                    let index = shown.index;
+                    entries.push(shown);
+                    if entries.len() == limit {
+                        return Ok(Found {
+                            entries,
+                            before: (index > 0).then_some(index),
+                        });
+                    }
+                }
+            }
+            if over {
+                return Ok(Found {
+                    entries,
+                    before: None,
+                });
+            }
+            if end <= floor {
                 break;
             }
-        }
-        if entries.len() == limit {
-            break;
         }
     }
     Ok(Found {
@@ -181,35 +196,50 @@ pub async fn newest(
     })
 }
 
-async fn show(
-    store: &Store,
-    index: u64,
-    leaf: Vec<u8>,
-    parts: &[SealedPart],
-) -> Result<Shown, Unwritten> {
+/// An entry as it was read: parsed, its leaf, and its parts.
+type Read = (Entry, Vec<u8>, Vec<SealedPart>);
+
+fn parsed(index: u64, leaf: Vec<u8>, parts: Vec<SealedPart>) -> Result<Read, Unwritten> {
     let entry = Entry::parse(&leaf)?;
-    let person = [&entry.actor, &entry.acts_for]
+    if entry.index == index {
+        Ok((entry, leaf, parts))
+    } else {
+        Err(Unwritten::Corrupt { what: "entry" })
+    }
+}
+
+/// Opens the parts of entries; the keys of all their people are read at once.
+async fn show(store: &Store, read: Vec<Read>) -> Result<Vec<(Entry, Shown)>, Unwritten> {
+    let people: BTreeSet<Ref> = read
+        .iter()
+        .filter_map(|(entry, ..)| person(entry))
+        .collect();
+    let keys = rows::subject_keys(store, people).await?;
+    let shown = read.into_iter().map(|(entry, leaf, parts)| {
+        let key = person(&entry)
+            .and_then(|person| keys.get(&person))
+            .map(AsRef::as_ref);
+        let index = entry.index;
+        let opened = parts.iter().map(|part| {
+            let value = rows::open_part(store, key, (index, part.name), &part.sealed);
+            (
+                part.name.as_str().to_owned(),
+                value.unwrap_or_else(|| json!("[erased]")),
+            )
+        });
+        let parts = opened.collect();
+        (entry, Shown { index, leaf, parts })
+    });
+    Ok(shown.collect())
+}
+
+/// Whose key seals an entry's parts.
+fn person(entry: &Entry) -> Option<Ref> {
+    [&entry.actor, &entry.acts_for]
         .into_iter()
         .flatten()
         .find(|one| one.kind.as_str() == Kind::User.name())
-        .and_then(|one| one.id.as_str().parse::<Ref>().ok());
-    let keys = rows::subject_keys(store, person.into_iter().collect::<BTreeSet<_>>()).await?;
-    let key = person
-        .and_then(|person| keys.get(&person))
-        .map(AsRef::as_ref);
-    let mut opened = Map::new();
-    for part in parts {
-        let value = rows::open_part(store, key, (index, part.name), &part.sealed);
-        opened.insert(
-            part.name.as_str().into(),
-            value.unwrap_or_else(|| json!("[erased]")),
-        );
-    }
-    Ok(Shown {
-        index,
-        leaf,
-        parts: opened,
-    })
+        .and_then(|one| one.id.as_str().parse().ok())
 }
 
 /// The state as of a change, from an earlier one or from [`World::empty`]: what a decision of that `as_of` saw.

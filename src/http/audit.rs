@@ -1,28 +1,23 @@
-//! The log over HTTP: receipts, the checkpoint and the key to verify them with.
+//! The log over HTTP: asked, and proved by receipts, consistency proofs, the checkpoint and the key to verify them with.
 
-use std::sync::Arc;
-
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, header};
+use axum::Json;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::caller;
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
 use super::refused;
-use super::request_id::RequestId;
-use super::serve::Peer;
-use crate::app::App;
 use crate::decide::audit::{self, Shown};
 use crate::decide::authorized::AuditLogRead;
-use crate::directory::{Kind, Ref};
+use crate::decide::error::Unwritten;
+use crate::directory::Kind;
 use crate::log::Event;
 use crate::log::entry::Outcome;
 use crate::log::merkle::Hash;
 use crate::log::query::Query;
+use crate::tenant::Store;
 
 /// A receipt of one entry: one text that shows offline that the log has it.
 #[utoipa::path(get, path = "/v1/audit/receipts/{index}", tag = "Audit",
@@ -35,36 +30,44 @@ use crate::log::query::Query;
         (status = 503, description = "the reading could not be recorded in time"),
     ),
     security(("api_key" = [])))]
-pub(super) async fn receipt(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Extension(id): Extension<RequestId>,
-    Path(index): Path<u64>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (door, asker) = caller::on_behalf(&app, peer, &id, &headers).await?;
-    let log = Ref::new(Kind::AuditLog, *door.store().id().bytes());
-    door.permit::<AuditLogRead>(asker.clone(), log, Map::new())
-        .await
-        .map_err(refused::problem)?;
-    let receipt = audit::receipt(door.store(), index).await.map_err(|error| {
-        tracing::error!(error = %error, "a receipt could not be made");
-        Problem::AuditUnavailable
-    })?;
+pub(super) async fn receipt(call: Call) -> Result<Response, Problem> {
+    let index = call.text("index")?;
+    let index = index
+        .parse()
+        .map_err(|_| Problem::Malformed("the index must be a number from 0".into()))?;
+    let store = permitted(&call).await?;
+    let receipt = audit::receipt(store, index).await.map_err(unread)?;
     let receipt = receipt.ok_or(Problem::NotFound)?;
-    door.note(
-        asker,
-        Event::AuditLogRead,
-        Outcome::Ok,
-        json!({ "receipt": index.to_string() }),
-    )
-    .await
-    .map_err(refused::problem)?;
+    note(&call, json!({ "receipt": index.to_string() })).await?;
     Ok((
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         receipt.to_string(),
     )
         .into_response())
+}
+
+/// Decides the reading of the log; what there is to read.
+async fn permitted(call: &Call) -> Result<&Store, Problem> {
+    let log = call.singleton(Kind::AuditLog);
+    call.door()
+        .permit::<AuditLogRead>(call.asker(), log, Map::new())
+        .await
+        .map_err(refused::problem)?;
+    Ok(call.door().store())
+}
+
+/// Records what was read, before it goes out.
+async fn note(call: &Call, details: Value) -> Result<(), Problem> {
+    call.door()
+        .note(call.asker(), Event::AuditLogRead, Outcome::Ok, details)
+        .await
+        .map_err(refused::problem)?;
+    Ok(())
+}
+
+fn unread(error: Unwritten) -> Problem {
+    tracing::error!(error = %error, "the log could not be read");
+    Problem::AuditUnavailable
 }
 
 /// What shows that the log was only appended to between two of its sizes.
@@ -81,17 +84,8 @@ pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
         .transpose()?
         .ok_or_else(|| Problem::Malformed("the parameter `from` is missing".into()))?;
     let to = to.map(|text| size("to", text)).transpose()?;
-    let log = call.singleton(Kind::AuditLog);
-    call.door()
-        .permit::<AuditLogRead>(call.asker(), log, Map::new())
-        .await
-        .map_err(refused::problem)?;
-    let proved = audit::consistency(call.door().store(), from, to)
-        .await
-        .map_err(|error| {
-            tracing::error!(error = %error, "a consistency proof could not be made");
-            Problem::AuditUnavailable
-        })?;
+    let store = permitted(&call).await?;
+    let proved = audit::consistency(store, from, to).await.map_err(unread)?;
     let proof = proved.map_err(|size| {
         Problem::Malformed(format!(
             "`from` must not be beyond `to`, nor `to` beyond the log's {size} entries"
@@ -130,62 +124,34 @@ fn size(name: &str, text: &str) -> Result<u64, Problem> {
     responses((status = 200, description = "`items`, each with its `index`, its `leaf` and what its parts say, and `next_cursor` where there may be more", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
-    let [limit, cursor, conditions @ ..] = call.query(CONDITIONS)?;
-    let given: Vec<(&str, &str)> = CONDITIONS
-        .iter()
-        .skip(2)
-        .zip(conditions)
-        .filter_map(|(name, value)| Some((*name, value?)))
-        .collect();
-    let query = Query::of(given.iter().copied())
+    let known = [&["limit", "cursor"], Query::NAMES].concat();
+    let (paging, conditions): (Vec<_>, Vec<_>) = call
+        .given(&known)?
+        .into_iter()
+        .partition(|(name, _)| !Query::NAMES.contains(name));
+    let query = Query::of(conditions.iter().copied())
         .map_err(|unasked| Problem::Malformed(unasked.to_string()))?;
-    let paging = Paging::of(limit, cursor)?;
+    let said = |wanted| paging.iter().find(|(name, _)| *name == wanted);
+    let paging = Paging::of(
+        said("limit").map(|(_, value)| *value),
+        said("cursor").map(|(_, value)| *value),
+    )?;
     let before = paging.after(|text| text.parse().ok())?;
-    let log = call.singleton(Kind::AuditLog);
-    call.door()
-        .permit::<AuditLogRead>(call.asker(), log, Map::new())
+    let store = permitted(&call).await?;
+    let found = audit::newest(store, &query, before, paging.limit)
         .await
-        .map_err(refused::problem)?;
-    let found = audit::newest(call.door().store(), &query, before, paging.limit)
-        .await
-        .map_err(|error| {
-            tracing::error!(error = %error, "the log could not be read");
-            Problem::AuditUnavailable
-        })?;
-    let conditions: Map<String, Value> = given
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .map_err(unread)?;
+    let conditions: Map<String, Value> = conditions
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();
-    call.door()
-        .note(
-            call.asker(),
-            Event::AuditLogRead,
-            Outcome::Ok,
-            json!({ "query": conditions, "entries": found.entries.len() }),
-        )
-        .await
-        .map_err(refused::problem)?;
+    let details = json!({ "query": conditions, "entries": found.entries.len() });
+    note(&call, details).await?;
     Ok(page::page(
         found.entries.iter().map(Shown::line).collect(),
         found.before.map(|before| before.to_string()),
     ))
 }
-
-/// The parameters of a query: how much, from where, and the conditions.
-const CONDITIONS: [&str; 12] = [
-    "limit",
-    "cursor",
-    "from",
-    "to",
-    "event",
-    "category",
-    "outcome",
-    "actor",
-    "resource",
-    "action",
-    "policy",
-    "request_id",
-];
 
 /// The last signed checkpoint, and the key that verifies it and every receipt.
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit",
@@ -196,23 +162,8 @@ const CONDITIONS: [&str; 12] = [
         (status = 503, description = "the reading could not be recorded in time"),
     ),
     security(("api_key" = [])))]
-pub(super) async fn checkpoint(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (door, asker) = caller::on_behalf(&app, peer, &id, &headers).await?;
-    let log = Ref::new(Kind::AuditLog, *door.store().id().bytes());
-    door.permit::<AuditLogRead>(asker, log, Map::new())
-        .await
-        .map_err(refused::problem)?;
-    let head = audit::head(door.store()).await.map_err(|error| {
-        tracing::error!(error = %error, "the head could not be read");
-        Problem::AuditUnavailable
-    })?;
-    Ok(
-        Json(json!({ "checkpoint": head.checkpoint, "key": door.verifier().to_string() }))
-            .into_response(),
-    )
+pub(super) async fn checkpoint(call: Call) -> Result<Response, Problem> {
+    let head = audit::head(permitted(&call).await?).await.map_err(unread)?;
+    let key = call.door().verifier().to_string();
+    Ok(Json(json!({ "checkpoint": head.checkpoint, "key": key })).into_response())
 }

@@ -130,22 +130,30 @@ impl Call {
         &self,
         known: [&str; N],
     ) -> Result<[Option<&str>; N], Problem> {
-        let mut found = [None; N];
+        let given = self.given(&known)?;
+        let value = |wanted| given.iter().find(|(name, _)| *name == wanted);
+        Ok(known.map(|name| value(name).map(|(_, value)| *value)))
+    }
+
+    /// Those that were given of these parameters, each once, and no others.
+    pub(super) fn given(&self, known: &[&str]) -> Result<Vec<(&str, &str)>, Problem> {
+        let mut given: Vec<(&str, &str)> = Vec::new();
         for (name, value) in &self.query {
-            let place = known
-                .iter()
-                .position(|other| other == name)
-                .and_then(|at| found.get_mut(at));
-            let place = place
-                .ok_or_else(|| Problem::Malformed(format!("unknown parameter {}", quoted(name))))?;
-            if place.replace(value.as_str()).is_some() {
+            if !known.contains(&name.as_str()) {
+                return Err(Problem::Malformed(format!(
+                    "unknown parameter {}",
+                    quoted(name)
+                )));
+            }
+            if given.iter().any(|(other, _)| other == name) {
                 return Err(Problem::Malformed(format!(
                     "the parameter {} is there twice",
                     quoted(name)
                 )));
             }
+            given.push((name, value));
         }
-        Ok(found)
+        Ok(given)
     }
 
     /// Whether it came with an `Idempotency-Key`.

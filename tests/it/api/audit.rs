@@ -6,6 +6,7 @@ use cedarkeep::directory::{Ref, organization};
 use cedarkeep::log::checkpoint::SignedCheckpoint;
 use cedarkeep::log::merkle::{Hash, verify_consistency};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Row as _};
 
 use super::harness::{Service, Tenant, key};
 use crate::harness::postgres;
@@ -231,6 +232,54 @@ async fn the_log_is_read_by_those_who_may_alone() {
     assert!(!theirs.is_empty());
     let text = serde_json::to_string(&theirs).unwrap();
     assert!(!text.contains(&tenant.admin.to_string()) && !text.contains("acme"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_from_the_log_is_an_error_and_no_shorter_answer() {
+    let service = Service::open().await;
+    // A segment is gone; or gone, and the one ahead says that it has those entries too.
+    for (slug, hidden) in [("gone", false), ("hidden", true)] {
+        let tenant = service.tenant(slug).await;
+        service.things(&tenant).await;
+        let whole = walked(&service, &tenant, "", 200).await.len();
+        assert!(whole > 30);
+        let file = format!("sqlite://{}", service.file(&tenant).display());
+        let mut database = sqlx::AnyConnection::connect(&file).await.unwrap();
+        let rows = sqlx::query("SELECT first_index, entries FROM segment ORDER BY first_index")
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+        let segments: Vec<(i64, i64)> = rows
+            .iter()
+            .map(|row| (row.get("first_index"), row.get("entries")))
+            .collect();
+        let (ahead, victim) = (
+            segments[segments.len() / 2 - 1],
+            segments[segments.len() / 2],
+        );
+        sqlx::query("DELETE FROM segment WHERE first_index = $1")
+            .bind(victim.0)
+            .execute(&mut database)
+            .await
+            .unwrap();
+        if hidden {
+            sqlx::query("UPDATE segment SET entries = $1 WHERE first_index = $2")
+                .bind(ahead.1 + victim.1)
+                .bind(ahead.0)
+                .execute(&mut database)
+                .await
+                .unwrap();
+        }
+        let path = "/v1/audit/entries?limit=200";
+        let told = service.get(&tenant, tenant.admin, path).await;
+        told.is_problem(503);
+        // What is newer than the gap is still read.
+        let newest = service
+            .get(&tenant, tenant.admin, "/v1/audit/entries?limit=3")
+            .await
+            .ok();
+        assert_eq!(newest["items"].as_array().unwrap().len(), 3);
+    }
 }
 
 async fn checkpoint(service: &Service, tenant: &Tenant) -> (u64, Hash) {

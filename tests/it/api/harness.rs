@@ -1,6 +1,7 @@
 //! The service in this process, organizations in it, and one call at a time.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -144,6 +145,12 @@ impl Service {
             routes,
             _dir: dir,
         }
+    }
+
+    /// An organization's database on SQLite.
+    pub fn file(&self, tenant: &Tenant) -> PathBuf {
+        let name = format!("tenants/{}.db", tenant.door.store().id());
+        self.app.config().data.dir.join(name)
     }
 
     /// Another node of the same deployment.

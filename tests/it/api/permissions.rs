@@ -97,6 +97,22 @@ impl Maker<'_> {
         self.make(by, "/v1/shares", body).await
     }
 
+    /// An answer to each question, with its reason.
+    async fn answers(&self, items: &[Value]) -> Vec<Value> {
+        let told = self
+            .service
+            .ask("POST", "/access/v1/evaluations")
+            .key(&self.tenant.key)
+            .header("cedarkeep-explain", "true")
+            .body(&json!({"evaluations": items}))
+            .send()
+            .await
+            .ok();
+        let answers = told["evaluations"].as_array().unwrap();
+        assert_eq!(answers.len(), items.len());
+        answers.clone()
+    }
+
     /// Something of `pat`'s own in a thread of somebody else's, which they were let into for as long as that took.
     async fn by_guest(
         &self,
@@ -353,17 +369,7 @@ async fn every_row_that_can_be_placed_is_answered_as_the_page_says(database: Dat
                 .iter()
                 .map(|(row, id)| question(row, &placed, id))
                 .collect();
-            let told = service
-                .ask("POST", "/access/v1/evaluations")
-                .key(&tenant.key)
-                .header("cedarkeep-explain", "true")
-                .body(&json!({"evaluations": items}))
-                .send()
-                .await
-                .ok();
-            let answers = told["evaluations"].as_array().unwrap();
-            assert_eq!(answers.len(), chunk.len());
-            for ((row, _), answer) in chunk.iter().zip(answers) {
+            for ((row, _), answer) in chunk.iter().zip(&maker.answers(&items).await) {
                 let got = match (
                     answer["decision"].as_bool().unwrap(),
                     &answer["context"]["kind"],
@@ -462,14 +468,7 @@ async fn an_agent_may_what_both_it_and_its_member_may() {
     }
     let (mut wrong, mut allowed) = (Vec::new(), 0);
     for (items, expected) in items.chunks(AT_ONCE).zip(expected.chunks(AT_ONCE)) {
-        let told = service
-            .ask("POST", "/access/v1/evaluations")
-            .key(&tenant.key)
-            .body(&json!({"evaluations": items}))
-            .send()
-            .await
-            .ok();
-        for ((row, may), answer) in expected.iter().zip(told["evaluations"].as_array().unwrap()) {
+        for ((row, may), answer) in expected.iter().zip(&maker.answers(items).await) {
             allowed += usize::from(*may);
             if answer["decision"] != *may {
                 wrong.push(format!("{row}: expected {may}, got {answer}"));

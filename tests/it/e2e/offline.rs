@@ -100,6 +100,10 @@ async fn a_receipt_is_verified_with_the_public_key_alone() {
         .collect();
     assert!(left.iter().all(|name| name != "data"), "{left:?}");
 
+    // A file where a short name should be says what is missing.
+    let file = away.join("receipt");
+    let told = site.refused(&["audit", "verify", file.to_str().unwrap()]);
+    assert!(told.contains("--key"), "{told}");
     let told = site.refused(&["audit", "receipt", "acme", "100000"]);
     assert!(told.contains("has no entry 100000"), "{told}");
     let told = site.refused(&["audit", "consistency", "acme", "1", "100000"]);
