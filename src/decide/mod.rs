@@ -4,6 +4,7 @@ pub mod audit;
 pub mod authorized;
 mod batch;
 pub mod door;
+mod drafts;
 pub mod error;
 pub mod judge;
 pub mod question;

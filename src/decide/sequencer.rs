@@ -13,6 +13,7 @@ use sqlx::AnyConnection;
 use tokio::sync::mpsc;
 
 use super::batch::{self, Made};
+use super::drafts;
 use super::error::{Refused, Unwritten};
 use super::rows;
 use super::work::{Changed, Work};
@@ -254,7 +255,7 @@ impl Stage {
 
 /// Evaluates and encodes a batch for this state.
 async fn make(setting: &Setting, known: &Known, batch: &[Work]) -> Result<Made, Unwritten> {
-    let subjects = batch::subjects(batch, &known.world);
+    let subjects = drafts::subjects(batch, &known.world);
     let keys = rows::subject_keys(&setting.store, subjects).await?;
     let now = at_least(known.head.last_time)?;
     tokio::task::block_in_place(|| batch::make(setting, known, &keys, batch, now))

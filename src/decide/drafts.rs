@@ -1,0 +1,267 @@
+//! What each piece of work in a batch comes to: the entries that it drafts, and the rows of a change.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::error::{Refused, Unwritten};
+use super::judge::{Judgement, Moment, an_admin_can_edit};
+use super::question::{Asker, Caller, Question, Until};
+use super::record::{self, Unsealed};
+use super::rows;
+use super::sequencer::Setting;
+use super::work::{Ground, IdempotencyKey, List, Proposal, Questions, Work};
+use super::world::World;
+use crate::crypto::hierarchy::Wrapped;
+use crate::directory::{Kind, Ref, Row};
+use crate::tenant::Store;
+
+/// What each piece of work came to; its entries are counted from the batch's first.
+pub(super) enum Done {
+    Questions(Vec<Result<(Judgement, u64), Refused>>),
+    Permit(Result<(Judgement, u64), Refused>),
+    List(Result<(Vec<Ref>, Option<Ref>, u64), Refused>),
+    Change(Result<(Value, u64), Refused>),
+    Denied(Box<Judgement>, u64),
+    Scope(Box<Judgement>, u64),
+    Note(u64),
+    Refresh,
+}
+
+/// The rows that a change brings with it.
+pub(super) struct Applied {
+    pub(super) rows: Vec<Row>,
+    pub(super) index: u64,
+    pub(super) world: Arc<World>,
+    pub(super) new_subjects: Vec<(Ref, Wrapped)>,
+    pub(super) idempotency: Option<(IdempotencyKey, Value)>,
+}
+
+/// The people whose keys a batch will want.
+pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
+    let mut subjects = BTreeSet::new();
+    for work in batch {
+        let asker = match work {
+            Work::Questions(questions) => {
+                subjects.extend(questions.items.iter().flat_map(mentioned));
+                &questions.asker
+            }
+            Work::Permit(permit) => &permit.asker,
+            Work::List(list) => &list.asker,
+            Work::Change(proposal) => &proposal.asker,
+            Work::Note(note) => &note.asker,
+            Work::Refresh(_) => continue,
+        };
+        if let Caller::Key {
+            acting: Some(acting),
+            ..
+        } = asker.caller
+        {
+            subjects.insert(acting.user);
+        }
+    }
+    subjects.retain(|subject| world.snapshot().user(*subject).is_some());
+    subjects
+}
+
+fn mentioned(question: &Question) -> impl Iterator<Item = Ref> {
+    let said = question.context.get("acts_for");
+    let acts_for = said.and_then(|said| {
+        said.as_str()
+            .or_else(|| said.get("id").and_then(Value::as_str))
+    });
+    [Some(question.subject.id.as_str()), acts_for]
+        .into_iter()
+        .flatten()
+        .filter_map(|id| Ref::of(Kind::User, id))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// Collects the entries of a batch.
+pub(super) struct Drafts<'a> {
+    pub(super) setting: &'a Setting,
+    pub(super) moment: Moment<'a>,
+    pub(super) first: u64,
+    pub(super) entries: Vec<Unsealed>,
+}
+
+impl Drafts<'_> {
+    fn version(&self) -> (u64, u64) {
+        let snapshot = self.moment.world.snapshot();
+        (snapshot.library().version, snapshot.as_of())
+    }
+
+    pub(super) fn add(&mut self, entry: Unsealed) -> u64 {
+        self.entries.push(entry);
+        self.entries.len() as u64 - 1
+    }
+
+    pub(super) fn decision(&mut self, asker: &Asker, judgement: &Judgement) -> u64 {
+        let names = record::names(&self.setting.library);
+        let entry = record::decision(names, asker, judgement, self.version());
+        self.add(entry)
+    }
+
+    pub(super) fn questions(&mut self, work: &Questions) -> Done {
+        match self.moment.scope(&work.asker, "decision.ask") {
+            Ok(scope) if scope.is_allowed() => {}
+            Ok(scope) => {
+                let at = self.decision(&work.asker, &scope);
+                return Done::Scope(Box::new(scope), at);
+            }
+            Err(refused) => return Done::Questions(vec![Err(refused)]),
+        }
+        let mut answers = Vec::with_capacity(work.items.len());
+        for question in &work.items {
+            let answer = self.moment.question(question).map(|judgement| {
+                let at = self.decision(&work.asker, &judgement);
+                (judgement, at)
+            });
+            let allowed = answer
+                .as_ref()
+                .is_ok_and(|(judgement, _)| judgement.is_allowed());
+            answers.push(answer);
+            let over = match work.until {
+                Until::All => false,
+                Until::FirstDeny => !allowed,
+                Until::FirstPermit => allowed,
+            };
+            if over {
+                break;
+            }
+        }
+        Done::Questions(answers)
+    }
+
+    pub(super) fn list(&mut self, work: &List) -> Done {
+        let world = self.moment.world;
+        let nothing = serde_json::Map::new();
+        let mut items = Vec::new();
+        let mut next = None;
+        for (reference, _) in world.snapshot().objects_of(work.kind, work.after) {
+            match self
+                .moment
+                .own_action(&work.asker, work.action, reference, &nothing)
+            {
+                Ok(judgement) if judgement.is_allowed() => {}
+                Ok(_) => continue,
+                Err(refused) => return Done::List(Err(refused)),
+            }
+            if items.len() == work.limit {
+                next = items.last().copied();
+                break;
+            }
+            items.push(reference);
+        }
+        let actor = match work.asker.caller {
+            Caller::Key {
+                acting: Some(acting),
+                ..
+            } => acting.agent.or(Some(acting.user)),
+            Caller::Key { .. } | Caller::Operator => None,
+        };
+        let names = record::names(&self.setting.library);
+        let entry = record::search(
+            names,
+            &work.asker,
+            (actor, work.action, work.kind),
+            &items,
+            self.version(),
+        );
+        let at = self.add(entry);
+        Done::List(Ok((items, next, at)))
+    }
+
+    pub(super) fn change(
+        &mut self,
+        work: &Proposal,
+        store: &Store,
+    ) -> Result<(Done, Option<Applied>), Unwritten> {
+        let world = self.moment.world;
+        let mut user = None;
+        if let Some(action) = work.action {
+            let judgement =
+                match self
+                    .moment
+                    .own_action(&work.asker, action, work.resource, &work.context)
+                {
+                    Ok(judgement) => judgement,
+                    Err(refused) => return Ok((Done::Change(Err(refused)), None)),
+                };
+            let at = self.decision(&work.asker, &judgement);
+            if !judgement.is_allowed() {
+                return Ok((Done::Denied(Box::new(judgement), at), None));
+            }
+            if let Caller::Key {
+                acting: Some(acting),
+                ..
+            } = work.asker.caller
+            {
+                user = Some(acting.user);
+            }
+        }
+        let ground = Ground {
+            snapshot: world.snapshot(),
+            user,
+            resource: work.resource,
+            now: self.moment.now,
+        };
+        let change = match (work.plan)(&ground) {
+            Ok(change) => change,
+            Err(error) => return Ok((Done::Change(Err(error.into())), None)),
+        };
+        let version = self.version();
+        let index = self.first + self.entries.len() as u64;
+        let next = match world.with(&change.rows, index) {
+            Ok(next) => next,
+            Err(unfit) => return Ok((Done::Change(Err(unfit.into())), None)),
+        };
+        let edits_policies = change
+            .rows
+            .iter()
+            .any(|row| matches!(row, Row::Put(crate::directory::RowId::Library, _)));
+        let after = Moment {
+            world: &next,
+            ..self.moment
+        };
+        if edits_policies && has_admin(world) && !an_admin_can_edit(&after) {
+            return Ok((Done::Change(Err(Refused::LockOut)), None));
+        }
+        let mut last = index;
+        for happening in &change.events {
+            last = self.first + self.add(record::happening(&work.asker, user, happening, version));
+        }
+        let mut new_subjects = Vec::new();
+        for row in &change.rows {
+            if let Row::Put(crate::directory::RowId::Object(reference), _) = row
+                && reference.kind == Kind::User
+                && world.snapshot().user(*reference).is_none()
+            {
+                new_subjects.push((*reference, rows::new_subject_key(store, *reference)?));
+            }
+        }
+        let applied = Applied {
+            rows: change.rows,
+            index,
+            world: Arc::new(next),
+            new_subjects,
+            idempotency: work
+                .idempotency
+                .clone()
+                .map(|key| (key, change.reply.clone())),
+        };
+        Ok((
+            Done::Change(Ok((change.reply, last - self.first))),
+            Some(applied),
+        ))
+    }
+}
+
+fn has_admin(world: &World) -> bool {
+    world
+        .snapshot()
+        .organization()
+        .is_ok_and(|organization| organization.active_admins > 0)
+}
