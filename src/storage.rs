@@ -84,10 +84,10 @@ impl Dialect {
     pub(crate) const fn head_lock(self) -> &'static str {
         match self {
             Self::Sqlite => {
-                "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version FROM head WHERE one = 1"
             }
             Self::Postgres => {
-                "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1 FOR UPDATE"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version FROM head WHERE one = 1 FOR UPDATE"
             }
         }
     }
@@ -587,4 +587,7 @@ macro_rules! migration {
 /// The schema of the control database.
 pub const CONTROL: &[Migration] = &[migration!("control", 1, "0001_tenants")];
 /// The schema of a tenant's database.
-pub const TENANT: &[Migration] = &[migration!("tenant", 1, "0001_state_and_log")];
+pub const TENANT: &[Migration] = &[
+    migration!("tenant", 1, "0001_state_and_log"),
+    migration!("tenant", 2, "0002_upkeep"),
+];

@@ -189,7 +189,7 @@ impl Audit {
             Self::Checkpoint { slug, key } => {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 let head = audit::head(&store).await?;
-                let verifier = VerifierKey::of(origin(app, &store)?, store.keys().signing().key());
+                let verifier = VerifierKey::of(origin(app, &store)?, store.keys().signing().seed().key());
                 let text = if key {
                     verifier.to_string()
                 } else {

@@ -341,7 +341,7 @@ pub async fn verify(
     let head = head(store).await?;
     let keys = [VerifierKey::of(
         origin.clone(),
-        store.keys().signing().key(),
+        store.keys().signing().seed().key(),
     )];
     let checkpoint = (!head.checkpoint.is_empty()).then_some(head.checkpoint.as_bytes());
     let mut verification = Verification::new(Evidence {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Transaction};
 
-use super::drafts::{Applied, Done, Drafts};
+use super::drafts::{Applied, Done, Drafts, Prepared};
 use super::error::{Refused, Unwritten};
 use super::judge::Moment;
 use super::question::{Answer, Recorded};
@@ -23,6 +23,7 @@ use crate::log::entry::{SealedPart, Time};
 use crate::log::merkle::{Frontier, Hash};
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
+use crate::log::upkeep::{self, LogKey};
 use crate::tenant::Store;
 
 /// The keys of the people whom a batch is about.
@@ -92,9 +93,6 @@ pub(super) fn make(
             Work::Refresh(_) => Done::Refresh,
         });
     }
-    let last_change = applied
-        .as_ref()
-        .map_or(known.head.last_change, |applied: &Applied| applied.index);
     judging.end();
     let micros = now.timestamp_micros();
     let encoding = Stage::begin("encode");
@@ -105,7 +103,7 @@ pub(super) fn make(
             known,
             keys,
             drafts.entries,
-            (micros, last_change),
+            (micros, applied.as_ref()),
         )?),
     };
     encoding.end();
@@ -126,7 +124,7 @@ fn encode(
     known: &Known,
     keys: &SubjectKeys,
     entries: Vec<Unsealed>,
-    (micros, last_change): (i64, u64),
+    (micros, applied): (i64, Option<&Applied>),
 ) -> Result<Written, Unwritten> {
     let first = known.head.size;
     let time = Time::from_micros(micros)?;
@@ -167,14 +165,25 @@ fn encode(
         size,
         root: frontier.root(),
     };
-    let signed = checkpoint.sign(setting.store.keys().signing().key());
-    let head = Head {
+    let mut signed = checkpoint.sign(setting.store.keys().signing().seed().key());
+    let mut head = Head {
         size,
         frontier: frontier.to_bytes(),
-        last_change,
         last_time: micros,
-        checkpoint: signed.to_string(),
+        ..known.head.clone()
     };
+    if let Some(applied) = applied {
+        head.last_change = applied.index;
+        match &applied.effect {
+            Prepared::Rotate(next) => {
+                signed.also_sign(next.signer().seed().key());
+                head.signing_version = next.signer().version();
+            }
+            Prepared::Prune(minimum) => head.minimum = *minimum,
+            Prepared::Nothing | Prepared::Forget(_) => {}
+        }
+    }
+    head.checkpoint = signed.to_string();
     Ok(Written {
         segment,
         tiles,
@@ -222,6 +231,8 @@ impl Made {
             if let Some((key, reply)) = &applied.idempotency {
                 rows::write_reply(store, transaction, key, reply, self.now).await?;
             }
+            self.write_effect(store, transaction, &applied.effect, written)
+                .await?;
         }
         // Never two checkpoints that contradict each other: this one grows out of the head that is locked.
         if written.segment.first != known.head.size {
@@ -238,6 +249,50 @@ impl Made {
         )
         .await?;
         Ok(())
+    }
+
+    async fn write_effect(
+        &self,
+        store: &Store,
+        transaction: &mut Transaction<'_, Any>,
+        effect: &Prepared,
+        written: &Written,
+    ) -> Result<(), Unwritten> {
+        match effect {
+            Prepared::Rotate(next) => {
+                let (keys, database) = (store.keys(), store.database());
+                for (signer, checkpoint) in [
+                    (&keys.signing(), ""),
+                    (next.signer(), written.head.checkpoint.as_str()),
+                ] {
+                    let key = LogKey {
+                        version: signer.version(),
+                        public: *signer.seed().public_key().as_bytes(),
+                        checkpoint: checkpoint.to_owned(),
+                    };
+                    upkeep::write_key(database, transaction, &key).await?;
+                }
+                keys.write_signer(database, transaction, next).await?;
+            }
+            Prepared::Forget(subject) => {
+                let name = subject.to_string();
+                store.subjects().destroy(transaction, &name).await?;
+                rows::blank(store, transaction, *subject).await?;
+                upkeep::begin_erasure(store.database(), transaction, &name, self.now).await?;
+            }
+            // The rows go afterwards, a few at a time; from here on nobody reads them.
+            Prepared::Prune(_) | Prepared::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// What the memory takes over once it is committed.
+    pub(super) fn settled(&self, store: &Store) {
+        match self.applied.as_ref().map(|applied| &applied.effect) {
+            Some(Prepared::Rotate(next)) => store.keys().sign_with(Arc::clone(next.signer())),
+            Some(Prepared::Forget(_)) => store.subjects().let_go(),
+            _ => {}
+        }
     }
 
     /// The state after the commit.

@@ -194,7 +194,10 @@ impl Door {
 
     /// The key that the log's checkpoints are verified with.
     pub fn verifier(&self) -> VerifierKey {
-        VerifierKey::of(self.origin.clone(), self.store.keys().signing().key())
+        VerifierKey::of(
+            self.origin.clone(),
+            self.store.keys().signing().seed().key(),
+        )
     }
 
     /// Takes nothing more, and waits until everything taken is done.

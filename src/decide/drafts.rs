@@ -14,8 +14,9 @@ use super::sequencer::Setting;
 use super::work::{Ground, IdempotencyKey, List, Proposal, Questions, Work};
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
-use crate::directory::{Kind, Ref, Row};
-use crate::tenant::Store;
+use crate::directory::{Change, Effect, Kind, Ref, Row};
+use crate::log::entry::Fact;
+use crate::tenant::{NextSigner, Store};
 
 /// What each piece of work came to; its entries are counted from the batch's first.
 pub(super) enum Done {
@@ -36,6 +37,34 @@ pub(super) struct Applied {
     pub(super) world: Arc<World>,
     pub(super) new_subjects: Vec<(Ref, Wrapped)>,
     pub(super) idempotency: Option<(IdempotencyKey, Value)>,
+    pub(super) effect: Prepared,
+}
+
+/// What a change does beside its rows, with what it takes to do it.
+pub(super) enum Prepared {
+    Nothing,
+    Rotate(NextSigner),
+    Forget(Ref),
+    Prune(u64),
+}
+
+impl Prepared {
+    /// Makes what the effect takes, and what its last event says of it.
+    fn of(change: &mut Change, store: &Store) -> Result<Self, Unwritten> {
+        Ok(match change.effect {
+            Effect::Nothing => Self::Nothing,
+            Effect::Forget(subject) => Self::Forget(subject),
+            Effect::Prune(minimum) => Self::Prune(minimum),
+            Effect::RotateLogKey => {
+                let next = store.keys().next_signer()?;
+                let public = *next.signer().seed().public_key().as_bytes();
+                if let Some(happening) = change.events.last_mut() {
+                    happening.fact = Some(Fact::NewKey(public));
+                }
+                Self::Rotate(next)
+            }
+        })
+    }
 }
 
 /// The people whose keys a batch will want.
@@ -160,7 +189,7 @@ impl Drafts<'_> {
                 acting: Some(acting),
                 ..
             } => acting.agent.or(Some(acting.user)),
-            Caller::Key { .. } | Caller::Operator => None,
+            Caller::Key { .. } | Caller::Operator | Caller::System => None,
         };
         let names = record::names(&self.setting.library);
         let entry = record::search(
@@ -208,7 +237,7 @@ impl Drafts<'_> {
             resource: work.resource,
             now: self.moment.now,
         };
-        let change = match (work.plan)(&ground) {
+        let mut change = match (work.plan)(&ground) {
             Ok(change) => change,
             Err(error) => return Ok((Done::Change(Err(error.into())), None)),
         };
@@ -229,6 +258,7 @@ impl Drafts<'_> {
         if edits_policies && has_admin(world) && !an_admin_can_edit(&after) {
             return Ok((Done::Change(Err(Refused::LockOut)), None));
         }
+        let effect = Prepared::of(&mut change, store)?;
         let mut last = index;
         for happening in &change.events {
             last = self.first + self.add(record::happening(&work.asker, user, happening, version));
@@ -251,6 +281,7 @@ impl Drafts<'_> {
                 .idempotency
                 .clone()
                 .map(|key| (key, change.reply.clone())),
+            effect,
         };
         Ok((
             Done::Change(Ok((change.reply, last - self.first))),

@@ -66,6 +66,8 @@ pub enum Caller {
     },
     /// The operator at the machine.
     Operator,
+    /// The service itself: heartbeats, pruning.
+    System,
 }
 
 /// Who asks, and from where.
@@ -84,6 +86,15 @@ impl Asker {
     pub const fn operator() -> Self {
         Self {
             caller: Caller::Operator,
+            request_id: None,
+            client: None,
+        }
+    }
+
+    /// The service itself.
+    pub const fn system() -> Self {
+        Self {
+            caller: Caller::System,
             request_id: None,
             client: None,
         }

@@ -70,6 +70,7 @@ fn caller(asker: &Asker) -> entry::Caller {
     match asker.caller {
         Caller::Key { key, .. } => entry::Caller::ApiKey(Id::of(key.kind.prefix(), &key.id)),
         Caller::Operator => entry::Caller::Operator,
+        Caller::System => entry::Caller::System,
     }
 }
 
@@ -172,6 +173,9 @@ pub(super) fn happening(
     if let Some(resource) = happening.resource {
         draft = draft.resource(reference(resource));
     }
+    if let Some(fact) = &happening.fact {
+        draft = draft.fact(fact.clone());
+    }
     let mut parts = Vec::new();
     if !happening.details.is_null() {
         parts.push((PartName::Details, happening.details.clone()));
@@ -194,7 +198,7 @@ pub(super) fn note(note: &Note) -> Unsealed {
     let mut draft = Draft::new(note.event, who, note.outcome);
     let acting = match note.asker.caller {
         Caller::Key { acting, .. } if !note.unrecognised => acting,
-        Caller::Key { .. } | Caller::Operator => None,
+        Caller::Key { .. } | Caller::Operator | Caller::System => None,
     };
     if let Some(acting) = acting {
         draft = match acting.agent {

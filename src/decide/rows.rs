@@ -14,7 +14,7 @@ use super::work::{Changed, IdempotencyKey, Work};
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
-use crate::directory::{Body, Ref, Row, RowId};
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId};
 use crate::log::append::column;
 use crate::log::entry::PartName;
 use crate::tenant::Store;
@@ -27,11 +27,17 @@ const BEGUN: &str = "SELECT id, from_index, body FROM state \
      WHERE from_index > $1 AND from_index <= $2 AND (to_index IS NULL OR to_index > $2) ORDER BY from_index, id";
 const ENDED: &str =
     "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
+const EACH: &str =
+    "SELECT from_index, body FROM state WHERE id = $1 ORDER BY from_index LIMIT 100000";
+const REPLACE: &str = "UPDATE state SET body = $1 WHERE id = $2 AND from_index = $3";
 const ADD_SUBJECT: &str =
     "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
 const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
 const ADD_REPLY: &str = "INSERT INTO idempotency (key, request, reply, at) VALUES ($1, $2, $3, $4)";
 const OLD_REPLIES: &str = "DELETE FROM idempotency WHERE at < $1";
+
+/// What stands where something about a person was.
+pub(super) const ERASED: &str = "[erased]";
 
 /// How long a reply is kept for its Idempotency-Key, in microseconds.
 const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
@@ -123,13 +129,10 @@ pub(super) async fn write_state(
             .await
             .map_err(error)?;
         if let Row::Put(_, body) = row {
-            let text =
-                serde_json::to_vec(body).map_err(|_| Unwritten::Corrupt { what: "state" })?;
-            let sealed = store.keys().seal("state", "body", &id, index, &text)?;
             sqlx::query(BEGIN)
                 .bind(&id)
                 .bind(column(index)?)
-                .bind(sealed)
+                .bind(seal_body(store, &id, index, body)?)
                 .execute(&mut **transaction)
                 .await
                 .map_err(error)?;
@@ -154,6 +157,51 @@ pub(super) async fn write_subjects(
             .map_err(|cause| store.database().error(cause))?;
     }
     Ok(())
+}
+
+/// Writes a forgotten person's rows again without name and address; what they were and when stays.
+pub(super) async fn blank(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    person: Ref,
+) -> Result<(), Unwritten> {
+    let error = |cause| store.database().error(cause);
+    let id = person.to_string();
+    let rows = sqlx::query(EACH)
+        .bind(&id)
+        .fetch_all(&mut **transaction)
+        .await
+        .map_err(error)?;
+    for row in &rows {
+        let from: i64 = row.try_get("from_index").map_err(error)?;
+        let index = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+        let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
+        let mut body = open_body(store, &id, index, &sealed)?;
+        if let Body::Object(Object::User(user)) = &mut body {
+            user.name = ERASED.into();
+            user.email = ERASED.into();
+        }
+        sqlx::query(REPLACE)
+            .bind(seal_body(store, &id, index, &body)?)
+            .bind(&id)
+            .bind(from)
+            .execute(&mut **transaction)
+            .await
+            .map_err(error)?;
+    }
+    Ok(())
+}
+
+fn seal_body(store: &Store, id: &str, index: u64, body: &Body) -> Result<Vec<u8>, Unwritten> {
+    let text = serde_json::to_vec(body).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+    Ok(store.keys().seal("state", "body", id, index, &text)?)
+}
+
+fn open_body(store: &Store, id: &str, index: u64, sealed: &[u8]) -> Result<Body, Unwritten> {
+    let text = store
+        .keys()
+        .open_value("state", "body", id, index, sealed)?;
+    serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })
 }
 
 fn reply_key(store: &Store, key: &IdempotencyKey) -> [u8; 16] {
@@ -267,16 +315,17 @@ pub(super) async fn catch_up(
             .await
             .map_err(error)?
     };
+    // Somebody who left may have been forgotten: no key stays in the memory for longer than in the database.
+    let left = |row: &Row| matches!(row, Row::End(RowId::Object(one)) if one.kind == Kind::User);
+    if rows.iter().any(left) {
+        store.subjects().let_go();
+    }
     for row in &begun {
         let id: String = row.try_get("id").map_err(error)?;
         let from: i64 = row.try_get("from_index").map_err(error)?;
         let from = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
         let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
-        let text = store
-            .keys()
-            .open_value("state", "body", &id, from, &sealed)?;
-        let body: Body =
-            serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+        let body = open_body(store, &id, from, &sealed)?;
         let id = row_id(id)?;
         rows.retain(|row| *row != Row::End(id));
         rows.push(Row::Put(id, body));

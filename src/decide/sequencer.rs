@@ -191,6 +191,7 @@ impl Sequencer {
             let flushing = Stage::begin("flush");
             transaction.commit().await.map_err(error)?;
             flushing.end();
+            made.settled(&store);
             let next = made.known(&known);
             self.seen.store(Arc::clone(&next.world));
             self.known = Some(next);
@@ -264,6 +265,10 @@ async fn make(setting: &Setting, known: &Known, batch: &[Work]) -> Result<Made, 
 /// The state that this head is the end of.
 async fn read(setting: &Setting, seen: &ArcSwap<World>, head: Head) -> Result<Known, Unwritten> {
     let store = &setting.store;
+    if head.signing_version != store.keys().signing().version() {
+        let (keys, version) = (store.keys(), head.signing_version);
+        keys.reload_signer(store.database(), version).await?;
+    }
     let edge = append::load_edge(store.database(), head.size).await?;
     let before = seen.load_full();
     let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);

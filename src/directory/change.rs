@@ -2,6 +2,7 @@
 
 use super::object::{Body, Ref};
 use crate::ids;
+use crate::log::entry::Fact;
 use crate::log::vocabulary::Event;
 
 /// The identity of a row of `state`.
@@ -65,6 +66,22 @@ pub struct Happening {
     pub resource: Option<Ref>,
     /// What a person chose: sealed as a part of the entry.
     pub details: serde_json::Value,
+    /// What strangers must be able to read in the entry.
+    pub fact: Option<Fact>,
+}
+
+/// What a change does beside its rows, in the same transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The log is signed by a new key from here on; the old one signs once more, beside it, and is destroyed.
+    RotateLogKey,
+    /// The key of this person is destroyed, and with it what the log's parts say about them.
+    Forget(Ref),
+    /// Entries below this index, a multiple of 256, are not kept any more.
+    Prune(u64),
 }
 
 /// All that a change does; it is applied whole or not at all.
@@ -74,6 +91,8 @@ pub struct Change {
     pub rows: Vec<Row>,
     /// At least one event.
     pub events: Vec<Happening>,
+    /// What it does beside its rows.
+    pub effect: Effect,
     /// What whoever asked is told.
     pub reply: serde_json::Value,
 }
@@ -87,7 +106,9 @@ impl Change {
                 event,
                 resource,
                 details,
+                fact: None,
             }],
+            effect: Effect::Nothing,
             reply: serde_json::Value::Null,
         }
     }
@@ -103,6 +124,34 @@ impl Change {
     #[must_use]
     pub fn end(mut self, id: RowId) -> Self {
         self.rows.push(Row::End(id));
+        self
+    }
+
+    /// With this happening too, after those that there are.
+    #[must_use]
+    pub fn and(mut self, event: Event, resource: Option<Ref>, details: serde_json::Value) -> Self {
+        self.events.push(Happening {
+            event,
+            resource,
+            details,
+            fact: None,
+        });
+        self
+    }
+
+    /// With this in the entry of its last event, for strangers to read.
+    #[must_use]
+    pub fn fact(mut self, fact: Fact) -> Self {
+        if let Some(happening) = self.events.last_mut() {
+            happening.fact = Some(fact);
+        }
+        self
+    }
+
+    /// With this effect beside its rows.
+    #[must_use]
+    pub const fn effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
         self
     }
 

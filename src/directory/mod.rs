@@ -21,7 +21,7 @@ mod words;
 #[cfg(test)]
 mod world;
 
-pub use change::{Change, Happening, Row, RowId};
+pub use change::{Change, Effect, Happening, Row, RowId};
 pub use object::{Body, Kind, Object, Ref};
 pub use snapshot::Snapshot;
 

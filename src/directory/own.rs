@@ -182,11 +182,11 @@ fn replaced(snapshot: &Snapshot, event: Event, load: &Load) -> Change {
     let details = json!({"old": old.version, "new": new.version, "policies": files});
     let mut change = Change::new(event, Some(policy_set), details).reply(reply);
     if new.schema != old.schema {
-        change.events.push(super::Happening {
-            event: Event::SchemaEdited,
-            resource: Some(policy_set),
-            details: json!({"version": new.version}),
-        });
+        change = change.and(
+            Event::SchemaEdited,
+            Some(policy_set),
+            json!({"version": new.version}),
+        );
     }
     change.put(RowId::Library, Body::Library(new))
 }

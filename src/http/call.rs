@@ -108,7 +108,7 @@ impl Call {
     pub(super) fn user(&self) -> Option<Ref> {
         match self.asker.caller {
             Caller::Key { acting, .. } => acting.map(|acting| acting.user),
-            Caller::Operator => None,
+            Caller::Operator | Caller::System => None,
         }
     }
 
@@ -266,7 +266,7 @@ impl Call {
                 );
                 format!("{key} {} {}", named(user), named(agent))
             }
-            Caller::Operator => String::new(),
+            Caller::Operator | Caller::System => String::new(),
         };
         let request = Sha256::new()
             .chain_update(&self.line)

@@ -40,6 +40,10 @@ pub struct Head {
     pub last_time: i64,
     /// The last signed checkpoint; empty before the first entry.
     pub checkpoint: String,
+    /// The least index that is kept, a multiple of 256.
+    pub minimum: u64,
+    /// Which version of the log's key signs.
+    pub signing_version: u32,
 }
 
 impl Head {
@@ -75,9 +79,9 @@ pub struct Segment {
     pub hashes: Vec<u8>,
 }
 
-const HEAD: &str =
-    "SELECT size, frontier, last_change, last_time, checkpoint FROM head WHERE one = 1";
-const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5 WHERE one = 1";
+const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version FROM head WHERE one = 1";
+const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5, \
+     minimum = $6, signing_version = $7 WHERE one = 1";
 const ADD_SEGMENT: &str =
     "INSERT INTO segment (first_index, entries, leaves, parts, hashes) VALUES ($1, $2, $3, $4, $5)";
 const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3)";
@@ -91,14 +95,14 @@ const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
      WHERE first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
 const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 
-fn number(row: &AnyRow, column: &'static str) -> Result<u64, Unreadable> {
+pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u64, Unreadable> {
     let value: i64 = row
         .try_get(column)
         .map_err(|_| Unreadable::Missing { what: column })?;
     u64::try_from(value).map_err(|_| Unreadable::Missing { what: column })
 }
 
-fn bytes(row: &AnyRow, column: &'static str) -> Result<Vec<u8>, Unreadable> {
+pub(super) fn bytes(row: &AnyRow, column: &'static str) -> Result<Vec<u8>, Unreadable> {
     row.try_get(column)
         .map_err(|_| Unreadable::Missing { what: column })
 }
@@ -122,6 +126,12 @@ fn head(row: &AnyRow) -> Result<Head, Unreadable> {
         checkpoint: row
             .try_get("checkpoint")
             .map_err(|_| Unreadable::Missing { what: "checkpoint" })?,
+        minimum: number(row, "minimum")?,
+        signing_version: u32::try_from(number(row, "signing_version")?).map_err(|_| {
+            Unreadable::Missing {
+                what: "signing_version",
+            }
+        })?,
     })
 }
 
@@ -191,6 +201,8 @@ pub async fn write(
         .bind(column(head.last_change)?)
         .bind(head.last_time)
         .bind(head.checkpoint.as_str())
+        .bind(column(head.minimum)?)
+        .bind(i64::from(head.signing_version))
         .execute(&mut **transaction)
         .await
         .map_err(error)?;

@@ -11,6 +11,7 @@ pub mod query;
 pub mod receipt;
 pub mod segment;
 pub mod tiles;
+pub mod upkeep;
 pub mod verify;
 pub mod vocabulary;
 

@@ -169,7 +169,7 @@ impl Control {
         Store::create(&database, id, &key).await?;
         Ok(Created {
             id,
-            store: Store::open(database, id, &key).await?,
+            store: Store::open(database, id, key).await?,
         })
     }
 
@@ -264,7 +264,7 @@ impl Control {
             name: id.to_string(),
         })?;
         let key = self.key(&row)?;
-        Store::open(self.place.tenant(id).await?, id, &key).await
+        Store::open(self.place.tenant(id).await?, id, key).await
     }
 
     /// Whether the control database answers.

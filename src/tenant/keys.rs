@@ -1,5 +1,8 @@
 //! A tenant's data keys, as long as it is open: each wrapped by the tenant key in the tenant's own database.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use sqlx::{Any, Row as _, Transaction};
 
 use super::TenantError;
@@ -21,15 +24,57 @@ const PURPOSES: [Purpose; 4] = [
 
 const ADD: &str =
     "INSERT INTO data_key (purpose, version, wrapped, key_check) VALUES ($1, $2, $3, $4)";
+const REMOVE: &str = "DELETE FROM data_key WHERE purpose = $1 AND version <> $2";
 const ALL: &str = "SELECT purpose, version, wrapped, key_check FROM data_key ORDER BY purpose, version LIMIT 10000";
+
+/// What signs the log, and which version of it this is.
+#[derive(Debug)]
+pub struct Signer {
+    version: u32,
+    seed: SigningSeed,
+}
+
+impl Signer {
+    fn of(key: &DataKey) -> Result<Self, CryptoError> {
+        Ok(Self {
+            version: key.version,
+            seed: SigningSeed::of(key)?,
+        })
+    }
+
+    /// Which version, counted from 1.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The seed.
+    pub const fn seed(&self) -> &SigningSeed {
+        &self.seed
+    }
+}
+
+/// The log's next signing key, that no row holds yet.
+#[derive(Debug)]
+pub struct NextSigner {
+    signer: Arc<Signer>,
+    wrapped: Wrapped,
+}
+
+impl NextSigner {
+    /// What signs from the rotation on.
+    pub const fn signer(&self) -> &Arc<Signer> {
+        &self.signer
+    }
+}
 
 /// The data keys of an open tenant.
 pub struct TenantKeys {
     tenant: String,
     incarnation: String,
+    key: TenantKey,
     records: DataKeys,
     subject_wrap: DataKeys,
-    signing: SigningSeed,
+    signing: ArcSwap<Signer>,
     blind: BlindIndex,
 }
 
@@ -63,30 +108,11 @@ impl TenantKeys {
     /// Opens every key.
     pub(super) async fn open(
         database: &Database,
-        key: &TenantKey,
+        key: TenantKey,
         tenant: TenantId,
         incarnation: Incarnation,
     ) -> Result<Self, TenantError> {
-        let error = |cause| database.error(cause);
-        let rows = sqlx::query(ALL)
-            .fetch_all(database.pool())
-            .await
-            .map_err(error)?;
-        let mut keys = Vec::new();
-        for row in &rows {
-            let purpose: String = row.try_get("purpose").map_err(error)?;
-            let purpose: Purpose = purpose.parse()?;
-            let version: i64 = row.try_get("version").map_err(error)?;
-            let version =
-                u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "data key" })?;
-            let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
-            let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
-            let wrapped = Wrapped {
-                sealed,
-                check: CheckValue::from_slice(&check)?,
-            };
-            keys.push(key.open_data_key(purpose, version, &wrapped)?);
-        }
+        let mut keys = read(database, &key).await?;
         let mut take = |purpose: Purpose| {
             let at = keys
                 .iter()
@@ -99,9 +125,75 @@ impl TenantKeys {
             incarnation: incarnation.to_string(),
             records: DataKeys::new(take(Purpose::Records)?)?,
             subject_wrap: DataKeys::new(take(Purpose::SubjectWrap)?)?,
-            signing: SigningSeed::of(&take(Purpose::LogSigning)?)?,
+            signing: ArcSwap::from_pointee(Signer::of(&take(Purpose::LogSigning)?)?),
             blind: BlindIndex::new(take(Purpose::BlindIndex(IndexedField::IdempotencyKey))?)?,
+            key,
         })
+    }
+
+    /// The log's next signing key.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn next_signer(&self) -> Result<NextSigner, CryptoError> {
+        let version = self.signing().version.saturating_add(1);
+        let (key, wrapped) = self.key.create_data_key(Purpose::LogSigning, version)?;
+        Ok(NextSigner {
+            signer: Arc::new(Signer::of(&key)?),
+            wrapped,
+        })
+    }
+
+    /// Writes the next signing key in place of the one that there is, whose seed is gone with this transaction.
+    ///
+    /// # Errors
+    /// The database does not take it.
+    pub async fn write_signer(
+        &self,
+        database: &Database,
+        transaction: &mut Transaction<'_, Any>,
+        next: &NextSigner,
+    ) -> Result<(), TenantError> {
+        let error = |cause| database.error(cause);
+        let (name, version) = (Purpose::LogSigning.name(), i64::from(next.signer.version));
+        sqlx::query(ADD)
+            .bind(name)
+            .bind(version)
+            .bind(next.wrapped.sealed.as_slice())
+            .bind(next.wrapped.check.as_bytes().as_slice())
+            .execute(&mut **transaction)
+            .await
+            .map_err(error)?;
+        sqlx::query(REMOVE)
+            .bind(name)
+            .bind(version)
+            .execute(&mut **transaction)
+            .await
+            .map_err(error)?;
+        Ok(())
+    }
+
+    /// Signs with this one from now on: its rotation is committed.
+    pub fn sign_with(&self, signer: Arc<Signer>) {
+        self.signing.store(signer);
+    }
+
+    /// Reads the signing key again: another node has rotated it.
+    ///
+    /// # Errors
+    /// The database does not answer, or the key of that version is not there.
+    pub async fn reload_signer(
+        &self,
+        database: &Database,
+        version: u32,
+    ) -> Result<(), TenantError> {
+        let keys = read(database, &self.key).await?;
+        let found = keys
+            .iter()
+            .find(|key| key.purpose == Purpose::LogSigning && key.version == version);
+        let found = found.ok_or(TenantError::Corrupt { what: "data key" })?;
+        self.sign_with(Arc::new(Signer::of(found)?));
+        Ok(())
     }
 
     /// What seals whatever belongs to no person.
@@ -115,8 +207,8 @@ impl TenantKeys {
     }
 
     /// What signs the log.
-    pub const fn signing(&self) -> &SigningSeed {
-        &self.signing
+    pub fn signing(&self) -> Arc<Signer> {
+        self.signing.load_full()
     }
 
     /// What requests' own keys are looked up by.
@@ -176,4 +268,28 @@ impl TenantKeys {
         self.records
             .open(&self.binding(table, column, row, row_version), stored)
     }
+}
+
+async fn read(database: &Database, key: &TenantKey) -> Result<Vec<DataKey>, TenantError> {
+    let error = |cause| database.error(cause);
+    let rows = sqlx::query(ALL)
+        .fetch_all(database.pool())
+        .await
+        .map_err(error)?;
+    let mut keys = Vec::new();
+    for row in &rows {
+        let purpose: String = row.try_get("purpose").map_err(error)?;
+        let purpose: Purpose = purpose.parse()?;
+        let version: i64 = row.try_get("version").map_err(error)?;
+        let version =
+            u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "data key" })?;
+        let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
+        let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
+        let wrapped = Wrapped {
+            sealed,
+            check: CheckValue::from_slice(&check)?,
+        };
+        keys.push(key.open_data_key(purpose, version, &wrapped)?);
+    }
+    Ok(keys)
 }

@@ -5,7 +5,7 @@ mod keys;
 mod store;
 
 pub use control::{Control, Created, Tenant};
-pub use keys::TenantKeys;
+pub use keys::{NextSigner, Signer, TenantKeys};
 pub use store::{Store, SubjectKeys};
 
 use crate::crypto::CryptoError;

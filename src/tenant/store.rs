@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
-use sqlx::Row as _;
+use sqlx::{Any, Row as _, Transaction};
 
 use super::TenantError;
 use super::keys::TenantKeys;
@@ -19,6 +19,7 @@ use crate::storage::{Database, TENANT};
 const WHO: &str = "SELECT id, incarnation, key_check FROM tenant WHERE one = 1";
 const BE: &str = "INSERT INTO tenant (one, id, incarnation, key_check) VALUES (1, $1, $2, $3)";
 const FIRST_HEAD: &str = "INSERT INTO head (one, size, frontier, last_change, last_time, checkpoint) VALUES (1, 0, $1, 0, 0, '')";
+const FORGET: &str = "DELETE FROM subject_key WHERE subject = $1";
 const SUBJECT: &str = "SELECT wrapped, key_check FROM subject_key WHERE subject = $1 LIMIT 1";
 
 /// How many people's keys are kept open.
@@ -75,7 +76,7 @@ impl Store {
     pub(super) async fn open(
         database: Database,
         id: TenantId,
-        key: &TenantKey,
+        key: TenantKey,
     ) -> Result<Self, TenantError> {
         database.migrate(TENANT).await?;
         let error = |cause| database.error(cause);
@@ -198,5 +199,30 @@ impl SubjectKeys {
     pub fn create(&self, subject: &str) -> Result<Wrapped, CryptoError> {
         let (_, wrapped) = create_subject_key(self.keys.subject_wrap(), &self.tenant, subject)?;
         Ok(wrapped)
+    }
+
+    /// Destroys somebody's key within a transaction.
+    ///
+    /// # Errors
+    /// The database does not take it.
+    pub async fn destroy(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+        subject: &str,
+    ) -> Result<(), TenantError> {
+        sqlx::query(FORGET)
+            .bind(subject)
+            .execute(&mut **transaction)
+            .await
+            .map(|_| ())
+            .map_err(|cause| self.database.error(cause).into())
+    }
+
+    /// Lets go of the keys in memory: one that was destroyed is not found any more.
+    pub fn let_go(&self) {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
