@@ -83,6 +83,8 @@ impl App {
             deployment: config.deployment.name.clone(),
             queue: config.log.queue,
             commit_timeout: config.log.commit_timeout(),
+            heartbeat: config.log.heartbeat(),
+            marks: config.data.dir.join("marks"),
         };
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {

@@ -112,6 +112,7 @@ const REFERENCE: &[Setting] = settings! {
     "deployment.name", "host name", "\"cedarkeep.local\"", "first part of the origin of every log; it must never change";
     "log.queue", "entries", "8192", "decisions that may wait for one log before further ones are refused";
     "log.commit_timeout_ms", "milliseconds", "1800", "how long an answer waits for its record before it becomes an error";
+    "log.heartbeat_s", "seconds", "600", "after how long without an entry a log says that nothing happened";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
@@ -212,6 +213,8 @@ pub struct Log {
     pub queue: usize,
     /// How long an answer waits for its record.
     pub commit_timeout_ms: u64,
+    /// After how long without an entry a log gives a sign of life.
+    pub heartbeat_s: u64,
 }
 
 /// `tenants.*`
@@ -293,6 +296,7 @@ impl Default for Log {
         Self {
             queue: 8192,
             commit_timeout_ms: 1800,
+            heartbeat_s: 600,
         }
     }
 }
@@ -325,6 +329,12 @@ impl Log {
     #[must_use]
     pub const fn commit_timeout(&self) -> Duration {
         Duration::from_millis(self.commit_timeout_ms)
+    }
+
+    /// After how long without an entry a log gives a sign of life.
+    #[must_use]
+    pub const fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_s)
     }
 }
 
@@ -473,6 +483,9 @@ impl Config {
         }
         if !(10..=60_000).contains(&self.log.commit_timeout_ms) {
             return unfit("log.commit_timeout_ms", "must lie between 10 and 60000");
+        }
+        if !(1..=86_400).contains(&self.log.heartbeat_s) {
+            return unfit("log.heartbeat_s", "must lie between 1 and 86400");
         }
         if !(1..=1_048_576).contains(&self.log.queue) {
             return unfit("log.queue", "must lie between 1 and 1048576");

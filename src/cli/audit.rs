@@ -10,7 +10,7 @@ use super::Outcome;
 use super::org::tenant;
 use super::print::Out;
 use crate::app::App;
-use crate::decide::audit;
+use crate::decide::{audit, search};
 use crate::ids::TenantId;
 use crate::log::checkpoint::{Origin, VerifierKey};
 use crate::log::flaw::Flaw;
@@ -144,7 +144,7 @@ impl Conditions {
         };
         let mut before = None;
         while left > 0 {
-            let found = audit::newest(&store, &query, before, left.min(PAGE)).await?;
+            let found = search::newest(&store, &query, before, left.min(PAGE)).await?;
             left = left.saturating_sub(found.entries.len());
             for shown in &found.entries {
                 let line = shown.line();

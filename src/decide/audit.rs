@@ -13,20 +13,14 @@ use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
 use crate::log::merkle::{Frontier, Hash};
-use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
+use crate::log::upkeep;
 use crate::log::verify::{Evidence, Report, Verification};
 use crate::tenant::Store;
 
 /// How many segments are read at a time.
 const SEGMENTS: i64 = 64;
-
-/// How many entries one call of a query looks at, at most; what is begun of a segment is ended.
-pub const LOOKED_AT: u64 = 20_000;
-
-/// How many segments a query reads at a time: its page is often in the newest.
-const SEGMENTS_OF_A_QUERY: i64 = 16;
 
 /// One entry, as it is shown to whoever may read the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,13 +48,13 @@ impl Shown {
 }
 
 /// What a read segment holds.
-struct Opened {
-    first: u64,
-    leaves: Vec<Vec<u8>>,
-    parts: Vec<Vec<SealedPart>>,
+pub(super) struct Opened {
+    pub(super) first: u64,
+    pub(super) leaves: Vec<Vec<u8>>,
+    pub(super) parts: Vec<Vec<SealedPart>>,
 }
 
-fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
+pub(super) fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
     let framed = rows::open_leaves(store, segment.first, &segment.leaves)?;
     let leaves = Leaves::parse(&framed)?;
     let parts = Parts::parse(&segment.parts)?;
@@ -83,11 +77,21 @@ fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
 /// # Errors
 /// The database does not answer, or a segment does not open.
 pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Shown>, Unwritten> {
+    let first = first.max(head(store).await?.minimum);
+    let shown = show(store, read(store, first, limit).await?).await?;
+    Ok(shown.into_iter().map(|(_, shown)| shown).collect())
+}
+
+/// The entries from `first` on, `limit` at most, oldest first, with their parts sealed.
+///
+/// # Errors
+/// The database does not answer, or a segment does not open.
+pub(super) async fn read(store: &Store, first: u64, limit: usize) -> Result<Vec<Read>, Unwritten> {
     let database = store.database();
     let Some(segment) = append::segment_of(database, first).await? else {
         return Ok(Vec::new());
     };
-    let mut shown = Vec::new();
+    let mut read = Vec::new();
     let mut segments = vec![segment];
     while !segments.is_empty() {
         let mut next = 0;
@@ -98,108 +102,22 @@ pub async fn entries(store: &Store, first: u64, limit: usize) -> Result<Vec<Show
                 .zip(opened.leaves.into_iter().zip(opened.parts))
                 .skip_while(|(index, _)| *index < first)
                 .map(|(index, (leaf, parts))| parsed(index, leaf, parts))
-                .take(limit.saturating_sub(shown.len()))
+                .take(limit.saturating_sub(read.len()))
                 .collect::<Result<Vec<_>, Unwritten>>()?;
-            shown.extend(
-                show(store, wanted)
-                    .await?
-                    .into_iter()
-                    .map(|(_, shown)| shown),
-            );
-            if shown.len() == limit {
-                return Ok(shown);
+            read.extend(wanted);
+            if read.len() == limit {
+                return Ok(read);
             }
         }
         segments = append::segments_from(database, next, SEGMENTS).await?;
     }
-    Ok(shown)
-}
-
-/// What a query found, and where to go on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// The newest first.
-    pub entries: Vec<Shown>,
-    /// The query goes on with the entries before this one; nothing once every entry was looked at.
-    pub before: Option<u64>,
-}
-
-/// The newest entries that a query asks for, `limit` at most, of those before an index where one is given.
-///
-/// It reads the segments themselves, so what was committed a moment ago is found like everything else. One call looks at
-/// [`LOOKED_AT`] entries and then says where to go on, even if it found less than `limit`.
-///
-/// # Errors
-/// The database does not answer, or a segment does not open: nothing is left out in silence.
-pub async fn newest(
-    store: &Store,
-    query: &Query,
-    before: Option<u64>,
-    limit: usize,
-) -> Result<Found, Unwritten> {
-    let size = head(store).await?.size;
-    let mut end = before.map_or(size, |before| before.min(size));
-    let floor = end.saturating_sub(LOOKED_AT);
-    let mut entries = Vec::new();
-    while end > floor {
-        let segments = append::segments_before(store.database(), end, SEGMENTS_OF_A_QUERY).await?;
-        if segments.is_empty() {
-            return Err(Unwritten::Corrupt { what: "segment" });
-        }
-        for segment in &segments {
-            if segment.first + segment.entries < end {
-                return Err(Unwritten::Corrupt { what: "segment" });
-            }
-            let opened = open(store, segment)?;
-            let held: Vec<_> = (opened.first..)
-                .zip(opened.leaves.into_iter().zip(opened.parts))
-                .take_while(|(index, _)| *index < end)
-                .collect();
-            let (mut candidates, mut over) = (Vec::new(), false);
-            for (index, (leaf, parts)) in held.into_iter().rev() {
-                let read = parsed(index, leaf, parts)?;
-                over = query.is_over(&read.0);
-                if over {
-                    break;
-                }
-                if query.may_match(&read.0) {
-                    candidates.push(read);
-                }
-            }
-            end = segment.first;
-            for (entry, shown) in show(store, candidates).await? {
-                if query.matches(&entry, &shown.parts) {
-                    let index = shown.index;
-                    entries.push(shown);
-                    if entries.len() == limit {
-                        return Ok(Found {
-                            entries,
-                            before: (index > 0).then_some(index),
-                        });
-                    }
-                }
-            }
-            if over {
-                return Ok(Found {
-                    entries,
-                    before: None,
-                });
-            }
-            if end <= floor {
-                break;
-            }
-        }
-    }
-    Ok(Found {
-        entries,
-        before: (end > 0).then_some(end),
-    })
+    Ok(read)
 }
 
 /// An entry as it was read: parsed, its leaf, and its parts.
-type Read = (Entry, Vec<u8>, Vec<SealedPart>);
+pub(super) type Read = (Entry, Vec<u8>, Vec<SealedPart>);
 
-fn parsed(index: u64, leaf: Vec<u8>, parts: Vec<SealedPart>) -> Result<Read, Unwritten> {
+pub(super) fn parsed(index: u64, leaf: Vec<u8>, parts: Vec<SealedPart>) -> Result<Read, Unwritten> {
     let entry = Entry::parse(&leaf)?;
     if entry.index == index {
         Ok((entry, leaf, parts))
@@ -209,7 +127,7 @@ fn parsed(index: u64, leaf: Vec<u8>, parts: Vec<SealedPart>) -> Result<Read, Unw
 }
 
 /// Opens the parts of entries; the keys of all their people are read at once.
-async fn show(store: &Store, read: Vec<Read>) -> Result<Vec<(Entry, Shown)>, Unwritten> {
+pub(super) async fn show(store: &Store, read: Vec<Read>) -> Result<Vec<(Entry, Shown)>, Unwritten> {
     let people: BTreeSet<Ref> = read
         .iter()
         .filter_map(|(entry, ..)| person(entry))
@@ -263,13 +181,41 @@ pub async fn head(store: &Store) -> Result<append::Head, Unwritten> {
     Ok(append::read_head(store.database(), &mut connection).await?)
 }
 
+/// The keys that this log's checkpoints are verified with, the newest first: the one that signs now, and those before it, as far as
+/// each has handed over to the next in a checkpoint that both have signed.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn verifiers(store: &Store, origin: &Origin) -> Result<Vec<VerifierKey>, Unwritten> {
+    let signing = store.keys().signing();
+    let mut newest = VerifierKey::of(origin.clone(), signing.seed().key());
+    let mut trusted = vec![newest.clone()];
+    let rows = upkeep::log_keys(store.database()).await?;
+    for pair in rows.windows(2) {
+        let [newer, older] = pair else { break };
+        let older = VerifierKey::from_bytes(origin.clone(), &older.public)?;
+        let handed_over = SignedCheckpoint::parse(newer.checkpoint.as_bytes())?;
+        let both = newer.public == *newest.bytes()
+            && handed_over.verify(std::slice::from_ref(&newest)).is_ok()
+            && handed_over.verify(std::slice::from_ref(&older)).is_ok();
+        if !both {
+            return Err(Unwritten::Corrupt {
+                what: "list of keys",
+            });
+        }
+        newest = older.clone();
+        trusted.push(older);
+    }
+    Ok(trusted)
+}
+
 /// A receipt of one entry: one text that shows offline that the log has it.
 ///
 /// # Errors
 /// The database does not answer. Nothing where there is no such entry.
 pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwritten> {
     let head = head(store).await?;
-    if index >= head.size {
+    if index >= head.size || index < head.minimum {
         return Ok(None);
     }
     let Some(segment) = append::segment_of(store.database(), index).await? else {

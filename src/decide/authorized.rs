@@ -176,4 +176,9 @@ actions! {
     ApiKeyRead = "api_key.read",
     ApiKeyRevoke = "api_key.revoke",
     AuditLogRead = "audit_log.read",
+    DataErase = "data.erase",
+    KeyRotate = "key.rotate",
+    LegalHoldRelease = "legal_hold.release",
+    LegalHoldSet = "legal_hold.set",
+    RetentionUpdate = "retention.update",
 }

@@ -180,7 +180,7 @@ fn encode(
                 head.signing_version = next.signer().version();
             }
             Prepared::Prune(minimum) => head.minimum = *minimum,
-            Prepared::Nothing | Prepared::Forget(_) => {}
+            Prepared::Nothing | Prepared::Forget(_) | Prepared::Forgotten(_) => {}
         }
     }
     head.checkpoint = signed.to_string();
@@ -279,6 +279,10 @@ impl Made {
                 store.subjects().destroy(transaction, &name).await?;
                 rows::blank(store, transaction, *subject).await?;
                 upkeep::begin_erasure(store.database(), transaction, &name, self.now).await?;
+            }
+            Prepared::Forgotten(subject) => {
+                let (database, name) = (store.database(), subject.to_string());
+                upkeep::end_erasure(database, transaction, &name).await?;
             }
             // The rows go afterwards, a few at a time; from here on nobody reads them.
             Prepared::Prune(_) | Prepared::Nothing => {}

@@ -1,20 +1,23 @@
 //! An open tenant: its state in memory, and the queue to the one sequencer that decides and records.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::authorized::{Action, Authorized, Operator};
 use super::error::{Refused, Unwritten};
 use super::judge::Judgement;
+use super::mark::Mark;
 use super::question::{Answer, Asker, Question, Recorded, Until};
+pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
+use super::upkeep;
 pub use super::work::{Changed, IdempotencyKey};
 use super::work::{
     Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Refresh, Reply, Work,
@@ -43,6 +46,10 @@ pub struct Terms {
     pub queue: usize,
     /// How long an answer may take.
     pub commit_timeout: Duration,
+    /// After how long without an entry a log gives a sign of life.
+    pub heartbeat: Duration,
+    /// The folder of the logs' high-water marks.
+    pub marks: std::path::PathBuf,
 }
 
 /// An open tenant.
@@ -54,6 +61,10 @@ pub struct Door {
     sequencer: Mutex<Option<JoinHandle<()>>>,
     origin: Origin,
     patience: Duration,
+    heartbeat: Duration,
+    tip: watch::Receiver<Tip>,
+    mark: Mark,
+    marked: AtomicU64,
     flood: Mutex<Flood>,
 }
 
@@ -166,11 +177,13 @@ impl Door {
             region: terms.region.clone(),
             origin: origin.clone(),
         };
-        let (sequencer, seen) = Sequencer::open(setting, Arc::clone(&healthy)).await?;
+        let mark = Mark::of(&terms.marks, store.id());
+        let (sequencer, seen) = Sequencer::open(setting, Arc::clone(&healthy), &mark).await?;
+        let tip = sequencer.tip();
         let (queue, waiting) = mpsc::channel(terms.queue);
         let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));
         let queue = Mutex::new(Some(queue));
-        Ok(Arc::new(Self {
+        let door = Arc::new(Self {
             store,
             seen,
             healthy,
@@ -178,8 +191,54 @@ impl Door {
             sequencer,
             origin,
             patience: terms.commit_timeout,
+            heartbeat: terms.heartbeat,
+            tip,
+            mark,
+            marked: AtomicU64::new(0),
             flood: Mutex::default(),
-        }))
+        });
+        upkeep::begin(&door);
+        Ok(door)
+    }
+
+    /// The end of the log as this node has seen it last.
+    pub fn tip(&self) -> Tip {
+        self.tip.borrow().clone()
+    }
+
+    /// Tells whenever the log has grown.
+    pub fn watch(&self) -> watch::Receiver<Tip> {
+        self.tip.clone()
+    }
+
+    /// After how long without an entry the log gives a sign of life.
+    pub(super) const fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
+    /// Takes nothing more: whoever asks next opens the tenant anew, if it can be opened.
+    pub(super) fn refuse_all(&self) {
+        self.healthy.store(false, Ordering::Relaxed);
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+
+    /// Where the high-water mark lies.
+    pub const fn mark_file(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// The size of which the mark is.
+    pub(super) fn marked(&self) -> u64 {
+        self.marked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_marked(&self, size: u64) {
+        self.marked.store(size, Ordering::Relaxed);
     }
 
     /// The tenant's store.
@@ -217,6 +276,9 @@ impl Door {
             && let Err(error) = sequencer.await
         {
             tracing::error!(tenant.id = %self.store.id(), %error, "a sequencer ended by itself");
+        }
+        if let Err(error) = self.mark().await {
+            tracing::warn!(tenant.id = %self.store.id(), %error, "the mark is not of the log's end");
         }
     }
 
@@ -348,17 +410,30 @@ impl Door {
         &self,
         plan: impl Fn(&Operator, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
     ) -> Result<Changed, Refused> {
+        self.rule(Asker::operator(), plan).await
+    }
+
+    /// Makes a change as the service itself: what the organization has asked for before, and what follows from it.
+    ///
+    /// # Errors
+    /// `Directory` where the change cannot be made, `Unavailable`.
+    pub(super) async fn keep(
+        &self,
+        plan: impl Fn(&Operator, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+    ) -> Result<Changed, Refused> {
+        self.rule(Asker::system(), plan).await
+    }
+
+    async fn rule(
+        &self,
+        asker: Asker,
+        plan: impl Fn(&Operator, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+    ) -> Result<Changed, Refused> {
         let plan: Plan =
             Box::new(move |ground: &Ground<'_>| plan(&Operator::mint(ground.now), ground.snapshot));
         let organization = Ref::new(Kind::Organization, *self.store.id().bytes());
-        self.propose(
-            Asker::operator(),
-            None,
-            (organization, Map::new()),
-            None,
-            plan,
-        )
-        .await
+        self.propose(asker, None, (organization, Map::new()), None, plan)
+            .await
     }
 
     /// Records something that is neither a decision nor a change.

@@ -45,6 +45,7 @@ pub(super) enum Prepared {
     Nothing,
     Rotate(NextSigner),
     Forget(Ref),
+    Forgotten(Ref),
     Prune(u64),
 }
 
@@ -54,6 +55,7 @@ impl Prepared {
         Ok(match change.effect {
             Effect::Nothing => Self::Nothing,
             Effect::Forget(subject) => Self::Forget(subject),
+            Effect::Forgotten(subject) => Self::Forgotten(subject),
             Effect::Prune(minimum) => Self::Prune(minimum),
             Effect::RotateLogKey => {
                 let next = store.keys().next_signer()?;

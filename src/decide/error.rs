@@ -48,6 +48,24 @@ pub enum Unwritten {
         /// What.
         what: &'static str,
     },
+    /// The log ends before where it was seen to end, or is another one: its database was put back.
+    #[error(
+        "rollback_detected: the log was seen with {seen} entries, and what is stored, of {size}, does not go on from there; put the right database back, or, after a restore on purpose, see `Restoring` in the README"
+    )]
+    RolledBack {
+        /// How many entries it was seen to have.
+        seen: u64,
+        /// How many it has.
+        size: u64,
+    },
+    /// The mark outside the database is not to be believed, so it is not known whether the log was put back.
+    #[error("the high-water mark `{}` cannot be used: {why}", path.display())]
+    Mark {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Other nodes wrote each time that this one tried.
     #[error("other nodes were quicker, several times over")]
     Contended,

@@ -7,10 +7,13 @@ pub mod door;
 mod drafts;
 pub mod error;
 pub mod judge;
+pub mod mark;
 pub mod question;
 mod record;
 mod rows;
+pub mod search;
 mod sequencer;
+pub mod upkeep;
 mod work;
 pub mod world;
 

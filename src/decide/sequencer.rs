@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::audit;
 use super::batch::{self, Made};
 use super::drafts;
 use super::error::{Refused, Unwritten};
+use super::mark::Mark;
 use super::rows;
 use super::work::{Changed, Work};
 use super::world::World;
@@ -50,8 +52,33 @@ pub(super) struct Sequencer {
     setting: Setting,
     seen: Arc<ArcSwap<World>>,
     healthy: Arc<std::sync::atomic::AtomicBool>,
+    tip: watch::Sender<Tip>,
     known: Option<Known>,
     connection: Option<AnyConnection>,
+}
+
+/// The end of the log as this node has seen it last.
+#[derive(Debug, Clone, Default)]
+pub struct Tip {
+    /// How many entries there are.
+    pub size: u64,
+    /// The time of the last one, in microseconds since 1970.
+    pub last_time: i64,
+    /// The least index that is kept.
+    pub minimum: u64,
+    /// The last signed checkpoint.
+    pub checkpoint: Arc<str>,
+}
+
+impl Tip {
+    fn of(head: &Head) -> Self {
+        Self {
+            size: head.size,
+            last_time: head.last_time,
+            minimum: head.minimum,
+            checkpoint: Arc::from(head.checkpoint.as_str()),
+        }
+    }
 }
 
 impl Sequencer {
@@ -59,7 +86,10 @@ impl Sequencer {
     pub(super) async fn open(
         setting: Setting,
         healthy: Arc<std::sync::atomic::AtomicBool>,
+        mark: &Mark,
     ) -> Result<(Self, Arc<ArcSwap<World>>), Unwritten> {
+        let keys = audit::verifiers(&setting.store, &setting.origin).await?;
+        let seen_to = mark.check(&setting.store, &keys).await?;
         let org = Ref::new(
             crate::directory::Kind::Organization,
             *setting.store.id().bytes(),
@@ -70,11 +100,20 @@ impl Sequencer {
             setting,
             seen: Arc::clone(&seen),
             healthy,
+            tip: watch::Sender::new(Tip {
+                size: seen_to,
+                ..Tip::default()
+            }),
             known: None,
             connection: None,
         };
         sequencer.know().await?;
         Ok((sequencer, seen))
+    }
+
+    /// Where the end of the log is told.
+    pub(super) fn tip(&self) -> watch::Receiver<Tip> {
+        self.tip.subscribe()
     }
 
     /// Works until nobody can send any more, and everything sent is done.
@@ -176,7 +215,7 @@ impl Sequencer {
                     continue;
                 }
                 // Nobody else can write while the lock is held.
-                known = read(&self.setting, &self.seen, head).await?;
+                known = self.read(head).await?;
                 made = make(&self.setting, &known, batch).await?;
             }
             if made.entries() == 0 {
@@ -194,6 +233,7 @@ impl Sequencer {
             made.settled(&store);
             let next = made.known(&known);
             self.seen.store(Arc::clone(&next.world));
+            self.tip.send_replace(Tip::of(&next.head));
             self.known = Some(next);
             self.connection = Some(connection);
             return Ok(made);
@@ -228,8 +268,28 @@ impl Sequencer {
             return Err(Unwritten::Corrupt { what: "connection" });
         };
         let head = append::read_head(store.database(), connection).await?;
-        self.known = Some(read(&self.setting, &self.seen, head).await?);
+        self.known = Some(self.read(head).await?);
         Ok(())
+    }
+
+    /// The state that this head is the end of.
+    async fn read(&mut self, head: Head) -> Result<Known, Unwritten> {
+        let store = &self.setting.store;
+        let seen = self.tip.borrow().size;
+        if head.size < seen {
+            let size = head.size;
+            return Err(Unwritten::RolledBack { seen, size });
+        }
+        if head.signing_version != store.keys().signing().version() {
+            let (keys, version) = (store.keys(), head.signing_version);
+            keys.reload_signer(store.database(), version).await?;
+        }
+        let edge = append::load_edge(store.database(), head.size).await?;
+        let before = self.seen.load_full();
+        let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);
+        self.seen.store(Arc::clone(&world));
+        self.tip.send_replace(Tip::of(&head));
+        Ok(Known { head, edge, world })
     }
 }
 
@@ -260,20 +320,6 @@ async fn make(setting: &Setting, known: &Known, batch: &[Work]) -> Result<Made, 
     let keys = rows::subject_keys(&setting.store, subjects).await?;
     let now = at_least(known.head.last_time)?;
     tokio::task::block_in_place(|| batch::make(setting, known, &keys, batch, now))
-}
-
-/// The state that this head is the end of.
-async fn read(setting: &Setting, seen: &ArcSwap<World>, head: Head) -> Result<Known, Unwritten> {
-    let store = &setting.store;
-    if head.signing_version != store.keys().signing().version() {
-        let (keys, version) = (store.keys(), head.signing_version);
-        keys.reload_signer(store.database(), version).await?;
-    }
-    let edge = append::load_edge(store.database(), head.size).await?;
-    let before = seen.load_full();
-    let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);
-    seen.store(Arc::clone(&world));
-    Ok(Known { head, edge, world })
 }
 
 /// A change alone, or everything up to the next one.
@@ -308,6 +354,8 @@ const fn cause(error: &Unwritten) -> &'static str {
         | Unwritten::Crypto(_)
         | Unwritten::Log(_)
         | Unwritten::Corrupt { .. } => "corrupt",
+        Unwritten::RolledBack { .. } => "rolled_back",
+        Unwritten::Mark { .. } => "mark",
     }
 }
 

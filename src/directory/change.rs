@@ -80,6 +80,8 @@ pub enum Effect {
     RotateLogKey,
     /// The key of this person is destroyed, and with it what the log's parts say about them.
     Forget(Ref),
+    /// What the log held about this person has been written out of it.
+    Forgotten(Ref),
     /// Entries below this index, a multiple of 256, are not kept any more.
     Prune(u64),
 }

@@ -6,6 +6,7 @@ pub mod change;
 pub mod circle;
 pub mod entity;
 pub mod integration;
+pub mod keeping;
 mod lookup;
 pub mod made;
 pub mod memory;
@@ -66,6 +67,9 @@ pub enum DirectoryError {
         /// The person.
         id: String,
     },
+    /// It would take away what must be kept.
+    #[error("a legal hold stands: release it first")]
+    Held,
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]
     NoActingUser,

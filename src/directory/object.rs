@@ -202,6 +202,9 @@ pub struct Organization {
     pub holds: i64,
     /// Suspended by the operator: nothing is allowed.
     pub suspended: bool,
+    /// For how many days entries of the log are kept; for ever if absent.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
 }
 
 /// A person.

@@ -40,6 +40,7 @@ pub fn found(
         members,
         holds: 0,
         suspended: false,
+        retention_days: None,
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
     let object = Object::Organization(organization);
@@ -192,7 +193,7 @@ fn is_region(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-fn changed(
+pub(super) fn changed(
     snapshot: &Snapshot,
     event: Event,
     details: serde_json::Value,

@@ -131,7 +131,11 @@ pub fn remove(
     by: &Authorized<MemberRemove>,
     snapshot: &Snapshot,
 ) -> Result<Change, DirectoryError> {
-    let user = by.resource();
+    leave(snapshot, by.resource())
+}
+
+/// What it takes for somebody to leave.
+pub(super) fn leave(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryError> {
     let old = snapshot.require_user(user)?;
     let shares: Vec<_> = snapshot
         .shares()

@@ -84,6 +84,7 @@ pub(super) fn organization(reference: Ref, object: &Object) -> Value {
         "name": organization.name, "plan": organization.plan.name(), "regions": organization.regions,
         "sso_enforced": organization.sso_enforced, "active_admins": organization.active_admins,
         "members": organization.members, "holds": organization.holds, "suspended": organization.suspended,
+        "retention_days": organization.retention_days,
     });
     named(&mut view, reference);
     view

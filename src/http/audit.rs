@@ -12,6 +12,7 @@ use super::refused;
 use crate::decide::audit::{self, Shown};
 use crate::decide::authorized::AuditLogRead;
 use crate::decide::error::Unwritten;
+use crate::decide::search;
 use crate::directory::Kind;
 use crate::log::Event;
 use crate::log::entry::Outcome;
@@ -138,7 +139,7 @@ pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
     )?;
     let before = paging.after(|text| text.parse().ok())?;
     let store = permitted(&call).await?;
-    let found = audit::newest(store, &query, before, paging.limit)
+    let found = search::newest(store, &query, before, paging.limit)
         .await
         .map_err(unread)?;
     let conditions: Map<String, Value> = conditions

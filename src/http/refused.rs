@@ -93,7 +93,7 @@ fn policy(error: PolicyError) -> Problem {
 fn directory(error: DirectoryError) -> Problem {
     match error {
         DirectoryError::NotFound { .. } => Problem::NotFound,
-        DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } => {
+        DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } | DirectoryError::Held => {
             Problem::Conflict(error.to_string())
         }
         DirectoryError::Invalid { .. }

@@ -9,6 +9,7 @@ pub mod merkle;
 pub mod name;
 pub mod query;
 pub mod receipt;
+pub mod search;
 pub mod segment;
 pub mod tiles;
 pub mod upkeep;

@@ -130,49 +130,108 @@ impl Query {
     /// and in the part that holds what a caller or a tenant called so; an erased part holds nothing.
     #[must_use]
     pub fn matches(&self, entry: &Entry, parts: &Map<String, Value>) -> bool {
-        let part = |name: PartName, pointer: &str| -> Option<&str> {
-            parts.get(name.as_str())?.pointer(pointer)?.as_str()
-        };
-        let is = |wanted: &Option<String>, said: &[Option<&str>]| {
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| said.contains(&Some(wanted)))
-        };
-        is(
-            &self.actor,
-            &[
-                entry.actor.as_ref().map(|actor| actor.id.as_str()),
-                entry.acts_for.as_ref().map(|user| user.id.as_str()),
-                entry.caller.id().map(|caller| caller.as_str()),
-                part(PartName::Request, "/subject/id"),
-            ],
-        ) && is(
-            &self.resource,
-            &[
-                entry.resource.as_ref().map(|resource| resource.id.as_str()),
-                part(PartName::Request, "/resource/id"),
-            ],
-        ) && is(
-            &self.action,
-            &[
-                entry.action.as_ref().map(|action| action.as_str()),
-                part(PartName::Request, "/action/name"),
-            ],
-        ) && is(&self.request_id, &[part(PartName::RequestId, "")])
-            && self
-                .policy
-                .as_deref()
-                .is_none_or(|policy| determined(policy, entry, parts))
+        self.words()
+            .all(|word| said(entry, parts).any(|other| other == word))
+    }
+
+    /// The words that an entry must say to be one that is asked for, beside its time.
+    pub fn words(&self) -> impl Iterator<Item = Spoken<'_>> {
+        [
+            (About::Actor, self.actor.as_deref()),
+            (About::Resource, self.resource.as_deref()),
+            (About::Action, self.action.as_deref()),
+            (About::Policy, self.policy.as_deref()),
+            (About::RequestId, self.request_id.as_deref()),
+            (About::Event, self.event.map(Event::as_str)),
+            (About::Category, self.category.map(Category::as_str)),
+            (About::Outcome, self.outcome),
+        ]
+        .into_iter()
+        .filter_map(|(about, word)| Some((about, word?)))
+    }
+
+    /// The first moment that counts.
+    #[must_use]
+    pub const fn from(&self) -> Option<Time> {
+        self.from
+    }
+
+    /// The first moment that does not count any more.
+    #[must_use]
+    pub const fn to(&self) -> Option<Time> {
+        self.to
     }
 }
 
-fn determined(policy: &str, entry: &Entry, parts: &Map<String, Value>) -> bool {
+/// What a word of an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum About {
+    /// Who acted, the user acted for, or the credential.
+    Actor = 1,
+    /// What it was done to.
+    Resource = 2,
+    /// The action.
+    Action = 3,
+    /// A policy that determined it.
+    Policy = 4,
+    /// The `X-Request-ID`.
+    RequestId = 5,
+    /// The event.
+    Event = 6,
+    /// The event's category.
+    Category = 7,
+    /// How it ended.
+    Outcome = 8,
+}
+
+/// A word, and what it is about.
+pub type Spoken<'a> = (About, &'a str);
+
+/// Every word by which an entry can be asked for: what queries match, and what the search index holds.
+pub fn said<'a>(
+    entry: &'a Entry,
+    parts: &'a Map<String, Value>,
+) -> impl Iterator<Item = Spoken<'a>> {
+    let part = |name: PartName, pointer: &str| -> Option<&'a str> {
+        parts.get(name.as_str())?.pointer(pointer)?.as_str()
+    };
     let own = parts
         .get(PartName::Policies.as_str())
         .and_then(|part| part.get("determining"))
         .and_then(Value::as_array);
-    entry.policies.iter().any(|one| one.as_str() == policy)
-        || own.is_some_and(|own| own.iter().any(|one| one.get("id") == Some(&policy.into())))
+    let own = own.into_iter().flatten();
+    let policies = entry
+        .policies
+        .iter()
+        .map(|policy| policy.as_str())
+        .chain(own.filter_map(|one| one.get("id")?.as_str()));
+    [
+        (
+            About::Actor,
+            entry.actor.as_ref().map(|one| one.id.as_str()),
+        ),
+        (
+            About::Actor,
+            entry.acts_for.as_ref().map(|one| one.id.as_str()),
+        ),
+        (About::Actor, entry.caller.id().map(|one| one.as_str())),
+        (About::Actor, part(PartName::Request, "/subject/id")),
+        (
+            About::Resource,
+            entry.resource.as_ref().map(|one| one.id.as_str()),
+        ),
+        (About::Resource, part(PartName::Request, "/resource/id")),
+        (About::Action, entry.action.as_ref().map(|one| one.as_str())),
+        (About::Action, part(PartName::Request, "/action/name")),
+        (About::RequestId, part(PartName::RequestId, "")),
+        (About::Event, Some(entry.event.as_str())),
+        (About::Category, Some(entry.category().as_str())),
+        (About::Outcome, Some(entry.outcome.as_str())),
+    ]
+    .into_iter()
+    .filter_map(|(about, word)| Some((about, word?)))
+    .chain(policies.map(|policy| (About::Policy, policy)))
 }
 
 fn known<T>(name: &'static str, wanted: &'static str, value: Option<T>) -> Result<T, Unasked> {

@@ -1,0 +1,253 @@
+//! What an open tenant's log needs beside requests: news from other nodes, signs of life, the search index, its mark, and the end of
+//! what is not kept any more.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::audit;
+use super::door::Door;
+use super::error::{Refused, Unwritten};
+use super::question::Asker;
+use super::search;
+use crate::directory::{Ref, keeping};
+use crate::log::Event;
+use crate::log::append;
+use crate::log::entry::{Outcome, Time};
+use crate::log::segment::{Leaves, Parts};
+use crate::log::tiles::WIDTH;
+use crate::log::upkeep::{self, Erasure};
+use crate::tenant::Store;
+
+/// How often a round is made.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// In one of so many rounds it is asked what need not be kept any more.
+const RETENTION_EVERY: u64 = 60;
+
+/// How long one round works on the index, or on what is to go.
+const STINT: Duration = Duration::from_millis(500);
+
+/// How many segments are written again, and how many rows taken away, at a time.
+const SEGMENTS: i64 = 16;
+const ROWS: i64 = 500;
+
+/// Why a round was not finished; the next one begins anew.
+#[derive(Debug, thiserror::Error)]
+pub enum Unkept {
+    /// The log's rows.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+    /// An entry could not be made.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Keeps a tenant's log, for as long as it is open.
+pub(super) fn begin(door: &Arc<Door>) {
+    let door: Weak<Door> = Arc::downgrade(door);
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = 0_u64;
+        loop {
+            every.tick().await;
+            let Some(door) = door.upgrade().filter(|door| door.is_open()) else {
+                return;
+            };
+            let retention = rounds % RETENTION_EVERY == 1;
+            if let Err(error) = round(&door, Utc::now(), retention).await {
+                tracing::warn!(tenant.id = %door.store().id(), %error, "the upkeep of a log goes on later");
+            }
+            rounds = rounds.wrapping_add(1);
+        }
+    });
+}
+
+/// One round: what is due at this moment. `retention`: also what need not be kept any more.
+///
+/// # Errors
+/// The log does not answer, or is not what it was.
+pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(), Unkept> {
+    // What other nodes have written is known within a round, with or without requests.
+    if door.refresh().await.is_err() {
+        return Ok(());
+    }
+    door.mark().await?;
+    let idle = now.timestamp_micros() - door.tip().last_time;
+    if i128::from(idle) >= i128::try_from(door.heartbeat().as_micros()).unwrap_or(i128::MAX) {
+        beat(door).await?;
+    }
+    if retention {
+        retain(door, now).await?;
+    }
+    let store = door.store();
+    drop_pruned(store, door.tip().minimum).await?;
+    for erasure in upkeep::erasures(store.database())
+        .await
+        .map_err(Unwritten::from)?
+    {
+        erase(door, &erasure).await?;
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < STINT && search::index_next(store).await?.is_some() {}
+    Ok(())
+}
+
+/// A sign of life: nothing happened, and the log says so.
+///
+/// # Errors
+/// The log does not answer.
+pub async fn beat(door: &Door) -> Result<(), Unkept> {
+    door.note(
+        Asker::system(),
+        Event::LogHeartbeat,
+        Outcome::Ok,
+        Value::Null,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Raises the least index that is kept, where the organization has said for how long entries are.
+async fn retain(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
+    let world = door.glance();
+    let Ok(organization) = world.snapshot().organization() else {
+        return Ok(());
+    };
+    let (Some(days), 0) = (organization.retention_days, organization.holds) else {
+        return Ok(());
+    };
+    let kept_from = now - chrono::Duration::days(i64::from(days));
+    let Ok(moment) = Time::from_micros(kept_from.timestamp_micros()) else {
+        return Ok(());
+    };
+    let first = search::first_at(door.store(), moment).await?;
+    let minimum = first / WIDTH * WIDTH;
+    if minimum > door.tip().minimum {
+        // The organization may have thought better of it since: it is asked again on the state that the change is made on.
+        let pruned = door.keep(move |by, snapshot| keeping::prune(by, snapshot, minimum));
+        match pruned.await {
+            Ok(_) | Err(Refused::Directory(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Takes rows away that nobody reads any more.
+async fn drop_pruned(store: &Store, minimum: u64) -> Result<(), Unwritten> {
+    if minimum == 0 {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < STINT {
+        if upkeep::drop_below(store.database(), minimum, ROWS).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes segments again without what they hold about somebody whose key is gone, and says when that is done.
+async fn erase(door: &Door, erasure: &Erasure) -> Result<(), Unkept> {
+    let store = door.store();
+    let Ok(person) = erasure.subject.parse::<Ref>() else {
+        return Err(Unwritten::Corrupt { what: "erasure" }.into());
+    };
+    let (begun, end) = (Instant::now(), door.tip().size);
+    let mut reached = erasure.reached;
+    while reached < end {
+        if begun.elapsed() >= STINT {
+            return Ok(());
+        }
+        let segments = append::segments_from(store.database(), reached, SEGMENTS)
+            .await
+            .map_err(Unwritten::from)?;
+        let Some(last) = segments.last() else { break };
+        let next = last.first + last.entries;
+        for segment in &segments {
+            write_without(store, segment, &erasure.subject).await?;
+        }
+        upkeep::reached(store.database(), &erasure.subject, next)
+            .await
+            .map_err(Unwritten::from)?;
+        reached = next;
+    }
+    door.keep(move |by, snapshot| keeping::erased(by, snapshot, person))
+        .await?;
+    Ok(())
+}
+
+/// One segment without the parts of entries that are by, for or about somebody.
+async fn write_without(
+    store: &Store,
+    segment: &append::Segment,
+    subject: &str,
+) -> Result<(), Unwritten> {
+    let opened = audit::open(store, segment)?;
+    let framed = super::rows::open_leaves(store, segment.first, &segment.leaves)?;
+    let leaves = Leaves::parse(&framed)?;
+    let mut parts = opened.parts;
+    let mut altered = false;
+    for ((_, leaf), parts) in leaves.iter().zip(&mut parts) {
+        let entry = crate::log::entry::Entry::parse(leaf)?;
+        let about = [&entry.actor, &entry.acts_for, &entry.resource];
+        let is_theirs = about
+            .into_iter()
+            .flatten()
+            .any(|one| one.id.as_str() == subject);
+        if is_theirs && !parts.is_empty() {
+            parts.clear();
+            altered = true;
+        }
+    }
+    if !altered {
+        return Ok(());
+    }
+    let without = Parts::frame(segment.first, &parts)?;
+    // Whoever else writes this segment again meanwhile has not seen this: then it is done once more.
+    let written = upkeep::replace_parts(store.database(), segment, &without).await?;
+    if written {
+        Ok(())
+    } else {
+        Err(Unwritten::Contended)
+    }
+}
+
+impl Door {
+    /// Puts the log's last checkpoint into its mark, where it has grown since; it must be the same log, grown.
+    ///
+    /// # Errors
+    /// The mark cannot be written, or the log is not what it was.
+    pub(super) async fn mark(&self) -> Result<(), Unwritten> {
+        let tip = self.tip();
+        let marked = self.marked();
+        if tip.size == 0 || tip.size == marked {
+            return Ok(());
+        }
+        // Another process may have put the database back and written on: then this is another log.
+        let keys = audit::verifiers(self.store(), self.origin()).await?;
+        match self.mark_file().check(self.store(), &keys).await {
+            Ok(seen) if seen >= tip.size => return Ok(()),
+            Ok(_) => {}
+            Err(error @ (Unwritten::RolledBack { .. } | Unwritten::Mark { .. })) => {
+                self.refuse_all();
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        let (mark, checkpoint) = (self.mark_file().clone(), Arc::clone(&tip.checkpoint));
+        let written = tokio::task::spawn_blocking(move || mark.write(&checkpoint)).await;
+        match written {
+            Ok(Ok(())) => {
+                self.set_marked(tip.size);
+                Ok(())
+            }
+            Ok(Err(cause)) => Err(self.mark_file().unwritten(&cause)),
+            Err(_) => Err(Unwritten::Slow),
+        }
+    }
+}

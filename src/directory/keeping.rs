@@ -1,0 +1,230 @@
+//! What is kept of an organization's log and for how long: its key, retention, legal holds, and the erasure of a person.
+
+use serde_json::json;
+
+use super::change::{Change, Effect};
+use super::object::{Kind, Organization, Ref};
+use super::organization::changed;
+use super::snapshot::Snapshot;
+use super::{DirectoryError, name, people};
+use crate::decide::authorized::{
+    Authorized, DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, Operator, RetentionUpdate,
+};
+use crate::log::entry::Fact;
+use crate::log::vocabulary::Event;
+
+/// The longest that retention can be, in days: a hundred years.
+const RETENTION_LIMIT: u32 = 36_500;
+
+/// The log is signed by a new key from here on.
+///
+/// # Errors
+/// None.
+pub fn rotate_log_key(
+    _by: &Authorized<KeyRotate>,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
+    Ok(rotated(snapshot))
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// None.
+pub fn rotate_log_key_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+) -> Result<Change, DirectoryError> {
+    Ok(rotated(snapshot))
+}
+
+fn rotated(snapshot: &Snapshot) -> Change {
+    Change::new(Event::LogKeyRotated, Some(snapshot.org()), json!({}))
+        .effect(Effect::RotateLogKey)
+        .reply(json!({"rotated": true}))
+}
+
+/// For how many days entries of the log are kept; for ever if absent.
+///
+/// # Errors
+/// No number of days, or it is so now.
+pub fn set_retention(
+    _by: &Authorized<RetentionUpdate>,
+    snapshot: &Snapshot,
+    days: Option<u32>,
+) -> Result<Change, DirectoryError> {
+    retention(snapshot, days)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn set_retention_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    days: Option<u32>,
+) -> Result<Change, DirectoryError> {
+    retention(snapshot, days)
+}
+
+fn retention(snapshot: &Snapshot, days: Option<u32>) -> Result<Change, DirectoryError> {
+    let old = snapshot.organization()?;
+    if days.is_some_and(|days| !(1..=RETENTION_LIMIT).contains(&days)) {
+        return Err(DirectoryError::invalid(
+            "retention_days",
+            "it must lie between 1 and 36500, or be null to keep everything",
+        ));
+    }
+    if old.retention_days == days {
+        return Err(DirectoryError::invalid("retention_days", "it is so now"));
+    }
+    let details = json!({"old": old.retention_days, "new": days});
+    let new = Organization {
+        retention_days: days,
+        ..old.clone()
+    };
+    Ok(changed(snapshot, Event::RetentionUpdated, details, new))
+}
+
+/// A legal hold on the whole organization: nothing of it is deleted, overwritten, pruned or erased until each is released.
+///
+/// # Errors
+/// A reason that cannot be read.
+pub fn hold(
+    _by: &Authorized<LegalHoldSet>,
+    snapshot: &Snapshot,
+    reason: &str,
+) -> Result<Change, DirectoryError> {
+    held(snapshot, 1, reason)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn hold_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    reason: &str,
+) -> Result<Change, DirectoryError> {
+    held(snapshot, 1, reason)
+}
+
+/// Releases one legal hold.
+///
+/// # Errors
+/// There is none, or a reason that cannot be read.
+pub fn release(
+    _by: &Authorized<LegalHoldRelease>,
+    snapshot: &Snapshot,
+    reason: &str,
+) -> Result<Change, DirectoryError> {
+    held(snapshot, -1, reason)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn release_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    reason: &str,
+) -> Result<Change, DirectoryError> {
+    held(snapshot, -1, reason)
+}
+
+fn held(snapshot: &Snapshot, by: i64, reason: &str) -> Result<Change, DirectoryError> {
+    let old = snapshot.organization()?;
+    let reason = name("reason", reason)?;
+    let holds = old.holds.saturating_add(by);
+    if holds < 0 {
+        return Err(DirectoryError::invalid(
+            "legal_hold",
+            "there is none to release",
+        ));
+    }
+    let event = if by > 0 {
+        Event::LegalHoldSet
+    } else {
+        Event::LegalHoldReleased
+    };
+    let details = json!({"reason": reason, "old": old.holds, "new": holds});
+    let new = Organization {
+        holds,
+        ..old.clone()
+    };
+    Ok(changed(snapshot, event, details, new))
+}
+
+/// A person is forgotten: they leave, if they have not, and the key of what the log says about them is destroyed.
+///
+/// # Errors
+/// They are not there, they are the last active Admin, or a legal hold stands.
+pub fn erase(by: &Authorized<DataErase>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+    forget(snapshot, by.resource())
+}
+
+/// The same by the operator, also for somebody who left before.
+///
+/// # Errors
+/// They are the last active Admin, or a legal hold stands.
+pub fn erase_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    person: Ref,
+) -> Result<Change, DirectoryError> {
+    forget(snapshot, person)
+}
+
+fn forget(snapshot: &Snapshot, person: Ref) -> Result<Change, DirectoryError> {
+    if person.kind != Kind::User {
+        return Err(DirectoryError::invalid("member", "it is no person"));
+    }
+    let theirs = snapshot.user(person).map_or(0, |user| user.holds);
+    not_held(snapshot, theirs)?;
+    let change = match snapshot.user(person) {
+        Some(_) => people::leave(snapshot, person)?.and(
+            Event::DataErasureRequested,
+            Some(person),
+            json!({}),
+        ),
+        None => Change::new(Event::DataErasureRequested, Some(person), json!({})),
+    };
+    Ok(change
+        .effect(Effect::Forget(person))
+        .reply(json!({"id": person, "erasing": true})))
+}
+
+/// What the log held about a person is gone from it.
+///
+/// # Errors
+/// None.
+pub fn erased(_by: &Operator, _snapshot: &Snapshot, person: Ref) -> Result<Change, DirectoryError> {
+    Ok(Change::new(Event::DataErased, Some(person), json!({})).effect(Effect::Forgotten(person)))
+}
+
+/// Entries below this index are not kept any more.
+///
+/// # Errors
+/// A legal hold stands, or retention has been lifted.
+pub fn prune(_by: &Operator, snapshot: &Snapshot, minimum: u64) -> Result<Change, DirectoryError> {
+    not_held(snapshot, 0)?;
+    if snapshot.organization()?.retention_days.is_none() {
+        return Err(DirectoryError::invalid("retention_days", "it was lifted"));
+    }
+    Ok(
+        Change::new(Event::LogPruned, Some(snapshot.org()), json!({}))
+            .fact(Fact::Minimum(minimum))
+            .effect(Effect::Prune(minimum)),
+    )
+}
+
+fn not_held(snapshot: &Snapshot, theirs: i64) -> Result<(), DirectoryError> {
+    if theirs > 0 || snapshot.organization()?.holds > 0 {
+        Err(DirectoryError::Held)
+    } else {
+        Ok(())
+    }
+}
