@@ -2,15 +2,17 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
 use crate::config::{self, Config};
 use crate::crypto::CryptoError;
-use crate::decide::Door;
 use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
+use crate::decide::{Door, audit, upkeep};
 use crate::ids::TenantId;
 use crate::policy::{Library, PolicyError};
 use crate::storage::{Place, StorageError};
@@ -31,6 +33,9 @@ pub enum AppError {
     /// A tenant's state.
     #[error(transparent)]
     Unwritten(#[from] Unwritten),
+    /// The upkeep of a tenant's log.
+    #[error(transparent)]
+    Unkept(#[from] upkeep::Unkept),
     /// The process could not be hardened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -38,6 +43,9 @@ pub enum AppError {
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
 }
+
+/// How many tenants are listed at a time.
+const TENANTS: i64 = 100;
 
 /// A tenant that is open, or being opened once for everybody who waits.
 type Opening = Arc<OnceCell<Arc<Door>>>;
@@ -180,6 +188,50 @@ impl App {
         open.iter()
             .filter_map(|(_, opening)| opening.get().cloned())
             .collect()
+    }
+
+    /// A round of upkeep for each tenant that is not open here and whose log has been silent for `silent`: it is opened for that alone.
+    ///
+    /// # Errors
+    /// The control database does not answer. A tenant that does not open is only logged.
+    pub async fn wake_silent(&self, now: DateTime<Utc>, silent: Duration) -> Result<(), AppError> {
+        let mut after = None;
+        loop {
+            let tenants = self.control.list(after, TENANTS).await?;
+            for tenant in &tenants {
+                let opened = self
+                    .open
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .contains(&tenant.id);
+                if !opened && let Err(error) = self.wake(tenant.id, now, silent).await {
+                    tracing::warn!(tenant.id = %tenant.id, %error, "a silent log could not be kept");
+                }
+            }
+            match tenants.last() {
+                Some(last) => after = Some(last.id),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn wake(
+        &self,
+        id: TenantId,
+        now: DateTime<Utc>,
+        silent: Duration,
+    ) -> Result<(), AppError> {
+        let store = self.control.open_store(id).await?;
+        let last = audit::head(&store).await?.last_time;
+        let silent = i64::try_from(silent.as_micros()).unwrap_or(i64::MAX);
+        if now.timestamp_micros().saturating_sub(last) < silent {
+            store.database().close().await;
+            return Ok(());
+        }
+        let door = Door::open(store, &self.terms).await?;
+        let kept = upkeep::round(&door, now, true).await;
+        door.close().await;
+        Ok(kept?)
     }
 
     /// Lets go of those that were closed: their keys leave the memory.

@@ -7,10 +7,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::org::tenant;
+use super::org::{door, tenant};
 use super::print::Out;
 use crate::app::App;
 use crate::decide::{audit, search};
+use crate::directory::keeping;
 use crate::ids::TenantId;
 use crate::log::checkpoint::{Origin, VerifierKey};
 use crate::log::flaw::Flaw;
@@ -63,6 +64,16 @@ pub(super) enum Audit {
     },
     /// Print the entries that fit every condition given, the newest first
     Query(Box<Conditions>),
+    /// Build the search index anew; queries are complete meanwhile
+    Reindex {
+        /// The organization
+        slug: String,
+    },
+    /// Have the log signed by a new key: the checkpoint of the change is signed by both, and the old seed is destroyed
+    RotateKey {
+        /// The organization
+        slug: String,
+    },
     /// Print a receipt of one entry, which anybody can verify offline
     Receipt {
         /// The organization
@@ -232,6 +243,29 @@ impl Audit {
                 Ok(())
             }
             Self::Query(conditions) => conditions.run(app, out).await,
+            Self::Reindex { slug } => {
+                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                search::forget_index(&store).await?;
+                let mut blocks = 0_u64;
+                while let Some(left) = search::index_next(&store).await? {
+                    blocks += 1;
+                    if blocks.is_multiple_of(50) {
+                        out.progress(&format!("{blocks} blocks of 1024 entries, {left} are left"));
+                    }
+                }
+                out.say(
+                    &json!({ "slug": slug, "blocks": blocks }),
+                    &format!("indexed {blocks} blocks of 1024 entries; the rest is read as it is"),
+                )?;
+                Ok(())
+            }
+            Self::RotateKey { slug } => {
+                let door = door(app, &slug).await?;
+                door.operate(keeping::rotate_log_key_by_operator).await?;
+                let key = door.verifier().to_string();
+                out.say(&json!({ "slug": slug, "key": key }), &key)?;
+                Ok(())
+            }
             Self::Receipt { slug, index } => {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 let receipt = audit::receipt(&store, index)

@@ -2,6 +2,7 @@
 
 mod audit;
 mod demo;
+mod keeping;
 mod org;
 mod print;
 mod serve;

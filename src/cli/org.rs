@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use super::keeping::{self, Keeping};
 use super::print::Out;
 use crate::app::App;
 use crate::authn::api_key::{ApiKey, Environment};
@@ -74,6 +75,8 @@ pub(super) enum Org {
         #[arg(long, value_name = "SLUG")]
         confirm: String,
     },
+    #[command(flatten)]
+    Keeping(Keeping),
     /// Load types, policies and entities of an organization's own; schema and policies are replaced together, so that
     /// whichever of the two is not given is empty afterwards
     Load {
@@ -106,6 +109,16 @@ pub(super) enum Member {
         /// Admin, Member or Viewer
         #[arg(long, default_value = "Member")]
         role: Role,
+    },
+    /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
+    Erase {
+        /// The organization
+        slug: String,
+        /// Their id
+        member: String,
+        /// Their id once more, since this cannot be undone
+        #[arg(long, value_name = "MEMBER")]
+        confirm: String,
     },
     /// List the people
     List {
@@ -158,7 +171,7 @@ pub(super) async fn tenant(app: &App, slug: &str) -> Result<TenantId, TenantErro
         })
 }
 
-async fn door(
+pub(super) async fn door(
     app: &App,
     slug: &str,
 ) -> Result<Arc<Door>, Box<dyn std::error::Error + Send + Sync>> {
@@ -325,6 +338,7 @@ impl Org {
                     &format!("{slug} is closed"),
                 )?;
             }
+            Self::Keeping(keeping) => keeping.run(app, out).await?,
             Self::Load {
                 slug,
                 schema,
@@ -479,6 +493,11 @@ impl Member {
                     &format!("added {id} as {}", role.name()),
                 )?;
             }
+            Self::Erase {
+                slug,
+                member,
+                confirm,
+            } => keeping::erase(app, out, &slug, &member, &confirm).await?,
             Self::List { slug } => {
                 let world = door(app, &slug).await?.glance();
                 for (id, stored) in world.snapshot().objects_of(Kind::User, None) {

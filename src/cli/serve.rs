@@ -18,6 +18,10 @@ use crate::telemetry;
 /// How often metrics are folded and closed organizations let go of.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// How often it is asked which logs are silent, and for how long one may be whose organization is not open.
+const SILENT_EVERY: Duration = Duration::from_secs(60 * 60);
+const SILENT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long requests that are there may take to end once the service was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -56,6 +60,16 @@ impl Serve {
                 every.tick().await;
                 if let Err(error) = kept.let_go_of_closed().await {
                     tracing::warn!(error = %error, "which organizations were closed is not known now");
+                }
+            }
+        });
+        let silent = Arc::clone(&app);
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(SILENT_EVERY);
+            loop {
+                every.tick().await;
+                if let Err(error) = silent.wake_silent(chrono::Utc::now(), SILENT).await {
+                    tracing::warn!(error = %error, "silent logs are kept later");
                 }
             }
         });

@@ -13,6 +13,7 @@ use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
 use crate::log::merkle::{Frontier, Hash};
+use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::upkeep;
@@ -34,6 +35,13 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// Whether it is one that a query asks for.
+    #[must_use]
+    pub fn fits(&self, query: &Query) -> bool {
+        Entry::parse(&self.leaf)
+            .is_ok_and(|entry| query.may_match(&entry) && query.matches(&entry, &self.parts))
+    }
+
     /// As one line of JSON.
     pub fn line(&self) -> Value {
         let leaf: Value = serde_json::from_slice(&self.leaf).unwrap_or(Value::Null);
@@ -142,10 +150,16 @@ pub(super) async fn show(store: &Store, read: Vec<Read>) -> Result<Vec<(Entry, S
             let value = rows::open_part(store, key, (index, part.name), &part.sealed);
             (
                 part.name.as_str().to_owned(),
-                value.unwrap_or_else(|| json!("[erased]")),
+                value.unwrap_or_else(|| json!(rows::ERASED)),
             )
         });
-        let parts = opened.collect();
+        let mut parts: Map<String, Value> = opened.collect();
+        // What has been written out of the segment is in the leaf by its hash.
+        for name in entry.parts.keys() {
+            parts
+                .entry(name.as_str())
+                .or_insert_with(|| json!(rows::ERASED));
+        }
         (entry, Shown { index, leaf, parts })
     });
     Ok(shown.collect())

@@ -280,6 +280,7 @@ impl Door {
         if let Err(error) = self.mark().await {
             tracing::warn!(tenant.id = %self.store.id(), %error, "the mark is not of the log's end");
         }
+        self.store.database().close().await;
     }
 
     /// Whether its sequencer is at work; one that ended by itself leaves a door that answers nothing.

@@ -126,7 +126,6 @@ impl Sequencer {
                 self.settle(batch).await;
             }
         }
-        self.setting.store.database().close().await;
     }
 
     /// Commits a batch and answers, or says that there is no answer.

@@ -34,6 +34,9 @@ const STINT: Duration = Duration::from_millis(500);
 const SEGMENTS: i64 = 16;
 const ROWS: i64 = 500;
 
+/// How often a segment is written again that somebody else has written meanwhile.
+const TRIES: usize = 3;
+
 /// Why a round was not finished; the next one begins anew.
 #[derive(Debug, thiserror::Error)]
 pub enum Unkept {
@@ -58,8 +61,12 @@ pub(super) fn begin(door: &Arc<Door>) {
                 return;
             };
             let retention = rounds % RETENTION_EVERY == 1;
-            if let Err(error) = round(&door, Utc::now(), retention).await {
-                tracing::warn!(tenant.id = %door.store().id(), %error, "the upkeep of a log goes on later");
+            match round(&door, Utc::now(), retention).await {
+                // A log that does not answer is said by the sequencer, and by readiness.
+                Ok(()) | Err(Unkept::Refused(Refused::Unavailable)) => {}
+                Err(error) => {
+                    tracing::warn!(tenant.id = %door.store().id(), %error, "the upkeep of a log goes on later");
+                }
             }
             rounds = rounds.wrapping_add(1);
         }
@@ -72,9 +79,7 @@ pub(super) fn begin(door: &Arc<Door>) {
 /// The log does not answer, or is not what it was.
 pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(), Unkept> {
     // What other nodes have written is known within a round, with or without requests.
-    if door.refresh().await.is_err() {
-        return Ok(());
-    }
+    door.refresh().await?;
     door.mark().await?;
     let idle = now.timestamp_micros() - door.tip().last_time;
     if i128::from(idle) >= i128::try_from(door.heartbeat().as_micros()).unwrap_or(i128::MAX) {
@@ -169,24 +174,43 @@ async fn erase(door: &Door, erasure: &Erasure) -> Result<(), Unkept> {
         let Some(last) = segments.last() else { break };
         let next = last.first + last.entries;
         for segment in &segments {
-            write_without(store, segment, &erasure.subject).await?;
+            let mut written = write_without(store, segment, &erasure.subject).await?;
+            // Another node writes the same segment again meanwhile: it is read anew, and perhaps nothing is left to do.
+            for _ in 0..TRIES {
+                if written {
+                    break;
+                }
+                let anew = append::segment_of(store.database(), segment.first)
+                    .await
+                    .map_err(Unwritten::from)?;
+                let anew = anew.ok_or(Unwritten::Corrupt { what: "segment" })?;
+                written = write_without(store, &anew, &erasure.subject).await?;
+            }
+            if !written {
+                return Err(Unwritten::Contended.into());
+            }
         }
         upkeep::reached(store.database(), &erasure.subject, next)
             .await
             .map_err(Unwritten::from)?;
         reached = next;
     }
-    door.keep(move |by, snapshot| keeping::erased(by, snapshot, person))
-        .await?;
+    let still = upkeep::erasures(store.database())
+        .await
+        .map_err(Unwritten::from)?;
+    if still.iter().any(|other| other.subject == erasure.subject) {
+        door.keep(move |by, snapshot| keeping::erased(by, snapshot, person))
+            .await?;
+    }
     Ok(())
 }
 
-/// One segment without the parts of entries that are by, for or about somebody.
+/// One segment without the parts of entries that are by, for or about somebody; whether it was still as it had been read.
 async fn write_without(
     store: &Store,
     segment: &append::Segment,
     subject: &str,
-) -> Result<(), Unwritten> {
+) -> Result<bool, Unwritten> {
     let opened = audit::open(store, segment)?;
     let framed = super::rows::open_leaves(store, segment.first, &segment.leaves)?;
     let leaves = Leaves::parse(&framed)?;
@@ -205,16 +229,10 @@ async fn write_without(
         }
     }
     if !altered {
-        return Ok(());
+        return Ok(true);
     }
     let without = Parts::frame(segment.first, &parts)?;
-    // Whoever else writes this segment again meanwhile has not seen this: then it is done once more.
-    let written = upkeep::replace_parts(store.database(), segment, &without).await?;
-    if written {
-        Ok(())
-    } else {
-        Err(Unwritten::Contended)
-    }
+    Ok(upkeep::replace_parts(store.database(), segment, &without).await?)
 }
 
 impl Door {

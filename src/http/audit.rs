@@ -48,7 +48,7 @@ pub(super) async fn receipt(call: Call) -> Result<Response, Problem> {
 }
 
 /// Decides the reading of the log; what there is to read.
-async fn permitted(call: &Call) -> Result<&Store, Problem> {
+pub(super) async fn permitted(call: &Call) -> Result<&Store, Problem> {
     let log = call.singleton(Kind::AuditLog);
     call.door()
         .permit::<AuditLogRead>(call.asker(), log, Map::new())
@@ -58,7 +58,7 @@ async fn permitted(call: &Call) -> Result<&Store, Problem> {
 }
 
 /// Records what was read, before it goes out.
-async fn note(call: &Call, details: Value) -> Result<(), Problem> {
+pub(super) async fn note(call: &Call, details: Value) -> Result<(), Problem> {
     call.door()
         .note(call.asker(), Event::AuditLogRead, Outcome::Ok, details)
         .await
@@ -66,7 +66,7 @@ async fn note(call: &Call, details: Value) -> Result<(), Problem> {
     Ok(())
 }
 
-fn unread(error: Unwritten) -> Problem {
+pub(super) fn unread(error: Unwritten) -> Problem {
     tracing::error!(error = %error, "the log could not be read");
     Problem::AuditUnavailable
 }

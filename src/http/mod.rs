@@ -8,9 +8,11 @@ mod call;
 pub mod caller;
 mod circles;
 mod fields;
+mod follow;
 mod hello;
 mod integrations;
 pub mod json;
+mod keeping;
 mod made;
 mod memory;
 mod organization;
@@ -78,6 +80,12 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::entries))
         .routes(routes!(audit::consistency))
+        .routes(routes!(follow::follow))
+        .routes(routes!(keeping::rotate))
+        .routes(routes!(keeping::retention))
+        .routes(routes!(keeping::hold))
+        .routes(routes!(keeping::release))
+        .routes(routes!(keeping::erase))
         .routes(routes!(organization::read, organization::update))
         .routes(routes!(people::create, people::list))
         .routes(routes!(people::read, people::update, people::delete))

@@ -66,6 +66,8 @@ pub enum Problem {
     Internal,
     /// The answer could not be recorded in time, so there is none.
     AuditUnavailable,
+    /// The organization's log is not the one that was seen here, so nothing of it is served.
+    RolledBack,
     /// This node or this organization cannot answer now: what is missing.
     Unavailable(String),
 }
@@ -85,7 +87,9 @@ impl Problem {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::AuditUnavailable | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AuditUnavailable | Self::RolledBack | Self::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -107,6 +111,7 @@ impl Problem {
             Self::TooMany(_) => "too_many",
             Self::Internal => "internal",
             Self::AuditUnavailable => "audit_unavailable",
+            Self::RolledBack => "rollback_detected",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -126,6 +131,9 @@ impl Problem {
             Self::TooLarge => "the body is larger than this service takes",
             Self::TooMany(_) => "too many requests; see `Retry-After`",
             Self::Internal => "something went wrong here; the request id finds it in the logs",
+            Self::RolledBack => {
+                "rollback_detected: this organization's log ends before where it was seen to end, so nothing of it is served; tell the operator"
+            }
             Self::AuditUnavailable => {
                 "audit_unavailable: the answer could not be recorded in time, so there is none; try again"
             }

@@ -3,6 +3,7 @@
 use super::problem::{Finding, Problem};
 use crate::app::AppError;
 use crate::decide::Refused;
+use crate::decide::error::Unwritten;
 use crate::decide::judge::Judgement;
 use crate::directory::DirectoryError;
 use crate::policy::{PolicyError, Refusal};
@@ -112,6 +113,10 @@ fn directory(error: DirectoryError) -> Problem {
 pub(super) fn closed(error: &AppError) -> Problem {
     match error {
         AppError::Tenant(TenantError::NotFound { .. }) => Problem::BadCredential,
+        AppError::Unwritten(error @ Unwritten::RolledBack { .. }) => {
+            tracing::error!(%error, "a tenant is not served");
+            Problem::RolledBack
+        }
         error => {
             tracing::error!(%error, "a tenant does not open");
             Problem::Unavailable("this organization cannot be opened now: try again".into())

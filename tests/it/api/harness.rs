@@ -105,7 +105,16 @@ impl Ask<'_> {
         }
     }
 
-    pub async fn send(self) -> Told {
+    /// What is answered piece by piece; it may never end.
+    pub async fn stream(self) -> (u16, axum::body::BodyDataStream) {
+        let response = self.answer().await;
+        (
+            response.status().as_u16(),
+            response.into_body().into_data_stream(),
+        )
+    }
+
+    async fn answer(self) -> axum::response::Response {
         let body = self.body.map_or_else(Body::empty, Body::from);
         let mut request: Request<Body> = self.request.body(body).unwrap();
         request
@@ -114,8 +123,11 @@ impl Ask<'_> {
                 [127, 0, 0, 1],
                 4000,
             )))));
-        let response = self.service.routes.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.service.routes.clone().oneshot(request).await.unwrap()
+    }
+
+    pub async fn send(self) -> Told {
+        let (parts, body) = self.answer().await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Told {
@@ -145,6 +157,32 @@ impl Service {
             routes,
             _dir: dir,
         }
+    }
+
+    /// The service itself.
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// A connection of one's own to an organization's database, past everything that guards it.
+    pub async fn database(&self, tenant: &Tenant) -> sqlx::AnyConnection {
+        use sqlx::Connection as _;
+        let url = match &self.app.config().data.database {
+            Database::Sqlite => format!("sqlite://{}", self.file(tenant).display()),
+            Database::Postgres(url) => {
+                let id = tenant.door.store().id().to_string();
+                let name = format!("cedarkeep_{}", id.split_once('_').unwrap().1);
+                url.replacen("/postgres?", &format!("/{name}?"), 1)
+            }
+        };
+        sqlx::any::install_default_drivers();
+        sqlx::AnyConnection::connect(&url).await.unwrap()
+    }
+
+    /// Where the mark of an organization's log lies.
+    pub fn mark(&self, tenant: &Tenant) -> PathBuf {
+        let name = format!("marks/{}.checkpoint", tenant.door.store().id());
+        self.app.config().data.dir.join(name)
     }
 
     /// An organization's database on SQLite.

@@ -105,7 +105,15 @@ impl Route {
                 json!({"entities": [{"uid": {"type": "Ticket", "id": "1"}, "attrs": {}, "parents": []}]})
             }
             ("DELETE", "/v1/entities") => json!({"type": "Ticket", "id": "1"}),
-            ("POST", "/v1/integrations/{id}/refresh") | ("DELETE" | "GET", _) => return None,
+            ("PUT", "/v1/organization/retention") => json!({"retention_days": 365}),
+            ("POST", "/v1/organization/hold" | "/v1/organization/release") => {
+                json!({"reason": "a lawsuit"})
+            }
+            (
+                "POST",
+                "/v1/integrations/{id}/refresh" | "/v1/audit/key" | "/v1/users/{id}/erasure",
+            )
+            | ("DELETE" | "GET", _) => return None,
             ("PATCH", _) => renamed,
             ("POST", _) => made,
             (method, path) => panic!("{method} {path} is new: say what it takes"),

@@ -3,8 +3,11 @@
 mod audit;
 mod bad_input;
 mod directory;
+mod found;
 pub mod harness;
 mod idempotency;
+mod keeping;
+mod marks;
 mod matrix;
 mod own;
 mod pages;

@@ -1,0 +1,104 @@
+//! What is kept of an organization's log, over HTTP: retention, legal holds, the log's key, and the erasure of a person.
+
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::call::Call;
+use super::fields::{self, Fields};
+use super::page::{self, Acting, Keyed, Problems};
+use super::problem::Problem;
+use crate::decide::authorized::{
+    DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, RetentionUpdate,
+};
+use crate::directory::{Kind, keeping};
+
+/// For how many days entries of the log are kept. Older ones are taken away in steps of 256; their hashes stay, so that receipts and
+/// proofs go on verifying.
+#[utoipa::path(put, path = "/v1/organization/retention", tag = "Audit", operation_id = "set_retention", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`retention_days`: 1 to 36500, or `null` to keep everything"),
+    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn retention(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    const MEMBER: &str = "retention_days";
+    let days = match body.any(MEMBER) {
+        None => return Err(fields::missing(MEMBER)),
+        Some(Value::Null) => None,
+        Some(value) => Some(
+            value
+                .as_u64()
+                .and_then(|days| u32::try_from(days).ok())
+                .ok_or_else(|| fields::wrong(MEMBER, "it must be a whole number, or null"))?,
+        ),
+    };
+    body.finish()?;
+    let settings = call.singleton(Kind::Settings);
+    let changed = call
+        .change::<RetentionUpdate>(settings, Map::new(), &body, move |by, snapshot| {
+            keeping::set_retention(by, snapshot, days)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// A legal hold on the whole organization: until each is released, nothing of the log is pruned and nobody is erased.
+#[utoipa::path(post, path = "/v1/organization/hold", tag = "Audit", operation_id = "set_legal_hold", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`reason`"),
+    responses((status = 200, description = "the organization as it is now, with how many `holds` stand", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn hold(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let reason = body.text("reason")?;
+    body.finish()?;
+    let changed = call
+        .change::<LegalHoldSet>(call.org(), Map::new(), &body, move |by, snapshot| {
+            keeping::hold(by, snapshot, &reason)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// Releases one legal hold.
+#[utoipa::path(post, path = "/v1/organization/release", tag = "Audit", operation_id = "release_legal_hold", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`reason`"),
+    responses((status = 200, description = "the organization as it is now, with how many `holds` stand", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn release(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let reason = body.text("reason")?;
+    body.finish()?;
+    let changed = call
+        .change::<LegalHoldRelease>(call.org(), Map::new(), &body, move |by, snapshot| {
+            keeping::release(by, snapshot, &reason)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// The log is signed by a new key from here on; the checkpoint of this change is signed by the old one too, which is then destroyed.
+#[utoipa::path(post, path = "/v1/audit/key", tag = "Audit", operation_id = "rotate_log_key", params(Acting, Keyed),
+    responses((status = 200, description = "`rotated`; `GET /v1/audit/checkpoint` has the new key", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn rotate(call: Call) -> Result<Response, Problem> {
+    let settings = call.singleton(Kind::Settings);
+    let changed = call
+        .change::<KeyRotate>(
+            settings,
+            Map::new(),
+            &Fields::none(),
+            keeping::rotate_log_key,
+        )
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// A person is forgotten: they leave, the key of what the log says about them is destroyed, and it is written out of the log in the
+/// background (`data.erased` says when that is done). Receipts and proofs go on verifying.
+#[utoipa::path(post, path = "/v1/users/{id}/erasure", tag = "Directory", operation_id = "erase_user",
+    params(("id" = String, Path, description = "the person's identifier"), Acting, Keyed),
+    responses((status = 200, description = "`id`, and `erasing`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn erase(call: Call) -> Result<Response, Problem> {
+    let person = call.named("id", Kind::User)?;
+    let changed = call
+        .change::<DataErase>(person, Map::new(), &Fields::none(), keeping::erase)
+        .await?;
+    Ok(page::changed_to(changed))
+}
