@@ -35,8 +35,9 @@ prove: test-packages ## what the service promises, shown from outside: crashes, 
 	@if [ ! -x tests/prove ]; then echo 'make prove: tests/prove is missing' >&2; exit 1; fi
 	exec tests/prove
 
-bench: build-packages ## measure; writes target/bench/summary.json
+bench: test-packages ## measure; writes target/bench/summary.json
 	$(CARGO) bench --bench decide
+	$(CARGO) bench --bench log
 
 build-packages:
 	@.ci/packages $(BUILD_PACKAGES)
