@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use cedarkeep::app::App;
 use cedarkeep::config::{Config, Database};
 use cedarkeep::crypto;
-use cedarkeep::decide::{Acting, Asker, Caller, Door, audit, search};
+use cedarkeep::decide::{Acting, Asker, Caller, Door, audit, check, search};
 use cedarkeep::directory::object::{Plan, Role};
 use cedarkeep::directory::organization::{self, Founding};
 use cedarkeep::directory::people::{self, Joining};
@@ -344,7 +344,7 @@ async fn measure(name: &str, database: Database, entries: usize, summary: &mut V
 /// The check of everything that is stored, beside SHA-256 over the same bytes.
 async fn verified(door: &Door, name: &str, summary: &mut Vec<Value>) {
     let begun = Instant::now();
-    let report = audit::verify(door.store(), door.origin(), &[], |_, _| {})
+    let report = check::verify(door.store(), door.origin(), &[], |_, _| {})
         .await
         .unwrap();
     let checking = begun.elapsed();

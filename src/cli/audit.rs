@@ -10,7 +10,7 @@ use super::Outcome;
 use super::org::{door, tenant};
 use super::print::Out;
 use crate::app::App;
-use crate::decide::{audit, search};
+use crate::decide::{audit, check, search};
 use crate::directory::keeping;
 use crate::ids::TenantId;
 use crate::log::checkpoint::{Origin, VerifierKey};
@@ -333,7 +333,7 @@ async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId) -> Outcome 
     let store = app.control().open_store(id).await?;
     let origin = origin(app, &store)?;
     let mut told = 0;
-    let report = audit::verify(&store, &origin, &[], |done, of| {
+    let report = check::verify(&store, &origin, &[], |done, of| {
         if done >= told + 50_000 {
             told = done;
             out.progress(&format!("{done} of {of} entries"));

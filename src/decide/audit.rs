@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::check;
 use super::error::Unwritten;
 use super::rows;
 use super::world::World;
@@ -12,12 +13,11 @@ use crate::directory::{Kind, Ref};
 use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
-use crate::log::merkle::{Frontier, Hash};
+use crate::log::merkle::Hash;
 use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::upkeep;
-use crate::log::verify::{Evidence, Report, Verification};
 use crate::tenant::Store;
 
 /// How many segments are read at a time.
@@ -242,6 +242,7 @@ pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwri
     };
     let path = append::inclusion(store.database(), index, head.size).await?;
     let checkpoint = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    check::leads_to(&checkpoint, (&leaf, index), &path)?;
     Ok(Some(Receipt {
         leaf,
         index,
@@ -286,63 +287,4 @@ pub async fn consistency(
         size: head.size,
         checkpoint: head.checkpoint,
     }))
-}
-
-/// Checks everything that is stored of a log: every leaf and part against the signed checkpoint.
-///
-/// # Errors
-/// The database does not answer, or a row does not open, which is a finding of its own.
-pub async fn verify(
-    store: &Store,
-    origin: &Origin,
-    kept: &[SignedCheckpoint],
-    mut progress: impl FnMut(u64, u64),
-) -> Result<Report, Unwritten> {
-    let head = head(store).await?;
-    let keys = [VerifierKey::of(
-        origin.clone(),
-        store.keys().signing().seed().key(),
-    )];
-    let checkpoint = (!head.checkpoint.is_empty()).then_some(head.checkpoint.as_bytes());
-    let mut verification = Verification::new(Evidence {
-        checkpoint,
-        kept,
-        keys: &keys,
-        origin: Some(origin),
-        before: Frontier::new(),
-    });
-    let mut next = 0;
-    loop {
-        let segments = append::segments_from(store.database(), next, SEGMENTS).await?;
-        if segments.is_empty() {
-            break;
-        }
-        for segment in &segments {
-            // What was committed since the head was read belongs to a later check.
-            if segment.first >= head.size {
-                break;
-            }
-            let opened = open(store, segment)?;
-            for (leaf, parts) in opened.leaves.iter().zip(&opened.parts) {
-                verification.push(leaf, parts);
-            }
-            let hashes: Vec<u8> = opened
-                .leaves
-                .iter()
-                .flat_map(|leaf| *crate::log::merkle::leaf_hash(leaf).bytes())
-                .collect();
-            if hashes != segment.hashes {
-                return Err(Unwritten::Corrupt {
-                    what: "list of leaf hashes",
-                });
-            }
-            progress(segment.first + segment.entries, head.size);
-        }
-        let Some(last) = segments.last() else { break };
-        next = last.first + last.entries;
-        if next >= head.size {
-            break;
-        }
-    }
-    Ok(verification.finish())
 }

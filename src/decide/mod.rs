@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod authorized;
 mod batch;
+pub mod check;
 pub mod door;
 mod drafts;
 pub mod error;

@@ -93,6 +93,7 @@ const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashe
      WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
 const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
      WHERE first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
+const TILES: &str = "SELECT COUNT(*) AS tiles FROM tile";
 const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 
 pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u64, Unreadable> {
@@ -268,19 +269,39 @@ pub async fn segments_before(
     rows.iter().map(segment).collect()
 }
 
-/// The hashes of a tile: a full one from its row, one at the edge from what lies beneath it.
+/// The row of a full tile.
 ///
 /// # Errors
-/// The database does not answer, or a row is missing.
-pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable> {
+/// The database does not answer.
+pub async fn tile_row(database: &Database, tile: Tile) -> Result<Option<Vec<u8>>, Unreadable> {
     let row = sqlx::query(TILE)
         .bind(i64::from(tile.level))
         .bind(column(tile.index)?)
         .fetch_optional(database.pool())
         .await
         .map_err(|cause| database.error(cause))?;
-    if let Some(row) = row {
-        return bytes(&row, "hashes");
+    row.map(|row| bytes(&row, "hashes")).transpose()
+}
+
+/// How many full tiles have a row.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn count_tiles(database: &Database) -> Result<u64, Unreadable> {
+    let row = sqlx::query(TILES)
+        .fetch_one(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    number(&row, "tiles")
+}
+
+/// The hashes of a tile: a full one from its row, one at the edge from what lies beneath it.
+///
+/// # Errors
+/// The database does not answer, or a row is missing.
+pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable> {
+    if let Some(row) = tile_row(database, tile).await? {
+        return Ok(row);
     }
     let from = tile.index * WIDTH;
     let to = from + u64::from(tile.width);

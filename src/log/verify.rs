@@ -82,6 +82,11 @@ pub enum Finding {
     },
     /// The entries are not those that the checkpoint commits to.
     Root,
+    /// A stored row that is not what it should be.
+    Stored {
+        /// Which, and why.
+        what: String,
+    },
     /// A checkpoint that was kept is larger than the log: it has lost its end.
     WentBack {
         /// The size of the one that was kept.
@@ -141,6 +146,29 @@ pub struct Report {
 }
 
 impl Report {
+    /// A report of these findings alone: nothing else could be looked at.
+    #[must_use]
+    pub fn of(findings: Vec<Finding>) -> Self {
+        Self {
+            checkpoint: None,
+            signed_by: Vec::new(),
+            entries: 0,
+            parts: 0,
+            kept: 0,
+            found: findings.len() as u64,
+            findings,
+            unchecked: Vec::new(),
+        }
+    }
+
+    /// With this finding too; beyond [`LISTED`] it is only counted.
+    pub fn add(&mut self, finding: Finding) {
+        self.found += 1;
+        if self.findings.len() < LISTED {
+            self.findings.push(finding);
+        }
+    }
+
     /// Whether nothing was found, a trusted checkpoint included.
     #[must_use]
     pub const fn is_sound(&self) -> bool {
@@ -168,16 +196,7 @@ impl Verification {
     #[must_use]
     pub fn new(evidence: Evidence<'_>) -> Self {
         let first = evidence.before.size();
-        let report = Report {
-            checkpoint: None,
-            signed_by: Vec::new(),
-            entries: 0,
-            parts: 0,
-            kept: 0,
-            findings: Vec::new(),
-            found: 0,
-            unchecked: Vec::new(),
-        };
+        let report = Report::of(Vec::new());
         let mut this = Self {
             tree: evidence.before,
             next: first,
@@ -345,10 +364,7 @@ impl Verification {
     }
 
     fn find(&mut self, finding: Finding) {
-        self.report.found += 1;
-        if self.report.findings.len() < LISTED {
-            self.report.findings.push(finding);
-        }
+        self.report.add(finding);
     }
 }
 
@@ -402,6 +418,7 @@ impl fmt::Display for Finding {
                 f,
                 "the entries are not those that the checkpoint commits to"
             ),
+            Self::Stored { what } => write!(f, "stored {what}"),
             Self::WentBack { kept } => write!(
                 f,
                 "a checkpoint of {kept} entries was kept: the log has lost its end"

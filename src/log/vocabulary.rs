@@ -44,6 +44,27 @@ macro_rules! events {
     };
 }
 
+impl Event {
+    /// Whether its entry is of a change, which moves the log's last change; the others only say what was asked or seen.
+    #[must_use]
+    pub const fn changes_state(self) -> bool {
+        !matches!(
+            self,
+            Self::DecisionMade
+                | Self::SearchMade
+                | Self::AuditLogRead
+                | Self::AuditLogExported
+                | Self::ContentRead
+                | Self::ApiKeyRejected
+                | Self::RequestsLimited
+                | Self::UserLogin
+                | Self::UserLoginFailed
+                | Self::UserLogout
+                | Self::LogHeartbeat
+        )
+    }
+}
+
 words! {
     /// The chapters of the events.
     Category {

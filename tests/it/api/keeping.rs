@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cedarkeep::config::Database;
-use cedarkeep::decide::{Door, audit, upkeep};
+use cedarkeep::decide::{Door, audit, check, upkeep};
 use cedarkeep::directory::Ref;
 use cedarkeep::log::Event;
 use cedarkeep::log::checkpoint::{SignedCheckpoint, VerifierKey};
@@ -262,7 +262,7 @@ async fn an_erased_person_is_gone_from_the_log_and_every_proof_holds(database: D
     assert_eq!(now.leaf, kept.leaf);
     now.verified_entry(&keys).unwrap();
     let kept = [kept.checkpoint];
-    let report = audit::verify(door.store(), door.origin(), &kept, |_, _| {})
+    let report = check::verify(door.store(), door.origin(), &kept, |_, _| {})
         .await
         .unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
@@ -362,7 +362,7 @@ async fn old_entries_go_and_their_hashes_stay(database: Database) {
     let anew = service.app().door(door.store().id()).await.unwrap();
     asked(&service, &tenant, tenant.viewer, 5).await;
     assert!(anew.tip().size > size);
-    let report = audit::verify(anew.store(), anew.origin(), &[old.checkpoint], |_, _| {})
+    let report = check::verify(anew.store(), anew.origin(), &[old.checkpoint], |_, _| {})
         .await
         .unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);

@@ -8,7 +8,7 @@ use cedarkeep::config::Database;
 use cedarkeep::crypto;
 use cedarkeep::decide::authorized::{ThreadShare, ThreadUnshare};
 use cedarkeep::decide::world::World;
-use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, audit};
+use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, audit, check};
 use cedarkeep::directory::object::{Level, Plan};
 use cedarkeep::directory::share::{self, Grant};
 use cedarkeep::directory::{Kind, Object, Ref, organization};
@@ -148,7 +148,7 @@ async fn agree(database: Database) {
     }
     let asked = asked.load(Ordering::Relaxed);
     assert!(asked > 0, "there was no load");
-    let report = audit::verify(second.store(), second.origin(), &[], |_, _| {})
+    let report = check::verify(second.store(), second.origin(), &[], |_, _| {})
         .await
         .unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);

@@ -1,0 +1,377 @@
+//! The check of everything that is stored of a log: every row against what the signed checkpoint commits to.
+//!
+//! What is wrong with the data is a finding, and the check goes on; an error is a database that does not answer. It takes as much
+//! memory as a few segments.
+
+use super::audit;
+use super::error::Unwritten;
+use super::rows;
+use crate::log::Event;
+use crate::log::append::{self, Head, Segment, Unreadable};
+use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
+use crate::log::entry::{Entry, Fact, SealedPart};
+use crate::log::merkle::{Hash, leaf_hash};
+use crate::log::segment::{Leaves, Parts};
+use crate::log::tiles::{Edge, FullTile, WIDTH};
+use crate::log::upkeep;
+use crate::log::verify::{Evidence, Finding, Report, Verification};
+use crate::tenant::Store;
+
+/// How many segments are read at a time.
+const SEGMENTS: i64 = 64;
+
+/// How many rows of the search index are read at a time.
+const BLOCKS: i64 = 256;
+
+/// Checks a log: its leaves, sealed parts, hashes, tiles, head, keys and search index; and that it goes on from every checkpoint of it
+/// that was kept elsewhere.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn verify(
+    store: &Store,
+    origin: &Origin,
+    kept: &[SignedCheckpoint],
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, Unwritten> {
+    let mut wrong = Vec::new();
+    let head = match audit::head(store).await {
+        Ok(head) => head,
+        Err(error) => {
+            wrong.push(stored("head", unless_silent(error)?));
+            return Ok(Report::of(wrong));
+        }
+    };
+    let newest = VerifierKey::of(origin.clone(), store.keys().signing().seed().key());
+    let keys = match audit::verifiers(store, origin).await {
+        Ok(keys) => keys,
+        Err(error) => {
+            wrong.push(stored("list of keys", unless_silent(error)?));
+            vec![newest]
+        }
+    };
+    let edge = match begin(store, &head).await {
+        Ok(edge) => edge,
+        Err(error) => {
+            wrong.push(stored("tile", unless_silent(error)?));
+            Edge::new()
+        }
+    };
+    let before = edge.frontier()?;
+    let checkpoint = (!head.checkpoint.is_empty()).then_some(head.checkpoint.as_bytes());
+    let verification = Verification::new(Evidence {
+        checkpoint,
+        kept,
+        keys: &keys,
+        origin: Some(origin),
+        before,
+    });
+    let mut check = Check {
+        store,
+        verification,
+        next: head.minimum,
+        edge,
+        said: Said::default(),
+        wrong,
+    };
+    check.segments(&head, &mut progress).await?;
+    check.head(&head);
+    check.beyond(&head).await?;
+    check.index(&head).await?;
+    let mut report = check.verification.finish();
+    for finding in check.wrong {
+        report.add(finding);
+    }
+    Ok(report)
+}
+
+/// The tree ahead of the first entry that is kept.
+async fn begin(store: &Store, head: &Head) -> Result<Edge, Unwritten> {
+    if !head.minimum.is_multiple_of(WIDTH) || head.minimum > head.size {
+        return Err(Unwritten::Corrupt { what: "minimum" });
+    }
+    Ok(append::load_edge(store.database(), head.minimum).await?)
+}
+
+/// What is wrong with the data; what is the database's silence stays an error.
+fn unless_silent(error: Unwritten) -> Result<String, Unwritten> {
+    match error {
+        Unwritten::Storage(_) | Unwritten::Log(Unreadable::Storage(_)) | Unwritten::Slow => {
+            Err(error)
+        }
+        error => Ok(error.to_string()),
+    }
+}
+
+fn stored(what: &str, why: impl std::fmt::Display) -> Finding {
+    Finding::Stored {
+        what: format!("{what}: {why}"),
+    }
+}
+
+/// What the entries say of the head.
+#[derive(Debug, Default)]
+struct Said {
+    last_change: Option<u64>,
+    last_time: Option<i64>,
+    minimum: u64,
+    key: Option<[u8; 32]>,
+}
+
+struct Check<'a> {
+    store: &'a Store,
+    verification: Verification,
+    /// The index that comes next.
+    next: u64,
+    edge: Edge,
+    said: Said,
+    wrong: Vec<Finding>,
+}
+
+impl Check<'_> {
+    async fn segments(
+        &mut self,
+        head: &Head,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<(), Unwritten> {
+        let database = self.store.database();
+        // The first may begin ahead of the least index that is kept.
+        let first = match append::segment_of(database, head.minimum).await {
+            Ok(segment) => segment.map_or(head.minimum, |segment| segment.first),
+            Err(error) => {
+                self.wrong
+                    .push(stored("segment", unless_silent(error.into())?));
+                head.minimum
+            }
+        };
+        let mut from = first;
+        loop {
+            let segments = match append::segments_from(database, from, SEGMENTS).await {
+                Ok(segments) => segments,
+                Err(error) => {
+                    self.wrong
+                        .push(stored("segment", unless_silent(error.into())?));
+                    return Ok(());
+                }
+            };
+            for segment in &segments {
+                // What was committed since the head was read belongs to a later check.
+                if segment.first >= head.size {
+                    return Ok(());
+                }
+                self.segment(segment, head).await?;
+                progress(self.next.min(head.size), head.size);
+            }
+            match segments.last() {
+                Some(last) => from = last.first + 1,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn segment(&mut self, segment: &Segment, head: &Head) -> Result<(), Unwritten> {
+        let name = format!("segment {}", segment.first);
+        let (leaves, parts) = match self.open(segment) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.wrong.push(stored(&name, unless_silent(error)?));
+                return Ok(());
+            }
+        };
+        if u64::try_from(leaves.len()) != Ok(segment.entries) {
+            let count = leaves.len();
+            let why = format!("it says {} entries and holds {count}", segment.entries);
+            self.wrong.push(stored(&name, why));
+        }
+        let hashes: Vec<u8> = leaves
+            .iter()
+            .flat_map(|leaf| *leaf_hash(leaf).bytes())
+            .collect();
+        if hashes != segment.hashes {
+            let why = "its list of leaf hashes is not that of its leaves";
+            self.wrong.push(stored(&name, why));
+        }
+        let mut change = None;
+        for (index, (leaf, parts)) in (segment.first..).zip(leaves.iter().zip(&parts)) {
+            let entry = Entry::parse(leaf).ok();
+            if let Some(entry) = &entry {
+                self.hear(entry, &mut change);
+            }
+            if index < head.minimum {
+                continue;
+            }
+            self.verification.push(leaf, parts);
+            self.next += 1;
+            for tile in self.edge.push(leaf_hash(leaf))? {
+                self.tile(&tile).await?;
+            }
+        }
+        self.said.last_change = change.or(self.said.last_change);
+        Ok(())
+    }
+
+    fn open(&self, segment: &Segment) -> Result<(Vec<Vec<u8>>, Vec<Vec<SealedPart>>), Unwritten> {
+        let framed = rows::open_leaves(self.store, segment.first, &segment.leaves)?;
+        let leaves = Leaves::parse(&framed)?;
+        let parts = Parts::parse(&segment.parts)?;
+        if parts.first() != segment.first || parts.count() != leaves.count() {
+            return Err(Unwritten::Corrupt {
+                what: "list of parts",
+            });
+        }
+        let leaves = leaves.iter().map(|(_, leaf)| leaf.to_vec()).collect();
+        Ok((leaves, parts.to_vec()))
+    }
+
+    /// What an entry says of the head.
+    fn hear(&mut self, entry: &Entry, change: &mut Option<u64>) {
+        self.said.last_time = Some(entry.time.micros());
+        // A change is alone in its segment, with the decision that allowed it: its index is that of its first event.
+        if change.is_none() && entry.event.changes_state() {
+            *change = Some(entry.index);
+        }
+        match (entry.event, &entry.fact) {
+            (Event::LogPruned, Some(Fact::Minimum(minimum))) => self.said.minimum = *minimum,
+            (Event::LogKeyRotated, Some(Fact::NewKey(key))) => self.said.key = Some(*key),
+            _ => {}
+        }
+    }
+
+    /// A tile that is full now, against its row.
+    async fn tile(&mut self, full: &FullTile) -> Result<(), Unwritten> {
+        let path = full.tile.path();
+        match append::tile_row(self.store.database(), full.tile).await {
+            Ok(Some(row)) if row == full.bytes => {}
+            Ok(Some(_)) => self
+                .wrong
+                .push(stored(&path, "its hashes are not those of the entries")),
+            Ok(None) => self.wrong.push(stored(&path, "it is missing")),
+            Err(error) => self.wrong.push(stored(&path, unless_silent(error.into())?)),
+        }
+        Ok(())
+    }
+
+    /// The head against what the entries say.
+    fn head(&mut self, head: &Head) {
+        let mut wrong = |what: &str| self.wrong.push(stored("head", what));
+        if let Ok(frontier) = self.edge.frontier()
+            && head.size > 0
+            && frontier.to_bytes() != head.frontier
+        {
+            wrong("its frontier is not that of the entries");
+        }
+        if head.size != self.edge.size() {
+            wrong("its size is not the number of entries");
+        }
+        if self
+            .said
+            .last_time
+            .is_some_and(|time| time != head.last_time)
+        {
+            wrong("its last time is not the last entry's");
+        }
+        if self
+            .said
+            .last_change
+            .is_some_and(|change| change != head.last_change)
+        {
+            wrong("its last change is not the last entry that changed something");
+        }
+        // Whatever is pruned is followed by the entry that says so.
+        if head.minimum != self.said.minimum {
+            wrong("no entry says that so much was pruned");
+        }
+        let signing = self.store.keys().signing();
+        if head.signing_version != signing.version() {
+            wrong("its signing key is not the newest");
+        }
+        let public = *signing.seed().public_key().as_bytes();
+        if self.said.key.is_some_and(|key| key != public) {
+            wrong("the log is signed by another key than the last entry of a rotation names");
+        }
+    }
+
+    /// Rows beyond the log's end.
+    async fn beyond(&mut self, head: &Head) -> Result<(), Unwritten> {
+        let database = self.store.database();
+        let beyond = append::segments_from(database, head.size, 1).await;
+        let tiles = append::count_tiles(database).await?;
+        // What was committed meanwhile is no finding.
+        let now = audit::head(self.store).await?.size;
+        let found = match beyond {
+            Ok(segments) => segments.first().map(|segment| segment.first),
+            Err(error) => {
+                self.wrong
+                    .push(stored("segment", unless_silent(error.into())?));
+                None
+            }
+        };
+        if found.is_some_and(|first| first >= now) {
+            self.wrong
+                .push(stored("segment", "there is one beyond the head"));
+        }
+        if tiles > full_tiles(now) || tiles < full_tiles(head.size) {
+            let (wanted, size) = (full_tiles(now), now);
+            let why = format!("there are {tiles}, and {wanted} belong to {size} entries");
+            self.wrong.push(stored("tiles", why));
+        }
+        Ok(())
+    }
+
+    /// Rows of the search index: each must open in its place. One that is missing is built again.
+    async fn index(&mut self, head: &Head) -> Result<(), Unwritten> {
+        let mut newest = head.size;
+        loop {
+            let page = upkeep::filters(self.store.database(), (newest, 0), BLOCKS).await?;
+            let Some((oldest, _)) = page.last() else {
+                return Ok(());
+            };
+            let oldest = *oldest;
+            for (block, filter) in &page {
+                let places = upkeep::places(self.store.database(), *block).await?;
+                let (row, keys) = (block.to_string(), self.store.keys());
+                let opens = |column, sealed: &[u8]| {
+                    keys.open_value("search_block", column, &row, 0, sealed)
+                        .is_ok()
+                };
+                if !opens("filter", filter) || places.is_some_and(|places| !opens("pairs", &places))
+                {
+                    let why =
+                        "it does not open; queries read past it, `audit reindex` builds it again";
+                    self.wrong
+                        .push(stored(&format!("search index, block {block}"), why));
+                }
+            }
+            match oldest.checked_sub(1) {
+                Some(next) => newest = next,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// How many full tiles a tree of that size has, at all levels.
+fn full_tiles(size: u64) -> u64 {
+    std::iter::successors(Some(size / WIDTH), |level| Some(level / WIDTH))
+        .take_while(|level| *level > 0)
+        .sum()
+}
+
+/// Whether a path leads from a leaf to a checkpoint's root: what is handed out is checked as its receiver will.
+///
+/// # Errors
+/// It does not: a stored hash is not what it should be.
+pub(super) fn leads_to(
+    checkpoint: &SignedCheckpoint,
+    (leaf, index): (&[u8], u64),
+    path: &[Hash],
+) -> Result<(), Unwritten> {
+    let head = checkpoint.checkpoint();
+    Ok(crate::log::merkle::verify_inclusion(
+        &leaf_hash(leaf),
+        index,
+        head.size,
+        path,
+        &head.root,
+    )?)
+}
