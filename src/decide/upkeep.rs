@@ -15,7 +15,8 @@ use super::search;
 use crate::directory::{Ref, keeping};
 use crate::log::Event;
 use crate::log::append;
-use crate::log::entry::{Outcome, Time};
+use crate::log::entry::{Entry, Fact, Outcome, Time};
+use crate::log::query::Query;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::WIDTH;
 use crate::log::upkeep::{self, Erasure};
@@ -142,10 +143,25 @@ async fn retain(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     Ok(())
 }
 
-/// Takes rows away that nobody reads any more.
+/// Takes rows away that nobody reads any more: once the log itself says that they were pruned, and not because a number of the
+/// head does.
 async fn drop_pruned(store: &Store, minimum: u64) -> Result<(), Unwritten> {
-    if minimum == 0 {
+    if minimum == 0 || !upkeep::holds_below(store.database(), minimum).await? {
         return Ok(());
+    }
+    let pruned = Query::of([("event", Event::LogPruned.as_str())]);
+    let pruned = pruned.map_err(|_| Unwritten::Corrupt { what: "query" })?;
+    let mut before = None;
+    let said = loop {
+        let found = search::newest(store, &pruned, before, 1).await?;
+        match (found.entries.first(), found.before) {
+            (Some(shown), _) => break Entry::parse(&shown.leaf)?.fact,
+            (None, Some(next)) => before = Some(next),
+            (None, None) => break None,
+        }
+    };
+    if said != Some(Fact::Minimum(minimum)) {
+        return Err(Unwritten::Corrupt { what: "minimum" });
     }
     let begun = Instant::now();
     while begun.elapsed() < STINT {
@@ -217,7 +233,7 @@ async fn write_without(
     let mut parts = opened.parts;
     let mut altered = false;
     for ((_, leaf), parts) in leaves.iter().zip(&mut parts) {
-        let entry = crate::log::entry::Entry::parse(leaf)?;
+        let entry = Entry::parse(leaf)?;
         let about = [&entry.actor, &entry.acts_for, &entry.resource];
         let is_theirs = about
             .into_iter()

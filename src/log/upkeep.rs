@@ -124,6 +124,8 @@ const ERASURES: &str =
 const REACHED: &str = "UPDATE erasure SET reached = $1 WHERE subject = $2 AND reached < $3";
 const END_ERASURE: &str = "DELETE FROM erasure WHERE subject = $1";
 const REPLACE_PARTS: &str = "UPDATE segment SET parts = $1 WHERE first_index = $2 AND parts = $3";
+const BELOW: &str = "SELECT first_index FROM segment WHERE first_index < $1 AND first_index + entries <= $2 \
+     ORDER BY first_index LIMIT 1";
 const DROP_SEGMENTS: &str = "DELETE FROM segment WHERE first_index IN (SELECT first_index FROM segment \
      WHERE first_index < $1 AND first_index + entries <= $2 ORDER BY first_index LIMIT $3)";
 const DROP_STATE: &str = "DELETE FROM state WHERE to_index <= $1";
@@ -217,6 +219,20 @@ pub async fn replace_parts(
         .map_err(error)?;
     transaction.commit().await.map_err(error)?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether there are segments that end below this index.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn holds_below(database: &Database, minimum: u64) -> Result<bool, Unreadable> {
+    let row = sqlx::query(BELOW)
+        .bind(column(minimum)?)
+        .bind(column(minimum)?)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    Ok(row.is_some())
 }
 
 /// Takes up to `limit` segments away that end below the least index that is kept, and then the state that ended below it and its

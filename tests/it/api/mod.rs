@@ -13,3 +13,4 @@ mod own;
 mod pages;
 mod permissions;
 mod races;
+mod tamper;
