@@ -20,8 +20,8 @@ use crate::log::segment::{Leaves, Parts};
 use crate::log::upkeep;
 use crate::tenant::Store;
 
-/// How many segments are read at a time.
-const SEGMENTS: i64 = 64;
+/// How many segments are read at a time, at most.
+const SEGMENTS: u64 = 64;
 
 /// One entry, as it is shown to whoever may read the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,29 +55,39 @@ impl Shown {
     }
 }
 
-/// What a read segment holds.
-pub(super) struct Opened {
-    pub(super) first: u64,
-    pub(super) leaves: Vec<Vec<u8>>,
-    pub(super) parts: Vec<Vec<SealedPart>>,
-}
+/// An entry of a segment, unread: its index, its leaf, its sealed parts.
+pub(super) type Stored = (u64, Vec<u8>, Vec<SealedPart>);
 
-pub(super) fn open(store: &Store, segment: &append::Segment) -> Result<Opened, Unwritten> {
+/// Opens a segment, and takes the entries out of it whose index is wanted.
+pub(super) fn open(
+    store: &Store,
+    segment: &append::Segment,
+    wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<Stored>, Unwritten> {
+    let corrupt = || Unwritten::Corrupt { what: "segment" };
     let framed = rows::open_leaves(store, segment.first, &segment.leaves)?;
     let leaves = Leaves::parse(&framed)?;
     let parts = Parts::parse(&segment.parts)?;
-    let leaves: Vec<Vec<u8>> = leaves.iter().map(|(_, leaf)| leaf.to_vec()).collect();
-    let whole = parts.first() == segment.first
-        && parts.count() == leaves.len()
-        && u64::try_from(leaves.len()) == Ok(segment.entries);
+    let whole = leaves.first() == segment.first
+        && parts.first() == segment.first
+        && parts.count() == leaves.count()
+        && u64::try_from(leaves.count()) == Ok(segment.entries);
     if !whole {
-        return Err(Unwritten::Corrupt { what: "segment" });
+        return Err(corrupt());
     }
-    Ok(Opened {
-        first: segment.first,
-        leaves,
-        parts: parts.to_vec(),
-    })
+    let wanted = leaves.iter().filter(|(index, _)| wanted(*index));
+    wanted
+        .map(|(index, leaf)| {
+            let parts = parts.get(index).ok_or_else(corrupt)?;
+            Ok((index, leaf.to_vec(), parts))
+        })
+        .collect()
+}
+
+/// How many segments to read at a time for so many entries, going by one that was read: they hold from one entry to a thousand.
+pub(super) fn worth(entries: u64, of: Option<&append::Segment>) -> i64 {
+    let each = of.map_or(256, |segment| segment.entries.max(1));
+    i64::try_from((entries / each).clamp(1, SEGMENTS)).unwrap_or(1)
 }
 
 /// The entries from `first` on, `limit` at most, oldest first.
@@ -105,19 +115,20 @@ pub(super) async fn read(store: &Store, first: u64, limit: usize) -> Result<Vec<
         let mut next = 0;
         for segment in &segments {
             next = segment.first + segment.entries;
-            let opened = open(store, segment)?;
-            let wanted = (opened.first..)
-                .zip(opened.leaves.into_iter().zip(opened.parts))
-                .skip_while(|(index, _)| *index < first)
-                .map(|(index, (leaf, parts))| parsed(index, leaf, parts))
-                .take(limit.saturating_sub(read.len()))
-                .collect::<Result<Vec<_>, Unwritten>>()?;
-            read.extend(wanted);
+            let left = limit.saturating_sub(read.len());
+            for stored in open(store, segment, |index| index >= first)?
+                .into_iter()
+                .take(left)
+            {
+                read.push(parsed(stored)?);
+            }
             if read.len() == limit {
                 return Ok(read);
             }
         }
-        segments = append::segments_from(database, next, SEGMENTS).await?;
+        let left = u64::try_from(limit.saturating_sub(read.len())).unwrap_or(u64::MAX);
+        let worth = worth(left, segments.last());
+        segments = append::segments_from(database, next, worth).await?;
     }
     Ok(read)
 }
@@ -125,7 +136,7 @@ pub(super) async fn read(store: &Store, first: u64, limit: usize) -> Result<Vec<
 /// An entry as it was read: parsed, its leaf, and its parts.
 pub(super) type Read = (Entry, Vec<u8>, Vec<SealedPart>);
 
-pub(super) fn parsed(index: u64, leaf: Vec<u8>, parts: Vec<SealedPart>) -> Result<Read, Unwritten> {
+pub(super) fn parsed((index, leaf, parts): Stored) -> Result<Read, Unwritten> {
     let entry = Entry::parse(&leaf)?;
     if entry.index == index {
         Ok((entry, leaf, parts))
@@ -235,9 +246,8 @@ pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwri
     let Some(segment) = append::segment_of(store.database(), index).await? else {
         return Ok(None);
     };
-    let opened = open(store, &segment)?;
-    let at = usize::try_from(index - opened.first).ok();
-    let Some(leaf) = at.and_then(|at| opened.leaves.into_iter().nth(at)) else {
+    let found = open(store, &segment, |other| other == index)?;
+    let Some((_, leaf, _)) = found.into_iter().next() else {
         return Ok(None);
     };
     let path = append::inclusion(store.database(), index, head.size).await?;

@@ -19,7 +19,7 @@ use crate::crypto::sealing::DataKeys;
 use crate::directory::Ref;
 use crate::log::append::{Head, Segment};
 use crate::log::checkpoint::Checkpoint;
-use crate::log::entry::{SealedPart, Time};
+use crate::log::entry::{Record, SealedPart, Time};
 use crate::log::merkle::{Frontier, Hash};
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
@@ -131,20 +131,7 @@ fn encode(
     let (mut leaves, mut parts, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut edge, mut tiles) = (known.edge.clone(), Vec::new());
     let mut frontier: Frontier = known.head.frontier()?;
-    for (index, mut entry) in (first..).zip(entries) {
-        let key = entry
-            .subject
-            .and_then(|subject| keys.get(&subject))
-            .map(Arc::as_ref);
-        for (name, value) in &entry.parts {
-            let sealed = rows::seal_part(&setting.store, key, (index, *name), value)?;
-            entry.draft.attach(SealedPart {
-                name: *name,
-                sealed,
-            })?;
-        }
-        let record = entry.draft.at(index, time)?;
-        let hash = record.leaf_hash();
+    for (record, hash) in seal(&setting.store, keys, entries, (first, time))? {
         tiles.extend(edge.push(hash)?);
         frontier.push(hash)?;
         hashes.push(hash);
@@ -191,6 +178,71 @@ fn encode(
         edge,
         hashes,
     })
+}
+
+/// So many entries are worth a thread of their own.
+const A_THREADS_WORTH: usize = 64;
+
+/// Gives entries that follow one another their places and seals their parts, on several processors where there are many: each is
+/// sealed for itself.
+fn seal(
+    store: &Store,
+    keys: &SubjectKeys,
+    mut entries: Vec<Unsealed>,
+    (first, time): (u64, Time),
+) -> Result<Vec<(Record, Hash)>, Unwritten> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(entries.len() / A_THREADS_WORTH).max(1);
+    let each = entries.len().div_ceil(threads).max(1);
+    let mut shares = Vec::new();
+    let mut at = first;
+    while entries.len() > each {
+        let rest = entries.split_off(each);
+        let share = std::mem::replace(&mut entries, rest);
+        let from = at;
+        at += share.len() as u64;
+        shares.push((from, share));
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .into_iter()
+            .map(|(from, share)| scope.spawn(move || seal_share(store, keys, share, (from, time))))
+            .collect();
+        let last = seal_share(store, keys, entries, (at, time));
+        let mut sealed = Vec::new();
+        for other in others {
+            let share = other.join();
+            sealed.extend(share.map_err(|_| Unwritten::Corrupt { what: "batch" })??);
+        }
+        sealed.extend(last?);
+        Ok(sealed)
+    })
+}
+
+fn seal_share(
+    store: &Store,
+    keys: &SubjectKeys,
+    entries: Vec<Unsealed>,
+    (first, time): (u64, Time),
+) -> Result<Vec<(Record, Hash)>, Unwritten> {
+    let mut sealed = Vec::with_capacity(entries.len());
+    for (index, mut entry) in (first..).zip(entries) {
+        let key = entry
+            .subject
+            .and_then(|subject| keys.get(&subject))
+            .map(Arc::as_ref);
+        for (name, value) in &entry.parts {
+            let bytes = rows::seal_part(store, key, (index, *name), value)?;
+            entry.draft.attach(SealedPart {
+                name: *name,
+                sealed: bytes,
+            })?;
+        }
+        let record = entry.draft.at(index, time)?;
+        let hash = record.leaf_hash();
+        sealed.push((record, hash));
+    }
+    Ok(sealed)
 }
 
 impl Made {

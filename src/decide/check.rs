@@ -183,16 +183,14 @@ impl Check<'_> {
             let why = format!("it says {} entries and holds {count}", segment.entries);
             self.wrong.push(stored(&name, why));
         }
-        let hashes: Vec<u8> = leaves
-            .iter()
-            .flat_map(|leaf| *leaf_hash(leaf).bytes())
-            .collect();
-        if hashes != segment.hashes {
+        let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        if !hashes.iter().flat_map(Hash::bytes).eq(&segment.hashes) {
             let why = "its list of leaf hashes is not that of its leaves";
             self.wrong.push(stored(&name, why));
         }
         let mut change = None;
-        for (index, (leaf, parts)) in (segment.first..).zip(leaves.iter().zip(&parts)) {
+        let entries = leaves.iter().zip(&parts).zip(hashes);
+        for (index, ((leaf, parts), hash)) in (segment.first..).zip(entries) {
             let entry = Entry::parse(leaf).ok();
             if let Some(entry) = &entry {
                 self.hear(entry, &mut change);
@@ -200,9 +198,9 @@ impl Check<'_> {
             if index < head.minimum {
                 continue;
             }
-            self.verification.push(leaf, parts);
+            self.verification.push_hashed(leaf, hash, parts);
             self.next += 1;
-            for tile in self.edge.push(leaf_hash(leaf))? {
+            for tile in self.edge.push(hash)? {
                 self.tile(&tile).await?;
             }
         }

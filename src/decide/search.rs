@@ -21,9 +21,6 @@ const PASSED_OVER: u64 = 8;
 /// How many filters are read at a time.
 const FILTERS: i64 = 256;
 
-/// How many segments are read at a time.
-const SEGMENTS: i64 = 16;
-
 /// What a query found, and where to go on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
@@ -98,15 +95,15 @@ pub async fn first_at(store: &Store, moment: Time) -> Result<u64, Unwritten> {
         let middle = low + (high - low) / 2;
         let segment = append::segment_of(store.database(), middle).await?;
         let segment = segment.ok_or(Unwritten::Corrupt { what: "segment" })?;
-        let opened = audit::open(store, &segment)?;
         let next = segment.first + segment.entries;
         if next <= middle {
             return Err(Unwritten::Corrupt { what: "segment" });
         }
         // A batch has one time.
-        let (leaf, parts) = (opened.leaves.into_iter().next(), Vec::new());
-        let leaf = leaf.ok_or(Unwritten::Corrupt { what: "segment" })?;
-        let (entry, ..) = audit::parsed(segment.first, leaf, parts)?;
+        let opened = audit::open(store, &segment, |index| index == segment.first)?;
+        let stored = opened.into_iter().next();
+        let stored = stored.ok_or(Unwritten::Corrupt { what: "segment" })?;
+        let (entry, ..) = audit::parsed(stored)?;
         if entry.time < moment {
             low = next.min(high);
         } else {
@@ -196,13 +193,15 @@ impl Walk<'_> {
             }
             let here = wanted.split_off(wanted.partition_point(|index| *index < segment.first));
             self.left = self.left.saturating_sub(here.len() as u64);
-            let opened = audit::open(self.store, &segment)?;
-            let read = (opened.first..)
-                .zip(opened.leaves.into_iter().zip(opened.parts))
-                .filter(|(index, _)| here.binary_search(index).is_ok());
-            self.take(read.collect()).await?;
-            if self.entries.len() == self.limit || self.over {
-                return Ok(());
+            // The newest first, and no more than it takes to fill the page.
+            for some in here.rchunks(self.limit.max(1)) {
+                let read = audit::open(self.store, &segment, |index| {
+                    some.binary_search(&index).is_ok()
+                })?;
+                self.take(read).await?;
+                if self.entries.len() == self.limit || self.over {
+                    return Ok(());
+                }
             }
             self.end = self.end.min(segment.first.max(floor));
             if self.left == 0 {
@@ -215,9 +214,10 @@ impl Walk<'_> {
 
     /// Looks at every entry from the end back to `floor`.
     async fn scan(&mut self, floor: u64) -> Result<(), Unwritten> {
+        let mut worth = 1;
         while self.end > floor && !self.is_done() {
-            let segments =
-                append::segments_before(self.store.database(), self.end, SEGMENTS).await?;
+            let segments = append::segments_before(self.store.database(), self.end, worth).await?;
+            worth = audit::worth(self.end - floor, segments.last());
             if segments.is_empty() {
                 return Err(Unwritten::Corrupt { what: "segment" });
             }
@@ -225,13 +225,10 @@ impl Walk<'_> {
                 if segment.first + segment.entries < self.end {
                     return Err(Unwritten::Corrupt { what: "segment" });
                 }
-                let opened = audit::open(self.store, segment)?;
                 let (from, end) = (floor.max(segment.first), self.end);
-                let read = (opened.first..)
-                    .zip(opened.leaves.into_iter().zip(opened.parts))
-                    .filter(|(index, _)| (from..end).contains(index));
+                let read = audit::open(self.store, segment, |index| (from..end).contains(&index))?;
                 self.left = self.left.saturating_sub(end - from);
-                self.take(read.collect()).await?;
+                self.take(read).await?;
                 if self.entries.len() == self.limit || self.over {
                     return Ok(());
                 }
@@ -245,11 +242,11 @@ impl Walk<'_> {
     }
 
     /// Keeps those that fit of these entries, which stand in ascending order.
-    async fn take(&mut self, read: Vec<Stored>) -> Result<(), Unwritten> {
+    async fn take(&mut self, read: Vec<audit::Stored>) -> Result<(), Unwritten> {
         let mut candidates: Vec<Read> = Vec::new();
         let mut over = false;
-        for (index, (leaf, parts)) in read.into_iter().rev() {
-            let read = audit::parsed(index, leaf, parts)?;
+        for stored in read.into_iter().rev() {
+            let read = audit::parsed(stored)?;
             over = self.query.is_over(&read.0);
             if over {
                 break;
@@ -284,9 +281,6 @@ enum Indexed {
     /// That they are not.
     Elsewhere,
 }
-
-/// An entry of a segment, unread.
-type Stored = (u64, (Vec<u8>, Vec<crate::log::entry::SealedPart>));
 
 fn chunks(mut all: Vec<Read>, size: usize) -> Vec<Vec<Read>> {
     let mut chunks = Vec::new();

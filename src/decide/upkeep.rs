@@ -17,7 +17,7 @@ use crate::log::Event;
 use crate::log::append;
 use crate::log::entry::{Entry, Fact, Outcome, Time};
 use crate::log::query::Query;
-use crate::log::segment::{Leaves, Parts};
+use crate::log::segment::Parts;
 use crate::log::tiles::WIDTH;
 use crate::log::upkeep::{self, Erasure};
 use crate::tenant::Store;
@@ -227,13 +227,9 @@ async fn write_without(
     segment: &append::Segment,
     subject: &str,
 ) -> Result<bool, Unwritten> {
-    let opened = audit::open(store, segment)?;
-    let framed = super::rows::open_leaves(store, segment.first, &segment.leaves)?;
-    let leaves = Leaves::parse(&framed)?;
-    let mut parts = opened.parts;
-    let mut altered = false;
-    for ((_, leaf), parts) in leaves.iter().zip(&mut parts) {
-        let entry = Entry::parse(leaf)?;
+    let (mut left, mut altered) = (Vec::new(), false);
+    for (_, leaf, mut parts) in audit::open(store, segment, |_| true)? {
+        let entry = Entry::parse(&leaf)?;
         let about = [&entry.actor, &entry.acts_for, &entry.resource];
         let is_theirs = about
             .into_iter()
@@ -243,11 +239,12 @@ async fn write_without(
             parts.clear();
             altered = true;
         }
+        left.push(parts);
     }
     if !altered {
         return Ok(true);
     }
-    let without = Parts::frame(segment.first, &parts)?;
+    let without = Parts::frame(segment.first, &left)?;
     Ok(upkeep::replace_parts(store.database(), segment, &without).await?)
 }
 

@@ -99,7 +99,7 @@ impl<'a> Parts<'a> {
     pub fn parse(blob: &'a [u8]) -> Result<Self, Flaw> {
         let frames = Frames::parse(PARTS, blob)?;
         for (_, parts) in frames.iter() {
-            read_parts(parts)?;
+            check_parts(parts)?;
         }
         Ok(Self(frames))
     }
@@ -254,37 +254,46 @@ fn frame_parts(parts: &[SealedPart]) -> Result<Vec<u8>, Flaw> {
 }
 
 fn read_parts(framed: &[u8]) -> Result<Vec<SealedPart>, Flaw> {
-    let mut parts: Vec<SealedPart> = Vec::new();
+    let mut parts = Vec::new();
+    walk_parts(framed, |name, sealed| {
+        parts.push(SealedPart {
+            name,
+            sealed: sealed.to_vec(),
+        });
+    })?;
+    Ok(parts)
+}
+
+fn check_parts(framed: &[u8]) -> Result<(), Flaw> {
+    walk_parts(framed, |_, _| {})
+}
+
+fn walk_parts(framed: &[u8], mut meet: impl FnMut(PartName, &[u8])) -> Result<(), Flaw> {
+    let mut before: Option<PartName> = None;
     let mut rest = framed;
     while !rest.is_empty() {
         let at = framed.len() - rest.len();
-        let part = read_part(rest)
-            .filter(|(part, _)| parts.last().is_none_or(|before| before.name < part.name));
-        let Some((part, after)) = part else {
+        let part = read_part(rest).filter(|(name, ..)| before.is_none_or(|before| before < *name));
+        let Some((name, sealed, after)) = part else {
             return Err(Flaw::Segment {
                 at,
                 what: "a part is cut, unknown or out of order",
             });
         };
-        parts.push(part);
-        rest = after;
+        meet(name, sealed);
+        (before, rest) = (Some(name), after);
     }
-    Ok(parts)
+    Ok(())
 }
 
-fn read_part(bytes: &[u8]) -> Option<(SealedPart, &[u8])> {
+/// The name of the first part, its sealed bytes, and what follows.
+fn read_part(bytes: &[u8]) -> Option<(PartName, &[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     let name = PartName::parse(std::str::from_utf8(name).ok()?)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (sealed, rest) = rest.split_at_checked(length_of(length))?;
-    Some((
-        SealedPart {
-            name,
-            sealed: sealed.to_vec(),
-        },
-        rest,
-    ))
+    Some((name, sealed, rest))
 }
 
 fn length_of(bytes: &[u8; 4]) -> usize {

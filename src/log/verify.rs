@@ -7,7 +7,7 @@ use std::fmt;
 use super::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use super::entry::{Entry, PartName, SealedPart, Time};
 use super::flaw::Flaw;
-use super::merkle::{Frontier, leaf_hash};
+use super::merkle::{Frontier, Hash, leaf_hash};
 
 /// Findings that a report lists; more are only counted.
 pub const LISTED: usize = 1_000;
@@ -236,6 +236,11 @@ impl Verification {
 
     /// Takes the next leaf, with its parts where they are there. A part that is not there is counted; one that is must be the leaf's.
     pub fn push(&mut self, leaf: &[u8], parts: &[SealedPart]) {
+        self.push_hashed(leaf, leaf_hash(leaf), parts);
+    }
+
+    /// The same for whoever has hashed the leaf already.
+    pub(crate) fn push_hashed(&mut self, leaf: &[u8], hash: Hash, parts: &[SealedPart]) {
         let index = self.next;
         match Entry::parse(leaf) {
             Ok(entry) => self.check(&entry, parts),
@@ -245,7 +250,7 @@ impl Verification {
             }
         }
         self.report.entries += 1;
-        if let Err(flaw) = self.tree.push(leaf_hash(leaf)) {
+        if let Err(flaw) = self.tree.push(hash) {
             self.find(Finding::Leaf { index, flaw });
         }
         self.compare_kept();
