@@ -73,9 +73,16 @@ fn listed(kind: &str, value: &str) -> Result<RestrictedExpression, DirectoryErro
 struct Attributes {
     values: HashMap<String, RestrictedExpression>,
     points_to: Vec<EntityUid>,
+    /// Legal holds on the organization: they hold whatever it has.
+    above: i64,
 }
 
 impl Attributes {
+    fn holds(&mut self, own: i64) {
+        let all = own.saturating_add(self.above);
+        self.put("holds", RestrictedExpression::new_long(all));
+    }
+
     fn put(&mut self, name: &str, value: RestrictedExpression) {
         self.values.insert(name.into(), value);
     }
@@ -97,7 +104,7 @@ impl Attributes {
     fn circle(&mut self, circle: &Circle) -> Result<(), DirectoryError> {
         self.link("members", circle.members)?;
         self.link("leads", circle.leads)?;
-        self.put("holds", RestrictedExpression::new_long(circle.holds));
+        self.holds(circle.holds);
         Ok(())
     }
 }
@@ -113,14 +120,20 @@ pub struct Shape {
     pub parents: Vec<EntityUid>,
 }
 
-/// Builds an object's entity; `org` is its organization.
+/// Builds an object's entity; `org` is its organization, on which `above` legal holds stand.
 ///
 /// # Errors
 /// Cedar refuses a value.
-pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, DirectoryError> {
+pub fn shape(
+    reference: Ref,
+    object: &Object,
+    org: Ref,
+    above: i64,
+) -> Result<Shape, DirectoryError> {
     let mut attributes = Attributes {
         values: HashMap::new(),
         points_to: Vec::new(),
+        above: if reference == org { 0 } else { above },
     };
     let mut parents = HashSet::new();
     attributes.link("org", org)?;
@@ -139,12 +152,12 @@ pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, Directo
                 RestrictedExpression::new_long(organization.active_admins),
             );
             attributes.link("members", organization.members)?;
-            attributes.put("holds", RestrictedExpression::new_long(organization.holds));
+            attributes.holds(organization.holds);
         }
         Object::User(user) => {
             attributes.put("role", listed("Role", user.role.name())?);
             attributes.put("active", RestrictedExpression::new_bool(user.active));
-            attributes.put("holds", RestrictedExpression::new_long(user.holds));
+            attributes.holds(user.holds);
             for group in &user.groups {
                 parents.insert(uid(*group)?);
             }
@@ -170,7 +183,7 @@ pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, Directo
             if let Some(audience) = made.audience {
                 attributes.link("audience", audience)?;
             }
-            attributes.put("holds", RestrictedExpression::new_long(made.holds));
+            attributes.holds(made.holds);
             if made.parent.kind == Kind::Thread {
                 attributes.link("thread", made.parent)?;
             }
@@ -179,7 +192,7 @@ pub fn shape(reference: Ref, object: &Object, org: Ref) -> Result<Shape, Directo
         Object::Memory(memory) => {
             attributes.link("owner", memory.owner)?;
             attributes.put("layer", listed("Layer", memory.layer.name())?);
-            attributes.put("holds", RestrictedExpression::new_long(memory.holds));
+            attributes.holds(memory.holds);
             match memory.layer {
                 Layer::Thread => attributes.link("thread", memory.parent)?,
                 Layer::Project => attributes.link("project", memory.parent)?,
@@ -215,6 +228,7 @@ pub fn singleton(kind: Kind, org: Ref) -> Result<Shape, DirectoryError> {
     let mut attributes = Attributes {
         values: HashMap::new(),
         points_to: Vec::new(),
+        above: 0,
     };
     attributes.link("org", org)?;
     finish(

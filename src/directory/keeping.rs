@@ -228,3 +228,55 @@ fn not_held(snapshot: &Snapshot, theirs: i64) -> Result<(), DirectoryError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::super::entity;
+    use super::super::world::{World, now};
+    use super::*;
+
+    /// The legal holds on an object as Cedar sees them.
+    fn holds(snapshot: &Snapshot, reference: Ref) -> String {
+        let shape = snapshot.entity(&entity::uid(reference).unwrap()).unwrap();
+        shape.entity.attr("holds").unwrap().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_hold_on_the_organization_holds_whatever_it_has() {
+        let mut world = World::new();
+        let by = Operator::in_test(now());
+        let (org, bob) = (world.org, world.bob);
+        assert_eq!(holds(&world.snapshot, bob), "0");
+        world.apply(hold_by_operator(&by, &world.snapshot, "a lawsuit"));
+        world.apply(hold_by_operator(&by, &world.snapshot, "another"));
+        assert_eq!(holds(&world.snapshot, org), "2");
+        assert_eq!(holds(&world.snapshot, bob), "2");
+        assert_eq!(
+            erase_by_operator(&by, &world.snapshot, bob).unwrap_err(),
+            DirectoryError::Held
+        );
+        for _ in 0..2 {
+            world.apply(release_by_operator(&by, &world.snapshot, "settled"));
+        }
+        assert_eq!(holds(&world.snapshot, bob), "0");
+        assert!(release_by_operator(&by, &world.snapshot, "settled").is_err());
+        assert!(erase_by_operator(&by, &world.snapshot, bob).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_pruned_that_must_be_kept() {
+        let mut world = World::new();
+        let by = Operator::in_test(now());
+        assert!(prune(&by, &world.snapshot, 256).is_err());
+        world.apply(set_retention_by_operator(&by, &world.snapshot, Some(30)));
+        assert!(set_retention_by_operator(&by, &world.snapshot, Some(30)).is_err());
+        assert!(set_retention_by_operator(&by, &world.snapshot, Some(0)).is_err());
+        assert!(prune(&by, &world.snapshot, 256).is_ok());
+        world.apply(hold_by_operator(&by, &world.snapshot, "a lawsuit"));
+        assert_eq!(
+            prune(&by, &world.snapshot, 256).unwrap_err(),
+            DirectoryError::Held
+        );
+    }
+}

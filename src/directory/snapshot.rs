@@ -270,8 +270,7 @@ impl Snapshot {
     ) -> Result<(), DirectoryError> {
         match (id, body) {
             (RowId::Object(reference), Body::Object(object)) if reference.kind == object.kind() => {
-                let shape = entity::shape(reference, object, self.org)?;
-                self.shapes.insert_mut(shape.entity.uid(), Arc::new(shape));
+                let before = self.held();
                 self.objects.insert_mut(
                     reference,
                     Arc::new(Stored {
@@ -279,6 +278,10 @@ impl Snapshot {
                         from_index: index,
                     }),
                 );
+                self.shape(reference, object)?;
+                if self.held() != before {
+                    self.hold()?;
+                }
             }
             (RowId::Share(id), Body::Share(share)) => {
                 let mut of: Vec<_> = self
@@ -316,6 +319,26 @@ impl Snapshot {
             }
             (RowId::Library, Body::Library(library)) => self.library = Arc::new(library.clone()),
             (id, _) => return Err(DirectoryError::WrongBody { id: id.to_string() }),
+        }
+        Ok(())
+    }
+
+    /// How many legal holds stand on the organization.
+    fn held(&self) -> i64 {
+        self.organization().map_or(0, |one| one.holds)
+    }
+
+    fn shape(&mut self, reference: Ref, object: &Object) -> Result<(), DirectoryError> {
+        let shape = entity::shape(reference, object, self.org, self.held())?;
+        self.shapes.insert_mut(shape.entity.uid(), Arc::new(shape));
+        Ok(())
+    }
+
+    /// A hold on the organization holds whatever it has: every object looks otherwise to Cedar.
+    fn hold(&mut self) -> Result<(), DirectoryError> {
+        let objects = self.objects.clone();
+        for (reference, stored) in &objects {
+            self.shape(*reference, &stored.value)?;
         }
         Ok(())
     }
