@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Outcome;
+use super::export::{self, Export};
+use super::offline;
 use super::org::{door, tenant};
 use super::print::Out;
 use crate::app::App;
@@ -17,24 +19,32 @@ use crate::log::checkpoint::{Origin, VerifierKey};
 use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
-use crate::log::receipt::Receipt;
-use crate::tenant::{Store, TenantError};
+use crate::tenant::Store;
 
 /// How many entries are read before they are printed.
 const PAGE: usize = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Check everything that is stored of an organization's log, or with --key a receipt, offline; exits with 1 when anything
-    /// is wrong
+    /// Check a bundle or a receipt, offline, or everything that is stored of an organization's log; exits with 1 when anything is
+    /// wrong
     Verify {
-        /// The organization, or with --key a file with a receipt
-        #[arg(value_name = "SLUG|RECEIPT")]
+        /// A file with a bundle or a receipt; where there is no such file, the organization of that name
+        #[arg(value_name = "FILE|SLUG")]
         what: String,
-        /// The log's public key, as `audit checkpoint` prints it, or a file that holds it: nothing but this and the receipt is
-        /// read then, no database and no network
-        #[arg(long)]
-        key: Option<String>,
+        /// A public key of the log that you trust, as `audit checkpoint --key` prints it, or a file with such keys, one a line.
+        /// Nothing but the keys and the file is read then, no database and no network
+        #[arg(long = "key", value_name = "KEY|FILE")]
+        keys: Vec<String>,
+    },
+    /// Export the log: as a bundle that `verify` checks, or as JSON lines, a table, or OCSF events
+    Export(Box<Export>),
+    /// Print a hash tile or an entry bundle (C2SP tlog-tiles), as `tile/0/000.p/20` or `tile/entries/000`
+    Tile {
+        /// The organization
+        slug: String,
+        /// Its path
+        path: String,
     },
     /// Print the last signed checkpoint, and with --key the public key that it and every receipt is verified with
     Checkpoint {
@@ -63,7 +73,7 @@ pub(super) enum Audit {
         entries: u64,
     },
     /// Print the entries that fit every condition given, the newest first
-    Query(Box<Conditions>),
+    Query(Box<Asked>),
     /// Build the search index anew; queries are complete meanwhile
     Reindex {
         /// The organization
@@ -84,9 +94,19 @@ pub(super) enum Audit {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Conditions {
+pub(super) struct Asked {
     /// The organization
     slug: String,
+    #[command(flatten)]
+    conditions: Conditions,
+    /// How many; 0 for all of them
+    #[arg(short = 'n', long, default_value_t = 20)]
+    entries: usize,
+}
+
+/// Which entries.
+#[derive(Debug, Args)]
+pub(super) struct Conditions {
     /// The first moment that counts, as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
@@ -117,14 +137,12 @@ pub(super) struct Conditions {
     /// The X-Request-ID of the call
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
-    /// How many; 0 for all of them
-    #[arg(short = 'n', long, default_value_t = 20)]
-    entries: usize,
 }
 
 impl Conditions {
-    fn query(&self) -> Result<Query, Unasked> {
-        let given = [
+    /// Those that were given, by their names.
+    pub(super) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = [
             ("from", &self.from),
             ("to", &self.to),
             ("event", &self.event),
@@ -136,15 +154,18 @@ impl Conditions {
             ("policy", &self.policy),
             ("request_id", &self.request_id),
         ];
-        Query::of(
-            given
-                .iter()
-                .filter_map(|(name, value)| Some((*name, value.as_deref()?))),
-        )
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
 
+    pub(super) fn query(&self) -> Result<Query, Unasked> {
+        Query::of(self.given())
+    }
+}
+
+impl Asked {
     async fn run(&self, app: &Arc<App>, out: &Out) -> Outcome {
-        let query = self.query()?;
+        let query = self.conditions.query()?;
         let store = app
             .control()
             .open_store(tenant(app, &self.slug).await?)
@@ -175,32 +196,23 @@ impl Audit {
     /// What needs neither settings nor data.
     pub(super) fn offline(&self, out: &Out) -> Option<Outcome> {
         match self {
-            Self::Verify {
-                what,
-                key: Some(key),
-            } => Some(verify_receipt(out, what, key)),
+            Self::Verify { what, keys } if !keys.is_empty() || Path::new(what).is_file() => {
+                Some(offline::verify(out, what, keys))
+            }
             _ => None,
         }
     }
 
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Verify { what, .. } => match tenant(app, &what).await {
-                Ok(id) => verify(app, out, &what, id).await,
-                Err(TenantError::NotFound { .. } | TenantError::Slug { .. })
-                    if Path::new(&what).is_file() =>
-                {
-                    Err(format!(
-                        "`{what}` is a file: give the log's public key with --key to verify a receipt"
-                    )
-                    .into())
-                }
-                Err(error) => Err(error.into()),
-            },
+            Self::Verify { what, .. } => verify(app, out, &what, tenant(app, &what).await?).await,
+            Self::Export(export) => export.run(app, out).await,
+            Self::Tile { slug, path } => export::tile(app, out, &slug, &path).await,
             Self::Checkpoint { slug, key } => {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 let head = audit::head(&store).await?;
-                let verifier = VerifierKey::of(origin(app, &store)?, store.keys().signing().seed().key());
+                let verifier =
+                    VerifierKey::of(origin(app, &store)?, store.keys().signing().seed().key());
                 let text = if key {
                     verifier.to_string()
                 } else {
@@ -285,48 +297,6 @@ fn origin(app: &Arc<App>, store: &Store) -> Result<Origin, Flaw> {
         &store.id().to_string(),
         &store.incarnation().to_string(),
     )
-}
-
-/// Checks a receipt with the public key alone.
-fn verify_receipt(out: &Out, file: &str, key: &str) -> Outcome {
-    let key: VerifierKey = match key.parse() {
-        Ok(key) => key,
-        Err(flaw) => std::fs::read_to_string(key)
-            .map_err(|_| format!("`--key` is neither a file nor a public key: {flaw}"))?
-            .trim()
-            .parse()?,
-    };
-    let bytes = std::fs::read(file).map_err(|error| format!("`{file}`: {error}"))?;
-    if bytes.is_empty() {
-        return Err(format!("`{file}` is empty: it proves nothing").into());
-    }
-    let receipt =
-        Receipt::parse(&bytes).map_err(|flaw| format!("`{file}` is no receipt: {flaw}"))?;
-    let entry = receipt
-        .verified_entry(std::slice::from_ref(&key))
-        .map_err(|flaw| format!("NOT SOUND: {flaw}"))?;
-    let checkpoint = receipt.checkpoint.checkpoint();
-    let (log, size) = (checkpoint.origin.as_str(), checkpoint.size);
-    let leaf: Value = serde_json::from_slice(&receipt.leaf)?;
-    let unchecked = [
-        "what its sealed parts say: it has their hashes alone",
-        "whether the log still had this entry afterwards: ask it for a consistency proof from this size",
-    ];
-    let mut text = format!(
-        "sound: entry {} of {log}, under a checkpoint of size {size}\n{leaf}",
-        entry.index
-    );
-    for one in unchecked {
-        text.push_str(&format!("\n  not checked: {one}"));
-    }
-    out.say(
-        &json!({
-            "sound": true, "origin": log, "size": size, "index": entry.index.to_string(), "leaf": leaf,
-            "unchecked": unchecked,
-        }),
-        &text,
-    )?;
-    Ok(())
 }
 
 async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId) -> Outcome {

@@ -2,7 +2,9 @@
 
 mod audit;
 mod demo;
+mod export;
 mod keeping;
+mod offline;
 mod org;
 mod print;
 mod serve;
@@ -55,7 +57,7 @@ enum Command {
     /// Policies of an organization
     #[command(subcommand)]
     Policy(org::Policy),
-    /// The log: read it, check it, get a receipt
+    /// The log: read it, check it, export it, get a receipt
     #[command(subcommand)]
     Audit(audit::Audit),
     /// List every setting with its default and its meaning

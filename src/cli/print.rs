@@ -26,6 +26,18 @@ impl Out {
         out.flush()
     }
 
+    /// Prints bytes on standard output as they are; in JSON, in base 64.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let text = data_encoding::BASE64.encode(bytes);
+            writeln!(out, "{}", serde_json::json!({ "base64": text }))?;
+        } else {
+            out.write_all(bytes)?;
+        }
+        out.flush()
+    }
+
     /// Prints progress on standard error, for people alone.
     pub(super) fn progress(&self, text: &str) {
         if !self.json {

@@ -176,6 +176,7 @@ actions! {
     ApiKeyRead = "api_key.read",
     ApiKeyRevoke = "api_key.revoke",
     AuditLogRead = "audit_log.read",
+    AuditLogExport = "audit_log.export",
     DataErase = "data.erase",
     KeyRotate = "key.rotate",
     LegalHoldRelease = "legal_hold.release",

@@ -7,6 +7,7 @@ pub mod check;
 pub mod door;
 mod drafts;
 pub mod error;
+pub mod export;
 pub mod judge;
 pub mod mark;
 pub mod question;

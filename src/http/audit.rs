@@ -1,11 +1,12 @@
 //! The log over HTTP: asked, and proved by receipts, consistency proofs, the checkpoint and the key to verify them with.
 
 use axum::Json;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::export;
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
 use super::refused;
@@ -154,17 +155,22 @@ pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
     ))
 }
 
-/// The last signed checkpoint, and the key that verifies it and every receipt.
+/// The last signed checkpoint, and the key that verifies it and every receipt. With `Accept: text/plain` the signed note alone, as
+/// readers of C2SP tlog-tiles want it.
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit",
     responses(
-        (status = 200, description = "`checkpoint` (a C2SP signed note) and `key` (a note verifier key)", body = serde_json::Value),
+        (status = 200, description = "`checkpoint` (a C2SP signed note) and `key` (a note verifier key)", content((serde_json::Value = "application/json"), (String = "text/plain"))),
         (status = 401, description = "no valid API key"),
         (status = 403, description = "the acting user may not read the log"),
         (status = 503, description = "the reading could not be recorded in time"),
     ),
     security(("api_key" = [])))]
-pub(super) async fn checkpoint(call: Call) -> Result<Response, Problem> {
+pub(super) async fn checkpoint(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
     let head = audit::head(permitted(&call).await?).await.map_err(unread)?;
+    if export::wants_text(&headers) {
+        let media = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return Ok((media, head.checkpoint).into_response());
+    }
     let key = call.door().verifier().to_string();
     Ok(Json(json!({ "checkpoint": head.checkpoint, "key": key })).into_response())
 }

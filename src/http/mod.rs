@@ -7,6 +7,7 @@ pub mod authzen;
 mod call;
 pub mod caller;
 mod circles;
+mod export;
 mod fields;
 mod follow;
 mod hello;
@@ -86,6 +87,8 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(keeping::hold))
         .routes(routes!(keeping::release))
         .routes(routes!(keeping::erase))
+        .routes(routes!(export::export))
+        .routes(routes!(export::tile))
         .routes(routes!(organization::read, organization::update))
         .routes(routes!(people::create, people::list))
         .routes(routes!(people::read, people::update, people::delete))
@@ -158,12 +161,23 @@ fn documented() -> OpenApiRouter<Arc<App>> {
 /// The document at `/openapi.json`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+    plain(documented().into_openapi())
+}
+
+/// The document with a rest of a path written as any other part of one: only our router tells them apart.
+fn plain(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths
+        .into_iter()
+        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .collect();
+    document
 }
 
 /// The whole service as routes.
 pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let document = plain(document);
     let metadata = authzen::wire::metadata_path(&app.config().http.base_url);
     let mut routes = routes
         .route("/openapi.json", get(async move || Json(document)))

@@ -89,6 +89,8 @@ const SEGMENT_OF: &str = "SELECT first_index, entries, leaves, parts, hashes FRO
      WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1";
 const SEGMENTS_FROM: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
      WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
+const SIZES_FROM: &str = "SELECT LENGTH(leaves) + LENGTH(parts) AS bytes FROM segment \
+     WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
 const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
      WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
 const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
@@ -249,6 +251,33 @@ pub async fn segments_from(
         .await
         .map_err(|cause| database.error(cause))?;
     rows.iter().map(segment).collect()
+}
+
+/// How many of the segments that begin at an index or after it come to so many bytes, `limit` at most: one at least, if there
+/// is any.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn segments_within(
+    database: &Database,
+    first: u64,
+    (bytes, limit): (u64, i64),
+) -> Result<i64, Unreadable> {
+    let rows = sqlx::query(SIZES_FROM)
+        .bind(column(first)?)
+        .bind(limit)
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    let (mut fitting, mut sum) = (0, 0_u64);
+    for row in &rows {
+        sum = sum.saturating_add(number(row, "bytes")?);
+        if sum > bytes && fitting > 0 {
+            break;
+        }
+        fitting += 1;
+    }
+    Ok(fitting)
 }
 
 /// Up to `limit` segments that begin before an index, the newest first.

@@ -153,4 +153,20 @@ pub enum Flaw {
         /// The index in the entry.
         entry: u64,
     },
+    /// A file of a bundle that is not what it must be, or not there.
+    #[error("`{file}` of the bundle: {what}")]
+    Bundle {
+        /// Its path in the bundle.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A log that proves nothing, so that no evidence is made of it.
+    #[error(
+        "the log does not verify ({wrong}), and is not exported: `cedarkeep audit verify` lists what is wrong with it"
+    )]
+    Unsound {
+        /// The first thing that is wrong.
+        wrong: String,
+    },
 }

@@ -1,6 +1,7 @@
 //! The log of a tenant: what an entry says, how batches are framed, the Merkle tree over them, and what is signed, handed out and checked.
 
 pub mod append;
+pub mod bundle;
 pub mod checkpoint;
 pub mod entry;
 pub mod flaw;
@@ -14,6 +15,7 @@ pub mod segment;
 pub mod tiles;
 pub mod upkeep;
 pub mod verify;
+pub mod view;
 pub mod vocabulary;
 
 pub use vocabulary::Event;

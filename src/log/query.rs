@@ -112,6 +112,12 @@ impl Query {
         self.from.is_some_and(|from| entry.time < from)
     }
 
+    /// Whether every entry from this one on is too new.
+    #[must_use]
+    pub fn is_past(&self, entry: &Entry) -> bool {
+        self.to.is_some_and(|to| entry.time >= to)
+    }
+
     /// Whether the leaf alone rules the entry out; what it does not rule out is asked of its parts.
     #[must_use]
     pub fn may_match(&self, entry: &Entry) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, Request, Response};
 use cedarkeep::app::App;
 use cedarkeep::authn::api_key::{ApiKey, Environment};
 use cedarkeep::config::{Config, Database};
@@ -50,6 +50,7 @@ pub struct Told {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
+    pub bytes: Vec<u8>,
 }
 
 impl Told {
@@ -114,7 +115,26 @@ impl Ask<'_> {
         )
     }
 
-    async fn answer(self) -> axum::response::Response {
+    pub async fn send(self) -> Told {
+        let (parts, body) = self.answer().await.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Told {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            bytes,
+        }
+    }
+
+    /// The status, and the body if it ends as a body should.
+    pub async fn streamed(self) -> (u16, Result<Vec<u8>, axum::Error>) {
+        let (parts, body) = self.answer().await.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.map(|bytes| bytes.to_vec());
+        (parts.status.as_u16(), bytes)
+    }
+
+    async fn answer(self) -> Response<Body> {
         let body = self.body.map_or_else(Body::empty, Body::from);
         let mut request: Request<Body> = self.request.body(body).unwrap();
         request
@@ -124,17 +144,6 @@ impl Ask<'_> {
                 4000,
             )))));
         self.service.routes.clone().oneshot(request).await.unwrap()
-    }
-
-    pub async fn send(self) -> Told {
-        let (parts, body) = self.answer().await.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Told {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        }
     }
 }
 

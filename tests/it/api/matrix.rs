@@ -72,8 +72,10 @@ impl Route {
             .path
             .replace("{id}", id)
             .replace("{user}", &things.user)
-            .replace("{index}", "0");
+            .replace("{index}", "0")
+            .replace("{path}", "0/000.p/1");
         match (self.method.as_str(), self.path.as_str()) {
+            ("GET", "/v1/audit/export") => format!("{place}?format=jsonl"),
             ("GET", "/v1/audit/consistency") => format!("{place}?from=1"),
             ("GET", "/v1/shares") => format!("{place}?resource={}", things.thread),
             _ => place,

@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod directory;
+mod export;
 mod found;
 pub mod harness;
 mod idempotency;

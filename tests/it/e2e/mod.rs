@@ -5,6 +5,7 @@ mod bad_input;
 mod canary;
 mod close;
 mod crash;
+mod export;
 mod faults;
 mod offline;
 mod tls;

@@ -7,7 +7,7 @@ use crate::harness::client::may_morty_change;
 use crate::harness::server::Site;
 
 /// The command where there is no configuration, no data and no database.
-fn elsewhere(directory: &Path, arguments: &[&str]) -> Output {
+pub fn elsewhere(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cedarkeep"))
         .args(arguments)
         .current_dir(directory)
@@ -16,7 +16,7 @@ fn elsewhere(directory: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn refused(directory: &Path, arguments: &[&str]) -> String {
+pub fn refused(directory: &Path, arguments: &[&str]) -> String {
     let output = elsewhere(directory, arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     let said = String::from_utf8(output.stderr).unwrap();

@@ -124,6 +124,29 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Runs a command that must succeed, whatever it prints; the most memory that it had, in KiB.
+    pub fn peak(&self, arguments: &[&str]) -> u64 {
+        let mut child = self
+            .command(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        loop {
+            let said = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = said.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+            peak = peak.max(now.unwrap_or_default());
+            if let Some(ended) = child.try_wait().unwrap() {
+                assert!(ended.success(), "{arguments:?}: {ended}");
+                return peak;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Runs a command that must succeed and print one JSON value.
     pub fn told(&self, arguments: &[&str]) -> Value {
         let text = self.done(arguments);

@@ -13,6 +13,7 @@ use cedarkeep::log::receipt::Receipt;
 use cedarkeep::log::tiles::{Edge, Tile, inclusion_proof};
 use ed25519_dalek::SigningKey;
 
+mod bundle;
 mod checkpoint;
 mod entry;
 mod interop;

@@ -1,0 +1,193 @@
+//! `cedarkeep audit verify` of a file: a bundle or a receipt, checked with public keys alone, without settings, data or network.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _, Seek as _};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::print::Out;
+use crate::log::bundle::{self, Verdict};
+use crate::log::checkpoint::VerifierKey;
+use crate::log::receipt::Receipt;
+
+/// How many entries are read before that is told.
+const TOLD: u64 = 100_000;
+
+/// The most bytes of a receipt: an entry, and the hashes beside it.
+const RECEIPT_LIMIT: u64 = 1 << 20;
+
+/// Checks the file at this path; what it is, its first bytes say.
+pub(super) fn verify(out: &Out, path: &str, keys: &[String]) -> Outcome {
+    let unreadable = |error| format!("`{path}`: {error}");
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut keys = keys
+        .iter()
+        .map(|key| trusted(key))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    keys.dedup();
+    let mut start = Vec::new();
+    (&mut file)
+        .take(512)
+        .read_to_end(&mut start)
+        .map_err(unreadable)?;
+    if start.is_empty() {
+        return Err(format!("`{path}` is empty: it proves nothing").into());
+    }
+    file.rewind().map_err(unreadable)?;
+    if start.starts_with(b"c2sp.org/tlog-proof@v1\n") {
+        return receipt(out, path, file, &keys);
+    }
+    if start.starts_with(format!("{}\0", bundle::MANIFEST).as_bytes()) {
+        let verdict = bundle::verify(
+            BufReader::with_capacity(1 << 16, file),
+            &keys,
+            |done, of| {
+                if done.is_multiple_of(TOLD) {
+                    out.progress(&format!("{done} of {of} entries"));
+                }
+            },
+        );
+        return tell(out, path, &verdict.map_err(unreadable)?);
+    }
+    Err(format!(
+        "`{path}` is no receipt, nor a bundle: it begins like neither. For an organization of that name go where no such file is"
+    )
+    .into())
+}
+
+/// A key, or those that a file holds one a line.
+fn trusted(key: &str) -> Result<Vec<VerifierKey>, Box<dyn std::error::Error + Send + Sync>> {
+    let flaw = match key.parse() {
+        Ok(key) => return Ok(vec![key]),
+        Err(flaw) => flaw,
+    };
+    if !Path::new(key).is_file() {
+        return Err(format!("`--key` is neither a file nor a public key: {flaw}").into());
+    }
+    let text = std::fs::read_to_string(key).map_err(|error| format!("`{key}`: {error}"))?;
+    let lines = text.trim().lines().map(|line| line.trim().parse());
+    lines
+        .collect::<Result<_, _>>()
+        .map_err(|flaw| format!("`{key}` holds no public keys, one a line: {flaw}").into())
+}
+
+fn receipt(out: &Out, path: &str, file: File, keys: &[VerifierKey]) -> Outcome {
+    if keys.is_empty() {
+        return Err(format!(
+            "`{path}` is a receipt: give the log's public key with --key, as its operator prints it with \
+             `cedarkeep audit checkpoint SLUG --key`"
+        )
+        .into());
+    }
+    let mut bytes = Vec::new();
+    file.take(RECEIPT_LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("`{path}`: {error}"))?;
+    let receipt =
+        Receipt::parse(&bytes).map_err(|flaw| format!("`{path}` is no receipt: {flaw}"))?;
+    let entry = receipt
+        .verified_entry(keys)
+        .map_err(|flaw| format!("NOT SOUND: {flaw}"))?;
+    let checkpoint = receipt.checkpoint.checkpoint();
+    let (log, size) = (checkpoint.origin.as_str(), checkpoint.size);
+    let leaf: Value = serde_json::from_slice(&receipt.leaf)?;
+    let unchecked = [
+        "what its sealed parts say: it has their hashes alone",
+        "whether the log still had this entry afterwards: ask it for a consistency proof from this size",
+    ];
+    let mut text = format!(
+        "sound: entry {} of {log}, under a checkpoint of size {size}\n{leaf}",
+        entry.index
+    );
+    for one in unchecked {
+        text.push_str(&format!("\n  not checked: {one}"));
+    }
+    out.say(
+        &json!({
+            "sound": true, "origin": log, "size": size, "index": entry.index.to_string(), "leaf": leaf,
+            "unchecked": unchecked,
+        }),
+        &text,
+    )?;
+    Ok(())
+}
+
+/// Says what was checked, what is wrong, and what could not be checked.
+fn tell(out: &Out, path: &str, verdict: &Verdict) -> Outcome {
+    let wrong: Vec<String> = verdict.wrong.iter().map(ToString::to_string).collect();
+    let unchecked: Vec<String> = verdict.unchecked.iter().map(ToString::to_string).collect();
+    let manifest = verdict.manifest.as_ref();
+    let signed_by = verdict.signed_by.as_ref().map(ToString::to_string);
+    let mut checked = vec![
+        format!(
+            "{} entries, each the next, under the root of the checkpoint",
+            verdict.entries
+        ),
+        format!(
+            "{} sealed parts against the hashes in their entries",
+            verdict.parts
+        ),
+        format!("{} tiles against the root of the checkpoint", verdict.tiles),
+    ];
+    if verdict.rotations > 0 {
+        checked.push(format!(
+            "{} rotations of the key, each signed by the key before and announced by an entry",
+            verdict.rotations
+        ));
+    }
+    let mut text = match (manifest, verdict.is_sound()) {
+        (Some(manifest), true) => format!(
+            "sound: {} of {}, entries {} to {}, signed by {}\n",
+            path,
+            manifest.origin(),
+            manifest.first(),
+            manifest.size() - 1,
+            signed_by.as_deref().unwrap_or_default(),
+        ),
+        (Some(manifest), false) => {
+            format!(
+                "NOT SOUND: {path}, which says that it is of {}\n",
+                manifest.origin()
+            )
+        }
+        (None, _) => format!("NOT SOUND: {path}\n"),
+    };
+    for one in &wrong {
+        text.push_str(&format!("  wrong: {one}\n"));
+    }
+    let unlisted = verdict.found - u64::try_from(wrong.len()).unwrap_or_default();
+    if unlisted > 0 {
+        text.push_str(&format!("  wrong: and {unlisted} more\n"));
+    }
+    if verdict.is_sound() {
+        for one in &checked {
+            text.push_str(&format!("  checked: {one}\n"));
+        }
+    }
+    for one in &unchecked {
+        text.push_str(&format!("  not checked: {one}\n"));
+    }
+    out.say(
+        &json!({
+            "sound": verdict.is_sound(),
+            "origin": manifest.map(bundle::Manifest::origin),
+            "first": manifest.map(|manifest| manifest.first().to_string()),
+            "size": manifest.map(bundle::Manifest::size),
+            "exported_at": manifest.map(bundle::Manifest::exported_at),
+            "signed_by": signed_by,
+            "entries": verdict.entries, "parts": verdict.parts, "tiles": verdict.tiles,
+            "rotations": verdict.rotations,
+            "checked": if verdict.is_sound() { checked } else { Vec::new() },
+            "findings": wrong, "found": verdict.found, "unchecked": unchecked,
+        }),
+        text.trim_end(),
+    )?;
+    if verdict.is_sound() {
+        Ok(())
+    } else {
+        Err(format!("`{path}` does not verify").into())
+    }
+}
