@@ -109,6 +109,9 @@ fn stored(what: &str, why: impl std::fmt::Display) -> Finding {
     }
 }
 
+/// The leaves of a segment, and the parts of each.
+type Opened = (Vec<Vec<u8>>, Vec<Vec<SealedPart>>);
+
 /// What the entries say of the head.
 #[derive(Debug, Default)]
 struct Said {
@@ -208,7 +211,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn open(&self, segment: &Segment) -> Result<(Vec<Vec<u8>>, Vec<Vec<SealedPart>>), Unwritten> {
+    fn open(&self, segment: &Segment) -> Result<Opened, Unwritten> {
         let framed = rows::open_leaves(self.store, segment.first, &segment.leaves)?;
         let leaves = Leaves::parse(&framed)?;
         let parts = Parts::parse(&segment.parts)?;

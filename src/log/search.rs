@@ -178,10 +178,8 @@ mod tests {
         let mut builder = Builder::default();
         for place in 0..1024_u16 {
             builder.say(place, (About::Event, "decision.made"));
-            builder.say(
-                place,
-                (About::Actor, ["ada", "bob"][usize::from(place % 2)]),
-            );
+            let actor = if place % 2 == 0 { "ada" } else { "bob" };
+            builder.say(place, (About::Actor, actor));
             builder.say(place, (About::RequestId, &format!("request {place}")));
         }
         let (filter, stored) = builder.finish();
