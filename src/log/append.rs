@@ -7,6 +7,7 @@ use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::flaw::Flaw;
 use super::merkle::{Frontier, Hash};
+use super::segment::ENTRY_LIMIT;
 use super::tiles::{Edge, FullTile, Tile, WIDTH};
 use crate::storage::{Database, StorageError};
 
@@ -94,7 +95,7 @@ const SIZES_FROM: &str = "SELECT LENGTH(leaves) + LENGTH(parts) AS bytes FROM se
 const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
      WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
 const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
-     WHERE first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
+     WHERE first_index >= $4 AND first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
 const TILES: &str = "SELECT COUNT(*) AS tiles FROM tile";
 const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 
@@ -357,10 +358,13 @@ pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable
 
 async fn leaf_hashes(database: &Database, from: u64, to: u64) -> Result<Vec<u8>, Unreadable> {
     let missing = || Unreadable::Missing { what: "segment" };
+    // No segment has more entries than the limit: those that begin further ahead are not looked at.
+    let ahead = u64::try_from(ENTRY_LIMIT).unwrap_or(u64::MAX);
     let rows = sqlx::query(HASHES_FROM)
         .bind(column(from)?)
         .bind(column(to)?)
         .bind(i64::from(u16::MAX))
+        .bind(column(from.saturating_sub(ahead))?)
         .fetch_all(database.pool())
         .await
         .map_err(|cause| database.error(cause))?;
