@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::crypto::CryptoError;
 use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
+use crate::decide::mark::Mark;
 use crate::decide::{Door, audit, upkeep};
 use crate::ids::TenantId;
 use crate::policy::{Library, PolicyError};
@@ -124,6 +125,12 @@ impl App {
     /// The built-in policies.
     pub const fn library(&self) -> &Arc<Library> {
         &self.terms.library
+    }
+
+    /// The high-water mark of a tenant's log on this machine.
+    #[must_use]
+    pub fn mark(&self, id: TenantId) -> Mark {
+        Mark::of(&self.terms.marks, id)
     }
 
     /// An open tenant; opens it where it is not.

@@ -1,6 +1,6 @@
 //! `cedarkeep audit`: the log read, checked, and proved.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -15,10 +15,11 @@ use crate::app::App;
 use crate::decide::{audit, check, search};
 use crate::directory::keeping;
 use crate::ids::TenantId;
-use crate::log::checkpoint::{Origin, VerifierKey};
+use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
+use crate::log::receipt::Receipt;
 use crate::tenant::Store;
 
 /// How many entries are read before they are printed.
@@ -36,6 +37,10 @@ pub(super) enum Audit {
         /// Nothing but the keys and the file is read then, no database and no network
         #[arg(long = "key", value_name = "KEY|FILE")]
         keys: Vec<String>,
+        /// A checkpoint or a receipt of the organization's log that somebody kept: the log must go on from it. Its high-water mark on
+        /// this machine is one without asking
+        #[arg(long = "kept", value_name = "FILE", conflicts_with = "keys")]
+        kept: Vec<PathBuf>,
     },
     /// Export the log: as a bundle that `verify` checks, or as JSON lines, a table, or OCSF events
     Export(Box<Export>),
@@ -196,7 +201,7 @@ impl Audit {
     /// What needs neither settings nor data.
     pub(super) fn offline(&self, out: &Out) -> Option<Outcome> {
         match self {
-            Self::Verify { what, keys } if !keys.is_empty() || Path::new(what).is_file() => {
+            Self::Verify { what, keys, .. } if !keys.is_empty() || Path::new(what).is_file() => {
                 Some(offline::verify(out, what, keys))
             }
             _ => None,
@@ -205,7 +210,10 @@ impl Audit {
 
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Verify { what, .. } => verify(app, out, &what, tenant(app, &what).await?).await,
+            Self::Verify { what, kept, .. } => {
+                let id = tenant(app, &what).await?;
+                verify(app, out, &what, id, &kept).await
+            }
             Self::Export(export) => export.run(app, out).await,
             Self::Tile { slug, path } => export::tile(app, out, &slug, &path).await,
             Self::Checkpoint { slug, key } => {
@@ -299,11 +307,25 @@ fn origin(app: &Arc<App>, store: &Store) -> Result<Origin, Flaw> {
     )
 }
 
-async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId) -> Outcome {
+/// What somebody kept of a log: a checkpoint, or the one of a receipt.
+fn kept(path: &Path) -> Result<SignedCheckpoint, String> {
+    let name = path.display();
+    let bytes = std::fs::read(path).map_err(|error| format!("`{name}`: {error}"))?;
+    SignedCheckpoint::parse(&bytes)
+        .or_else(|_| Receipt::parse(&bytes).map(|receipt| receipt.checkpoint))
+        .map_err(|flaw| format!("`{name}` is neither a checkpoint nor a receipt: {flaw}"))
+}
+
+async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId, files: &[PathBuf]) -> Outcome {
+    let mut evidence: Vec<SignedCheckpoint> = files
+        .iter()
+        .map(|path| kept(path))
+        .collect::<Result<_, _>>()?;
+    evidence.extend(app.mark(id).read()?);
     let store = app.control().open_store(id).await?;
     let origin = origin(app, &store)?;
     let mut told = 0;
-    let report = check::verify(&store, &origin, &[], |done, of| {
+    let report = check::verify(&store, &origin, &evidence, |done, of| {
         if done >= told + 50_000 {
             told = done;
             out.progress(&format!("{done} of {of} entries"));

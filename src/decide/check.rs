@@ -17,8 +17,9 @@ use crate::log::upkeep;
 use crate::log::verify::{Evidence, Finding, Report, Verification};
 use crate::tenant::Store;
 
-/// How many segments are read at a time.
-const SEGMENTS: i64 = 64;
+/// How many bytes of segments are read at a time, if they are more than one; and how many segments, at most.
+const PAGE: u64 = 1 << 22;
+const SEGMENTS: i64 = 256;
 
 /// How many rows of the search index are read at a time.
 const BLOCKS: i64 = 256;
@@ -149,7 +150,12 @@ impl Check<'_> {
         };
         let mut from = first;
         loop {
-            let segments = match append::segments_from(database, from, SEGMENTS).await {
+            let within = append::segments_within(database, from, (PAGE, SEGMENTS)).await;
+            let read = match within {
+                Ok(fitting) => append::segments_from(database, from, fitting).await,
+                Err(error) => Err(error),
+            };
+            let segments = match read {
                 Ok(segments) => segments,
                 Err(error) => {
                     self.wrong

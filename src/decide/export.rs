@@ -485,15 +485,12 @@ impl Walk<'_> {
             if segment.first > self.next || segment.first + segment.entries <= self.next {
                 return Err(corrupt());
             }
-            let opened = audit::open(self.store, &segment)?;
+            let (from, end) = (self.next, self.end);
+            let opened = audit::open(self.store, &segment, |index| (from..end).contains(&index))?;
             drop(segment);
-            for (index, (leaf, parts)) in
-                (opened.first..).zip(opened.leaves.into_iter().zip(opened.parts))
-            {
-                if index >= self.next && index < self.end {
-                    read.push(audit::parsed(index, leaf, parts)?);
-                    self.next = index + 1;
-                }
+            for stored in opened {
+                self.next = stored.0 + 1;
+                read.push(audit::parsed(stored)?);
             }
         }
         if read.is_empty() {
