@@ -73,6 +73,18 @@ impl App {
     /// # Errors
     /// A database or a keyring that cannot be used; the message says which and what to do.
     pub async fn open(config: Config) -> Result<Arc<Self>, AppError> {
+        Self::begin(config, true).await
+    }
+
+    /// The same for one command: open tenants are not kept beside it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn visit(config: Config) -> Result<Arc<Self>, AppError> {
+        Self::begin(config, false).await
+    }
+
+    async fn begin(config: Config, upkeep: bool) -> Result<Arc<Self>, AppError> {
         crate::crypto::process::forbid_core_dumps()?;
         let library = Arc::new(Library::builtin()?);
         let place = match &config.data.database {
@@ -94,6 +106,7 @@ impl App {
             commit_timeout: config.log.commit_timeout(),
             heartbeat: config.log.heartbeat(),
             marks: config.data.dir.join("marks"),
+            upkeep,
         };
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {

@@ -98,7 +98,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             telemetry::speak(&config.telemetry)?;
             return serve.run(config, out).await;
         }
-        let app = App::open(config).await?;
+        let app = App::visit(config).await?;
         let outcome = match arguments.command {
             Command::Org(org) => org.run(&app, out).await,
             Command::Member(member) => member.run(&app, out).await,

@@ -50,6 +50,8 @@ pub struct Terms {
     pub heartbeat: Duration,
     /// The folder of the logs' high-water marks.
     pub marks: std::path::PathBuf,
+    /// Whether open tenants are kept: indexed, pruned, heard of; a process that ends after one command leaves that to others.
+    pub upkeep: bool,
 }
 
 /// An open tenant.
@@ -197,7 +199,9 @@ impl Door {
             marked: AtomicU64::new(0),
             flood: Mutex::default(),
         });
-        upkeep::begin(&door);
+        if terms.upkeep {
+            upkeep::begin(&door);
+        }
         Ok(door)
     }
 
