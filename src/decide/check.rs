@@ -200,14 +200,14 @@ impl Check<'_> {
         let mut change = None;
         let entries = leaves.iter().zip(&parts).zip(hashes);
         for (index, ((leaf, parts), hash)) in (segment.first..).zip(entries) {
-            let entry = Entry::parse(leaf).ok();
-            if let Some(entry) = &entry {
+            let entry = Entry::parse(leaf);
+            if let Ok(entry) = &entry {
                 self.hear(entry, &mut change);
             }
             if index < head.minimum {
                 continue;
             }
-            self.verification.push_hashed(leaf, hash, parts);
+            self.verification.push_read(&entry, hash, parts);
             self.next += 1;
             for tile in self.edge.push(hash)? {
                 self.tile(&tile).await?;

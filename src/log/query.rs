@@ -130,6 +130,7 @@ impl Query {
             && self
                 .outcome
                 .is_none_or(|outcome| entry.outcome.as_str() == outcome)
+            && self.words().all(|word| may_say(entry, word))
     }
 
     /// Whether an entry of which [`Query::may_match`] is true is one that is asked for. A name is looked for in the leaf,
@@ -167,6 +168,20 @@ impl Query {
     pub const fn to(&self) -> Option<Time> {
         self.to
     }
+}
+
+/// Whether an entry may say a word, going by its leaf: what the leaf names itself, its parts do not name otherwise.
+fn may_say(entry: &Entry, (about, word): Spoken<'_>) -> bool {
+    let asked = entry.parts.contains_key(&PartName::Request);
+    let elsewhere = match about {
+        About::Actor => entry.actor.is_none() && asked,
+        About::Resource => entry.resource.is_none() && asked,
+        About::Action => entry.action.is_none() && asked,
+        About::Policy => entry.parts.contains_key(&PartName::Policies),
+        About::RequestId => entry.parts.contains_key(&PartName::RequestId),
+        About::Event | About::Category | About::Outcome => false,
+    };
+    elsewhere || said(entry, &Map::new()).any(|other| other == (about, word))
 }
 
 /// What a word of an entry is about.

@@ -236,16 +236,22 @@ impl Verification {
 
     /// Takes the next leaf, with its parts where they are there. A part that is not there is counted; one that is must be the leaf's.
     pub fn push(&mut self, leaf: &[u8], parts: &[SealedPart]) {
-        self.push_hashed(leaf, leaf_hash(leaf), parts);
+        self.push_read(&Entry::parse(leaf), leaf_hash(leaf), parts);
     }
 
-    /// The same for whoever has hashed the leaf already.
-    pub(crate) fn push_hashed(&mut self, leaf: &[u8], hash: Hash, parts: &[SealedPart]) {
+    /// The same for whoever has read the leaf and hashed it already.
+    pub(crate) fn push_read(
+        &mut self,
+        read: &Result<Entry, Flaw>,
+        hash: Hash,
+        parts: &[SealedPart],
+    ) {
         let index = self.next;
-        match Entry::parse(leaf) {
-            Ok(entry) => self.check(&entry, parts),
+        match read {
+            Ok(entry) => self.check(entry, parts),
             Err(flaw) => {
                 self.next += 1;
+                let flaw = flaw.clone();
                 self.find(Finding::Leaf { index, flaw });
             }
         }

@@ -20,5 +20,6 @@ mod harness;
 mod http;
 mod log;
 mod policy;
+mod replay;
 mod tenant;
 mod tidy;

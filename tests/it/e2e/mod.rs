@@ -7,5 +7,6 @@ mod close;
 mod crash;
 mod export;
 mod faults;
+mod nodes;
 mod offline;
 mod tls;

@@ -19,6 +19,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// Another that goes its own way from here.
+    pub fn another(&mut self) -> Self {
+        Self(self.number())
+    }
+
     /// The next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
