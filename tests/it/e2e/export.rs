@@ -212,7 +212,7 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
     let bundle = site.beside().join("log.tar");
     let bundle = bundle.to_str().unwrap();
     let mut peaks = Vec::new();
-    for calls in [4, 24] {
+    for calls in [8, 40] {
         let server = site.serve().await;
         let client = server.client(&key);
         let batch = json!({"evaluations": vec![may_morty_change("1", true); 250]});
@@ -237,12 +237,12 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
         peaks.push((std::fs::metadata(bundle).unwrap().len(), measured));
     }
     let ((small, before), (large, after)) = (&peaks[0], &peaks[1]);
-    // Seven times the entries, and less more of memory than a half of what was added.
-    assert!(*large > 6 * *small && large - small > 12 << 20, "{peaks:?}");
+    // Five times the entries; the memory beyond the first does not come near what was added.
+    assert!(*large > 5 * *small && large - small > 18 << 20, "{peaks:?}");
     println!(
         "bytes of the bundle, and peaks in KiB of export as bundle, as table, of verification: {peaks:?}"
     );
     for (before, after) in before.iter().zip(after) {
-        assert!(*before > 0 && *after < before + 6 * 1024, "{peaks:?}");
+        assert!(*before > 0 && *after < before + 8 * 1024, "{peaks:?}");
     }
 }
