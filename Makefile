@@ -8,8 +8,8 @@ export CARGO_TERM_COLOR ?= auto
 # start prints.
 BUILD_PACKAGES := gcc libc6-dev ca-certificates curl
 # A PostgreSQL server for the tests to start, openssl as a client that is not ours, Python for scripts, and Go with
-# its sumdb packages, which check the log independently.
-TEST_PACKAGES := $(BUILD_PACKAGES) postgresql openssl python3 golang-go golang-golang-x-mod-dev
+# its sumdb packages, which check the log independently; for the same, what sigstore of PyPI and of npm need.
+TEST_PACKAGES := $(BUILD_PACKAGES) postgresql openssl python3 python3-venv nodejs npm golang-go golang-golang-x-mod-dev
 
 .PHONY: help run build test prove bench build-packages test-packages
 
@@ -44,3 +44,4 @@ build-packages:
 
 test-packages:
 	@.ci/packages $(TEST_PACKAGES)
+	@.ci/checkers

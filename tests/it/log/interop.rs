@@ -1,8 +1,9 @@
-//! What the log hands out, checked by programs that nobody here wrote: Go's `sumdb/note` and `sumdb/tlog`.
+//! What the log hands out, checked by programs that nobody here wrote: Go's `sumdb/note` and `sumdb/tlog`, and sigstore's
+//! packages of PyPI and npm.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cedarkeep::log::checkpoint::VerifierKey;
@@ -14,28 +15,55 @@ use serde_json::{Value, json};
 
 use super::{Sample, flips, key, keys, origin};
 
-const SIZES: [u64; 9] = [1, 2, 3, 8, 255, 256, 257, 777, 1000];
+const SIZES: [u64; 10] = [1, 2, 3, 8, 255, 256, 257, 777, 1000, 70_000];
 
 /// The answer of `tests/interop/go/check.go` to each question. Debian: `golang-go`, `golang-golang-x-mod-dev`.
 fn go(questions: &[Value]) -> Vec<bool> {
     let cache = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/go/check.go");
-    let mut child = Command::new("go")
+    let mut command = Command::new("go");
+    command
         .arg("run")
-        .arg(program)
+        .arg(place("tests/interop/go/check.go"))
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode")
-        .env("GOCACHE", cache.path())
+        .env("GOCACHE", cache.path());
+    answers(command, questions)
+}
+
+/// The answers of sigstore's packages: PyPI's `sigstore`, and npm's `@sigstore/verify`.
+fn sigstore(questions: &[Value]) -> [(&'static str, Vec<bool>); 2] {
+    let mut python = Command::new(place("target/interop/python/bin/python"));
+    python.arg(place("tests/interop/python/check_receipts.py"));
+    let mut node = Command::new("node");
+    node.arg(place("tests/interop/node/check_receipts.js"))
+        .arg(place("target/interop/node"));
+    [
+        ("sigstore (PyPI)", answers(python, questions)),
+        ("@sigstore/verify (npm)", answers(node, questions)),
+    ]
+}
+
+fn place(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Puts questions to a checker, one a line, and reads its answers.
+fn answers(mut command: Command, questions: &[Value]) -> Vec<bool> {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("`go` is needed: install golang-go and golang-golang-x-mod-dev");
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; `make test` installs the checkers"));
     let mut stdin = child.stdin.take().unwrap();
     let lines: Vec<String> = questions.iter().map(Value::to_string).collect();
     let writer = std::thread::spawn(move || stdin.write_all((lines.join("\n") + "\n").as_bytes()));
     let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success());
+    let written = writer.join().unwrap();
+    assert!(
+        output.status.success() && written.is_ok(),
+        "{command:?}: {}; `make test` installs the checkers",
+        output.status
+    );
     let answers: Vec<bool> = String::from_utf8(output.stdout)
         .unwrap()
         .lines()
@@ -55,17 +83,22 @@ fn key_texts() -> Vec<String> {
 
 #[test]
 fn go_accepts_what_the_log_hands_out() {
-    let sample = Sample::new(1000);
+    let sample = Sample::new(70_000);
     let mut questions = Vec::new();
-    let mut frontiers = vec![Frontier::new()];
+    let (mut frontier, mut roots) = (Frontier::new(), BTreeMap::new());
     for hash in sample.hashes() {
-        let mut next = frontiers.last().unwrap().clone();
-        next.push(hash).unwrap();
-        frontiers.push(next);
+        frontier.push(hash).unwrap();
+        roots.insert(frontier.size(), frontier.root().base64());
     }
-    let root = |size: u64| frontiers[usize::try_from(size).unwrap()].root().base64();
+    let root = |size: u64| roots[&size].clone();
     for size in SIZES {
-        let at_size = Sample::new(size);
+        let smaller;
+        let at_size = if size == 70_000 {
+            &sample
+        } else {
+            smaller = Sample::new(size);
+            &smaller
+        };
         questions.push(
             json!({"check": "note", "keys": key_texts(), "note": at_size.signed().to_string()}),
         );
@@ -90,6 +123,60 @@ fn go_accepts_what_the_log_hands_out() {
     for (question, accepted) in questions.iter().zip(go(&questions)) {
         assert!(accepted, "{question}");
     }
+}
+
+/// Receipts of trees of every size, and each of them altered: so many bits of it, its index, its size, its key.
+fn receipts() -> (Vec<Value>, Vec<Value>) {
+    let (mut honest, mut altered) = (Vec::new(), Vec::new());
+    let ask = |receipt: &str, keys: Vec<String>| json!({"check": "receipt", "keys": keys, "receipt": receipt});
+    let stranger = VerifierKey::of(origin(), &key(9)).to_string();
+    for size in SIZES {
+        let sample = Sample::new(size);
+        for index in [0, size / 3, size - 1] {
+            let text = sample.receipt(index).to_string();
+            honest.push(ask(&text, key_texts()));
+            altered.push(ask(&text, vec![stranger.clone()]));
+            let other = format!("index {}\n", index + 1);
+            let moved = text.replacen(&format!("index {index}\n"), &other, 1);
+            let longer = text.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size + 1), 1);
+            assert!(moved != text && longer != text);
+            altered.extend([moved, longer].map(|text| ask(&text, key_texts())));
+            // Bits of every line, spread over the whole.
+            let step = text.len() * 8 / 199;
+            for (bit, other) in flips(text.as_bytes()).enumerate().skip(3).step_by(step) {
+                let spare = text.as_bytes().get(bit / 8 + 1) == Some(&b'=');
+                if let (Ok(other), false) = (String::from_utf8(other), spare) {
+                    altered.push(ask(&other, key_texts()));
+                }
+            }
+        }
+    }
+    (honest, altered)
+}
+
+#[test]
+fn sigstore_accepts_what_the_log_hands_out_and_refuses_what_was_altered() {
+    let (honest, altered) = receipts();
+    assert!(
+        honest.len() == 30 && altered.len() > 3_000,
+        "{}",
+        altered.len()
+    );
+    for (checker, accepted) in sigstore(&honest) {
+        for (question, accepted) in honest.iter().zip(accepted) {
+            assert!(accepted, "{checker}: {question}");
+        }
+    }
+    for (checker, accepted) in sigstore(&altered) {
+        for (question, accepted) in altered.iter().zip(accepted) {
+            assert!(!accepted, "{checker}: {question}");
+        }
+    }
+    println!(
+        "{} receipts accepted, {} altered ones refused",
+        honest.len(),
+        altered.len()
+    );
 }
 
 #[test]
