@@ -82,7 +82,7 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
     // What other nodes have written is known within a round, with or without requests.
     door.refresh().await?;
     door.mark().await?;
-    let idle = now.timestamp_micros() - door.tip().last_time;
+    let idle = now.timestamp_micros().saturating_sub(door.tip().last_time);
     if i128::from(idle) >= i128::try_from(door.heartbeat().as_micros()).unwrap_or(i128::MAX) {
         beat(door).await?;
     }

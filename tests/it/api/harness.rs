@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, Response};
-use cedarkeep::app::App;
+use cedarkeep::app::{App, AppError};
 use cedarkeep::authn::api_key::{ApiKey, Environment};
 use cedarkeep::config::{Config, Database};
 use cedarkeep::crypto;
@@ -154,11 +154,23 @@ impl Service {
 
     /// The service on that database.
     pub async fn on(database: Database) -> Self {
+        Self::with(database, App::open).await
+    }
+
+    /// The same, without the upkeep of its logs: nothing happens but what a test does.
+    pub async fn still(database: Database) -> Self {
+        Self::with(database, App::visit).await
+    }
+
+    async fn with(
+        database: Database,
+        open: impl AsyncFnOnce(Config) -> Result<Arc<App>, AppError>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.data.dir = dir.path().to_owned();
         config.data.database = database;
-        let app = App::open(config).await.unwrap();
+        let app = open(config).await.unwrap();
         let counts = PrometheusBuilder::new().build_recorder().handle();
         let routes = http::router(Arc::clone(&app), counts);
         Self {

@@ -9,7 +9,7 @@ use cedarkeep::log::tiles::{
     inclusion_tiles,
 };
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use ct_merkle::{InclusionProof, RootHash};
+use ct_merkle::{ConsistencyProof, InclusionProof, RootHash};
 use proptest::prelude::*;
 use sha2::Sha256;
 use sha2::digest::Output;
@@ -133,6 +133,68 @@ fn consistency_proofs_are_those_of_ct_merkle() {
             verify_consistency((old, &old_root), (new, &root_of(&oracle)), &proof).unwrap();
         }
     }
+}
+
+#[test]
+fn ct_merkle_accepts_our_proofs_up_to_70_000_and_refuses_altered_ones() {
+    let sample = Sample::new(70_000);
+    let (mut frontier, mut roots) = (Frontier::new(), std::collections::BTreeMap::new());
+    for hash in sample.hashes() {
+        frontier.push(hash).unwrap();
+        roots.insert(frontier.size(), frontier.root());
+    }
+    let root = |size: u64, hash: &Hash| {
+        RootHash::<Sha256>::new(Output::<Sha256>::from(*hash.bytes()), size)
+    };
+    let sizes = [1, 2, 255, 256, 257, 777, 1000, 70_000];
+    let (mut accepted, mut refused) = (0, 0);
+    for new in sizes {
+        let newer = root(new, &roots[&new]);
+        for old in sizes.into_iter().filter(|old| *old <= new) {
+            let proof = consistency_proof(old, new, |tile| sample.tile(tile)).unwrap();
+            let older = root(old, &roots[&old]);
+            let holds = |older: &RootHash<Sha256>, proof: &[Hash]| {
+                let digests: Vec<Output<Sha256>> =
+                    proof.iter().map(|hash| (*hash.bytes()).into()).collect();
+                newer
+                    .verify_consistency(older, &ConsistencyProof::from_digests(&digests))
+                    .is_ok()
+            };
+            assert!(holds(&older, &proof), "{old} to {new}");
+            accepted += 1;
+            let other = root(old, &Hash::of(roots[&old].bytes()));
+            assert!(!holds(&other, &proof), "another root of {old}");
+            for place in 0..proof.len() {
+                let mut altered = proof.clone();
+                altered[place] = Hash::of(altered[place].bytes());
+                assert!(!holds(&older, &altered), "{old} to {new}, hash {place}");
+                refused += 1;
+            }
+        }
+        for index in [0, new / 3, new - 1] {
+            let proof = inclusion_proof(index, new, |tile| sample.tile(tile)).unwrap();
+            let leaf = &sample.records[usize::try_from(index).unwrap()].leaf;
+            let holds = |leaf: &Vec<u8>, proof: &[Hash]| {
+                let bytes = proof.iter().flat_map(Hash::bytes).copied().collect();
+                newer
+                    .verify_inclusion(leaf, index, &InclusionProof::from_bytes(bytes))
+                    .is_ok()
+            };
+            assert!(holds(leaf, &proof), "{index} of {new}");
+            accepted += 1;
+            let mut altered = leaf.clone();
+            altered[7] ^= 1;
+            assert!(!holds(&altered, &proof), "another leaf at {index} of {new}");
+            for place in 0..proof.len() {
+                let mut altered = proof.clone();
+                altered[place] = Hash::of(altered[place].bytes());
+                assert!(!holds(leaf, &altered), "{index} of {new}, hash {place}");
+                refused += 1;
+            }
+        }
+    }
+    println!("{accepted} proofs accepted, {refused} altered ones refused");
+    assert!(accepted == 60 && refused > 300, "{accepted} {refused}");
 }
 
 #[test]
