@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::audit;
 use super::error::Unwritten;
@@ -52,10 +53,11 @@ impl Mark {
             .recursive(true)
             .mode(0o700)
             .create(folder)?;
-        // Two processes on one folder write beside each other.
-        let beside = self
-            .path
-            .with_extension(format!("{}.tmp", std::process::id()));
+        // Two processes on one folder, and two doors of one process, write beside each other.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let ending = format!("{}.{number}.tmp", std::process::id());
+        let beside = self.path.with_extension(ending);
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)
