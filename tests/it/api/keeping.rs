@@ -29,14 +29,21 @@ pub async fn asked(service: &Service, tenant: &Tenant, user: Ref, questions: usi
             })
         };
         let items: Vec<Value> = (begun..questions.min(begun + 40)).map(question).collect();
-        service
-            .ask("POST", "/access/v1/evaluations")
-            .key(&tenant.key)
-            .header("x-request-id", &format!("call {begun}"))
-            .body(&json!({ "evaluations": items }))
-            .send()
-            .await
-            .ok();
+        let body = json!({ "evaluations": items });
+        // A busy machine may not record them in time, and says so: then they are asked again.
+        for tries in 1.. {
+            let told = service
+                .ask("POST", "/access/v1/evaluations")
+                .key(&tenant.key)
+                .header("x-request-id", &format!("call {begun}"))
+                .body(&body)
+                .send()
+                .await;
+            if told.status != 503 || tries == 5 {
+                told.ok();
+                break;
+            }
+        }
     }
 }
 
