@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use cedarkeep::app::App;
 use cedarkeep::config::{Config, Database};
 use cedarkeep::crypto;
+use cedarkeep::decide::recent::Recent;
 use cedarkeep::decide::{Acting, Asker, Caller, Door, audit, check, search};
 use cedarkeep::directory::object::{Plan, Role};
 use cedarkeep::directory::organization::{self, Founding};
@@ -397,7 +398,11 @@ async fn asked(log: &Log, name: &str, summary: &mut Vec<Value>) {
     search::forget_index(store).await.unwrap();
     let begun = Instant::now();
     let mut blocks = 0;
-    while search::index_next(store).await.unwrap().is_some() {
+    while search::index_next(store, &Recent::default())
+        .await
+        .unwrap()
+        .is_some()
+    {
         blocks += 1;
     }
     println!(

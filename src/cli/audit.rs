@@ -12,6 +12,7 @@ use super::offline;
 use super::org::{door, tenant};
 use super::print::Out;
 use crate::app::App;
+use crate::decide::recent::Recent;
 use crate::decide::{audit, check, search};
 use crate::directory::keeping;
 use crate::ids::TenantId;
@@ -267,7 +268,7 @@ impl Audit {
                 let store = app.control().open_store(tenant(app, &slug).await?).await?;
                 search::forget_index(&store).await?;
                 let mut blocks = 0_u64;
-                while let Some(left) = search::index_next(&store).await? {
+                while let Some(left) = search::index_next(&store, &Recent::default()).await? {
                     blocks += 1;
                     if blocks.is_multiple_of(50) {
                         out.progress(&format!("{blocks} blocks of 1024 entries, {left} are left"));

@@ -10,6 +10,7 @@ use super::drafts::{Applied, Done, Drafts, Prepared};
 use super::error::{Refused, Unwritten};
 use super::judge::Moment;
 use super::question::{Answer, Recorded};
+use super::recent::Recent;
 use super::record::{self, Unsealed};
 use super::rows;
 use super::sequencer::{Known, Replayed, Setting, Stage};
@@ -21,6 +22,8 @@ use crate::log::append::{Head, Segment};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::entry::{Record, SealedPart, Time};
 use crate::log::merkle::{Frontier, Hash};
+use crate::log::query::said;
+use crate::log::search::fingerprint;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
 use crate::log::upkeep::{self, LogKey};
@@ -36,6 +39,8 @@ struct Written {
     head: Head,
     edge: Edge,
     hashes: Vec<Hash>,
+    /// What each entry says, for the search index.
+    prints: Vec<Vec<u64>>,
 }
 
 /// A batch that is ready to be committed.
@@ -129,9 +134,16 @@ fn encode(
     let first = known.head.size;
     let time = Time::from_micros(micros)?;
     let (mut leaves, mut parts, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut prints = Vec::new();
     let (mut edge, mut tiles) = (known.edge.clone(), Vec::new());
     let mut frontier: Frontier = known.head.frontier()?;
-    for (record, hash) in seal(&setting.store, keys, entries, (first, time))? {
+    for Sealed {
+        record,
+        hash,
+        prints: words,
+    } in seal(&setting.store, keys, entries, (first, time))?
+    {
+        prints.push(words);
         tiles.extend(edge.push(hash)?);
         frontier.push(hash)?;
         hashes.push(hash);
@@ -177,7 +189,15 @@ fn encode(
         head,
         edge,
         hashes,
+        prints,
     })
+}
+
+/// An entry at its place, the hash of its leaf, and the fingerprints of what it says.
+struct Sealed {
+    record: Record,
+    hash: Hash,
+    prints: Vec<u64>,
 }
 
 /// So many entries are worth a thread of their own.
@@ -190,7 +210,7 @@ fn seal(
     keys: &SubjectKeys,
     mut entries: Vec<Unsealed>,
     (first, time): (u64, Time),
-) -> Result<Vec<(Record, Hash)>, Unwritten> {
+) -> Result<Vec<Sealed>, Unwritten> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = processors.min(entries.len() / A_THREADS_WORTH).max(1);
     let each = entries.len().div_ceil(threads).max(1);
@@ -224,7 +244,7 @@ fn seal_share(
     keys: &SubjectKeys,
     entries: Vec<Unsealed>,
     (first, time): (u64, Time),
-) -> Result<Vec<(Record, Hash)>, Unwritten> {
+) -> Result<Vec<Sealed>, Unwritten> {
     let mut sealed = Vec::with_capacity(entries.len());
     for (index, mut entry) in (first..).zip(entries) {
         let key = entry
@@ -239,8 +259,15 @@ fn seal_share(
             })?;
         }
         let record = entry.draft.at(index, time)?;
-        let hash = record.leaf_hash();
-        sealed.push((record, hash));
+        let part = |name| {
+            let part = entry.parts.iter().find(|(other, _)| *other == name);
+            part.map(|(_, value)| value)
+        };
+        sealed.push(Sealed {
+            hash: record.leaf_hash(),
+            prints: said(&record.entry, part).map(fingerprint).collect(),
+            record,
+        });
     }
     Ok(sealed)
 }
@@ -343,10 +370,16 @@ impl Made {
     }
 
     /// What the memory takes over once it is committed.
-    pub(super) fn settled(&self, store: &Store) {
+    pub(super) fn settled(&self, store: &Store, recent: &Recent) {
+        if let Some(written) = &self.written {
+            recent.append(written.segment.first, &written.prints);
+        }
         match self.applied.as_ref().map(|applied| &applied.effect) {
             Some(Prepared::Rotate(next)) => store.keys().sign_with(Arc::clone(next.signer())),
-            Some(Prepared::Forget(_)) => store.subjects().let_go(),
+            Some(Prepared::Forget(_)) => {
+                store.subjects().let_go();
+                recent.forget();
+            }
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ use super::error::{Refused, Unwritten};
 use super::judge::Judgement;
 use super::mark::Mark;
 use super::question::{Answer, Asker, Question, Recorded, Until};
+use super::recent::Recent;
 pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
 use super::upkeep;
@@ -57,6 +58,7 @@ pub struct Terms {
 /// An open tenant.
 pub struct Door {
     store: Arc<Store>,
+    setting: Arc<Setting>,
     seen: Arc<ArcSwap<World>>,
     healthy: Arc<AtomicBool>,
     queue: Mutex<Option<mpsc::Sender<Work>>>,
@@ -178,15 +180,19 @@ impl Door {
             library: Arc::clone(&terms.library),
             region: terms.region.clone(),
             origin: origin.clone(),
+            recent: Recent::default(),
         };
+        let setting = Arc::new(setting);
         let mark = Mark::of(&terms.marks, store.id());
-        let (sequencer, seen) = Sequencer::open(setting, Arc::clone(&healthy), &mark).await?;
+        let (sequencer, seen) =
+            Sequencer::open(Arc::clone(&setting), Arc::clone(&healthy), &mark).await?;
         let tip = sequencer.tip();
         let (queue, waiting) = mpsc::channel(terms.queue);
         let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));
         let queue = Mutex::new(Some(queue));
         let door = Arc::new(Self {
             store,
+            setting,
             seen,
             healthy,
             queue,
@@ -203,6 +209,11 @@ impl Door {
             upkeep::begin(&door);
         }
         Ok(door)
+    }
+
+    /// What the newest entries of this node say.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.setting.recent
     }
 
     /// The end of the log as this node has seen it last.

@@ -1,5 +1,6 @@
 //! The door: questions of tenants are answered here, and actions of our own are allowed here; both only once recorded.
 
+mod ahead;
 pub mod audit;
 pub mod authorized;
 mod batch;
@@ -11,6 +12,7 @@ pub mod export;
 pub mod judge;
 pub mod mark;
 pub mod question;
+pub mod recent;
 mod record;
 mod rows;
 pub mod search;

@@ -5,6 +5,7 @@
 
 use super::audit::{self, Read, Shown};
 use super::error::Unwritten;
+use super::recent::Recent;
 use crate::log::append;
 use crate::log::entry::Time;
 use crate::log::query::{Query, said};
@@ -301,11 +302,12 @@ fn open(store: &Store, column: &str, block: u64, sealed: &[u8]) -> Option<Vec<u8
     opened.ok()
 }
 
-/// Indexes the next block that is full and not indexed; how many are left after it, nothing once there is none.
+/// Indexes the next block that is full and not indexed; how many are left after it, nothing once there is none. What is not held in
+/// memory is read.
 ///
 /// # Errors
 /// The database does not answer, or a segment does not open.
-pub async fn index_next(store: &Store) -> Result<Option<u64>, Unwritten> {
+pub async fn index_next(store: &Store, recent: &Recent) -> Result<Option<u64>, Unwritten> {
     let head = audit::head(store).await?;
     let (first, end) = (head.minimum.div_ceil(BLOCK), head.size / BLOCK);
     if first >= end {
@@ -318,6 +320,21 @@ pub async fn index_next(store: &Store) -> Result<Option<u64>, Unwritten> {
     if block >= end {
         return Ok(None);
     }
+    let builder = match recent.take(block) {
+        Some(builder) => builder,
+        None => read_block(store, block).await?,
+    };
+    let (filter, places) = builder.finish();
+    let row = block.to_string();
+    let keys = store.keys();
+    let filter = keys.seal("search_block", "filter", &row, 0, &filter)?;
+    let places = keys.seal("search_block", "pairs", &row, 0, &places)?;
+    upkeep::add_block(database, block, (&filter, &places)).await?;
+    Ok(Some(missing - 1))
+}
+
+/// What the entries of a block say, as they are stored.
+async fn read_block(store: &Store, block: u64) -> Result<Builder, Unwritten> {
     let from = block * BLOCK;
     let mut builder = Builder::default();
     let mut next = from;
@@ -336,17 +353,12 @@ pub async fn index_next(store: &Store) -> Result<Option<u64>, Unwritten> {
                 break;
             };
             if u64::from(place) < BLOCK {
-                said(&entry, &shown.parts).for_each(|word| builder.say(place, word));
+                said(&entry, |name| shown.parts.get(name.as_str()))
+                    .for_each(|word| builder.say(place, search::fingerprint(word)));
             }
         }
     }
-    let (filter, places) = builder.finish();
-    let row = block.to_string();
-    let keys = store.keys();
-    let filter = keys.seal("search_block", "filter", &row, 0, &filter)?;
-    let places = keys.seal("search_block", "pairs", &row, 0, &places)?;
-    upkeep::add_block(database, block, (&filter, &places)).await?;
-    Ok(Some(missing - 1))
+    Ok(builder)
 }
 
 /// Takes the whole index away; it is built again block by block, and queries are complete meanwhile.

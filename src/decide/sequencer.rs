@@ -3,6 +3,9 @@
 //! A batch is evaluated and encoded outside the lock. Under it the head is compared with the one that the batch was
 //! made for: where another node has written meanwhile, the batch is let go, the state caught up, and the batch made
 //! again, the last time while holding the lock. So nothing is answered that contradicts a change committed before it.
+//!
+//! Under load the next batch is made while this one is written ([`super::ahead`]), for the head that this one will leave behind. The
+//! same comparison makes that safe: if this one does not come to be, the next is made again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +15,13 @@ use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 use tokio::sync::{mpsc, watch};
 
+use super::ahead::{Ahead, Incoming, Prepared};
 use super::audit;
 use super::batch::{self, Made};
 use super::drafts;
 use super::error::{Refused, Unwritten};
 use super::mark::Mark;
+use super::recent::Recent;
 use super::rows;
 use super::work::{Changed, Work};
 use super::world::World;
@@ -27,10 +32,7 @@ use crate::log::tiles::Edge;
 use crate::policy::Library;
 use crate::tenant::Store;
 
-/// The most that one commit takes.
-const BATCH: usize = 1_024;
-
-/// How often a batch is made again before the lock is held over the making.
+/// How often a batch is made before the lock is held over the making.
 const TRIES: usize = 3;
 
 /// What a sequencer is made of.
@@ -39,6 +41,7 @@ pub(super) struct Setting {
     pub(super) library: Arc<Library>,
     pub(super) region: String,
     pub(super) origin: Origin,
+    pub(super) recent: Recent,
 }
 
 /// The state that the next batch is made for.
@@ -49,12 +52,13 @@ pub(super) struct Known {
 }
 
 pub(super) struct Sequencer {
-    setting: Setting,
+    setting: Arc<Setting>,
     seen: Arc<ArcSwap<World>>,
     healthy: Arc<std::sync::atomic::AtomicBool>,
     tip: watch::Sender<Tip>,
     known: Option<Known>,
     connection: Option<AnyConnection>,
+    ahead: Option<Ahead>,
 }
 
 /// The end of the log as this node has seen it last.
@@ -84,7 +88,7 @@ impl Tip {
 impl Sequencer {
     /// Reads the tenant's state; the door opens with what it read.
     pub(super) async fn open(
-        setting: Setting,
+        setting: Arc<Setting>,
         healthy: Arc<std::sync::atomic::AtomicBool>,
         mark: &Mark,
     ) -> Result<(Self, Arc<ArcSwap<World>>), Unwritten> {
@@ -106,6 +110,7 @@ impl Sequencer {
             }),
             known: None,
             connection: None,
+            ahead: None,
         };
         sequencer.know().await?;
         Ok((sequencer, seen))
@@ -117,22 +122,30 @@ impl Sequencer {
     }
 
     /// Works until nobody can send any more, and everything sent is done.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Work>) {
-        let mut waiting = Vec::with_capacity(BATCH);
-        while queue.recv_many(&mut waiting, BATCH).await > 0 {
-            let mut rest = std::mem::take(&mut waiting).into_iter().peekable();
-            while rest.peek().is_some() {
-                let batch = next_batch(&mut rest);
-                self.settle(batch).await;
+    pub(super) async fn run(mut self, queue: mpsc::Receiver<Work>) {
+        let mut incoming = Incoming::of(queue);
+        loop {
+            let prepared = match self.ahead.take() {
+                // Whoever waits for one that failed is told by the end of its reply.
+                Some(ahead) => ahead.finish().await,
+                None => incoming.next().await.map(Prepared::not_yet),
+            };
+            match prepared {
+                Some(prepared) => self.settle(prepared, &mut incoming).await,
+                None if incoming.is_over() => return,
+                None => {}
             }
         }
     }
 
     /// Commits a batch and answers, or says that there is no answer.
-    async fn settle(&mut self, batch: Vec<Work>) {
+    async fn settle(&mut self, prepared: Prepared, incoming: &mut Incoming) {
         let now = Instant::now();
+        let Prepared { batch, made } = prepared;
         let (late, batch): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|work| work.deadline() <= now);
+        // What was made is for all of them.
+        let made = made.filter(|_| late.is_empty());
         for work in late {
             metrics::counter!("cedarkeep_unanswered_total", "cause" => "late").increment(1);
             work.refuse(Refused::Unavailable);
@@ -144,7 +157,8 @@ impl Sequencer {
         let patience = deadline
             .saturating_duration_since(now)
             .max(Duration::from_millis(100));
-        let outcome = match tokio::time::timeout(patience, self.commit(&batch)).await {
+        let commit = self.commit(&batch, made, incoming);
+        let outcome = match tokio::time::timeout(patience, commit).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Unwritten::Slow),
         };
@@ -173,21 +187,27 @@ impl Sequencer {
         }
     }
 
-    async fn commit(&mut self, batch: &[Work]) -> Result<Made, Unwritten> {
-        let store = Arc::clone(&self.setting.store);
-        let database = store.database();
-        let error = |cause| database.error(cause);
-        for attempt in 0..=TRIES {
+    async fn commit(
+        &mut self,
+        batch: &[Work],
+        mut prepared: Option<(Head, Made)>,
+        incoming: &mut Incoming,
+    ) -> Result<Made, Unwritten> {
+        let setting = Arc::clone(&self.setting);
+        for _ in 0..TRIES {
             self.know().await?;
             if batch.iter().any(|work| matches!(work, Work::Refresh(_))) {
                 self.look().await?;
             }
             // Whatever is taken here and not put back is read again before anything else is written.
-            let mut known = self
+            let known = self
                 .known
                 .take()
                 .ok_or(Unwritten::Corrupt { what: "state" })?;
-            let mut made = make(&self.setting, &known, batch).await?;
+            let made = match prepared.take() {
+                Some((head, made)) if head == known.head => made,
+                _ => make(&setting, &known, batch).await?,
+            };
             if made.entries() == 0 && !batch.iter().any(|work| matches!(work, Work::Change(_))) {
                 self.known = Some(known);
                 return Ok(made);
@@ -196,48 +216,81 @@ impl Sequencer {
                 .connection
                 .take()
                 .ok_or(Unwritten::Corrupt { what: "connection" })?;
-            let locking = Stage::begin("lock");
-            let mut transaction = database.begin(&mut connection).await?;
-            let head = append::lock(database, &mut transaction).await?;
-            locking.end();
-            if let Some(reply) = rows::replayed(&store, &mut transaction, batch).await? {
-                transaction.rollback().await.map_err(error)?;
-                self.connection = Some(connection);
-                return Ok(Made::replayed(reply));
-            }
-            if head != known.head {
-                metrics::counter!("cedarkeep_batches_made_again_total").increment(1);
-                if attempt < TRIES {
-                    // Another node has written: let go, catch up, come back.
-                    transaction.rollback().await.map_err(error)?;
-                    self.connection = Some(connection);
-                    continue;
+            let step = {
+                let step = write(&setting.store, &mut connection, batch, (&made, &known));
+                tokio::pin!(step);
+                // What a change leaves behind is known once it is committed.
+                if self.ahead.is_none() && batch.iter().all(Work::is_plain) {
+                    let after = made.known(&known);
+                    tokio::select! {
+                        biased;
+                        step = &mut step => step?,
+                        ahead = incoming.ahead(&setting, after) => {
+                            self.ahead = Some(ahead);
+                            step.await?
+                        }
+                    }
+                } else {
+                    step.await?
                 }
-                // Nobody else can write while the lock is held.
-                known = self.read(head).await?;
-                made = make(&self.setting, &known, batch).await?;
-            }
-            if made.entries() == 0 {
-                transaction.rollback().await.map_err(error)?;
-                self.connection = Some(connection);
-                self.known = Some(known);
-                return Ok(made);
-            }
-            let writing = Stage::begin("write");
-            made.write(&store, &mut transaction, &known).await?;
-            writing.end();
-            let flushing = Stage::begin("flush");
-            transaction.commit().await.map_err(error)?;
-            flushing.end();
-            made.settled(&store);
-            let next = made.known(&known);
-            self.seen.store(Arc::clone(&next.world));
-            self.tip.send_replace(Tip::of(&next.head));
-            self.known = Some(next);
+            };
             self.connection = Some(connection);
+            match step {
+                Step::Committed => return Ok(self.committed(made, &known)),
+                Step::Nothing => {
+                    self.known = Some(known);
+                    return Ok(made);
+                }
+                Step::Replayed(reply) => return Ok(Made::replayed(reply)),
+                // Another node has written: catch up, come back.
+                Step::Behind => {
+                    metrics::counter!("cedarkeep_batches_made_again_total").increment(1);
+                }
+            }
+        }
+        self.commit_locked(batch).await
+    }
+
+    /// Makes the batch while holding the lock, when nobody else can write.
+    async fn commit_locked(&mut self, batch: &[Work]) -> Result<Made, Unwritten> {
+        let setting = Arc::clone(&self.setting);
+        let database = setting.store.database();
+        let error = |cause| database.error(cause);
+        self.know().await?;
+        self.known = None;
+        let mut connection = self
+            .connection
+            .take()
+            .ok_or(Unwritten::Corrupt { what: "connection" })?;
+        let mut transaction = database.begin(&mut connection).await?;
+        let head = append::lock(database, &mut transaction).await?;
+        if let Some(reply) = rows::replayed(&setting.store, &mut transaction, batch).await? {
+            transaction.rollback().await.map_err(error)?;
+            self.connection = Some(connection);
+            return Ok(Made::replayed(reply));
+        }
+        let known = self.read(head).await?;
+        let made = make(&setting, &known, batch).await?;
+        if made.entries() == 0 {
+            transaction.rollback().await.map_err(error)?;
+            self.connection = Some(connection);
+            self.known = Some(known);
             return Ok(made);
         }
-        Err(Unwritten::Contended)
+        made.write(&setting.store, &mut transaction, &known).await?;
+        transaction.commit().await.map_err(error)?;
+        self.connection = Some(connection);
+        Ok(self.committed(made, &known))
+    }
+
+    /// What the memory takes over once a batch is committed.
+    fn committed(&mut self, made: Made, before: &Known) -> Made {
+        made.settled(&self.setting.store, &self.setting.recent);
+        let next = made.known(before);
+        self.seen.store(Arc::clone(&next.world));
+        self.tip.send_replace(Tip::of(&next.head));
+        self.known = Some(next);
+        made
     }
 
     /// Reads the head, and the state too where another process has written.
@@ -283,6 +336,8 @@ impl Sequencer {
             let (keys, version) = (store.keys(), head.signing_version);
             keys.reload_signer(store.database(), version).await?;
         }
+        // Others have written, and may have erased somebody.
+        self.setting.recent.forget();
         let edge = append::load_edge(store.database(), head.size).await?;
         let before = self.seen.load_full();
         let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);
@@ -313,28 +368,58 @@ impl Stage {
     }
 }
 
+/// How far writing a batch came.
+enum Step {
+    Committed,
+    /// There was nothing to write after all.
+    Nothing,
+    /// It is a change that had been made before.
+    Replayed(Replayed),
+    /// The head is not the one that the batch was made for.
+    Behind,
+}
+
+/// Writes a batch that was made for this state, where the log still ends with it.
+async fn write(
+    store: &Store,
+    connection: &mut AnyConnection,
+    batch: &[Work],
+    (made, known): (&Made, &Known),
+) -> Result<Step, Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let locking = Stage::begin("lock");
+    let mut transaction = database.begin(connection).await?;
+    let head = append::lock(database, &mut transaction).await?;
+    locking.end();
+    let step = match rows::replayed(store, &mut transaction, batch).await? {
+        Some(reply) => Step::Replayed(reply),
+        None if head != known.head => Step::Behind,
+        None if made.entries() == 0 => Step::Nothing,
+        None => {
+            let writing = Stage::begin("write");
+            made.write(store, &mut transaction, known).await?;
+            writing.end();
+            let flushing = Stage::begin("flush");
+            transaction.commit().await.map_err(error)?;
+            flushing.end();
+            return Ok(Step::Committed);
+        }
+    };
+    transaction.rollback().await.map_err(error)?;
+    Ok(step)
+}
+
 /// Evaluates and encodes a batch for this state.
-async fn make(setting: &Setting, known: &Known, batch: &[Work]) -> Result<Made, Unwritten> {
+pub(super) async fn make(
+    setting: &Setting,
+    known: &Known,
+    batch: &[Work],
+) -> Result<Made, Unwritten> {
     let subjects = drafts::subjects(batch, &known.world);
     let keys = rows::subject_keys(&setting.store, subjects).await?;
     let now = at_least(known.head.last_time)?;
     tokio::task::block_in_place(|| batch::make(setting, known, &keys, batch, now))
-}
-
-/// A change alone, or everything up to the next one.
-fn next_batch(rest: &mut std::iter::Peekable<std::vec::IntoIter<Work>>) -> Vec<Work> {
-    let mut batch = Vec::new();
-    while let Some(work) = rest.peek() {
-        let change = matches!(work, Work::Change(_));
-        if change && !batch.is_empty() {
-            break;
-        }
-        batch.extend(rest.next());
-        if change {
-            break;
-        }
-    }
-    batch
 }
 
 /// The clock, or the last entry's time where the clock went back.

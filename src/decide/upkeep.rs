@@ -98,7 +98,7 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
         erase(door, &erasure).await?;
     }
     let begun = Instant::now();
-    while begun.elapsed() < STINT && search::index_next(store).await?.is_some() {}
+    while begun.elapsed() < STINT && search::index_next(store, door.recent()).await?.is_some() {}
     Ok(())
 }
 

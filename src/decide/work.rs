@@ -34,6 +34,11 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// Whether it neither changes anything nor asks for what others have written.
+    pub(super) const fn is_plain(&self) -> bool {
+        !matches!(self, Self::Change(_) | Self::Refresh(_))
+    }
+
     /// Whoever asked has given up by then.
     pub(super) const fn deadline(&self) -> Instant {
         match self {

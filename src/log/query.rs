@@ -137,8 +137,9 @@ impl Query {
     /// and in the part that holds what a caller or a tenant called so; an erased part holds nothing.
     #[must_use]
     pub fn matches(&self, entry: &Entry, parts: &Map<String, Value>) -> bool {
+        let part = |name: PartName| parts.get(name.as_str());
         self.words()
-            .all(|word| said(entry, parts).any(|other| other == word))
+            .all(|word| said(entry, part).any(|other| other == word))
     }
 
     /// The words that an entry must say to be one that is asked for, beside its time.
@@ -181,7 +182,7 @@ fn may_say(entry: &Entry, (about, word): Spoken<'_>) -> bool {
         About::RequestId => entry.parts.contains_key(&PartName::RequestId),
         About::Event | About::Category | About::Outcome => false,
     };
-    elsewhere || said(entry, &Map::new()).any(|other| other == (about, word))
+    elsewhere || said(entry, |_| None).any(|other| other == (about, word))
 }
 
 /// What a word of an entry is about.
@@ -209,16 +210,15 @@ pub enum About {
 /// A word, and what it is about.
 pub type Spoken<'a> = (About, &'a str);
 
-/// Every word by which an entry can be asked for: what queries match, and what the search index holds.
+/// Every word by which an entry with these parts can be asked for: what queries match, and what the search index holds.
 pub fn said<'a>(
     entry: &'a Entry,
-    parts: &'a Map<String, Value>,
+    opened: impl Fn(PartName) -> Option<&'a Value>,
 ) -> impl Iterator<Item = Spoken<'a>> {
     let part = |name: PartName, pointer: &str| -> Option<&'a str> {
-        parts.get(name.as_str())?.pointer(pointer)?.as_str()
+        opened(name)?.pointer(pointer)?.as_str()
     };
-    let own = parts
-        .get(PartName::Policies.as_str())
+    let own = opened(PartName::Policies)
         .and_then(|part| part.get("determining"))
         .and_then(Value::as_array);
     let own = own.into_iter().flatten();

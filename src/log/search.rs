@@ -6,8 +6,6 @@
 //! Filter (`CKF1`): a Bloom filter, ten bits and seven probes a word. Places (`CKX1`), numbers big-endian: count of words (4), of each,
 //! in ascending order, its fingerprint (8) and the end of its places (4, counted in places), then the places (2 each).
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest as _, Sha256};
 
 use super::flaw::Flaw;
@@ -36,36 +34,40 @@ pub fn fingerprint((about, word): Spoken<'_>) -> u64 {
 /// Collects what the entries of a block say.
 #[derive(Debug, Default)]
 pub struct Builder {
-    words: BTreeMap<u64, Vec<u16>>,
+    said: Vec<(u64, u16)>,
 }
 
 impl Builder {
-    /// The entry at this place of the block says this word. Places are given in ascending order.
-    pub fn say(&mut self, place: u16, word: Spoken<'_>) {
-        let places = self.words.entry(fingerprint(word)).or_default();
-        if places.last() != Some(&place) {
-            places.push(place);
-        }
+    /// The entry at this place of the block says the word of this [`fingerprint`].
+    pub fn say(&mut self, place: u16, print: u64) {
+        self.said.push((print, place));
     }
 
     /// The filter and the places, as they are stored once sealed.
     #[must_use]
-    pub fn finish(self) -> (Vec<u8>, Vec<u8>) {
+    pub fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
+        self.said.sort_unstable();
+        self.said.dedup();
+        let words = || self.said.chunk_by(|(one, _), (other, _)| one == other);
+        let count_of_words = words().count();
         let mut filter = FILTER.to_vec();
-        filter.resize(4 + (self.words.len() * BITS_A_WORD).div_ceil(8).max(1), 0);
+        filter.resize(4 + (count_of_words * BITS_A_WORD).div_ceil(8).max(1), 0);
         let (mut table, mut places) = (PLACES.to_vec(), Vec::new());
-        table.extend_from_slice(&count(self.words.len()));
+        table.extend_from_slice(&count(count_of_words));
         let mut end = 0;
-        for (print, said) in &self.words {
+        for word in words() {
+            let Some((print, _)) = word.first() else {
+                continue;
+            };
             for bit in probes(*print, (filter.len() - 4) * 8) {
                 if let Some(byte) = filter.get_mut(4 + bit / 8) {
                     *byte |= 1 << (bit % 8);
                 }
             }
-            end += said.len();
+            end += word.len();
             table.extend_from_slice(&print.to_be_bytes());
             table.extend_from_slice(&count(end));
-            places.extend(said.iter().flat_map(|place| place.to_be_bytes()));
+            places.extend(word.iter().flat_map(|(_, place)| place.to_be_bytes()));
         }
         table.extend_from_slice(&places);
         (filter, table)
@@ -177,10 +179,10 @@ mod tests {
     fn words_are_found_where_they_are_said_and_together() {
         let mut builder = Builder::default();
         for place in 0..1024_u16 {
-            builder.say(place, (About::Event, "decision.made"));
+            builder.say(place, fingerprint((About::Event, "decision.made")));
             let actor = if place % 2 == 0 { "ada" } else { "bob" };
-            builder.say(place, (About::Actor, actor));
-            builder.say(place, (About::RequestId, &format!("request {place}")));
+            builder.say(place, fingerprint((About::Actor, actor)));
+            builder.say(place, fingerprint((About::RequestId, &format!("request {place}"))));
         }
         let (filter, stored) = builder.finish();
         let ask = |words: &[(About, &str)]| {
@@ -213,7 +215,7 @@ mod tests {
         fn nothing_that_is_said_is_missed(words in prop::collection::vec("[a-e]{1,3}", 1..200)) {
             let mut builder = Builder::default();
             for (place, word) in (0_u16..).zip(&words) {
-                builder.say(place, (About::Actor, word));
+                builder.say(place, fingerprint((About::Actor, word)));
             }
             let (filter, stored) = builder.finish();
             for word in &words {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cedarkeep::config::Database;
+use cedarkeep::decide::recent::Recent;
 use cedarkeep::decide::{Door, audit, search};
 use cedarkeep::directory::Ref;
 use cedarkeep::log::Event;
@@ -82,9 +83,15 @@ async fn the_index_answers_what_the_log_says(database: Database) {
         }
     };
     compare("without an index", &asks[3..6]).await;
-    search::index_next(door.store()).await.unwrap();
+    search::index_next(door.store(), &Recent::default())
+        .await
+        .unwrap();
     compare("while it is built", &asks[2..6]).await;
-    while search::index_next(door.store()).await.unwrap().is_some() {}
+    while search::index_next(door.store(), &Recent::default())
+        .await
+        .unwrap()
+        .is_some()
+    {}
     compare("with it", &asks).await;
     let mut rows = service.database(&tenant).await;
     let blocks: i64 = sqlx::query("SELECT COUNT(*) AS blocks FROM search_block")
