@@ -223,6 +223,16 @@ impl Bare {
                 .await
                 .unwrap();
         }
+        if let Database::Postgres(_) = database {
+            for column in ["leaves", "parts", "hashes"] {
+                let plain =
+                    format!("ALTER TABLE segment ALTER COLUMN {column} SET STORAGE EXTERNAL");
+                connection
+                    .execute(sqlx::AssertSqlSafe(plain))
+                    .await
+                    .unwrap();
+            }
+        }
         sqlx::query("INSERT INTO head (one, size, frontier) VALUES (1, 0, $1)")
             .bind(vec![0_u8; 640])
             .execute(&mut connection)
@@ -238,7 +248,12 @@ impl Bare {
 
     async fn insert(&mut self, batches: &[[usize; 4]]) -> Duration {
         let most = |column: usize| batches.iter().map(|row| row[column]).max().unwrap();
-        let bytes = vec![0x5a_u8; most(1).max(most(2)).max(most(3))];
+        // Like what is sealed, they do not get smaller.
+        let mut bytes = vec![0_u8; most(1).max(most(2)).max(most(3))];
+        for chunk in bytes.chunks_mut(1 << 10) {
+            let random: [u8; 1 << 10] = crypto::random().unwrap();
+            chunk.copy_from_slice(&random[..chunk.len()]);
+        }
         let begun = Instant::now();
         for [entries, leaves, parts, hashes] in batches {
             let mut transaction = self.connection.begin_with(self.begin).await.unwrap();

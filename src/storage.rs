@@ -590,4 +590,5 @@ pub const CONTROL: &[Migration] = &[migration!("control", 1, "0001_tenants")];
 pub const TENANT: &[Migration] = &[
     migration!("tenant", 1, "0001_state_and_log"),
     migration!("tenant", 2, "0002_upkeep"),
+    migration!("tenant", 3, "0003_uncompressed"),
 ];

@@ -9,12 +9,12 @@ use super::rows;
 use crate::log::Event;
 use crate::log::append::{self, Head, Segment, Unreadable};
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
-use crate::log::entry::{Entry, Fact, SealedPart};
+use crate::log::entry::{Entry, Fact};
 use crate::log::merkle::{Hash, leaf_hash};
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile, WIDTH};
 use crate::log::upkeep;
-use crate::log::verify::{Evidence, Finding, Report, Verification};
+use crate::log::verify::{Evidence, Finding, Heard, Report, Verification};
 use crate::tenant::Store;
 
 /// How many bytes of segments are read at a time, if they are more than one; and how many segments, at most.
@@ -110,9 +110,6 @@ fn stored(what: &str, why: impl std::fmt::Display) -> Finding {
     }
 }
 
-/// The leaves of a segment, and the parts of each.
-type Opened = (Vec<Vec<u8>>, Vec<Vec<SealedPart>>);
-
 /// What the entries say of the head.
 #[derive(Debug, Default)]
 struct Said {
@@ -163,13 +160,17 @@ impl Check<'_> {
                     return Ok(());
                 }
             };
-            for segment in &segments {
-                // What was committed since the head was read belongs to a later check.
-                if segment.first >= head.size {
-                    return Ok(());
-                }
-                self.segment(segment, head).await?;
+            // What was committed since the head was read belongs to a later check.
+            let ours = segments.partition_point(|segment| segment.first < head.size);
+            let (ours, beyond) = segments.split_at(ours);
+            let store = self.store;
+            let opened = tokio::task::block_in_place(|| open_all(store, ours));
+            for (segment, opened) in ours.iter().zip(opened) {
+                self.segment((segment, opened), head).await?;
                 progress(self.next.min(head.size), head.size);
+            }
+            if !beyond.is_empty() {
+                return Ok(());
             }
             match segments.last() {
                 Some(last) => from = last.first + 1,
@@ -178,56 +179,45 @@ impl Check<'_> {
         }
     }
 
-    async fn segment(&mut self, segment: &Segment, head: &Head) -> Result<(), Unwritten> {
+    async fn segment(
+        &mut self,
+        (segment, opened): (&Segment, Result<Vec<Heard>, Unwritten>),
+        head: &Head,
+    ) -> Result<(), Unwritten> {
         let name = format!("segment {}", segment.first);
-        let (leaves, parts) = match self.open(segment) {
-            Ok(opened) => opened,
+        let entries = match opened {
+            Ok(entries) => entries,
             Err(error) => {
                 self.wrong.push(stored(&name, unless_silent(error)?));
                 return Ok(());
             }
         };
-        if u64::try_from(leaves.len()) != Ok(segment.entries) {
-            let count = leaves.len();
+        if u64::try_from(entries.len()) != Ok(segment.entries) {
+            let count = entries.len();
             let why = format!("it says {} entries and holds {count}", segment.entries);
             self.wrong.push(stored(&name, why));
         }
-        let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
-        if !hashes.iter().flat_map(Hash::bytes).eq(&segment.hashes) {
+        let hashes = entries.iter().flat_map(|heard| heard.hash.bytes());
+        if !hashes.eq(&segment.hashes) {
             let why = "its list of leaf hashes is not that of its leaves";
             self.wrong.push(stored(&name, why));
         }
         let mut change = None;
-        let entries = leaves.iter().zip(&parts).zip(hashes);
-        for (index, ((leaf, parts), hash)) in (segment.first..).zip(entries) {
-            let entry = Entry::parse(leaf);
-            if let Ok(entry) = &entry {
+        for (index, heard) in (segment.first..).zip(&entries) {
+            if let Ok(entry) = &heard.entry {
                 self.hear(entry, &mut change);
             }
             if index < head.minimum {
                 continue;
             }
-            self.verification.push_read(&entry, hash, parts);
+            self.verification.push_read(heard);
             self.next += 1;
-            for tile in self.edge.push(hash)? {
+            for tile in self.edge.push(heard.hash)? {
                 self.tile(&tile).await?;
             }
         }
         self.said.last_change = change.or(self.said.last_change);
         Ok(())
-    }
-
-    fn open(&self, segment: &Segment) -> Result<Opened, Unwritten> {
-        let framed = rows::open_leaves(self.store, segment.first, &segment.leaves)?;
-        let leaves = Leaves::parse(&framed)?;
-        let parts = Parts::parse(&segment.parts)?;
-        if parts.first() != segment.first || parts.count() != leaves.count() {
-            return Err(Unwritten::Corrupt {
-                what: "list of parts",
-            });
-        }
-        let leaves = leaves.iter().map(|(_, leaf)| leaf.to_vec()).collect();
-        Ok((leaves, parts.to_vec()))
     }
 
     /// What an entry says of the head.
@@ -355,6 +345,47 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Opens segments, and reads and hashes what is in them, on as many processors as there are.
+fn open_all(store: &Store, segments: &[Segment]) -> Vec<Result<Vec<Heard>, Unwritten>> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let each = segments.len().div_ceil(processors).max(1);
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = segments
+            .chunks(each)
+            .map(|share| {
+                let opened = move || share.iter().map(|one| open(store, one)).collect::<Vec<_>>();
+                (share.len(), scope.spawn(opened))
+            })
+            .collect();
+        let broken = |_| Err(Unwritten::Corrupt { what: "segment" });
+        shares
+            .into_iter()
+            .flat_map(|(count, share)| {
+                share
+                    .join()
+                    .unwrap_or_else(|_| (0..count).map(broken).collect())
+            })
+            .collect()
+    })
+}
+
+fn open(store: &Store, segment: &Segment) -> Result<Vec<Heard>, Unwritten> {
+    let wrong = || Unwritten::Corrupt {
+        what: "list of parts",
+    };
+    let framed = rows::open_leaves(store, segment.first, &segment.leaves)?;
+    let leaves = Leaves::parse(&framed)?;
+    let parts = Parts::parse(&segment.parts)?;
+    if parts.first() != segment.first || parts.count() != leaves.count() {
+        return Err(wrong());
+    }
+    // The leaves are counted from where the row begins.
+    (segment.first..)
+        .zip(leaves.iter())
+        .map(|(index, (_, leaf))| Ok(Heard::of(leaf, parts.hashes(index).ok_or_else(wrong)?)))
+        .collect()
 }
 
 /// How many full tiles a tree of that size has, at all levels.

@@ -182,7 +182,10 @@ mod tests {
             builder.say(place, fingerprint((About::Event, "decision.made")));
             let actor = if place % 2 == 0 { "ada" } else { "bob" };
             builder.say(place, fingerprint((About::Actor, actor)));
-            builder.say(place, fingerprint((About::RequestId, &format!("request {place}"))));
+            builder.say(
+                place,
+                fingerprint((About::RequestId, &format!("request {place}"))),
+            );
         }
         let (filter, stored) = builder.finish();
         let ask = |words: &[(About, &str)]| {

@@ -6,7 +6,7 @@
 
 use super::entry::{LEAF_LIMIT, PartName, SealedPart};
 use super::flaw::Flaw;
-use super::merkle::SIZE_LIMIT;
+use super::merkle::{Hash, SIZE_LIMIT};
 
 const LEAVES: &[u8; 4] = b"CKL1";
 const PARTS: &[u8; 4] = b"CKP1";
@@ -120,6 +120,16 @@ impl<'a> Parts<'a> {
     #[must_use]
     pub fn get(&self, index: u64) -> Option<Vec<SealedPart>> {
         read_parts(self.0.get(index)?).ok()
+    }
+
+    /// The hashes of the parts of the entry of this index in the log.
+    #[must_use]
+    pub fn hashes(&self, index: u64) -> Option<Vec<(PartName, Hash)>> {
+        let mut hashes = Vec::new();
+        let heard = walk_parts(self.0.get(index)?, |name, sealed| {
+            hashes.push((name, Hash::of(sealed)));
+        });
+        heard.is_ok().then_some(hashes)
     }
 
     /// The parts of each entry: to write them again without some of them.

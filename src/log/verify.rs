@@ -191,6 +191,24 @@ pub struct Verification {
     report: Report,
 }
 
+/// A leaf that was read and hashed, and the hashes of its parts: all of the check that one entry needs no other for.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) entry: Result<Entry, Flaw>,
+    pub(crate) hash: Hash,
+    pub(crate) parts: Vec<(PartName, Hash)>,
+}
+
+impl Heard {
+    pub(crate) fn of(leaf: &[u8], parts: Vec<(PartName, Hash)>) -> Self {
+        Self {
+            entry: Entry::parse(leaf),
+            hash: leaf_hash(leaf),
+            parts,
+        }
+    }
+}
+
 impl Verification {
     /// Checks the signatures, and is ready for the first leaf.
     #[must_use]
@@ -236,19 +254,15 @@ impl Verification {
 
     /// Takes the next leaf, with its parts where they are there. A part that is not there is counted; one that is must be the leaf's.
     pub fn push(&mut self, leaf: &[u8], parts: &[SealedPart]) {
-        self.push_read(&Entry::parse(leaf), leaf_hash(leaf), parts);
+        let parts = parts.iter().map(|part| (part.name, part.hash())).collect();
+        self.push_read(&Heard::of(leaf, parts));
     }
 
-    /// The same for whoever has read the leaf and hashed it already.
-    pub(crate) fn push_read(
-        &mut self,
-        read: &Result<Entry, Flaw>,
-        hash: Hash,
-        parts: &[SealedPart],
-    ) {
+    /// The same for what was read and hashed already.
+    pub(crate) fn push_read(&mut self, heard: &Heard) {
         let index = self.next;
-        match read {
-            Ok(entry) => self.check(entry, parts),
+        match &heard.entry {
+            Ok(entry) => self.check(entry, &heard.parts),
             Err(flaw) => {
                 self.next += 1;
                 let flaw = flaw.clone();
@@ -256,7 +270,7 @@ impl Verification {
             }
         }
         self.report.entries += 1;
-        if let Err(flaw) = self.tree.push(hash) {
+        if let Err(flaw) = self.tree.push(heard.hash) {
             self.find(Finding::Leaf { index, flaw });
         }
         self.compare_kept();
@@ -322,7 +336,7 @@ impl Verification {
         )
     }
 
-    fn check(&mut self, entry: &Entry, parts: &[SealedPart]) {
+    fn check(&mut self, entry: &Entry, parts: &[(PartName, Hash)]) {
         let wanted = self.next;
         if entry.index != wanted {
             self.find(Finding::Gap {
@@ -337,13 +351,13 @@ impl Verification {
         }
         self.last_time = Some(entry.time);
         let mut seen = Vec::with_capacity(parts.len());
-        for part in parts {
-            let (index, name) = (entry.index, part.name);
+        for (name, found) in parts {
+            let (index, name) = (entry.index, *name);
             match entry.parts.get(&name) {
                 Some(hash) if !seen.contains(&name) => {
                     seen.push(name);
                     self.report.parts += 1;
-                    if part.hash() != *hash {
+                    if found != hash {
                         self.find(Finding::PartAltered { index, name });
                     }
                 }
