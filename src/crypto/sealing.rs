@@ -1,18 +1,23 @@
 //! A stored value: sealed under a versioned key and bound to the one place where it may be opened.
 //!
-//! `0x01 || key version (u32, big-endian) || Cobblestone-256 message`, the message's context being
-//! [`Binding::context`].
+//! `0x02 || key version (u32, big-endian) || Cobblestone-256 message`, the message's context being the SHA-256 of
+//! [`Binding::context`]: short values are most of what is sealed, and deriving their keys costs half as much with a short context.
+//! Format 1, whose context is those bytes themselves, is only read.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
 
 use super::cobblestone::{self, HEADER, Opener, Salt, Sealer};
 use super::secret::Secret32;
 use super::{CryptoError, put_field};
 
 /// The first byte of a stored value.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
+/// The first byte of one that an earlier version has written.
+pub const FORMAT_1: u8 = 1;
 /// Bytes before the Cobblestone message.
 pub const PREFIX: usize = 5;
 /// Bytes that a stored value of less than 16 KiB has more than its text.
@@ -150,7 +155,7 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// The Cobblestone context: each field behind its length (u64, big-endian), numbers big-endian, in this
+    /// What a value is bound to: each field behind its length (u64, big-endian), numbers big-endian, in this
     /// order: label, tenant, incarnation, table, column, row, row version (u64), purpose, key version (u32).
     #[must_use]
     pub fn context(&self, purpose: Purpose, key_version: u32) -> Vec<u8> {
@@ -312,7 +317,7 @@ impl DataKeys {
         put_prefix(&mut out, key.version);
         cobblestone::seal_into(
             &key.secret,
-            &binding.context(key.purpose, key.version),
+            &digest(&binding.context(key.purpose, key.version)),
             salt,
             text,
             &mut out,
@@ -326,9 +331,13 @@ impl DataKeys {
     /// [`CryptoError::UnknownVersion`], [`CryptoError::DoesNotOpen`], [`CryptoError::Altered`],
     /// [`CryptoError::Truncated`], [`CryptoError::UnknownFormat`].
     pub fn open(&self, binding: &Binding<'_>, stored: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let (version, message) = split_prefix(stored)?;
+        let (format, version, message) = split_prefix(stored)?;
         let key = self.version(version)?;
-        cobblestone::open(&key.secret, &binding.context(key.purpose, version), message)
+        let context = binding.context(key.purpose, version);
+        match format {
+            Format::Plain => cobblestone::open(&key.secret, &context, message),
+            Format::Digest => cobblestone::open(&key.secret, &digest(&context), message),
+        }
     }
 
     /// Starts a long value: prefix and header are appended to `out`, and the sealer appends the rest.
@@ -338,7 +347,7 @@ impl DataKeys {
         put_prefix(out, key.version);
         Sealer::start(
             &key.secret,
-            &binding.context(key.purpose, key.version),
+            &digest(&binding.context(key.purpose, key.version)),
             salt,
             out,
         )
@@ -349,10 +358,14 @@ impl DataKeys {
     /// # Errors
     /// As [`DataKeys::open`].
     pub fn opener(&self, binding: &Binding<'_>, start: &[u8]) -> Result<Opener, CryptoError> {
-        let (version, message) = split_prefix(start)?;
+        let (format, version, message) = split_prefix(start)?;
         let key = self.version(version)?;
         let header = message.first_chunk().ok_or(CryptoError::Truncated)?;
-        Opener::start(&key.secret, &binding.context(key.purpose, version), header)
+        let context = binding.context(key.purpose, version);
+        match format {
+            Format::Plain => Opener::start(&key.secret, &context, header),
+            Format::Digest => Opener::start(&key.secret, &digest(&context), header),
+        }
     }
 }
 
@@ -361,7 +374,7 @@ impl DataKeys {
 /// # Errors
 /// [`CryptoError::UnknownFormat`], [`CryptoError::Truncated`].
 pub fn key_version(stored: &[u8]) -> Result<u32, CryptoError> {
-    split_prefix(stored).map(|(version, _)| version)
+    split_prefix(stored).map(|(_, version, _)| version)
 }
 
 fn put_prefix(out: &mut Vec<u8>, version: u32) {
@@ -369,11 +382,26 @@ fn put_prefix(out: &mut Vec<u8>, version: u32) {
     out.extend_from_slice(&version.to_be_bytes());
 }
 
-fn split_prefix(stored: &[u8]) -> Result<(u32, &[u8]), CryptoError> {
+fn digest(context: &[u8]) -> [u8; 32] {
+    Sha256::digest(context).into()
+}
+
+/// What the Cobblestone context of a value is.
+#[derive(Clone, Copy)]
+enum Format {
+    /// The binding itself.
+    Plain,
+    /// Its SHA-256.
+    Digest,
+}
+
+fn split_prefix(stored: &[u8]) -> Result<(Format, u32, &[u8]), CryptoError> {
     let (format, rest) = stored.split_first().ok_or(CryptoError::Truncated)?;
-    if *format != FORMAT {
-        return Err(CryptoError::UnknownFormat(*format));
-    }
+    let format = match *format {
+        FORMAT => Format::Digest,
+        FORMAT_1 => Format::Plain,
+        other => return Err(CryptoError::UnknownFormat(other)),
+    };
     let (version, message) = rest.split_first_chunk().ok_or(CryptoError::Truncated)?;
-    Ok((u32::from_be_bytes(*version), message))
+    Ok((format, u32::from_be_bytes(*version), message))
 }

@@ -198,10 +198,10 @@ fn every_purpose_has_a_name_that_reads_back() {
 fn a_value_of_another_format_says_so() {
     let keys = records(1);
     let mut stored = seal(&keys, b"Ada");
-    stored[0] = 2;
+    stored[0] = 3;
     assert!(matches!(
         keys.open(&PLACE, &stored),
-        Err(CryptoError::UnknownFormat(2))
+        Err(CryptoError::UnknownFormat(3))
     ));
     assert!(matches!(
         keys.open(&PLACE, b""),

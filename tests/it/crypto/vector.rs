@@ -29,6 +29,8 @@ struct Sealed {
     text: String,
     context: String,
     stored: String,
+    /// In format 1, which is read and no longer written.
+    stored_1: String,
 }
 
 #[derive(Deserialize)]
@@ -84,10 +86,14 @@ fn sealed_values_are_what_they_were() {
         let salt = Salt::fixed(hex(&vector.salt).try_into().unwrap());
         let stored = keys.seal(&place, salt, vector.text.as_bytes()).unwrap();
         assert_eq!(HEXLOWER.encode(&stored), vector.stored);
-        assert_eq!(
-            keys.open(&place, &hex(&vector.stored)).unwrap(),
-            vector.text.as_bytes()
-        );
+        for stored in [&vector.stored, &vector.stored_1] {
+            let opened = keys.open(&place, &hex(stored)).unwrap();
+            assert_eq!(opened, vector.text.as_bytes());
+        }
+        // One format's bytes are not the other's.
+        let mut passed_off = hex(&vector.stored_1);
+        passed_off[0] = 2;
+        assert!(keys.open(&place, &passed_off).is_err());
     }
 }
 
