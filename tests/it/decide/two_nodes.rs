@@ -12,6 +12,9 @@ use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, aud
 use cedarkeep::directory::object::{Level, Plan};
 use cedarkeep::directory::share::{self, Grant};
 use cedarkeep::directory::{Kind, Object, Ref, organization};
+use cedarkeep::log::Event;
+use cedarkeep::log::entry::Outcome;
+use cedarkeep::log::merkle::leaf_hash;
 use cedarkeep::policy::Library;
 use serde_json::{Map, json};
 
@@ -19,6 +22,9 @@ use crate::api::harness::{Service, Tenant};
 use crate::harness::postgres;
 
 const FLIPS: usize = 60;
+
+/// How many wait at once on each node: more than it takes to make a batch ahead.
+const AHEAD: usize = 600;
 
 fn asker(tenant: &Tenant, user: Option<Ref>) -> Asker {
     let id = ApiKey::parse(&tenant.key).unwrap().id();
@@ -156,6 +162,74 @@ async fn agree(database: Database) {
         "{FLIPS} flips beside {asked} questions, {} entries",
         report.entries
     );
+}
+
+/// So many wait at once that batches are made ahead, on two nodes that take each other's place at the end of the log, with changes between.
+async fn made_ahead(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("ahead").await;
+    let other = service.second_node().await;
+    let second = other.door(tenant.door.store().id()).await.unwrap();
+    let before = audit::head(second.store()).await.unwrap().size;
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..AHEAD {
+        for (node, door) in [&tenant.door, &second].into_iter().enumerate() {
+            let (door, ask) = (Arc::clone(door), asker(&tenant, Some(tenant.member)));
+            let name = format!("{node}/{number}");
+            waiting.spawn(async move {
+                let details = json!({"name": name});
+                let noted = door.note(ask, Event::AuditLogRead, Outcome::Ok, details);
+                (name, noted.await)
+            });
+        }
+    }
+    let mut plans = [Plan::Business, Plan::Enterprise].into_iter().cycle();
+    for _ in 0..3 {
+        let plan = plans.next().unwrap();
+        let changed = tenant
+            .door
+            .operate(move |by, snapshot| organization::set_plan(by, snapshot, plan));
+        changed.await.unwrap();
+    }
+    let mut told = std::collections::BTreeMap::new();
+    while let Some(noted) = waiting.join_next().await {
+        let (name, noted) = noted.unwrap();
+        // On a busy machine some come too late; what was answered must stand.
+        if let Ok(recorded) = noted {
+            let twice = told.insert(recorded.index, (name, recorded));
+            assert!(twice.is_none(), "two were told one index: {twice:?}");
+        }
+    }
+    let answered = told.len();
+    assert!(answered > AHEAD / 2, "only {answered} were answered");
+    let mut next = before;
+    loop {
+        let entries = audit::entries(second.store(), next, 500).await.unwrap();
+        let Some(last) = entries.last() else { break };
+        next = last.index + 1;
+        for entry in &entries {
+            if let Some((name, recorded)) = told.remove(&entry.index) {
+                assert_eq!(entry.parts["details"]["name"], name.as_str());
+                assert_eq!(leaf_hash(&entry.leaf), recorded.leaf_hash);
+            }
+        }
+    }
+    assert!(told.is_empty(), "answered and not recorded: {told:?}");
+    let report = check::verify(second.store(), second.origin(), &[], |_, _| {})
+        .await
+        .unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_made_ahead_are_recorded_as_they_were_answered_on_sqlite() {
+    made_ahead(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_made_ahead_are_recorded_as_they_were_answered_on_postgresql() {
+    let server = postgres::start();
+    made_ahead(Database::Postgres(server.url())).await;
 }
 
 async fn state_is_read_back(database: Database) {
