@@ -3,6 +3,8 @@
 //! What is wrong with the data is a finding, and the check goes on; an error is a database that does not answer. It takes as much
 //! memory as a few segments.
 
+use tokio::task::JoinHandle;
+
 use super::audit;
 use super::error::Unwritten;
 use super::rows;
@@ -15,6 +17,7 @@ use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile, WIDTH};
 use crate::log::upkeep;
 use crate::log::verify::{Evidence, Finding, Heard, Report, Verification};
+use crate::storage::Database;
 use crate::tenant::Store;
 
 /// How many bytes of segments are read at a time, if they are more than one; and how many segments, at most.
@@ -145,14 +148,10 @@ impl Check<'_> {
                 head.minimum
             }
         };
-        let mut from = first;
+        let mut reading = read_ahead(database, first);
         loop {
-            let within = append::segments_within(database, from, (PAGE, SEGMENTS)).await;
-            let read = match within {
-                Ok(fitting) => append::segments_from(database, from, fitting).await,
-                Err(error) => Err(error),
-            };
-            let segments = match read {
+            let read = reading.await;
+            let segments = match read.map_err(|_| Unwritten::Corrupt { what: "segment" })? {
                 Ok(segments) => segments,
                 Err(error) => {
                     self.wrong
@@ -160,6 +159,10 @@ impl Check<'_> {
                     return Ok(());
                 }
             };
+            let Some(last) = segments.last() else {
+                return Ok(());
+            };
+            reading = read_ahead(database, last.first + 1);
             // What was committed since the head was read belongs to a later check.
             let ours = segments.partition_point(|segment| segment.first < head.size);
             let (ours, beyond) = segments.split_at(ours);
@@ -171,10 +174,6 @@ impl Check<'_> {
             }
             if !beyond.is_empty() {
                 return Ok(());
-            }
-            match segments.last() {
-                Some(last) => from = last.first + 1,
-                None => return Ok(()),
             }
         }
     }
@@ -345,6 +344,15 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Reads the segments from an index on, as many as fit, while those before them are checked.
+fn read_ahead(database: &Database, from: u64) -> JoinHandle<Result<Vec<Segment>, Unreadable>> {
+    let database = database.clone();
+    tokio::spawn(async move {
+        let fitting = append::segments_within(&database, from, (PAGE, SEGMENTS)).await?;
+        append::segments_from(&database, from, fitting).await
+    })
 }
 
 /// Opens segments, and reads and hashes what is in them, on as many processors as there are.
