@@ -13,8 +13,10 @@ use crate::crypto::CryptoError;
 use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
+use crate::decide::restore::{self, NotRestored};
 use crate::decide::{Door, audit, upkeep};
 use crate::ids::TenantId;
+use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, TenantError};
@@ -197,6 +199,18 @@ impl App {
     /// It cannot be opened.
     pub async fn found(&self, created: Created) -> Result<Arc<Door>, AppError> {
         Ok(Door::open(created.store, &self.terms).await?)
+    }
+
+    /// Begins another life of a tenant's log, whose database was put back from a backup.
+    ///
+    /// # Errors
+    /// What was put back is not sound, or its database does not answer.
+    pub async fn restored(
+        &self,
+        id: TenantId,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Restored, NotRestored> {
+        restore::restored(&self.control, id, &self.terms, progress).await
     }
 
     /// The tenants that are open.

@@ -84,10 +84,10 @@ impl Dialect {
     pub(crate) const fn head_lock(self) -> &'static str {
         match self {
             Self::Sqlite => {
-                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version FROM head WHERE one = 1"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1"
             }
             Self::Postgres => {
-                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version FROM head WHERE one = 1 FOR UPDATE"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1 FOR UPDATE"
             }
         }
     }
@@ -591,4 +591,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 1, "0001_state_and_log"),
     migration!("tenant", 2, "0002_upkeep"),
     migration!("tenant", 3, "0003_uncompressed"),
+    migration!("tenant", 4, "0004_lives"),
 ];

@@ -301,11 +301,7 @@ impl Audit {
 }
 
 fn origin(app: &Arc<App>, store: &Store) -> Result<Origin, Flaw> {
-    Origin::tenant(
-        &app.config().deployment.name,
-        &store.id().to_string(),
-        &store.incarnation().to_string(),
-    )
+    audit::origin(store, &app.config().deployment.name)
 }
 
 /// What somebody kept of a log: a checkpoint, or the one of a receipt.
@@ -335,6 +331,7 @@ async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId, files: &[Pa
     .await?;
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     let unchecked: Vec<String> = report.unchecked.iter().map(ToString::to_string).collect();
+    let restored: Vec<String> = report.restored.iter().map(ToString::to_string).collect();
     let size = report.checkpoint.as_ref().map(|checkpoint| checkpoint.size);
     let mut text = format!(
         "{}: {} entries and {} parts checked against a checkpoint of size {}\n",
@@ -347,6 +344,9 @@ async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId, files: &[Pa
         report.parts,
         size.map_or_else(|| "unknown".into(), |size| size.to_string()),
     );
+    for one in &restored {
+        text.push_str(&format!("  restored: {one}\n"));
+    }
     for finding in &findings {
         text.push_str(&format!("  wrong: {finding}\n"));
     }
@@ -356,7 +356,7 @@ async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId, files: &[Pa
     out.say(
         &json!({
             "sound": report.is_sound(), "origin": origin.as_str(), "size": size, "entries": report.entries,
-            "parts": report.parts, "findings": findings, "unchecked": unchecked,
+            "parts": report.parts, "restored": restored, "findings": findings, "unchecked": unchecked,
         }),
         text.trim_end(),
     )?;

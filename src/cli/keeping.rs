@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Outcome;
-use super::org::door;
+use super::org::{door, tenant};
 use super::print::Out;
 use crate::app::App;
 use crate::directory::{Kind, Ref, keeping};
@@ -31,6 +31,15 @@ pub(super) enum Keeping {
         /// Why, as it is recorded
         #[arg(long)]
         reason: String,
+    },
+    /// Say that an organization's database was put back from a backup: it is checked, and its log goes on as another incarnation, whose
+    /// first entry says what is known of the one before. Stop the service first
+    Restored {
+        /// Its short name
+        slug: String,
+        /// The short name once more, since this cannot be undone
+        #[arg(long, value_name = "SLUG")]
+        confirm: String,
     },
     /// Release one legal hold
     Release {
@@ -69,6 +78,7 @@ impl Keeping {
                     &format!("{slug} is under a legal hold ({holds} in all)"),
                 )?;
             }
+            Self::Restored { slug, confirm } => restored(app, out, &slug, &confirm).await?,
             Self::Release { slug, reason } => {
                 let changed = door(app, &slug)
                     .await?
@@ -85,6 +95,35 @@ impl Keeping {
         }
         Ok(())
     }
+}
+
+/// Begins another incarnation of a log.
+async fn restored(app: &Arc<App>, out: &Out, slug: &str, confirm: &str) -> Outcome {
+    if slug != confirm {
+        return Err(format!(
+            "this ends the present incarnation of the log of `{slug}`: repeat it with --confirm {slug}"
+        )
+        .into());
+    }
+    let id = tenant(app, slug).await?;
+    let mut told = 0;
+    let restored = app
+        .restored(id, |done, of| {
+            if done >= told + 50_000 {
+                told = done;
+                out.progress(&format!("checked {done} of {of} entries"));
+            }
+        })
+        .await?;
+    out.say(
+        &json!({
+            "slug": slug, "index": restored.index, "before": restored.incarnation, "known_size": restored.size,
+        }),
+        &format!(
+            "{restored}\nthe log has a new public key: `cedarkeep audit checkpoint {slug} --key`; the one before has vouched for it"
+        ),
+    )?;
+    Ok(())
 }
 
 /// Forgets a person.

@@ -119,6 +119,7 @@ fn receipt(out: &Out, path: &str, file: File, keys: &[VerifierKey]) -> Outcome {
 fn tell(out: &Out, path: &str, verdict: &Verdict) -> Outcome {
     let wrong: Vec<String> = verdict.wrong.iter().map(ToString::to_string).collect();
     let unchecked: Vec<String> = verdict.unchecked.iter().map(ToString::to_string).collect();
+    let restored: Vec<String> = verdict.restored.iter().map(ToString::to_string).collect();
     let manifest = verdict.manifest.as_ref();
     let signed_by = verdict.signed_by.as_ref().map(ToString::to_string);
     let mut checked = vec![
@@ -155,6 +156,9 @@ fn tell(out: &Out, path: &str, verdict: &Verdict) -> Outcome {
         }
         (None, _) => format!("NOT SOUND: {path}\n"),
     };
+    for one in &restored {
+        text.push_str(&format!("  restored: {one}\n"));
+    }
     for one in &wrong {
         text.push_str(&format!("  wrong: {one}\n"));
     }
@@ -179,7 +183,7 @@ fn tell(out: &Out, path: &str, verdict: &Verdict) -> Outcome {
             "exported_at": manifest.map(bundle::Manifest::exported_at),
             "signed_by": signed_by,
             "entries": verdict.entries, "parts": verdict.parts, "tiles": verdict.tiles,
-            "rotations": verdict.rotations,
+            "rotations": verdict.rotations, "restored": restored,
             "checked": if verdict.is_sound() { checked } else { Vec::new() },
             "findings": wrong, "found": verdict.found, "unchecked": unchecked,
         }),

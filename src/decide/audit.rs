@@ -13,11 +13,12 @@ use crate::directory::{Kind, Ref};
 use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
+use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
-use crate::log::upkeep;
+use crate::log::upkeep::{self, LogKey};
 use crate::tenant::Store;
 
 /// How many segments are read at a time, at most.
@@ -206,8 +207,17 @@ pub async fn head(store: &Store) -> Result<append::Head, Unwritten> {
     Ok(append::read_head(store.database(), &mut connection).await?)
 }
 
+/// The name of a log in its present life.
+///
+/// # Errors
+/// The deployment's name cannot stand in one.
+pub fn origin(store: &Store, deployment: &str) -> Result<Origin, Flaw> {
+    let incarnation = store.life().incarnation.to_string();
+    Origin::tenant(deployment, &store.id().to_string(), &incarnation)
+}
+
 /// The keys that this log's checkpoints are verified with, the newest first: the one that signs now, and those before it, as far as
-/// each has handed over to the next in a checkpoint that both have signed.
+/// each has handed over to the next in a checkpoint that both have signed. Keys of earlier lives are named after these.
 ///
 /// # Errors
 /// The database does not answer.
@@ -218,11 +228,11 @@ pub async fn verifiers(store: &Store, origin: &Origin) -> Result<Vec<VerifierKey
     let rows = upkeep::log_keys(store.database()).await?;
     for pair in rows.windows(2) {
         let [newer, older] = pair else { break };
-        let older = VerifierKey::from_bytes(origin.clone(), &older.public)?;
+        let older = verifier(store, origin, older)?;
         let handed_over = SignedCheckpoint::parse(newer.checkpoint.as_bytes())?;
         let both = newer.public == *newest.bytes()
             && handed_over.verify(std::slice::from_ref(&newest)).is_ok()
-            && handed_over.verify(std::slice::from_ref(&older)).is_ok();
+            && handed_over.vouched_for_by(&older).is_ok();
         if !both {
             return Err(Unwritten::Corrupt {
                 what: "list of keys",
@@ -232,6 +242,27 @@ pub async fn verifiers(store: &Store, origin: &Origin) -> Result<Vec<VerifierKey
         trusted.push(older);
     }
     Ok(trusted)
+}
+
+/// A public key of a log, named after the life of the log in which it took over.
+pub(super) fn verifier(
+    store: &Store,
+    origin: &Origin,
+    key: &LogKey,
+) -> Result<VerifierKey, Unwritten> {
+    let name = match key.checkpoint.as_str() {
+        // It was there from the beginning.
+        "" => {
+            let first = store.lives().first();
+            let first = first.ok_or(Unwritten::Corrupt { what: "life" })?;
+            origin.with_incarnation(&first.incarnation.to_string())?
+        }
+        note => {
+            let took_over = SignedCheckpoint::parse(note.as_bytes())?;
+            took_over.checkpoint().origin.clone()
+        }
+    };
+    Ok(VerifierKey::from_bytes(name, &key.public)?)
 }
 
 /// A receipt of one entry: one text that shows offline that the log has it.

@@ -164,7 +164,8 @@ fn encode(
         size,
         root: frontier.root(),
     };
-    let mut signed = checkpoint.sign(setting.store.keys().signing().seed().key());
+    let store = &setting.store;
+    let mut signed = checkpoint.sign(store.keys().signing().seed().key());
     let mut head = Head {
         size,
         frontier: frontier.to_bytes(),
@@ -177,6 +178,15 @@ fn encode(
             Prepared::Rotate(next) => {
                 signed.also_sign(next.signer().seed().key());
                 head.signing_version = next.signer().version();
+            }
+            Prepared::BeginLife(next) => {
+                // The old key signs under the name of its own life, beside the one that begins here.
+                let before = store.written_life().incarnation.to_string();
+                let before = setting.origin.with_incarnation(&before)?;
+                signed = signed.checkpoint().clone().sign(next.signer().seed().key());
+                signed.sign_as(before, store.keys().signing().seed().key());
+                head.signing_version = next.signer().version();
+                head.incarnation = store.life().incarnation.to_string();
             }
             Prepared::Prune(minimum) => head.minimum = *minimum,
             Prepared::Nothing | Prepared::Forget(_) | Prepared::Forgotten(_) => {}
@@ -338,7 +348,7 @@ impl Made {
         written: &Written,
     ) -> Result<(), Unwritten> {
         match effect {
-            Prepared::Rotate(next) => {
+            Prepared::Rotate(next) | Prepared::BeginLife(next) => {
                 let (keys, database) = (store.keys(), store.database());
                 for (signer, checkpoint) in [
                     (&keys.signing(), ""),
@@ -352,6 +362,9 @@ impl Made {
                     upkeep::write_key(database, transaction, &key).await?;
                 }
                 keys.write_signer(database, transaction, next).await?;
+                if matches!(effect, Prepared::BeginLife(_)) {
+                    store.write_life(transaction).await?;
+                }
             }
             Prepared::Forget(subject) => {
                 let name = subject.to_string();
@@ -375,7 +388,9 @@ impl Made {
             recent.append(written.segment.first, &written.prints);
         }
         match self.applied.as_ref().map(|applied| &applied.effect) {
-            Some(Prepared::Rotate(next)) => store.keys().sign_with(Arc::clone(next.signer())),
+            Some(Prepared::Rotate(next) | Prepared::BeginLife(next)) => {
+                store.keys().sign_with(Arc::clone(next.signer()));
+            }
             Some(Prepared::Forget(_)) => {
                 store.subjects().let_go();
                 recent.forget();

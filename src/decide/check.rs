@@ -13,6 +13,7 @@ use crate::log::append::{self, Head, Segment, Unreadable};
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, Fact};
 use crate::log::merkle::{Hash, leaf_hash};
+use crate::log::search::BLOCK;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile, WIDTH};
 use crate::log::upkeep;
@@ -120,6 +121,8 @@ struct Said {
     last_time: Option<i64>,
     minimum: u64,
     key: Option<[u8; 32]>,
+    /// Where other lives of the log began, and which ended there.
+    restored: Vec<(u64, String)>,
 }
 
 struct Check<'a> {
@@ -229,6 +232,10 @@ impl Check<'_> {
         match (entry.event, &entry.fact) {
             (Event::LogPruned, Some(Fact::Minimum(minimum))) => self.said.minimum = *minimum,
             (Event::LogKeyRotated, Some(Fact::NewKey(key))) => self.said.key = Some(*key),
+            (Event::LogRestored, Some(Fact::Restored { incarnation, .. })) => {
+                let ended = (entry.index, incarnation.as_str().to_owned());
+                self.said.restored.push(ended);
+            }
             _ => {}
         }
     }
@@ -276,6 +283,24 @@ impl Check<'_> {
         // Whatever is pruned is followed by the entry that says so.
         if head.minimum != self.said.minimum {
             wrong("no entry says that so much was pruned");
+        }
+        let life = self.store.life();
+        let pruned = |index: u64| index < head.minimum;
+        let lives = self.store.lives().windows(2).filter_map(|pair| match pair {
+            [ended, next] if !pruned(next.first) => {
+                Some((next.first, ended.incarnation.to_string()))
+            }
+            _ => None,
+        });
+        if head.incarnation != life.incarnation.to_string()
+            || !lives.eq(self
+                .said
+                .restored
+                .iter()
+                .filter(|(index, _)| !pruned(*index))
+                .cloned())
+        {
+            wrong("its lives are not those that the entries of restores tell of");
         }
         let signing = self.store.keys().signing();
         if head.signing_version != signing.version() {
@@ -325,7 +350,8 @@ impl Check<'_> {
             let oldest = *oldest;
             for (block, filter) in &page {
                 let places = upkeep::places(self.store.database(), *block).await?;
-                let (row, keys) = (block.to_string(), self.store.keys());
+                let first = block.saturating_mul(BLOCK);
+                let (row, keys) = (block.to_string(), self.store.keys().at(first));
                 let opens = |column, sealed: &[u8]| {
                     keys.open_value("search_block", column, &row, 0, sealed)
                         .is_ok()

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::audit;
 use super::authorized::{Action, Authorized, Operator};
 use super::error::{Refused, Unwritten};
 use super::judge::Judgement;
@@ -169,11 +170,7 @@ impl Door {
     /// The database does not answer, or what it holds cannot be.
     pub async fn open(store: Store, terms: &Terms) -> Result<Arc<Self>, Unwritten> {
         let store = Arc::new(store);
-        let origin = Origin::tenant(
-            &terms.deployment,
-            &store.id().to_string(),
-            &store.incarnation().to_string(),
-        )?;
+        let origin = audit::origin(&store, &terms.deployment)?;
         let healthy = Arc::new(AtomicBool::new(true));
         let setting = Setting {
             store: Arc::clone(&store),
@@ -184,8 +181,16 @@ impl Door {
         };
         let setting = Arc::new(setting);
         let mark = Mark::of(&terms.marks, store.id());
+        // A log that was put back on purpose is expected to end before its mark.
+        let seen_to = match store.begins() {
+            true => 0,
+            false => {
+                mark.check(&store, &audit::verifiers(&store, &origin).await?)
+                    .await?
+            }
+        };
         let (sequencer, seen) =
-            Sequencer::open(Arc::clone(&setting), Arc::clone(&healthy), &mark).await?;
+            Sequencer::open(Arc::clone(&setting), Arc::clone(&healthy), seen_to).await?;
         let tip = sequencer.tip();
         let (queue, waiting) = mpsc::channel(terms.queue);
         let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));

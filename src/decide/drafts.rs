@@ -44,6 +44,7 @@ pub(super) struct Applied {
 pub(super) enum Prepared {
     Nothing,
     Rotate(NextSigner),
+    BeginLife(NextSigner),
     Forget(Ref),
     Forgotten(Ref),
     Prune(u64),
@@ -51,22 +52,30 @@ pub(super) enum Prepared {
 
 impl Prepared {
     /// Makes what the effect takes, and what its last event says of it.
-    fn of(change: &mut Change, store: &Store) -> Result<Self, Unwritten> {
+    fn of(change: &mut Change, index: u64, store: &Store) -> Result<Self, Unwritten> {
         Ok(match change.effect {
             Effect::Nothing => Self::Nothing,
             Effect::Forget(subject) => Self::Forget(subject),
             Effect::Forgotten(subject) => Self::Forgotten(subject),
             Effect::Prune(minimum) => Self::Prune(minimum),
-            Effect::RotateLogKey => {
-                let next = store.keys().next_signer()?;
-                let public = *next.signer().seed().public_key().as_bytes();
-                if let Some(happening) = change.events.last_mut() {
-                    happening.fact = Some(Fact::NewKey(public));
-                }
-                Self::Rotate(next)
+            Effect::RotateLogKey => Self::Rotate(next_signer(change, store)?),
+            // Somebody may have written since it was opened, and then another life would begin elsewhere.
+            Effect::BeginLife if store.begins() && store.life().first == index => {
+                Self::BeginLife(next_signer(change, store)?)
             }
+            Effect::BeginLife => return Err(Unwritten::OtherLife),
         })
     }
+}
+
+/// Makes the log's next key, which the change's last event names.
+fn next_signer(change: &mut Change, store: &Store) -> Result<NextSigner, Unwritten> {
+    let next = store.keys().next_signer()?;
+    let public = *next.signer().seed().public_key().as_bytes();
+    if let Some(happening) = change.events.last_mut() {
+        happening.fact = Some(Fact::NewKey(public));
+    }
+    Ok(next)
 }
 
 /// The people whose keys a batch will want.
@@ -260,7 +269,7 @@ impl Drafts<'_> {
         if edits_policies && has_admin(world) && !an_admin_can_edit(&after) {
             return Ok((Done::Change(Err(Refused::LockOut)), None));
         }
-        let effect = Prepared::of(&mut change, store)?;
+        let effect = Prepared::of(&mut change, index, store)?;
         let mut last = index;
         for happening in &change.events {
             last = self.first + self.add(record::happening(&work.asker, user, happening, version));

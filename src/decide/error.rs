@@ -58,6 +58,9 @@ pub enum Unwritten {
         /// How many it has.
         size: u64,
     },
+    /// Another life of the log has begun since it was opened: it is opened anew.
+    #[error("the log was put back from a backup, and goes on as another incarnation")]
+    OtherLife,
     /// The mark outside the database is not to be believed, so it is not known whether the log was put back.
     #[error("the high-water mark `{}` cannot be used: {why}", path.display())]
     Mark {

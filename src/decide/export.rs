@@ -380,6 +380,7 @@ async fn signers(store: &Store, origin: &Origin, head: &Head) -> Result<Signers,
     log_keys.reverse();
     let (mut keys, mut rotations) = (Vec::new(), Vec::new());
     for key in log_keys {
+        let verifier = audit::verifier(store, origin, &key)?;
         if !key.checkpoint.is_empty() {
             let rotation = SignedCheckpoint::parse(key.checkpoint.as_bytes())?;
             if rotation.checkpoint().size > head.size {
@@ -388,7 +389,7 @@ async fn signers(store: &Store, origin: &Origin, head: &Head) -> Result<Signers,
             }
             rotations.push(rotation);
         }
-        keys.push(VerifierKey::from_bytes(origin.clone(), &key.public)?);
+        keys.push(verifier);
     }
     if keys.is_empty() {
         let signer = store.keys().signing();

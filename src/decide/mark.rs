@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::audit;
 use super::error::Unwritten;
 use crate::ids::TenantId;
-use crate::log::append;
-use crate::log::checkpoint::{SignedCheckpoint, VerifierKey};
+use crate::log::append::{self, Head};
+use crate::log::checkpoint::{Checkpoint, SignedCheckpoint, VerifierKey};
 use crate::log::merkle::Hash;
 use crate::tenant::Store;
 
@@ -66,7 +66,20 @@ impl Mark {
             .open(&beside)?;
         file.write_all(checkpoint.as_bytes())?;
         file.sync_all()?;
+        self.keep_earlier(checkpoint)?;
         std::fs::rename(&beside, &self.path)
+    }
+
+    /// A mark of an earlier life is kept beside the present one's: what a restore has lost shows against it.
+    fn keep_earlier(&self, checkpoint: &str) -> std::io::Result<()> {
+        let present = SignedCheckpoint::parse(checkpoint.as_bytes()).ok();
+        if let (Some(present), Ok(Some(seen))) = (present, self.read())
+            && seen.checkpoint().origin != present.checkpoint().origin
+        {
+            let ending = format!("{}.checkpoint", seen.checkpoint().origin.incarnation());
+            std::fs::copy(&self.path, self.path.with_extension(ending))?;
+        }
+        Ok(())
     }
 
     /// Whether the log goes on from where it was seen last; how far that was.
@@ -77,16 +90,32 @@ impl Mark {
         let Some(seen) = self.read()? else {
             return Ok(0);
         };
-        seen.verify(keys)
-            .map_err(|flaw| self.unfit(flaw.to_string()))?;
+        let signed = seen.verify(keys);
         let seen = seen.checkpoint();
         // Read after the mark: another process on this folder may have moved both meanwhile.
-        let size = audit::head(store).await?.size;
-        if seen.size > size || root_at(store, seen.size).await? != seen.root {
-            let seen = seen.size;
-            return Err(Unwritten::RolledBack { seen, size });
+        let head = audit::head(store).await?;
+        let rolled_back = || Unwritten::RolledBack {
+            seen: seen.size,
+            size: head.size,
+        };
+        let Some(present) = keys.first().filter(|key| *key.name() != seen.origin) else {
+            signed.map_err(|flaw| self.unfit(flaw.to_string()))?;
+            if seen.size > head.size || root_at(store, seen.size).await? != seen.root {
+                return Err(rolled_back());
+            }
+            return Ok(seen.size);
+        };
+        // Of an earlier life: the key that signed the mark may be among what the restore has lost.
+        let end = end_of(store, seen, (&head, present)).ok_or_else(rolled_back)?;
+        if seen.size > end {
+            tracing::warn!(
+                tenant.id = %store.id(), lost = seen.size - end,
+                "a restore has put the log back behind what this node has seen of it"
+            );
+        } else if root_at(store, seen.size).await? != seen.root {
+            return Err(rolled_back());
         }
-        Ok(seen.size)
+        Ok(0)
     }
 
     /// That the mark could not be written.
@@ -100,6 +129,21 @@ impl Mark {
             why,
         }
     }
+}
+
+/// Where the life ended of which a mark is: a restore put the log back there, and the key of the present life, which the one before has
+/// vouched for, has signed the log since.
+fn end_of(store: &Store, seen: &Checkpoint, (head, present): (&Head, &VerifierKey)) -> Option<u64> {
+    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes()).ok()?;
+    note.verify(std::slice::from_ref(present)).ok()?;
+    let lives = store.lives().windows(2);
+    let mut ends = lives.filter_map(|pair| match pair {
+        [life, next] if life.incarnation.to_string() == seen.origin.incarnation() => {
+            Some(next.first)
+        }
+        _ => None,
+    });
+    ends.next()
 }
 
 /// The root over the first `size` leaves, out of tiles and segments.

@@ -14,6 +14,7 @@ pub mod mark;
 pub mod question;
 pub mod recent;
 mod record;
+pub mod restore;
 mod rows;
 pub mod search;
 mod sequencer;

@@ -17,7 +17,7 @@ use crate::crypto::sealing::DataKeys;
 use crate::directory::{Body, Kind, Object, Ref, Row, RowId};
 use crate::log::append::column;
 use crate::log::entry::PartName;
-use crate::tenant::Store;
+use crate::tenant::{KeysAt, Store};
 
 const END: &str = "UPDATE state SET to_index = $1 WHERE id = $2 AND to_index IS NULL";
 const BEGIN: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES ($1, $2, NULL, $3)";
@@ -54,11 +54,8 @@ pub(super) fn seal_part(
     let keys = store.keys();
     let key = subject.unwrap_or_else(|| keys.records());
     let salt = crate::crypto::cobblestone::Salt::random()?;
-    Ok(key.seal(
-        &keys.binding("segment", name.as_str(), &row, 0),
-        salt,
-        &text,
-    )?)
+    let place = keys.at(index).binding("segment", name.as_str(), &row, 0);
+    Ok(key.seal(&place, salt, &text)?)
 }
 
 /// Opens what [`seal_part`] sealed; nothing where its key is gone.
@@ -70,7 +67,7 @@ pub(super) fn open_part(
 ) -> Option<Value> {
     let row = index.to_string();
     let keys = store.keys();
-    let binding = keys.binding("segment", name.as_str(), &row, 0);
+    let binding = keys.at(index).binding("segment", name.as_str(), &row, 0);
     let text = subject
         .and_then(|subject| subject.open(&binding, sealed).ok())
         .or_else(|| keys.records().open(&binding, sealed).ok())?;
@@ -79,16 +76,14 @@ pub(super) fn open_part(
 
 /// Seals the framed leaves of a segment.
 pub(super) fn seal_leaves(store: &Store, first: u64, framed: &[u8]) -> Result<Vec<u8>, Unwritten> {
-    Ok(store
-        .keys()
-        .seal("segment", "leaves", &first.to_string(), 0, framed)?)
+    let keys = store.keys().at(first);
+    Ok(keys.seal("segment", "leaves", &first.to_string(), 0, framed)?)
 }
 
 /// Opens them.
 pub(super) fn open_leaves(store: &Store, first: u64, sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
-    Ok(store
-        .keys()
-        .open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
+    let keys = store.keys().at(first);
+    Ok(keys.open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
 }
 
 /// A new person's key, wrapped.
@@ -194,13 +189,13 @@ pub(super) async fn blank(
 
 fn seal_body(store: &Store, id: &str, index: u64, body: &Body) -> Result<Vec<u8>, Unwritten> {
     let text = serde_json::to_vec(body).map_err(|_| Unwritten::Corrupt { what: "state" })?;
-    Ok(store.keys().seal("state", "body", id, index, &text)?)
+    let keys = store.keys().at(index);
+    Ok(keys.seal("state", "body", id, index, &text)?)
 }
 
 fn open_body(store: &Store, id: &str, index: u64, sealed: &[u8]) -> Result<Body, Unwritten> {
-    let text = store
-        .keys()
-        .open_value("state", "body", id, index, sealed)?;
+    let keys = store.keys().at(index);
+    let text = keys.open_value("state", "body", id, index, sealed)?;
     serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })
 }
 
@@ -210,6 +205,11 @@ fn reply_key(store: &Store, key: &IdempotencyKey) -> [u8; 16] {
 
 fn reply_row(key: &[u8; 16]) -> String {
     data_encoding::HEXLOWER.encode(key)
+}
+
+/// Replies are of no index: they are bound to the log's first life, whatever life they are given in.
+fn reply_keys(store: &Store) -> KeysAt<'_> {
+    store.keys().at(0)
 }
 
 /// What a change with this Idempotency-Key was answered before.
@@ -237,9 +237,8 @@ pub(super) async fn replayed(
         return Ok(Some(Err(Refused::KeyReused)));
     }
     let sealed: Vec<u8> = row.try_get("reply").map_err(error)?;
-    let text = store
-        .keys()
-        .open_value("idempotency", "reply", &reply_row(&key), 0, &sealed)?;
+    let row = reply_row(&key);
+    let text = reply_keys(store).open_value("idempotency", "reply", &row, 0, &sealed)?;
     let reply = serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
     Ok(Some(Ok(Changed {
         reply,
@@ -258,9 +257,7 @@ pub(super) async fn write_reply(
     let error = |cause| store.database().error(cause);
     let id = reply_key(store, key);
     let text = serde_json::to_vec(reply).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
-    let sealed = store
-        .keys()
-        .seal("idempotency", "reply", &reply_row(&id), 0, &text)?;
+    let sealed = reply_keys(store).seal("idempotency", "reply", &reply_row(&id), 0, &text)?;
     sqlx::query(OLD_REPLIES)
         .bind(now - KEPT)
         .execute(&mut **transaction)

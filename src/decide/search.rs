@@ -293,9 +293,8 @@ fn chunks(mut all: Vec<Read>, size: usize) -> Vec<Vec<Read>> {
 }
 
 fn open(store: &Store, column: &str, block: u64, sealed: &[u8]) -> Option<Vec<u8>> {
-    let opened = store
-        .keys()
-        .open_value("search_block", column, &block.to_string(), 0, sealed);
+    let keys = store.keys().at(block.saturating_mul(BLOCK));
+    let opened = keys.open_value("search_block", column, &block.to_string(), 0, sealed);
     if opened.is_err() {
         tracing::warn!(tenant.id = %store.id(), block, column, "a row of the search index does not open: run `cedarkeep audit reindex`");
     }
@@ -326,7 +325,7 @@ pub async fn index_next(store: &Store, recent: &Recent) -> Result<Option<u64>, U
     };
     let (filter, places) = builder.finish();
     let row = block.to_string();
-    let keys = store.keys();
+    let keys = store.keys().at(block.saturating_mul(BLOCK));
     let filter = keys.seal("search_block", "filter", &row, 0, &filter)?;
     let places = keys.seal("search_block", "pairs", &row, 0, &places)?;
     upkeep::add_block(database, block, (&filter, &places)).await?;

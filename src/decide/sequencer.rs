@@ -7,6 +7,7 @@
 //! Under load the next batch is made while this one is written ([`super::ahead`]), for the head that this one will leave behind. The
 //! same comparison makes that safe: if this one does not come to be, the next is made again.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,9 @@ use sqlx::AnyConnection;
 use tokio::sync::{mpsc, watch};
 
 use super::ahead::{Ahead, Incoming, Prepared};
-use super::audit;
 use super::batch::{self, Made};
 use super::drafts;
 use super::error::{Refused, Unwritten};
-use super::mark::Mark;
 use super::recent::Recent;
 use super::rows;
 use super::work::{Changed, Work};
@@ -87,13 +86,12 @@ impl Tip {
 
 impl Sequencer {
     /// Reads the tenant's state; the door opens with what it read.
+    /// `seen_to`: how many entries it was seen to have.
     pub(super) async fn open(
         setting: Arc<Setting>,
         healthy: Arc<std::sync::atomic::AtomicBool>,
-        mark: &Mark,
+        seen_to: u64,
     ) -> Result<(Self, Arc<ArcSwap<World>>), Unwritten> {
-        let keys = audit::verifiers(&setting.store, &setting.origin).await?;
-        let seen_to = mark.check(&setting.store, &keys).await?;
         let org = Ref::new(
             crate::directory::Kind::Organization,
             *setting.store.id().bytes(),
@@ -131,15 +129,19 @@ impl Sequencer {
                 None => incoming.next().await.map(Prepared::not_yet),
             };
             match prepared {
-                Some(prepared) => self.settle(prepared, &mut incoming).await,
+                Some(prepared) => match self.settle(prepared, &mut incoming).await {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(()) => return,
+                },
                 None if incoming.is_over() => return,
                 None => {}
             }
         }
     }
 
-    /// Commits a batch and answers, or says that there is no answer.
-    async fn settle(&mut self, prepared: Prepared, incoming: &mut Incoming) {
+    /// Commits a batch and answers, or says that there is no answer. It is over where the log is not the one that was opened: whoever asks
+    /// next opens it anew.
+    async fn settle(&mut self, prepared: Prepared, incoming: &mut Incoming) -> ControlFlow<()> {
         let now = Instant::now();
         let Prepared { batch, made } = prepared;
         let (late, batch): (Vec<_>, Vec<_>) =
@@ -151,7 +153,7 @@ impl Sequencer {
             work.refuse(Refused::Unavailable);
         }
         let Some(deadline) = batch.iter().map(Work::deadline).max() else {
-            return;
+            return ControlFlow::Continue(());
         };
         let started = Instant::now();
         let patience = deadline
@@ -183,8 +185,12 @@ impl Sequencer {
                 for work in batch {
                     work.refuse(Refused::Unavailable);
                 }
+                if matches!(error, Unwritten::RolledBack { .. } | Unwritten::OtherLife) {
+                    return ControlFlow::Break(());
+                }
             }
         }
+        ControlFlow::Continue(())
     }
 
     async fn commit(
@@ -332,6 +338,9 @@ impl Sequencer {
             let size = head.size;
             return Err(Unwritten::RolledBack { seen, size });
         }
+        if head.incarnation != store.written_life().incarnation.to_string() {
+            return Err(Unwritten::OtherLife);
+        }
         if head.signing_version != store.keys().signing().version() {
             let (keys, version) = (store.keys(), head.signing_version);
             keys.reload_signer(store.database(), version).await?;
@@ -439,6 +448,7 @@ const fn cause(error: &Unwritten) -> &'static str {
         | Unwritten::Log(_)
         | Unwritten::Corrupt { .. } => "corrupt",
         Unwritten::RolledBack { .. } => "rolled_back",
+        Unwritten::OtherLife => "restored",
         Unwritten::Mark { .. } => "mark",
     }
 }

@@ -78,6 +78,8 @@ pub enum Effect {
     Nothing,
     /// The log is signed by a new key from here on; the old one signs once more, beside it, and is destroyed.
     RotateLogKey,
+    /// The log goes on as another life of it, signed by a new key; the old one signs once more, and is destroyed.
+    BeginLife,
     /// The key of this person is destroyed, and with it what the log's parts say about them.
     Forget(Ref),
     /// What the log held about this person has been written out of it.

@@ -10,7 +10,9 @@ use super::{DirectoryError, name, people};
 use crate::decide::authorized::{
     Authorized, DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, Operator, RetentionUpdate,
 };
-use crate::log::entry::Fact;
+use crate::ids::Incarnation;
+use crate::log::entry::{Fact, Id};
+use crate::log::merkle::Hash;
 use crate::log::vocabulary::Event;
 
 /// The longest that retention can be, in days: a hundred years.
@@ -42,6 +44,42 @@ fn rotated(snapshot: &Snapshot) -> Change {
     Change::new(Event::LogKeyRotated, Some(snapshot.org()), json!({}))
         .effect(Effect::RotateLogKey)
         .reply(json!({"rotated": true}))
+}
+
+/// What is known of the life of a log that was put back from a backup.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// As many entries as it is known to have had.
+    pub size: u64,
+    /// Its root at that size.
+    pub root: Hash,
+}
+
+/// The log was put back from a backup, and goes on as another life of it, with what is known of the one before.
+///
+/// # Errors
+/// None.
+pub fn restored(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    before: Before,
+) -> Result<Change, DirectoryError> {
+    let incarnation = Id::of(Incarnation::PREFIX, before.incarnation.bytes());
+    let (size, root) = (before.size, before.root);
+    let known = Fact::Restored {
+        incarnation,
+        size,
+        root,
+    };
+    Ok(
+        Change::new(Event::LogRestored, Some(snapshot.org()), json!({}))
+            .fact(known)
+            .and(Event::LogKeyRotated, Some(snapshot.org()), json!({}))
+            .effect(Effect::BeginLife)
+            .reply(json!({"restored": true})),
+    )
 }
 
 /// For how many days entries of the log are kept; for ever if absent.

@@ -45,6 +45,8 @@ pub struct Head {
     pub minimum: u64,
     /// Which version of the log's key signs.
     pub signing_version: u32,
+    /// The life of the log that it is of.
+    pub incarnation: String,
 }
 
 impl Head {
@@ -80,9 +82,9 @@ pub struct Segment {
     pub hashes: Vec<u8>,
 }
 
-const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version FROM head WHERE one = 1";
+const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1";
 const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5, \
-     minimum = $6, signing_version = $7 WHERE one = 1";
+     minimum = $6, signing_version = $7, incarnation = $8 WHERE one = 1";
 const ADD_SEGMENT: &str =
     "INSERT INTO segment (first_index, entries, leaves, parts, hashes) VALUES ($1, $2, $3, $4, $5)";
 const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3)";
@@ -136,6 +138,11 @@ fn head(row: &AnyRow) -> Result<Head, Unreadable> {
                 what: "signing_version",
             }
         })?,
+        incarnation: row
+            .try_get("incarnation")
+            .map_err(|_| Unreadable::Missing {
+                what: "incarnation",
+            })?,
     })
 }
 
@@ -207,6 +214,7 @@ pub async fn write(
         .bind(head.checkpoint.as_str())
         .bind(column(head.minimum)?)
         .bind(i64::from(head.signing_version))
+        .bind(head.incarnation.as_str())
         .execute(&mut **transaction)
         .await
         .map_err(error)?;

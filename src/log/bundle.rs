@@ -8,7 +8,7 @@
 //! | File | Holds |
 //! | --- | --- |
 //! | `manifest.json` | [`Manifest`]: format, origin, first index, size, time of the export, and of every other file its bytes and SHA-256 |
-//! | `keys` | the log's verifier keys (C2SP signed note), one a line, the oldest first; the last has signed `checkpoint` |
+//! | `keys` | the log's verifier keys (C2SP signed note), one a line, the oldest first, those of earlier lives of the log included; the last has signed `checkpoint` |
 //! | `checkpoint` | the last checkpoint (C2SP tlog-checkpoint), of `size` entries |
 //! | `rotations/<size>` | for each key but the first the checkpoint by which it took over, signed by the key before and by it |
 //! | `tile/<L>/<N>[.p/<W>]` | the hash tiles (C2SP tlog-tiles) of the tree of `size`: each tile of level 0 in order, behind it the tiles above that it makes full, at last the partial ones from level 0 up |

@@ -45,6 +45,37 @@ impl Origin {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of the life that it is of: what stands behind its last slash.
+    #[must_use]
+    pub fn incarnation(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The origin of another life of the same log.
+    ///
+    /// # Errors
+    /// The incarnation is empty, has a slash, or cannot stand in a key's name.
+    pub fn with_incarnation(&self, incarnation: &str) -> Result<Self, Flaw> {
+        let origin = format!("{}{incarnation}", self.log());
+        if incarnation.is_empty() || incarnation.contains('/') {
+            Err(not_an_origin(&origin))
+        } else {
+            origin.parse()
+        }
+    }
+
+    /// Whether both are lives of one log.
+    #[must_use]
+    pub fn is_of_same_log(&self, other: &Self) -> bool {
+        self.log() == other.log() && self.0.contains('/')
+    }
+
+    /// What the lives of a log have in common: everything up to the last slash.
+    fn log(&self) -> &str {
+        let end = self.0.rfind('/').map_or(0, |slash| slash + 1);
+        self.0.get(..end).unwrap_or_default()
+    }
 }
 
 impl FromStr for Origin {
@@ -248,7 +279,11 @@ impl SignedCheckpoint {
 
     /// Adds a signature by another key of the log, as a rotation needs; one by the same key is replaced.
     pub fn also_sign(&mut self, key: &SigningKey) {
-        let name = self.checkpoint.origin.clone();
+        self.sign_as(self.checkpoint.origin.clone(), key);
+    }
+
+    /// Adds a signature by the key of the life before: it vouches for the one that this checkpoint is of.
+    pub fn sign_as(&mut self, name: Origin, key: &SigningKey) {
         let key_id = key_id(&name, &key.verifying_key());
         let bytes = key
             .sign(self.checkpoint.text().as_bytes())
@@ -268,7 +303,6 @@ impl SignedCheckpoint {
     /// # Errors
     /// None of them has, or a signature in the name of one of them is false.
     pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<&'k VerifierKey>, Flaw> {
-        let text = self.checkpoint.text();
         let mut signed = Vec::new();
         for line in self
             .signatures
@@ -279,14 +313,7 @@ impl SignedCheckpoint {
                 .iter()
                 .filter(|known| known.name == line.name && known.id == line.key_id)
             {
-                let valid = Signature::from_slice(&line.bytes).is_ok_and(|signature| {
-                    known.key.verify_strict(text.as_bytes(), &signature).is_ok()
-                });
-                if !valid {
-                    return Err(Flaw::Signature {
-                        key: format!("{}+{:08x}", known.name, known.id),
-                    });
-                }
+                self.check_signature(line, known)?;
                 signed.push(known);
             }
         }
@@ -296,6 +323,38 @@ impl SignedCheckpoint {
             })
         } else {
             Ok(signed)
+        }
+    }
+
+    /// Whether this key has signed it: the log's own, or one of an earlier life of the log, which so hands over to the present one.
+    ///
+    /// # Errors
+    /// It has not, its signature is false, or it is a key of another log.
+    pub fn vouched_for_by(&self, key: &VerifierKey) -> Result<(), Flaw> {
+        let untrusted = || Flaw::Untrusted {
+            origin: self.checkpoint.origin.to_string(),
+        };
+        if !key.name.is_of_same_log(&self.checkpoint.origin) && key.name != self.checkpoint.origin {
+            return Err(untrusted());
+        }
+        let line = self
+            .signatures
+            .iter()
+            .find(|line| line.name == key.name && line.key_id == key.id)
+            .ok_or_else(untrusted)?;
+        self.check_signature(line, key)
+    }
+
+    fn check_signature(&self, line: &SignatureLine, key: &VerifierKey) -> Result<(), Flaw> {
+        let text = self.checkpoint.text();
+        let valid = Signature::from_slice(&line.bytes)
+            .is_ok_and(|signature| key.key.verify_strict(text.as_bytes(), &signature).is_ok());
+        if valid {
+            Ok(())
+        } else {
+            Err(Flaw::Signature {
+                key: format!("{}+{:08x}", key.name, key.id),
+            })
         }
     }
 

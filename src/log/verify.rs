@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
-use super::entry::{Entry, PartName, SealedPart, Time};
+use super::entry::{Entry, Event, Fact, PartName, SealedPart, Time};
 use super::flaw::Flaw;
 use super::merkle::{Frontier, Hash, leaf_hash};
 
@@ -87,6 +87,13 @@ pub enum Finding {
         /// Which, and why.
         what: String,
     },
+    /// A checkpoint that was kept of an earlier life of the log has entries that a restore has lost.
+    Lost {
+        /// The size of the one that was kept.
+        kept: u64,
+        /// How many entries of that life are left.
+        left: u64,
+    },
     /// A checkpoint that was kept is larger than the log: it has lost its end.
     WentBack {
         /// The size of the one that was kept.
@@ -124,6 +131,35 @@ pub enum Unchecked {
     },
 }
 
+/// A restore that the log itself records: from here on it is another life of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The index of the entry that says so: as many entries of the life before are left.
+    pub index: u64,
+    /// The life before.
+    pub incarnation: String,
+    /// As many entries as that life is known to have had.
+    pub size: u64,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            index,
+            incarnation,
+            size,
+        } = self;
+        write!(
+            f,
+            "entry {index}: the log goes on here after a restore; of `{incarnation}` "
+        )?;
+        match size.saturating_sub(*index) {
+            0 => write!(f, "no entry is known to be lost"),
+            lost => write!(f, "{lost} entries are lost, {index} to {}", size - 1),
+        }
+    }
+}
+
 /// What was checked, what was found, and what could not be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -137,6 +173,8 @@ pub struct Report {
     pub parts: u64,
     /// Kept checkpoints that the log agrees with.
     pub kept: u64,
+    /// Restores that the log records, the oldest first.
+    pub restored: Vec<Restored>,
     /// What is wrong, the first [`LISTED`] of it.
     pub findings: Vec<Finding>,
     /// How much is wrong.
@@ -155,6 +193,7 @@ impl Report {
             entries: 0,
             parts: 0,
             kept: 0,
+            restored: Vec::new(),
             found: findings.len() as u64,
             findings,
             unchecked: Vec::new(),
@@ -184,6 +223,8 @@ pub struct Verification {
     last_time: Option<Time>,
     /// Those that were kept and can be trusted, the smallest first.
     kept: Vec<Checkpoint>,
+    /// Kept checkpoints of earlier lives that the log agrees with, until an entry says that there was such a life.
+    earlier: Vec<Checkpoint>,
     parts_absent: u64,
     kept_before_first: u64,
     first: u64,
@@ -220,6 +261,7 @@ impl Verification {
             next: first,
             last_time: None,
             kept: Vec::new(),
+            earlier: Vec::new(),
             parts_absent: 0,
             kept_before_first: 0,
             first,
@@ -236,7 +278,7 @@ impl Verification {
         }
         for kept in evidence.kept {
             match kept.verify(evidence.keys) {
-                Ok(_) if kept.checkpoint().origin == this.log(kept) => {
+                Ok(_) if this.is_of_log(&kept.checkpoint().origin) => {
                     this.kept.push(kept.checkpoint().clone())
                 }
                 Ok(_) => this.find(Finding::OtherLog {
@@ -291,6 +333,14 @@ impl Verification {
         while let Some(kept) = self.kept.pop() {
             self.find(Finding::WentBack { kept: kept.size });
         }
+        // What was pruned may have told of that life.
+        if self.first == 0 {
+            for kept in std::mem::take(&mut self.earlier) {
+                self.find(Finding::OtherLog {
+                    found: kept.origin.to_string(),
+                });
+            }
+        }
         let counted = [
             (
                 self.parts_absent,
@@ -328,12 +378,47 @@ impl Verification {
         }
     }
 
-    /// The log that a kept checkpoint must be of: the checkpoint's, or its own where there is none to compare with.
-    fn log(&self, kept: &SignedCheckpoint) -> Origin {
-        self.report.checkpoint.as_ref().map_or_else(
-            || kept.checkpoint().origin.clone(),
-            |checkpoint| checkpoint.origin.clone(),
-        )
+    /// Whether a kept checkpoint of this origin may be of the log: of its present life, of an earlier one, or of any where there is
+    /// none to compare with.
+    fn is_of_log(&self, origin: &Origin) -> bool {
+        let checkpoint = self.report.checkpoint.as_ref();
+        checkpoint.is_none_or(|checkpoint| {
+            checkpoint.origin == *origin || checkpoint.origin.is_of_same_log(origin)
+        })
+    }
+
+    fn is_earlier(&self, origin: &Origin) -> bool {
+        let checkpoint = self.report.checkpoint.as_ref();
+        checkpoint.is_some_and(|checkpoint| checkpoint.origin != *origin)
+    }
+
+    /// Here another life of the log begins: checkpoints that were kept of the one before are of entries ahead, or of lost ones.
+    fn restored(&mut self, entry: &Entry) {
+        let (
+            Event::LogRestored,
+            Some(Fact::Restored {
+                incarnation, size, ..
+            }),
+        ) = (entry.event, &entry.fact)
+        else {
+            return;
+        };
+        let incarnation = incarnation.as_str();
+        let is_theirs = |kept: &mut Checkpoint| kept.origin.incarnation() == incarnation;
+        let lost: Vec<Checkpoint> = self.kept.extract_if(.., is_theirs).collect();
+        for kept in lost.iter().rev() {
+            self.find(Finding::Lost {
+                kept: kept.size,
+                left: entry.index,
+            });
+        }
+        self.earlier
+            .retain(|kept| kept.origin.incarnation() != incarnation);
+        self.report.restored.push(Restored {
+            index: entry.index,
+            incarnation: incarnation.to_owned(),
+            size: *size,
+        });
     }
 
     fn check(&mut self, entry: &Entry, parts: &[(PartName, Hash)]) {
@@ -350,6 +435,7 @@ impl Verification {
             self.find(Finding::TimeWentBack { index: entry.index });
         }
         self.last_time = Some(entry.time);
+        self.restored(entry);
         let mut seen = Vec::with_capacity(parts.len());
         for (name, found) in parts {
             let (index, name) = (entry.index, *name);
@@ -382,6 +468,9 @@ impl Verification {
         while let Some(kept) = self.kept.pop_if(|kept| kept.size == self.tree.size()) {
             if kept.root == self.tree.root() {
                 self.report.kept += 1;
+                if self.is_earlier(&kept.origin) {
+                    self.earlier.push(kept);
+                }
             } else {
                 self.find(Finding::Rewritten { kept: kept.size });
             }
@@ -444,6 +533,10 @@ impl fmt::Display for Finding {
                 "the entries are not those that the checkpoint commits to"
             ),
             Self::Stored { what } => write!(f, "stored {what}"),
+            Self::Lost { kept, left } => write!(
+                f,
+                "a checkpoint of {kept} entries was kept of an earlier life of the log, of which a restore has left {left}"
+            ),
             Self::WentBack { kept } => write!(
                 f,
                 "a checkpoint of {kept} entries was kept: the log has lost its end"

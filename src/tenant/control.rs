@@ -14,7 +14,7 @@ use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
 use crate::crypto::keyring::{self, Keyring};
 use crate::crypto::provider::Provider;
 use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
-use crate::ids::TenantId;
+use crate::ids::{Incarnation, TenantId};
 use crate::storage::{CONTROL, Database, Place};
 
 /// What the deployment's own key is bound to; no tenant has such an id.
@@ -169,7 +169,7 @@ impl Control {
         Store::create(&database, id, &key).await?;
         Ok(Created {
             id,
-            store: Store::open(database, id, key).await?,
+            store: Store::open(database, id, key, None).await?,
         })
     }
 
@@ -251,6 +251,23 @@ impl Control {
     /// # Errors
     /// `NotFound`, `Exchanged`, or the database does not answer.
     pub async fn open_store(&self, id: TenantId) -> Result<Store, TenantError> {
+        self.open_life(id, None).await
+    }
+
+    /// The same, to begin another life of its log: its database was put back from a backup.
+    ///
+    /// # Errors
+    /// The same, or the system has no randomness.
+    pub async fn open_restored(&self, id: TenantId) -> Result<Store, TenantError> {
+        let next = Incarnation::new(crate::crypto::random()?);
+        self.open_life(id, Some(next)).await
+    }
+
+    async fn open_life(
+        &self,
+        id: TenantId,
+        next: Option<Incarnation>,
+    ) -> Result<Store, TenantError> {
         let row = sqlx::query(BY_ID)
             .bind(id.to_string())
             .fetch_optional(self.database.pool())
@@ -264,7 +281,7 @@ impl Control {
             name: id.to_string(),
         })?;
         let key = self.key(&row)?;
-        Store::open(self.place.tenant(id).await?, id, key).await
+        Store::open(self.place.tenant(id).await?, id, key, next).await
     }
 
     /// Whether the control database answers.

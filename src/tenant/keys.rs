@@ -6,12 +6,13 @@ use arc_swap::ArcSwap;
 use sqlx::{Any, Row as _, Transaction};
 
 use super::TenantError;
+use super::store::Life;
 use crate::crypto::CryptoError;
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
 use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
 use crate::crypto::signing::SigningSeed;
-use crate::ids::{Incarnation, TenantId};
+use crate::ids::TenantId;
 use crate::storage::Database;
 
 /// Every data key that a tenant is born with.
@@ -70,7 +71,7 @@ impl NextSigner {
 /// The data keys of an open tenant.
 pub struct TenantKeys {
     tenant: String,
-    incarnation: String,
+    lives: Vec<(u64, String)>,
     key: TenantKey,
     records: DataKeys,
     subject_wrap: DataKeys,
@@ -110,7 +111,7 @@ impl TenantKeys {
         database: &Database,
         key: TenantKey,
         tenant: TenantId,
-        incarnation: Incarnation,
+        lives: &[Life],
     ) -> Result<Self, TenantError> {
         let mut keys = read(database, &key).await?;
         let mut take = |purpose: Purpose| {
@@ -122,7 +123,10 @@ impl TenantKeys {
         };
         Ok(Self {
             tenant: tenant.to_string(),
-            incarnation: incarnation.to_string(),
+            lives: lives
+                .iter()
+                .map(|life| (life.first, life.incarnation.to_string()))
+                .collect(),
             records: DataKeys::new(take(Purpose::Records)?)?,
             subject_wrap: DataKeys::new(take(Purpose::SubjectWrap)?)?,
             signing: ArcSwap::from_pointee(Signer::of(&take(Purpose::LogSigning)?)?),
@@ -216,17 +220,35 @@ impl TenantKeys {
         &self.blind
     }
 
+    /// The keys as of an index of the log: what is written is bound to the life that the index is of.
+    pub fn at(&self, index: u64) -> KeysAt<'_> {
+        let life = self.lives.iter().rev().find(|(first, _)| *first <= index);
+        KeysAt {
+            keys: self,
+            incarnation: life.map_or("", |(_, incarnation)| incarnation),
+        }
+    }
+}
+
+/// The data keys as of one index of the log.
+#[derive(Debug, Clone, Copy)]
+pub struct KeysAt<'a> {
+    keys: &'a TenantKeys,
+    incarnation: &'a str,
+}
+
+impl<'a> KeysAt<'a> {
     /// The place of a value in this tenant's database.
-    pub fn binding<'a>(
-        &'a self,
+    pub const fn binding(
+        self,
         table: &'a str,
         column: &'a str,
         row: &'a str,
         row_version: u64,
     ) -> Binding<'a> {
         Binding {
-            tenant: &self.tenant,
-            incarnation: &self.incarnation,
+            tenant: self.keys.tenant.as_str(),
+            incarnation: self.incarnation,
             table,
             column,
             row,
@@ -239,18 +261,15 @@ impl TenantKeys {
     /// # Errors
     /// The system has no randomness.
     pub fn seal(
-        &self,
-        table: &str,
-        column: &str,
-        row: &str,
+        self,
+        table: &'a str,
+        column: &'a str,
+        row: &'a str,
         row_version: u64,
         text: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.records.seal(
-            &self.binding(table, column, row, row_version),
-            Salt::random()?,
-            text,
-        )
+        let binding = self.binding(table, column, row, row_version);
+        self.keys.records.seal(&binding, Salt::random()?, text)
     }
 
     /// Opens a value in its place.
@@ -258,15 +277,15 @@ impl TenantKeys {
     /// # Errors
     /// It was moved, altered, or sealed under another key.
     pub fn open_value(
-        &self,
-        table: &str,
-        column: &str,
-        row: &str,
+        self,
+        table: &'a str,
+        column: &'a str,
+        row: &'a str,
         row_version: u64,
         stored: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.records
-            .open(&self.binding(table, column, row, row_version), stored)
+        let binding = self.binding(table, column, row, row_version);
+        self.keys.records.open(&binding, stored)
     }
 }
 

@@ -5,8 +5,8 @@ mod keys;
 mod store;
 
 pub use control::{Control, Created, Tenant};
-pub use keys::{NextSigner, Signer, TenantKeys};
-pub use store::{Store, SubjectKeys};
+pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use store::{Life, Store, SubjectKeys};
 
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;

@@ -16,20 +16,35 @@ use crate::crypto::sealing::DataKeys;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::{Database, TENANT};
 
-const WHO: &str = "SELECT id, incarnation, key_check FROM tenant WHERE one = 1";
-const BE: &str = "INSERT INTO tenant (one, id, incarnation, key_check) VALUES (1, $1, $2, $3)";
-const FIRST_HEAD: &str = "INSERT INTO head (one, size, frontier, last_change, last_time, checkpoint) VALUES (1, 0, $1, 0, 0, '')";
+const WHO: &str = "SELECT id, key_check FROM tenant WHERE one = 1";
+const BE: &str = "INSERT INTO tenant (one, id, key_check) VALUES (1, $1, $2)";
+const LIVES: &str = "SELECT first_index, incarnation FROM life ORDER BY first_index LIMIT 10000";
+const ADD_LIFE: &str = "INSERT INTO life (first_index, incarnation) VALUES ($1, $2)";
+const SIZE: &str = "SELECT size FROM head WHERE one = 1";
+const FIRST_HEAD: &str = "INSERT INTO head (one, size, frontier, last_change, last_time, checkpoint, incarnation) \
+     VALUES (1, 0, $1, 0, 0, '', $2)";
 const FORGET: &str = "DELETE FROM subject_key WHERE subject = $1";
 const SUBJECT: &str = "SELECT wrapped, key_check FROM subject_key WHERE subject = $1 LIMIT 1";
 
 /// How many people's keys are kept open.
 const SUBJECTS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
+/// One life of a log: it goes on from the one before at the size that a restore put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// The index of its first entry.
+    pub first: u64,
+    /// Its name.
+    pub incarnation: Incarnation,
+}
+
 /// A tenant's open store.
 #[derive(Debug)]
 pub struct Store {
     id: TenantId,
-    incarnation: Incarnation,
+    /// The first is the one that the tenant was made with; never empty.
+    lives: Vec<Life>,
+    begins: bool,
     database: Database,
     keys: Arc<TenantKeys>,
     subjects: SubjectKeys,
@@ -57,13 +72,18 @@ impl Store {
         let incarnation = Incarnation::new(crate::crypto::random()?);
         sqlx::query(BE)
             .bind(id.to_string())
-            .bind(incarnation.to_string())
             .bind(key.check_value().as_bytes().as_slice())
             .execute(&mut *transaction)
             .await
             .map_err(error)?;
+        let first = Life {
+            first: 0,
+            incarnation,
+        };
+        write_life(database, &mut transaction, first).await?;
         sqlx::query(FIRST_HEAD)
             .bind(Vec::<u8>::new())
+            .bind(incarnation.to_string())
             .execute(&mut *transaction)
             .await
             .map_err(error)?;
@@ -72,11 +92,13 @@ impl Store {
         Ok(())
     }
 
-    /// Opens it: the database must be this tenant's, and its keys must open.
+    /// Opens it: the database must be this tenant's, and its keys must open. With `next` another life of its log begins, which the
+    /// first change has to write.
     pub(super) async fn open(
         database: Database,
         id: TenantId,
         key: TenantKey,
+        next: Option<Incarnation>,
     ) -> Result<Self, TenantError> {
         database.migrate(TENANT).await?;
         let error = |cause| database.error(cause);
@@ -92,11 +114,14 @@ impl Store {
         }
         let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
         key.verify(&CheckValue::from_slice(&check)?)?;
-        let incarnation: String = row.try_get("incarnation").map_err(error)?;
-        let incarnation: Incarnation = incarnation.parse().map_err(|_| TenantError::Corrupt {
-            what: "incarnation",
-        })?;
-        let keys = Arc::new(TenantKeys::open(&database, key, id, incarnation).await?);
+        let mut lives = read_lives(&database).await?;
+        if let Some(incarnation) = next {
+            let size = sqlx::query(SIZE).fetch_one(database.pool()).await;
+            let size: i64 = size.map_err(error)?.try_get("size").map_err(error)?;
+            let first = u64::try_from(size).map_err(|_| TenantError::Corrupt { what: "head" })?;
+            lives.push(Life { first, incarnation });
+        }
+        let keys = Arc::new(TenantKeys::open(&database, key, id, &lives).await?);
         let subjects = SubjectKeys {
             tenant: id.to_string(),
             database: database.clone(),
@@ -105,7 +130,8 @@ impl Store {
         };
         Ok(Self {
             id,
-            incarnation,
+            lives,
+            begins: next.is_some(),
             database,
             keys,
             subjects,
@@ -117,9 +143,43 @@ impl Store {
         self.id
     }
 
-    /// The life of the log.
-    pub const fn incarnation(&self) -> Incarnation {
-        self.incarnation
+    /// The lives of the log, the first first; its last is the present one.
+    pub fn lives(&self) -> &[Life] {
+        &self.lives
+    }
+
+    /// The present life of the log.
+    pub fn life(&self) -> Life {
+        let none = Life {
+            first: 0,
+            incarnation: Incarnation::new([0; 16]),
+        };
+        // INVARIANT: there is always one.
+        self.lives.last().copied().unwrap_or(none)
+    }
+
+    /// The life that the head must be of: of a store that begins another the one before.
+    pub fn written_life(&self) -> Life {
+        let before = self.lives.len().checked_sub(2).filter(|_| self.begins);
+        before
+            .and_then(|at| self.lives.get(at).copied())
+            .unwrap_or_else(|| self.life())
+    }
+
+    /// Whether its present life is to begin with the next change.
+    pub const fn begins(&self) -> bool {
+        self.begins
+    }
+
+    /// Writes the life that begins, in the transaction of its first entries.
+    ///
+    /// # Errors
+    /// The database does not take it.
+    pub async fn write_life(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+    ) -> Result<(), TenantError> {
+        write_life(&self.database, transaction, self.life()).await
     }
 
     /// The database.
@@ -135,6 +195,43 @@ impl Store {
     /// The keys of people.
     pub const fn subjects(&self) -> &SubjectKeys {
         &self.subjects
+    }
+}
+
+async fn write_life(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    life: Life,
+) -> Result<(), TenantError> {
+    let first = i64::try_from(life.first).map_err(|_| TenantError::Corrupt { what: "life" })?;
+    sqlx::query(ADD_LIFE)
+        .bind(first)
+        .bind(life.incarnation.to_string())
+        .execute(&mut **transaction)
+        .await
+        .map(|_| ())
+        .map_err(|cause| database.error(cause).into())
+}
+
+async fn read_lives(database: &Database) -> Result<Vec<Life>, TenantError> {
+    let error = |cause| database.error(cause);
+    let corrupt = || TenantError::Corrupt { what: "life" };
+    let rows = sqlx::query(LIVES)
+        .fetch_all(database.pool())
+        .await
+        .map_err(error)?;
+    let mut lives = Vec::new();
+    for row in &rows {
+        let first: i64 = row.try_get("first_index").map_err(error)?;
+        let incarnation: String = row.try_get("incarnation").map_err(error)?;
+        lives.push(Life {
+            first: u64::try_from(first).map_err(|_| corrupt())?,
+            incarnation: incarnation.parse().map_err(|_| corrupt())?,
+        });
+    }
+    match lives.first() {
+        Some(first) if first.first == 0 => Ok(lives),
+        _ => Err(corrupt()),
     }
 }
 

@@ -44,7 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "config", "crypto", "decide", "ids", "policy", "storage", "tenant",
+            "config", "crypto", "decide", "ids", "log", "policy", "storage", "tenant",
         ],
     ),
     // `crypto::random` gives what is made over HTTP its identifier; no key is opened at the edge.
@@ -163,7 +163,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "policy.drafted",
     ),
     ("rotation of keys", "key.rotated"),
-    ("restores from a backup", "log.restored"),
     (
         "reports of what back ends did after an allow",
         "integration.used agent.run_started agent.run_completed agent.run_failed agent.run_cancelled thread.posted",

@@ -13,11 +13,11 @@ use super::{
     CHECKPOINT, Commitment, KEYS, LINE_LIMIT, MANIFEST, Manifest, Measure, PARTS, PartsLine,
     RECORDS, TILES, Tiling, tiles,
 };
-use crate::log::checkpoint::{SignedCheckpoint, VerifierKey};
+use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, Event, Fact, LEAF_LIMIT, PartName};
 use crate::log::flaw::Flaw;
 use crate::log::merkle::{Frontier, Hash};
-use crate::log::verify::{Evidence, Finding, LISTED, Unchecked, Verification};
+use crate::log::verify::{Evidence, Finding, LISTED, Restored, Unchecked, Verification};
 
 /// The most bytes of a manifest, and of a file of keys.
 const SMALL: u64 = 4 << 20;
@@ -90,6 +90,8 @@ pub struct Verdict {
     pub tiles: u64,
     /// Rotations of the key that were followed.
     pub rotations: usize,
+    /// Restores that the log records.
+    pub restored: Vec<Restored>,
     /// What is wrong, the first [`LISTED`] of it.
     pub wrong: Vec<Wrong>,
     /// How much is wrong.
@@ -115,6 +117,7 @@ impl Verdict {
             parts: 0,
             tiles: 0,
             rotations: 0,
+            restored: Vec::new(),
             wrong: Vec::new(),
             found: 0,
             unchecked: Vec::new(),
@@ -199,6 +202,7 @@ fn read(
         verdict.find(Wrong::Log(finding));
     }
     verdict.found += report.found.saturating_sub(listed);
+    verdict.restored = report.restored;
     verdict.signed_by = newest;
     verdict.unchecked = unchecked(report.unchecked, absent, chain.older());
     verdict.complete = true;
@@ -232,13 +236,18 @@ fn read_keys(bytes: &[u8], manifest: &Manifest) -> Result<Vec<VerifierKey>, Flaw
     let text = std::str::from_utf8(bytes).ok();
     let text = text.and_then(|text| text.strip_suffix('\n'));
     let text = text.ok_or_else(|| broken(KEYS, "it is not lines of text"))?;
+    let origin: Origin = manifest.origin.parse()?;
     let mut keys: Vec<VerifierKey> = Vec::new();
     for line in text.split('\n') {
         let key: VerifierKey = line.parse()?;
-        if key.name().as_str() != manifest.origin || keys.contains(&key) {
+        let (name, origin) = (key.name(), &origin);
+        if (name != origin && !name.is_of_same_log(origin)) || keys.contains(&key) {
             return Err(broken(KEYS, "a key is of another log, or there twice"));
         }
         keys.push(key);
+    }
+    if keys.last().is_some_and(|key| *key.name() != origin) {
+        return Err(broken(KEYS, "the last is of another life of the log"));
     }
     Ok(keys)
 }
@@ -287,7 +296,11 @@ impl Chain {
                 "it is of another size than its name, or out of order",
             ));
         }
-        for key in self.keys.iter().skip(at).take(2) {
+        // Where another life of the log began, the key before is of the one before.
+        for key in self.keys.iter().skip(at).take(1) {
+            note.vouched_for_by(key)?;
+        }
+        for key in self.keys.iter().skip(at + 1).take(1) {
             note.verify(std::slice::from_ref(key))?;
         }
         self.rotations.push(note);

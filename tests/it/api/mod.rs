@@ -14,4 +14,5 @@ mod own;
 mod pages;
 mod permissions;
 mod races;
+mod restore;
 mod tamper;

@@ -274,6 +274,16 @@ async fn numbers_and_head(scene: &mut Scene) {
             scene.run(&set(value)).await;
         }
     }
+    let life = scene.tenant.door.store().life().incarnation.to_string();
+    for byte in 0..life.len() {
+        let other = if &life[byte..=byte] == "a" { "b" } else { "a" };
+        let altered = format!("{}{other}{}", &life[..byte], &life[byte + 1..]);
+        let set = |life: &str| format!("UPDATE head SET incarnation = '{life}'");
+        scene.run(&set(&altered)).await;
+        let what = format!("byte {byte} of the incarnation");
+        scene.is_found("head", &what).await;
+        scene.run(&set(&life)).await;
+    }
     let row = sqlx::query("SELECT frontier, checkpoint FROM head")
         .fetch_one(&mut scene.rows)
         .await

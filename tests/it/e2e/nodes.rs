@@ -304,7 +304,10 @@ async fn history(site: &Site, url: &str) -> (Vec<Row>, Vec<Value>) {
         let (id, from): (String, i64) = (row.get("id"), row.get("from_index"));
         let (to, sealed): (Option<i64>, Vec<u8>) = (row.get("to_index"), row.get("body"));
         let from = u64::try_from(from).unwrap();
-        let text = store.keys().open_value("state", "body", &id, from, &sealed);
+        let text = store
+            .keys()
+            .at(from)
+            .open_value("state", "body", &id, from, &sealed);
         Row {
             id,
             from,

@@ -291,6 +291,60 @@ fn a_kept_checkpoint_shows_a_log_that_went_back() {
 }
 
 #[test]
+fn a_kept_checkpoint_of_another_life_that_no_entry_tells_of_is_of_another_log() {
+    let sample = Sample::new(300);
+    let note = sample.signed().to_string();
+    let kept = |origin: Origin| {
+        let mut of = sample.checkpoint();
+        of.origin = origin.clone();
+        let key = VerifierKey::of(origin, &key(0));
+        let kept = [of.sign(&self::key(0))];
+        let (keys, origin) = ([keys(), vec![key]].concat(), self::origin());
+        let evidence = Evidence {
+            checkpoint: Some(note.as_bytes()),
+            kept: &kept,
+            keys: &keys,
+            origin: Some(&origin),
+            before: Frontier::new(),
+        };
+        verify(evidence, stored(&sample)).findings
+    };
+    assert_eq!(kept(origin()), []);
+    let life = origin().with_incarnation("inc_other").unwrap();
+    let other: Origin = "cedarkeep.example/t/somebody/else".parse().unwrap();
+    for log in [life, other] {
+        let found = log.to_string();
+        assert_eq!(kept(log), [Finding::OtherLog { found }]);
+    }
+}
+
+#[test]
+fn a_key_vouches_for_another_life_of_its_own_log_alone() {
+    let (own, next) = (origin(), origin().with_incarnation("inc_next").unwrap());
+    let other: Origin = "cedarkeep.example/t/somebody/inc_next".parse().unwrap();
+    assert!(own.with_incarnation("a/b").is_err() && own.with_incarnation("").is_err());
+    for (of, vouches) in [(own.clone(), true), (next, true), (other, false)] {
+        let mut note = Checkpoint {
+            origin: of,
+            ..Sample::new(3).checkpoint()
+        }
+        .sign(&key(1));
+        let old = VerifierKey::of(own.clone(), &key(0));
+        assert!(note.vouched_for_by(&old).is_err(), "it has not signed yet");
+        note.sign_as(own.clone(), &key(0));
+        assert_eq!(note.vouched_for_by(&old).is_ok(), vouches);
+        let altered = Checkpoint {
+            size: 2,
+            ..note.checkpoint().clone()
+        };
+        let lines = note.to_string();
+        let lines = lines.split_once("\n\n").unwrap().1;
+        let forged = SignedCheckpoint::parse(format!("{}\n{lines}", altered.text()).as_bytes());
+        assert!(forged.unwrap().vouched_for_by(&old).is_err());
+    }
+}
+
+#[test]
 fn a_kept_checkpoint_shows_a_log_that_was_rewritten_and_signed_again() {
     let kept = [Sample::new(12).signed()];
     let mut rewritten = Sample::new(5);

@@ -1,0 +1,100 @@
+//! A log that was put back from a backup goes on as another life of it, whose first entry says what is known of the one before.
+
+use super::audit;
+use super::check;
+use super::door::{Door, Terms};
+use super::error::{Refused, Unwritten};
+use super::mark::Mark;
+use crate::directory::keeping::{self, Before};
+use crate::ids::TenantId;
+use crate::log::checkpoint::SignedCheckpoint;
+use crate::log::verify::Restored;
+use crate::tenant::{Control, TenantError};
+
+/// Why a log does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRestored {
+    /// Its database.
+    #[error(transparent)]
+    Unread(#[from] Unwritten),
+    /// Its database, or its keys.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// It could not be recorded.
+    #[error(transparent)]
+    Unrecorded(#[from] Refused),
+    /// A log without an entry.
+    #[error("its log has no entries: there is nothing that could have been put back")]
+    Empty,
+    /// What was put back is not sound, or not this log.
+    #[error(
+        "what was put back does not verify, so it is not gone on from: {wrong}; put another backup back"
+    )]
+    Unsound {
+        /// The first that is wrong.
+        wrong: String,
+    },
+}
+
+/// Checks what was put back, and begins another life of the log with it.
+///
+/// # Errors
+/// It is not sound, or not what this machine has seen of the log as far as that goes; or its database does not answer.
+pub async fn restored(
+    control: &Control,
+    id: TenantId,
+    terms: &Terms,
+    progress: impl FnMut(u64, u64),
+) -> Result<Restored, NotRestored> {
+    let mark = Mark::of(&terms.marks, id).read()?;
+    let before = checked(control, id, (terms, mark.as_ref()), progress).await?;
+    let store = control.open_restored(id).await?;
+    let index = store.life().first;
+    let door = Door::open(store, terms).await?;
+    let changed = door
+        .operate(move |by, snapshot| keeping::restored(by, snapshot, before))
+        .await;
+    door.close().await;
+    changed?;
+    Ok(Restored {
+        index,
+        incarnation: before.incarnation.to_string(),
+        size: before.size,
+    })
+}
+
+/// What is known of the life that ends: its last checkpoint here, or the one that this machine has seen. That is believed unsigned where it
+/// says that there was more: its key may be among what is lost, and nobody but this machine writes it.
+async fn checked(
+    control: &Control,
+    id: TenantId,
+    (terms, mark): (&Terms, Option<&SignedCheckpoint>),
+    progress: impl FnMut(u64, u64),
+) -> Result<Before, NotRestored> {
+    let store = control.open_store(id).await?;
+    let origin = audit::origin(&store, &terms.deployment).map_err(Unwritten::from)?;
+    let head = audit::head(&store).await?;
+    if head.size == 0 {
+        return Err(NotRestored::Empty);
+    }
+    let seen = mark.filter(|seen| seen.checkpoint().origin == origin);
+    let behind = seen.filter(|seen| seen.checkpoint().size <= head.size);
+    let kept: Vec<SignedCheckpoint> = behind.cloned().into_iter().collect();
+    let report = check::verify(&store, &origin, &kept, progress).await?;
+    store.database().close().await;
+    let unsound = |wrong: String| NotRestored::Unsound { wrong };
+    if !report.is_sound() {
+        let wrong = report.findings.first();
+        return Err(unsound(wrong.map_or_else(String::new, ToString::to_string)));
+    }
+    let checkpoint = report
+        .checkpoint
+        .ok_or_else(|| unsound("there is no checkpoint".into()))?;
+    let ahead = seen.filter(|seen| seen.checkpoint().size > head.size);
+    let known = ahead.map_or(&checkpoint, SignedCheckpoint::checkpoint);
+    Ok(Before {
+        incarnation: store.life().incarnation,
+        size: known.size,
+        root: known.root,
+    })
+}
