@@ -14,10 +14,11 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore::{self, NotRestored};
-use crate::decide::{Door, audit, upkeep};
+use crate::decide::{Door, anchor, audit, upkeep};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
+use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, TenantError};
 
@@ -39,6 +40,9 @@ pub enum AppError {
     /// The upkeep of a tenant's log.
     #[error(transparent)]
     Unkept(#[from] upkeep::Unkept),
+    /// A commitment to a tenant's log.
+    #[error(transparent)]
+    Unanchored(#[from] anchor::Unanchored),
     /// The process could not be hardened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -213,6 +217,56 @@ impl App {
         restore::restored(&self.control, id, &self.terms, progress).await
     }
 
+    /// The deployment's own log; it is made where there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn deployment(&self) -> Result<Arc<Door>, AppError> {
+        let id = self.control.make_deployment(Utc::now()).await?;
+        self.door(id).await
+    }
+
+    /// Commits the deployment's log to the logs that are open here, and publishes it.
+    ///
+    /// # Errors
+    /// The deployment's log does not answer. A log that is not committed to now is only logged, and its turn comes again.
+    pub async fn publish(&self, publisher: &Publisher) -> Result<Round, AppError> {
+        let deployment = self.deployment().await?;
+        for door in self.doors() {
+            self.anchor(&door, &deployment).await;
+        }
+        Ok(publisher.round(&deployment).await?)
+    }
+
+    /// The same for every log that there is; how many were committed to.
+    ///
+    /// # Errors
+    /// The control database, the deployment's log or one of the others does not answer.
+    pub async fn publish_all(&self, publisher: &Publisher) -> Result<(u64, Round), AppError> {
+        let deployment = self.deployment().await?;
+        let (mut after, mut anchored) = (None, 0);
+        loop {
+            let tenants = self.control.list(after, TENANTS).await?;
+            for tenant in &tenants {
+                let door = self.door(tenant.id).await?;
+                anchored += u64::from(anchor::anchor(&door, &deployment).await?.is_some());
+            }
+            match tenants.last() {
+                Some(last) => after = Some(last.id),
+                None => return Ok((anchored, publisher.round(&deployment).await?)),
+            }
+        }
+    }
+
+    async fn anchor(&self, door: &Door, deployment: &Door) {
+        let id = door.store().id();
+        if id != deployment.store().id()
+            && let Err(error) = anchor::anchor(door, deployment).await
+        {
+            tracing::warn!(tenant.id = %id, %error, "a log is committed to later");
+        }
+    }
+
     /// The tenants that are open.
     pub fn doors(&self) -> Vec<Arc<Door>> {
         let open = self
@@ -262,8 +316,10 @@ impl App {
             store.database().close().await;
             return Ok(());
         }
+        let deployment = self.deployment().await?;
         let door = Door::open(store, &self.terms).await?;
         let kept = upkeep::round(&door, now, true).await;
+        self.anchor(&door, &deployment).await;
         door.close().await;
         Ok(kept?)
     }

@@ -113,6 +113,12 @@ const REFERENCE: &[Setting] = settings! {
     "log.queue", "entries", "8192", "decisions that may wait for one log before further ones are refused";
     "log.commit_timeout_ms", "milliseconds", "1800", "how long an answer waits for its record before it becomes an error";
     "log.heartbeat_s", "seconds", "600", "after how long without an entry a log says that nothing happened";
+    "publish.every_s", "seconds", "60", "how often the logs' checkpoints are committed to the deployment's own log, and that is published";
+    "publish.dir", "path", "", "folder for the deployment's log as files (C2SP tlog-tiles), for a web server to hand out";
+    "publish.sink", "URL", "", "where each published checkpoint is sent by POST; https, or http on this machine";
+    "publish.token_file", "path", "", "file that holds the bearer token for `publish.sink`, and nothing else";
+    "publish.witnesses", "path", "", "policy (C2SP tlog-policy) that names the witnesses to ask, with their URLs, and the quorum without which nothing is published";
+    "publish.ca", "path", "", "PEM certificates that are trusted for `publish.sink` and witnesses, beside the system's";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
@@ -141,6 +147,8 @@ pub struct Config {
     pub deployment: Deployment,
     /// The logs.
     pub log: Log,
+    /// Where the deployment's own log goes.
+    pub publish: Publish,
     /// Tenants in memory.
     pub tenants: Tenants,
     /// Keys.
@@ -215,6 +223,24 @@ pub struct Log {
     pub commit_timeout_ms: u64,
     /// After how long without an entry a log gives a sign of life.
     pub heartbeat_s: u64,
+}
+
+/// `publish.*`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Publish {
+    /// How often it is published.
+    pub every_s: u64,
+    /// The folder.
+    pub dir: Option<PathBuf>,
+    /// Where checkpoints are sent.
+    pub sink: Option<String>,
+    /// File with the token for the sink.
+    pub token_file: Option<PathBuf>,
+    /// The policy of witnesses.
+    pub witnesses: Option<PathBuf>,
+    /// Certificates that are trusted too.
+    pub ca: Option<PathBuf>,
 }
 
 /// `tenants.*`
@@ -301,6 +327,19 @@ impl Default for Log {
     }
 }
 
+impl Default for Publish {
+    fn default() -> Self {
+        Self {
+            every_s: 60,
+            dir: None,
+            sink: None,
+            token_file: None,
+            witnesses: None,
+            ca: None,
+        }
+    }
+}
+
 impl Default for Tenants {
     fn default() -> Self {
         Self { open_max: 500 }
@@ -321,6 +360,14 @@ impl Http {
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+impl Publish {
+    /// How often the deployment's log is published.
+    #[must_use]
+    pub const fn every(&self) -> Duration {
+        Duration::from_secs(self.every_s)
     }
 }
 
@@ -427,35 +474,16 @@ impl Config {
     ///
     /// When the file cannot be read, everybody may read it, or it does not hold one line of text.
     pub fn database_password(&self) -> Result<Option<Password>, Misconfigured> {
-        const KEY: &str = "data.password_file";
-        let Some(path) = &self.data.password_file else {
-            return Ok(None);
-        };
-        let unreadable = |source| Misconfigured::Unreadable {
-            path: path.clone(),
-            source,
-        };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o007 != 0 {
-            return Err(Misconfigured::Unfit {
-                key: KEY,
-                problem: "may be read by everybody; chmod 0640 or tighter",
-            });
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(PASSWORD_LIMIT)
-            .read_to_string(&mut text)
-            .map_err(unreadable)?;
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.is_empty() || line.contains('\n') {
-            return Err(Misconfigured::Unfit {
-                key: KEY,
-                problem: "must hold the password on one line and nothing else",
-            });
-        }
-        Ok(Some(Password(line.to_owned())))
+        secret("data.password_file", self.data.password_file.as_deref())
+    }
+
+    /// The token for the sink of checkpoints, when a file holds one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Config::database_password`].
+    pub fn publish_token(&self) -> Result<Option<Password>, Misconfigured> {
+        secret("publish.token_file", self.publish.token_file.as_deref())
     }
 
     fn check(&self) -> Result<(), Misconfigured> {
@@ -487,6 +515,15 @@ impl Config {
         if !(1..=86_400).contains(&self.log.heartbeat_s) {
             return unfit("log.heartbeat_s", "must lie between 1 and 86400");
         }
+        if !(1..=86_400).contains(&self.publish.every_s) {
+            return unfit("publish.every_s", "must lie between 1 and 86400");
+        }
+        if self.publish.token_file.is_some() && self.publish.sink.is_none() {
+            return unfit(
+                "publish.token_file",
+                "belongs to `publish.sink`, which is not set",
+            );
+        }
         if !(1..=1_048_576).contains(&self.log.queue) {
             return unfit("log.queue", "must lie between 1 and 1048576");
         }
@@ -507,6 +544,38 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The one line of text that a file holds, for nobody else to read.
+fn secret(key: &'static str, path: Option<&Path>) -> Result<Option<Password>, Misconfigured> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let unreadable = |source| Misconfigured::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(Misconfigured::Unfit {
+            key,
+            problem: "may be read by everybody; chmod 0640 or tighter",
+        });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(PASSWORD_LIMIT)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() || line.contains('\n') {
+        return Err(Misconfigured::Unfit {
+            key,
+            problem: "must hold one line of text and nothing else",
+        });
+    }
+    Ok(Some(Password(line.to_owned())))
 }
 
 fn read(path: &Path) -> Result<String, Misconfigured> {

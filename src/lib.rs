@@ -9,6 +9,7 @@
 //! - [`storage`]: databases, and all that differs between SQLite and PostgreSQL.
 //! - [`tenant`]: the control database and a tenant's open store.
 //! - [`decide`]: the door. It alone sees directory, policies and log at once: it answers, and it records.
+//! - [`publish`]: the deployment's own log shown to the world, which commits to the tenants' logs.
 //! - [`authn`]: who asks. [`http`]: the edge. [`cli`]: the operator at the machine. [`app`]: all of it put together.
 //!
 //! Words: a *question* is asked about a subject, an action and a resource; a *judgement* is what the policies say to
@@ -26,6 +27,7 @@ pub mod http;
 pub mod ids;
 pub mod log;
 pub mod policy;
+pub mod publish;
 pub mod storage;
 pub mod telemetry;
 pub mod tenant;

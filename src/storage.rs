@@ -585,11 +585,15 @@ macro_rules! migration {
 }
 
 /// The schema of the control database.
-pub const CONTROL: &[Migration] = &[migration!("control", 1, "0001_tenants")];
+pub const CONTROL: &[Migration] = &[
+    migration!("control", 1, "0001_tenants"),
+    migration!("control", 2, "0002_deployment_log"),
+];
 /// The schema of a tenant's database.
 pub const TENANT: &[Migration] = &[
     migration!("tenant", 1, "0001_state_and_log"),
     migration!("tenant", 2, "0002_upkeep"),
     migration!("tenant", 3, "0003_uncompressed"),
     migration!("tenant", 4, "0004_lives"),
+    migration!("tenant", 5, "0005_anchors"),
 ];

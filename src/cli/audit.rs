@@ -9,11 +9,11 @@ use serde_json::json;
 use super::Outcome;
 use super::export::{self, Export};
 use super::offline;
-use super::org::{door, tenant};
-use super::print::Out;
+use super::org::tenant;
+use super::print::{Out, with_causes};
 use crate::app::App;
 use crate::decide::recent::Recent;
-use crate::decide::{audit, check, search};
+use crate::decide::{anchor, audit, check, search};
 use crate::directory::keeping;
 use crate::ids::TenantId;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
@@ -21,23 +21,28 @@ use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
 use crate::log::receipt::Receipt;
-use crate::tenant::Store;
+use crate::publish::Publisher;
+use crate::tenant::{DEPLOYMENT, Store, TenantError};
 
 /// How many entries are read before they are printed.
 const PAGE: usize = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Check a bundle or a receipt, offline, or everything that is stored of an organization's log; exits with 1 when anything is
+    /// Check a bundle, a receipt or an anchor, offline, or everything that is stored of an organization's log; exits with 1 when anything is
     /// wrong
     Verify {
-        /// A file with a bundle or a receipt; where there is no such file, the organization of that name
+        /// A file with a bundle, a receipt or an anchor; where there is no such file, the organization of that name
         #[arg(value_name = "FILE|SLUG")]
         what: String,
         /// A public key of the log that you trust, as `audit checkpoint --key` prints it, or a file with such keys, one a line.
         /// Nothing but the keys and the file is read then, no database and no network
         #[arg(long = "key", value_name = "KEY|FILE")]
         keys: Vec<String>,
+        /// A policy (C2SP tlog-policy): the witnesses that you trust, and how many of them must have cosigned the checkpoint of a receipt
+        /// or an anchor of the deployment's log; its logs are trusted like those of --key
+        #[arg(long = "policy", value_name = "FILE")]
+        policy: Option<PathBuf>,
         /// A checkpoint or a receipt of the organization's log that somebody kept: the log must go on from it. Its high-water mark on
         /// this machine is one without asking
         #[arg(long = "kept", value_name = "FILE", conflicts_with = "keys")]
@@ -90,6 +95,15 @@ pub(super) enum Audit {
         /// The organization
         slug: String,
     },
+    /// Print what shows that the deployment's log, which is published and witnessed, has a commitment to this log
+    Anchor {
+        /// The organization
+        slug: String,
+        /// To a checkpoint of so many entries or more; the newest there is if not given
+        size: Option<u64>,
+    },
+    /// Commit the deployment's log to every organization's last checkpoint, and publish it now; a running service does so by itself
+    Publish,
     /// Print a receipt of one entry, which anybody can verify offline
     Receipt {
         /// The organization
@@ -172,10 +186,7 @@ impl Conditions {
 impl Asked {
     async fn run(&self, app: &Arc<App>, out: &Out) -> Outcome {
         let query = self.conditions.query()?;
-        let store = app
-            .control()
-            .open_store(tenant(app, &self.slug).await?)
-            .await?;
+        let store = open(app, &self.slug).await?;
         let mut left = match self.entries {
             0 => usize::MAX,
             entries => entries,
@@ -202,8 +213,10 @@ impl Audit {
     /// What needs neither settings nor data.
     pub(super) fn offline(&self, out: &Out) -> Option<Outcome> {
         match self {
-            Self::Verify { what, keys, .. } if !keys.is_empty() || Path::new(what).is_file() => {
-                Some(offline::verify(out, what, keys))
+            Self::Verify {
+                what, keys, policy, ..
+            } if !keys.is_empty() || policy.is_some() || Path::new(what).is_file() => {
+                Some(offline::verify(out, what, keys, policy.as_deref()))
             }
             _ => None,
         }
@@ -212,13 +225,13 @@ impl Audit {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
             Self::Verify { what, kept, .. } => {
-                let id = tenant(app, &what).await?;
+                let id = log(app, &what).await?;
                 verify(app, out, &what, id, &kept).await
             }
             Self::Export(export) => export.run(app, out).await,
             Self::Tile { slug, path } => export::tile(app, out, &slug, &path).await,
             Self::Checkpoint { slug, key } => {
-                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let store = open(app, &slug).await?;
                 let head = audit::head(&store).await?;
                 let verifier =
                     VerifierKey::of(origin(app, &store)?, store.keys().signing().seed().key());
@@ -234,7 +247,7 @@ impl Audit {
                 Ok(())
             }
             Self::Consistency { slug, from, to } => {
-                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let store = open(app, &slug).await?;
                 let proof = audit::consistency(&store, from, to)
                     .await?
                     .map_err(|size| {
@@ -253,7 +266,7 @@ impl Audit {
                 Ok(())
             }
             Self::Tail { slug, entries } => {
-                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let store = open(app, &slug).await?;
                 let head = audit::head(&store).await?;
                 let first = head.size.saturating_sub(entries);
                 let count = usize::try_from(entries).unwrap_or(usize::MAX);
@@ -265,7 +278,7 @@ impl Audit {
             }
             Self::Query(conditions) => conditions.run(app, out).await,
             Self::Reindex { slug } => {
-                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let store = open(app, &slug).await?;
                 search::forget_index(&store).await?;
                 let mut blocks = 0_u64;
                 while let Some(left) = search::index_next(&store, &Recent::default()).await? {
@@ -281,14 +294,35 @@ impl Audit {
                 Ok(())
             }
             Self::RotateKey { slug } => {
-                let door = door(app, &slug).await?;
+                let door = app.door(log(app, &slug).await?).await?;
                 door.operate(keeping::rotate_log_key_by_operator).await?;
                 let key = door.verifier().to_string();
                 out.say(&json!({ "slug": slug, "key": key }), &key)?;
                 Ok(())
             }
+            Self::Anchor { slug, size } => {
+                let store = open(app, &slug).await?;
+                let deployment = app.control().deployment().await?;
+                let none = || {
+                    format!(
+                        "the deployment's log has no commitment to such a checkpoint of `{slug}` yet: a running service makes \
+                     one every {} s, `cedarkeep audit publish` at once",
+                        app.config().publish.every_s
+                    )
+                };
+                let deployment = app
+                    .control()
+                    .open_store(deployment.ok_or_else(none)?)
+                    .await?;
+                let proof =
+                    anchor::proof((&store, &origin(app, &store)?), &deployment, size).await?;
+                let text = proof.ok_or_else(none)?.to_string();
+                out.say(&json!({ "anchor": text }), text.trim_end())?;
+                Ok(())
+            }
+            Self::Publish => publish(app, out).await,
             Self::Receipt { slug, index } => {
-                let store = app.control().open_store(tenant(app, &slug).await?).await?;
+                let store = open(app, &slug).await?;
                 let receipt = audit::receipt(&store, index)
                     .await?
                     .ok_or_else(|| format!("the log of `{slug}` has no entry {index}"))?;
@@ -298,6 +332,45 @@ impl Audit {
             }
         }
     }
+}
+
+/// Publishes the deployment's log.
+async fn publish(app: &Arc<App>, out: &Out) -> Outcome {
+    let publisher = Publisher::open(app.config())?;
+    let (anchored, round) = app.publish_all(&publisher).await?;
+    let failed: Vec<String> = round.failed.iter().map(|one| with_causes(one)).collect();
+    let mut text = format!(
+        "committed to {anchored} logs; published {} entries, cosigned by {} witnesses",
+        round.size,
+        round.cosigned.len()
+    );
+    for one in &failed {
+        text.push_str(&format!("\n  failed: {one}"));
+    }
+    out.say(
+        &json!({
+            "anchored": anchored, "size": round.size, "cosigned": round.cosigned, "failed": failed,
+        }),
+        &text,
+    )?;
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err("not everything was published: it is tried again the next time".into())
+    }
+}
+
+/// The log of that name: an organization's, or the deployment's own.
+pub(super) async fn log(app: &App, name: &str) -> Result<TenantId, TenantError> {
+    if name != DEPLOYMENT {
+        return tenant(app, name).await;
+    }
+    let id = app.control().deployment().await?;
+    id.ok_or_else(|| TenantError::NotFound { name: name.into() })
+}
+
+async fn open(app: &App, name: &str) -> Result<Store, TenantError> {
+    app.control().open_store(log(app, name).await?).await
 }
 
 fn origin(app: &Arc<App>, store: &Store) -> Result<Origin, Flaw> {

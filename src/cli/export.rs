@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::Outcome;
-use super::audit::Conditions;
-use super::org::tenant;
+use super::audit::{Conditions, log};
 use super::print::Out;
 use crate::app::App;
 use crate::crypto;
@@ -72,7 +71,7 @@ impl Export {
             query: self.conditions.query()?,
             conditions: Value::Object(conditions),
         };
-        let door = app.door(tenant(app, &self.slug).await?).await?;
+        let door = app.door(log(app, &self.slug).await?).await?;
         let mut to = Destination::open(self.output.as_deref(), self.force, format)?;
         let mut progress = Progress::new(out, "checked");
         let export = export::begin(door, Asker::operator(), wanted, |done, of| {
@@ -239,7 +238,7 @@ fn refuse_existing(path: &Path, force: bool) -> Result<(), String> {
 
 /// Prints a tile or an entry bundle as it is.
 pub(super) async fn tile(app: &Arc<App>, out: &Out, slug: &str, path: &str) -> Outcome {
-    let store = app.control().open_store(tenant(app, slug).await?).await?;
+    let store = app.control().open_store(log(app, slug).await?).await?;
     let bytes = export::tile(&store, path).await?.ok_or_else(|| {
         format!(
             "the log of `{slug}` has no tile `{path}`: paths are those of C2SP tlog-tiles, as `tile/0/000.p/20`, \

@@ -6,7 +6,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Outcome;
-use super::org::{door, tenant};
+use super::audit::log;
+use super::org::door;
 use super::print::Out;
 use crate::app::App;
 use crate::directory::{Kind, Ref, keeping};
@@ -105,7 +106,7 @@ async fn restored(app: &Arc<App>, out: &Out, slug: &str, confirm: &str) -> Outco
         )
         .into());
     }
-    let id = tenant(app, slug).await?;
+    let id = log(app, slug).await?;
     let mut told = 0;
     let restored = app
         .restored(id, |done, of| {

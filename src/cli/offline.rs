@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::print::Out;
+use crate::log::anchor::{self, Anchor};
 use crate::log::bundle::{self, Verdict};
-use crate::log::checkpoint::VerifierKey;
+use crate::log::checkpoint::{SignedCheckpoint, VerifierKey};
+use crate::log::flaw::Flaw;
 use crate::log::receipt::Receipt;
+use crate::log::witness::{Policy, Witness};
 
 /// How many entries are read before that is told.
 const TOLD: u64 = 100_000;
@@ -19,7 +22,7 @@ const TOLD: u64 = 100_000;
 const RECEIPT_LIMIT: u64 = 1 << 20;
 
 /// Checks the file at this path; what it is, its first bytes say.
-pub(super) fn verify(out: &Out, path: &str, keys: &[String]) -> Outcome {
+pub(super) fn verify(out: &Out, path: &str, keys: &[String], policy: Option<&Path>) -> Outcome {
     let unreadable = |error| format!("`{path}`: {error}");
     let mut file = File::open(path).map_err(unreadable)?;
     let mut keys = keys
@@ -27,6 +30,8 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String]) -> Outcome {
         .map(|key| trusted(key))
         .collect::<Result<Vec<_>, _>>()?
         .concat();
+    let policy = policy.map(read_policy).transpose()?;
+    keys.extend(policy.iter().flat_map(Policy::logs).cloned());
     keys.dedup();
     let mut start = Vec::new();
     (&mut file)
@@ -38,7 +43,16 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String]) -> Outcome {
     }
     file.rewind().map_err(unreadable)?;
     if start.starts_with(b"c2sp.org/tlog-proof@v1\n") {
-        return receipt(out, path, file, &keys);
+        return receipt(out, (path, file), &keys, policy.as_ref());
+    }
+    if start.starts_with(anchor::HEADER.as_bytes()) {
+        return anchored(out, (path, file), &keys, policy.as_ref());
+    }
+    if policy.is_some() {
+        return Err(format!(
+            "`{path}` is neither a receipt nor an anchor: --policy is for the deployment's log, which is the one that is witnessed"
+        )
+        .into());
     }
     if start.starts_with(format!("{}\0", bundle::MANIFEST).as_bytes()) {
         let verdict = bundle::verify(
@@ -53,7 +67,7 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String]) -> Outcome {
         return tell(out, path, &verdict.map_err(unreadable)?);
     }
     Err(format!(
-        "`{path}` is no receipt, nor a bundle: it begins like neither. For an organization of that name go where no such file is"
+        "`{path}` is no receipt, nor an anchor or a bundle: it begins like none of them. For an organization of that name go where no such file is"
     )
     .into())
 }
@@ -74,10 +88,22 @@ fn trusted(key: &str) -> Result<Vec<VerifierKey>, Box<dyn std::error::Error + Se
         .map_err(|flaw| format!("`{key}` holds no public keys, one a line: {flaw}").into())
 }
 
-fn receipt(out: &Out, path: &str, file: File, keys: &[VerifierKey]) -> Outcome {
+fn read_policy(path: &Path) -> Result<Policy, String> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("`{name}`: {error}"))?;
+    text.parse()
+        .map_err(|flaw: Flaw| format!("`{name}` is no policy: {flaw}"))
+}
+
+/// A small file, whole; there must be a key to check it with.
+fn small(
+    (path, file): (&str, File),
+    what: &str,
+    keys: &[VerifierKey],
+) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     if keys.is_empty() {
         return Err(format!(
-            "`{path}` is a receipt: give the log's public key with --key, as its operator prints it with \
+            "`{path}` is {what}: give the log's public key with --key, as its operator prints it with \
              `cedarkeep audit checkpoint SLUG --key`"
         )
         .into());
@@ -86,11 +112,78 @@ fn receipt(out: &Out, path: &str, file: File, keys: &[VerifierKey]) -> Outcome {
     file.take(RECEIPT_LIMIT)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("`{path}`: {error}"))?;
+    Ok(bytes)
+}
+
+/// Who has cosigned a checkpoint, as far as somebody asks for witnesses.
+fn witnessed(
+    checkpoint: &SignedCheckpoint,
+    policy: Option<&Policy>,
+) -> Result<Option<Vec<String>>, Flaw> {
+    let met = policy.map(|policy| policy.met_by(checkpoint)).transpose()?;
+    let named = |one: &Witness| format!("{} ({})", one.name, one.key.name());
+    Ok(met.map(|witnesses| witnesses.into_iter().map(named).collect()))
+}
+
+/// A proof that the deployment's log commits to a checkpoint.
+fn anchored(
+    out: &Out,
+    (path, file): (&str, File),
+    keys: &[VerifierKey],
+    policy: Option<&Policy>,
+) -> Outcome {
+    let bytes = small((path, file), "an anchor in the deployment's log", keys)?;
+    let anchor = Anchor::parse(&bytes).map_err(|flaw| format!("`{path}` is no anchor: {flaw}"))?;
+    let not_sound = |flaw| format!("NOT SOUND: {flaw}");
+    let entry = anchor.verify(keys).map_err(not_sound)?;
+    let under = &anchor.receipt.checkpoint;
+    let cosigned = witnessed(under, policy).map_err(not_sound)?;
+    let (log, size) = (anchor.checkpoint.origin.as_str(), anchor.checkpoint.size);
+    let root = anchor.checkpoint.root.base64();
+    let head = under.checkpoint();
+    let mut unchecked = vec![
+        "whether this is what the log itself says: hold it against a checkpoint or receipt of it of this size".to_owned(),
+    ];
+    if cosigned.is_none() {
+        unchecked.push(
+            "whether others have seen the deployment's log: give a policy with --policy".to_owned(),
+        );
+    }
+    let mut text = format!(
+        "sound: {log} had {size} entries under the root {root} at {}, says entry {} of {}, under a checkpoint of size {}",
+        entry.time, entry.index, head.origin, head.size
+    );
+    for one in cosigned.iter().flatten() {
+        text.push_str(&format!("\n  cosigned: {one}"));
+    }
+    for one in &unchecked {
+        text.push_str(&format!("\n  not checked: {one}"));
+    }
+    out.say(
+        &json!({
+            "sound": true, "origin": log, "size": size, "root": root, "time": entry.time.to_string(),
+            "deployment": head.origin.as_str(), "index": entry.index.to_string(), "deployment_size": head.size,
+            "cosigned": cosigned, "unchecked": unchecked,
+        }),
+        &text,
+    )?;
+    Ok(())
+}
+
+fn receipt(
+    out: &Out,
+    (path, file): (&str, File),
+    keys: &[VerifierKey],
+    policy: Option<&Policy>,
+) -> Outcome {
+    let bytes = small((path, file), "a receipt", keys)?;
     let receipt =
         Receipt::parse(&bytes).map_err(|flaw| format!("`{path}` is no receipt: {flaw}"))?;
     let entry = receipt
         .verified_entry(keys)
         .map_err(|flaw| format!("NOT SOUND: {flaw}"))?;
+    let cosigned =
+        witnessed(&receipt.checkpoint, policy).map_err(|flaw| format!("NOT SOUND: {flaw}"))?;
     let checkpoint = receipt.checkpoint.checkpoint();
     let (log, size) = (checkpoint.origin.as_str(), checkpoint.size);
     let leaf: Value = serde_json::from_slice(&receipt.leaf)?;
@@ -102,13 +195,16 @@ fn receipt(out: &Out, path: &str, file: File, keys: &[VerifierKey]) -> Outcome {
         "sound: entry {} of {log}, under a checkpoint of size {size}\n{leaf}",
         entry.index
     );
+    for one in cosigned.iter().flatten() {
+        text.push_str(&format!("\n  cosigned: {one}"));
+    }
     for one in unchecked {
         text.push_str(&format!("\n  not checked: {one}"));
     }
     out.say(
         &json!({
             "sound": true, "origin": log, "size": size, "index": entry.index.to_string(), "leaf": leaf,
-            "unchecked": unchecked,
+            "cosigned": cosigned, "unchecked": unchecked,
         }),
         &text,
     )?;

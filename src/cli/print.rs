@@ -48,16 +48,7 @@ impl Out {
 
     /// Says what went wrong, with everything beneath it.
     pub(super) fn error(&self, error: &(dyn std::error::Error + 'static)) {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let said = cause.to_string();
-            if !text.contains(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            source = cause.source();
-        }
+        let text = with_causes(error);
         let mut err = std::io::stderr().lock();
         let written = if self.json {
             writeln!(err, "{}", serde_json::json!({ "error": text }))
@@ -66,4 +57,19 @@ impl Out {
         };
         drop(written);
     }
+}
+
+/// An error with everything beneath it, in one line.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
 }

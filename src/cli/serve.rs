@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::print::Out;
+use super::print::{Out, with_causes};
 use super::{Outcome, demo};
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
 use crate::http::serve::{Listen, Serving, stop_signal};
 use crate::http::tls::{Certificates, WATCH_EVERY};
+use crate::publish::Publisher;
 use crate::telemetry;
 
 /// How often metrics are folded and closed organizations let go of.
@@ -32,6 +33,26 @@ pub(super) struct Serve {
     demo: bool,
 }
 
+/// Publishes the deployment's log, for as long as the service runs.
+async fn publish(app: Arc<App>, publisher: Publisher) {
+    let mut every = tokio::time::interval(publisher.every());
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        match app.publish(&publisher).await {
+            Ok(round) => {
+                for failed in &round.failed {
+                    let error = with_causes(failed);
+                    tracing::error!(error, "the deployment's log is published later");
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %with_causes(&error), "the deployment's log is published later");
+            }
+        }
+    }
+}
+
 impl Serve {
     pub(super) async fn run(self, config: Config, out: &Out) -> Outcome {
         let stop = stop_signal()?;
@@ -43,6 +64,7 @@ impl Serve {
             unix: config.http.unix_socket.clone(),
             patience: config.http.request_timeout(),
         };
+        let publisher = Publisher::open(&config)?;
         let app = App::open(config).await?;
         app.check_policies()?;
         let (upkeep, kept) = (counts.clone(), Arc::clone(&app));
@@ -73,6 +95,7 @@ impl Serve {
                 }
             }
         });
+        tokio::spawn(publish(Arc::clone(&app), publisher));
         let routes = http::router(Arc::clone(&app), counts);
         let serving = Serving::start(&listen, certificates.live(), routes)?;
         tokio::spawn(certificates.watch(WATCH_EVERY));

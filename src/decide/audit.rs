@@ -19,7 +19,7 @@ use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::upkeep::{self, LogKey};
-use crate::tenant::Store;
+use crate::tenant::{self, Store};
 
 /// How many segments are read at a time, at most.
 const SEGMENTS: u64 = 64;
@@ -213,7 +213,12 @@ pub async fn head(store: &Store) -> Result<append::Head, Unwritten> {
 /// The deployment's name cannot stand in one.
 pub fn origin(store: &Store, deployment: &str) -> Result<Origin, Flaw> {
     let incarnation = store.life().incarnation.to_string();
-    Origin::tenant(deployment, &store.id().to_string(), &incarnation)
+    match store.kind() {
+        tenant::Kind::Organization => {
+            Origin::tenant(deployment, &store.id().to_string(), &incarnation)
+        }
+        tenant::Kind::Deployment => Origin::deployment(deployment, &incarnation),
+    }
 }
 
 /// The keys that this log's checkpoints are verified with, the newest first: the one that signs now, and those before it, as far as
@@ -271,7 +276,24 @@ pub(super) fn verifier(
 /// The database does not answer. Nothing where there is no such entry.
 pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwritten> {
     let head = head(store).await?;
-    if index >= head.size || index < head.minimum {
+    if index < head.minimum || head.size == 0 {
+        return Ok(None);
+    }
+    let checkpoint = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    receipt_under(store, index, checkpoint).await
+}
+
+/// The same under another checkpoint of the log than its last, which witnesses may have cosigned.
+///
+/// # Errors
+/// The database does not answer. Nothing where there is no such entry under it.
+pub async fn receipt_under(
+    store: &Store,
+    index: u64,
+    checkpoint: SignedCheckpoint,
+) -> Result<Option<Receipt>, Unwritten> {
+    let size = checkpoint.checkpoint().size;
+    if index >= size {
         return Ok(None);
     }
     let Some(segment) = append::segment_of(store.database(), index).await? else {
@@ -281,8 +303,7 @@ pub async fn receipt(store: &Store, index: u64) -> Result<Option<Receipt>, Unwri
     let Some((_, leaf, _)) = found.into_iter().next() else {
         return Ok(None);
     };
-    let path = append::inclusion(store.database(), index, head.size).await?;
-    let checkpoint = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    let path = append::inclusion(store.database(), index, size).await?;
     check::leads_to(&checkpoint, (&leaf, index), &path)?;
     Ok(Some(Receipt {
         leaf,

@@ -28,7 +28,8 @@ use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
 use crate::log::checkpoint::{Origin, VerifierKey};
-use crate::log::entry::Outcome;
+use crate::log::entry::{Fact, Outcome};
+use crate::log::merkle::Hash;
 use crate::policy::Library;
 use crate::tenant::Store;
 
@@ -474,7 +475,27 @@ impl Door {
                 event,
                 outcome,
                 details,
-                count: None,
+                fact: None,
+                unrecognised: false,
+                reply,
+                deadline,
+            })
+        })
+        .await
+    }
+
+    /// Records a commitment to another log's checkpoint.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn commit_to(&self, commitment: Hash) -> Result<Recorded, Refused> {
+        self.ask(self.patience, |reply, deadline| {
+            Work::Note(Note {
+                asker: Asker::system(),
+                event: Event::LogAnchored,
+                outcome: Outcome::Ok,
+                details: Value::Null,
+                fact: Some(Fact::Commitment(commitment)),
                 unrecognised: false,
                 reply,
                 deadline,
@@ -539,7 +560,7 @@ impl Door {
                 event,
                 outcome,
                 details,
-                count,
+                fact: count.map(Fact::Count),
                 unrecognised: true,
                 reply,
                 deadline,

@@ -147,7 +147,7 @@ fn end_of(store: &Store, seen: &Checkpoint, (head, present): (&Head, &VerifierKe
 }
 
 /// The root over the first `size` leaves, out of tiles and segments.
-async fn root_at(store: &Store, size: u64) -> Result<Hash, Unwritten> {
+pub(super) async fn root_at(store: &Store, size: u64) -> Result<Hash, Unwritten> {
     let edge = append::load_edge(store.database(), size).await?;
     Ok(edge.frontier()?.root())
 }

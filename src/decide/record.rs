@@ -208,8 +208,8 @@ pub(super) fn note(note: &Note) -> Unsealed {
             None => draft.actor(reference(acting.user)),
         };
     }
-    if let Some(count) = note.count {
-        draft = draft.fact(Fact::Count(count));
+    if let Some(fact) = &note.fact {
+        draft = draft.fact(fact.clone());
     }
     let mut parts = Vec::new();
     if !note.details.is_null() {

@@ -12,7 +12,7 @@ use super::question::{Answer, Asker, Question, Recorded, Until};
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
-use crate::log::entry::Outcome;
+use crate::log::entry::{Fact, Outcome};
 
 /// The way back; whoever asked may have gone.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
@@ -155,8 +155,8 @@ pub(super) struct Note {
     pub(super) event: Event,
     pub(super) outcome: Outcome,
     pub(super) details: Value,
-    /// How many, of something that was counted.
-    pub(super) count: Option<u64>,
+    /// What strangers must be able to read of it.
+    pub(super) fact: Option<Fact>,
     /// Who could not prove to be anybody.
     pub(super) unrecognised: bool,
     pub(super) reply: Reply<Recorded>,

@@ -1,6 +1,9 @@
 //! The log over HTTP: asked, and proved by receipts, consistency proofs, the checkpoint and the key to verify them with.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -10,6 +13,8 @@ use super::export;
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
 use super::refused;
+use crate::app::App;
+use crate::decide::anchor;
 use crate::decide::audit::{self, Shown};
 use crate::decide::authorized::AuditLogRead;
 use crate::decide::error::Unwritten;
@@ -98,6 +103,32 @@ pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
         "from": proof.from, "to": proof.to, "path": path, "size": proof.size, "checkpoint": proof.checkpoint,
     }))
     .into_response())
+}
+
+/// What shows that the deployment's log, which is published and witnessed, has a commitment to a checkpoint of this log.
+#[utoipa::path(get, path = "/v1/audit/anchor", tag = "Audit", operation_id = "prove_anchor",
+    params(Acting,
+        ("size" = Option<u64>, Query, description = "a checkpoint of so many entries or more; the newest there is if absent")),
+    responses((status = 200, description = "the checkpoint, the salt of the commitment, and a receipt of the entry of the deployment's log (`cedarkeep.anchor.v1`)", content_type = "text/plain"), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn anchor(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
+    let [size] = call.query(["size"])?;
+    let size = size.map(|text| self::size("size", text)).transpose()?;
+    let store = permitted(&call).await?;
+    let deployment = app.deployment().await.map_err(|error| {
+        tracing::error!(%error, "the deployment's log does not open");
+        Problem::Unavailable("the deployment's log cannot be read now: try again".into())
+    })?;
+    let log = (store, call.door().origin());
+    let proved = anchor::proof(log, deployment.store(), size).await;
+    let anchor = proved.map_err(unread)?.ok_or(Problem::NotFound)?;
+    note(
+        &call,
+        json!({ "anchor": anchor.checkpoint.size.to_string() }),
+    )
+    .await?;
+    let media = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok((media, anchor.to_string()).into_response())
 }
 
 /// A size that a checkpoint can have.

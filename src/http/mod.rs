@@ -81,6 +81,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::entries))
         .routes(routes!(audit::consistency))
+        .routes(routes!(audit::anchor))
         .routes(routes!(follow::follow))
         .routes(routes!(keeping::rotate))
         .routes(routes!(keeping::retention))

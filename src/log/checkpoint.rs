@@ -40,6 +40,19 @@ impl Origin {
         }
     }
 
+    /// The origin of one life of the deployment's own log: `<deployment>/log/<incarnation>`.
+    ///
+    /// # Errors
+    /// A part is empty, or cannot stand in a key's name, or the incarnation has a slash.
+    pub fn deployment(deployment: &str, incarnation: &str) -> Result<Self, Flaw> {
+        let origin = format!("{deployment}/log/{incarnation}");
+        if deployment.is_empty() || incarnation.is_empty() || incarnation.contains('/') {
+            Err(not_an_origin(&origin))
+        } else {
+            origin.parse()
+        }
+    }
+
     /// As it stands in a checkpoint.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -116,16 +129,7 @@ impl VerifierKey {
     /// # Errors
     /// Not a public key, or one of small order, under which anything verifies.
     pub fn from_bytes(name: Origin, bytes: &[u8; 32]) -> Result<Self, Flaw> {
-        let key = VerifyingKey::from_bytes(bytes).map_err(|_| Flaw::Key {
-            what: "it is no Ed25519 public key",
-        })?;
-        if key.is_weak() {
-            Err(Flaw::Key {
-                what: "it is a key of small order",
-            })
-        } else {
-            Ok(Self::with(name, key))
-        }
+        Ok(Self::with(name, read_bytes(bytes)?))
     }
 
     fn with(name: Origin, key: VerifyingKey) -> Self {
@@ -154,9 +158,7 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut typed = vec![ED25519];
-        typed.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{:08x}+{}", self.name, self.id, BASE64.encode(&typed))
+        write_key(f, (&self.name, self.id), ED25519, &self.key)
     }
 }
 
@@ -164,34 +166,63 @@ impl FromStr for VerifierKey {
     type Err = Flaw;
 
     fn from_str(text: &str) -> Result<Self, Flaw> {
-        let mut fields = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (fields.next(), fields.next(), fields.next())
-        else {
-            return Err(Flaw::Key {
-                what: "it has not three fields",
-            });
-        };
-        let key = BASE64.decode(key.as_bytes()).map_err(|_| Flaw::Key {
-            what: "its last field is not base 64",
-        })?;
-        let key = match key.split_first() {
-            Some((&ED25519, key)) => key.try_into().map_err(|_| Flaw::Key {
-                what: "an Ed25519 key has 32 bytes",
-            })?,
-            _ => {
-                return Err(Flaw::Key {
-                    what: "its algorithm is not Ed25519",
-                });
-            }
-        };
-        let read = Self::from_bytes(name.parse()?, key)?;
-        if format!("{:08x}", read.id) == id {
-            Ok(read)
-        } else {
-            Err(Flaw::Key {
-                what: "its hash is not that of its name and key",
-            })
+        let (name, id, key) = read_key(text, ED25519)?;
+        Ok(Self { name, id, key })
+    }
+}
+
+/// The text of a key: `name+hash+base64`, where the first byte is the type of its signatures.
+pub(super) fn write_key(
+    f: &mut fmt::Formatter<'_>,
+    (name, id): (&Origin, u32),
+    kind: u8,
+    key: &VerifyingKey,
+) -> fmt::Result {
+    let mut typed = vec![kind];
+    typed.extend_from_slice(key.as_bytes());
+    write!(f, "{name}+{id:08x}+{}", BASE64.encode(&typed))
+}
+
+/// Reads what [`write_key`] wrote for signatures of this type.
+pub(super) fn read_key(text: &str, kind: u8) -> Result<(Origin, u32, VerifyingKey), Flaw> {
+    let wrong = |what| Flaw::Key { what };
+    let mut fields = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (fields.next(), fields.next(), fields.next()) else {
+        return Err(wrong("it has not three fields"));
+    };
+    let name: Origin = name.parse()?;
+    let key = BASE64
+        .decode(key.as_bytes())
+        .map_err(|_| wrong("its last field is not base 64"))?;
+    let key = match key.split_first() {
+        Some((found, key)) if *found == kind => key
+            .try_into()
+            .map_err(|_| wrong("an Ed25519 key has 32 bytes"))?,
+        _ => {
+            return Err(wrong(
+                "its algorithm is not Ed25519, or its signatures are of another type",
+            ));
         }
+    };
+    let key = read_bytes(key)?;
+    let read = typed_key_id(&name, kind, &key);
+    if format!("{read:08x}") == id {
+        Ok((name, read, key))
+    } else {
+        Err(wrong("its hash is not that of its name and key"))
+    }
+}
+
+fn read_bytes(bytes: &[u8; 32]) -> Result<VerifyingKey, Flaw> {
+    let key = VerifyingKey::from_bytes(bytes).map_err(|_| Flaw::Key {
+        what: "it is no Ed25519 public key",
+    })?;
+    if key.is_weak() {
+        Err(Flaw::Key {
+            what: "it is a key of small order",
+        })
+    } else {
+        Ok(key)
     }
 }
 
@@ -224,7 +255,7 @@ impl Checkpoint {
         signed
     }
 
-    fn parse(text: &str) -> Result<Self, Flaw> {
+    pub(super) fn parse(text: &str) -> Result<Self, Flaw> {
         let mut lines = text.split('\n');
         let (Some(origin), Some(size), Some(root), Some(""), None) = (
             lines.next(),
@@ -263,11 +294,12 @@ pub struct SignedCheckpoint {
     signatures: Vec<SignatureLine>,
 }
 
+/// A line of a signed note: who has signed, and with which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct SignatureLine {
-    name: Origin,
-    key_id: u32,
-    bytes: Vec<u8>,
+pub(super) struct SignatureLine {
+    pub(super) name: Origin,
+    pub(super) key_id: u32,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl SignedCheckpoint {
@@ -275,6 +307,28 @@ impl SignedCheckpoint {
     #[must_use]
     pub const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The signatures, in their order.
+    pub(super) fn signatures(&self) -> &[SignatureLine] {
+        &self.signatures
+    }
+
+    /// Adds a signature; one in the same name and of the same key is replaced.
+    pub(super) fn add(&mut self, line: SignatureLine) {
+        self.signatures
+            .retain(|other| other.name != line.name || other.key_id != line.key_id);
+        self.signatures.push(line);
+    }
+
+    /// With the log's own signatures alone, as a witness wants it.
+    #[must_use]
+    pub fn without_cosignatures(&self) -> Self {
+        let own = |line: &&SignatureLine| line.name == self.checkpoint.origin;
+        Self {
+            checkpoint: self.checkpoint.clone(),
+            signatures: self.signatures.iter().filter(own).cloned().collect(),
+        }
     }
 
     /// Adds a signature by another key of the log, as a rotation needs; one by the same key is replaced.
@@ -289,9 +343,7 @@ impl SignedCheckpoint {
             .sign(self.checkpoint.text().as_bytes())
             .to_bytes()
             .to_vec();
-        self.signatures
-            .retain(|line| line.name != name || line.key_id != key_id);
-        self.signatures.push(SignatureLine {
+        self.add(SignatureLine {
             name,
             key_id,
             bytes,
@@ -422,7 +474,7 @@ impl fmt::Display for SignedCheckpoint {
 }
 
 impl SignatureLine {
-    fn parse(line: &str) -> Result<Self, Flaw> {
+    pub(super) fn parse(line: &str) -> Result<Self, Flaw> {
         let rest = line.strip_prefix("\u{2014} ").ok_or(Flaw::Note {
             what: "a signature line does not begin with a dash",
         })?;
@@ -448,9 +500,14 @@ impl SignatureLine {
 }
 
 fn key_id(name: &Origin, key: &VerifyingKey) -> u32 {
+    typed_key_id(name, ED25519, key)
+}
+
+/// The short hash by which signatures of this type name a key (C2SP signed-note).
+pub(super) fn typed_key_id(name: &Origin, kind: u8, key: &VerifyingKey) -> u32 {
     let hash = Sha256::new()
         .chain_update(name.as_str())
-        .chain_update([b'\n', ED25519])
+        .chain_update([b'\n', kind])
         .chain_update(key.as_bytes())
         .finalize();
     hash.iter()

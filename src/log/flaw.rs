@@ -161,6 +161,28 @@ pub enum Flaw {
         /// What is wrong.
         what: String,
     },
+    /// A file of witnesses that is not one.
+    #[error("line {line} of the policy of witnesses: {what}")]
+    Policy {
+        /// Counted from 1; behind the last where something is missing.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A proof of an anchor that is not one.
+    #[error("not an anchor: {what}")]
+    Anchor {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Too few witnesses.
+    #[error(
+        "the witnesses that have cosigned the checkpoint ({cosigned}) are not the quorum of the policy"
+    )]
+    NoQuorum {
+        /// As many as have.
+        cosigned: usize,
+    },
     /// A log that proves nothing, so that no evidence is made of it.
     #[error(
         "the log does not verify ({wrong}), and is not exported: `cedarkeep audit verify` lists what is wrong with it"

@@ -90,6 +90,7 @@ pub(super) fn write(entry: &Entry) -> Result<Vec<u8>, Flaw> {
 
 fn write_fact(out: &mut Object, fact: &Fact) -> Result<(), Flaw> {
     match fact {
+        Fact::Commitment(hash) => out.hex("commitment", hash.bytes()),
         Fact::Count(count) => out.number("count", *count),
         Fact::NewKey(key) => out.hex("key", key),
         Fact::Minimum(index) => out.number("minimum", *index),
@@ -278,6 +279,9 @@ fn read_caller(from: &mut Cursor<'_>) -> Result<Caller, Flaw> {
 
 fn read_fact(from: &mut Cursor<'_>) -> Result<Fact, Flaw> {
     from.nested(|from| {
+        if let Some(hash) = from.optional("commitment", Cursor::hash)? {
+            return Ok(Fact::Commitment(hash));
+        }
         if let Some(count) = from.optional("count", Cursor::number)? {
             return Ok(Fact::Count(count));
         }

@@ -1,5 +1,7 @@
 //! The log of a tenant: what an entry says, how batches are framed, the Merkle tree over them, and what is signed, handed out and checked.
 
+pub mod anchor;
+pub mod anchors;
 pub mod append;
 pub mod bundle;
 pub mod checkpoint;
@@ -17,5 +19,6 @@ pub mod upkeep;
 pub mod verify;
 pub mod view;
 pub mod vocabulary;
+pub mod witness;
 
 pub use vocabulary::Event;

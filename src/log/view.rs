@@ -139,6 +139,7 @@ fn refusal(entry: &Entry) -> &'static str {
 
 fn fact(fact: &Fact) -> String {
     match fact {
+        Fact::Commitment(hash) => format!("commitment {hash}"),
         Fact::Count(count) => format!("count {count}"),
         Fact::NewKey(key) => format!("key {}", data_encoding::HEXLOWER.encode(key)),
         Fact::Minimum(index) => format!("minimum {index}"),

@@ -61,6 +61,7 @@ impl Event {
                 | Self::UserLoginFailed
                 | Self::UserLogout
                 | Self::LogHeartbeat
+                | Self::LogAnchored
         )
     }
 }
@@ -176,6 +177,7 @@ events! {
         LogKeyRotated = "log.key_rotated",
         LogPruned = "log.pruned",
         LogHeartbeat = "log.heartbeat",
+        LogAnchored = "log.anchored",
         LogRestored = "log.restored",
         PolicyDrafted = "policy.drafted",
         PolicyActivated = "policy.activated",

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::store::Store;
+use super::store::{Kind, Store};
 use super::{Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
@@ -28,13 +28,13 @@ const ADD_DEPLOYMENT: &str = "INSERT INTO deployment (one, root_version, root_ch
      records_wrapped, records_check, slug_wrapped, slug_check) VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8) \
      ON CONFLICT (one) DO NOTHING";
 const ADD_TENANT: &str = "INSERT INTO tenant (id, slug_index, slug, key_version, key_wrapped, key_check, ready, \
-     created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7) ON CONFLICT (slug_index) DO NOTHING";
-const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at FROM tenant \
+     created_at, kind) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8) ON CONFLICT (slug_index) DO NOTHING";
+const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
      WHERE slug_index = $1 LIMIT 1";
-const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at FROM tenant \
+const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
      WHERE id = $1 LIMIT 1";
-const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at FROM tenant \
-     WHERE id > $1 AND ready = 1 ORDER BY id LIMIT $2";
+const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
+     WHERE id > $1 AND ready = 1 AND kind = 0 ORDER BY id LIMIT $2";
 const READY: &str = "UPDATE tenant SET ready = 1 WHERE id = $1";
 const REMOVE: &str = "DELETE FROM tenant WHERE id = $1";
 
@@ -73,6 +73,7 @@ struct Row {
     key_version: u32,
     key: Wrapped,
     ready: bool,
+    kind: Kind,
 }
 
 impl Control {
@@ -142,6 +143,47 @@ impl Control {
     /// # Errors
     /// `Taken`, or the database does not answer.
     pub async fn create(&self, slug: &Slug, now: DateTime<Utc>) -> Result<Created, TenantError> {
+        self.make((slug, Kind::Organization), now).await
+    }
+
+    /// The deployment's own log; nothing before it is made.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn deployment(&self) -> Result<Option<TenantId>, TenantError> {
+        let row = self.by_slug(&Slug::deployment()).await?;
+        let row = row.filter(|row| row.ready && row.kind == Kind::Deployment);
+        Ok(row.map(|row| row.tenant.id))
+    }
+
+    /// The same; makes it where there is none, or the rest of it where it was left half made.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn make_deployment(&self, now: DateTime<Utc>) -> Result<TenantId, TenantError> {
+        if let Some(id) = self.deployment().await? {
+            return Ok(id);
+        }
+        let made = self
+            .make((&Slug::deployment(), Kind::Deployment), now)
+            .await;
+        match made {
+            Ok(Created { id, store }) => {
+                store.database().close().await;
+                self.mark_ready(id).await?;
+                Ok(id)
+            }
+            // Another node was quicker.
+            Err(error @ TenantError::Taken { .. }) => self.deployment().await?.ok_or(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn make(
+        &self,
+        (slug, kind): (&Slug, Kind),
+        now: DateTime<Utc>,
+    ) -> Result<Created, TenantError> {
         let row = match self.by_slug(slug).await? {
             Some(row) if row.ready => {
                 return Err(TenantError::Taken {
@@ -150,12 +192,12 @@ impl Control {
             }
             Some(row) => row,
             None => {
-                self.add(slug, now).await?;
+                self.add((slug, kind), now).await?;
                 let row = self
                     .by_slug(slug)
                     .await?
                     .ok_or(TenantError::Corrupt { what: "tenant" })?;
-                if row.ready {
+                if row.ready || row.kind != kind {
                     return Err(TenantError::Taken {
                         slug: slug.to_string(),
                     });
@@ -169,7 +211,7 @@ impl Control {
         Store::create(&database, id, &key).await?;
         Ok(Created {
             id,
-            store: Store::open(database, id, key, None).await?,
+            store: Store::open(database, (id, kind), key, None).await?,
         })
     }
 
@@ -229,7 +271,7 @@ impl Control {
         Ok(self
             .by_slug(slug)
             .await?
-            .filter(|row| row.ready)
+            .filter(|row| row.ready && row.kind == Kind::Organization)
             .map(|row| row.tenant.id))
     }
 
@@ -281,7 +323,7 @@ impl Control {
             name: id.to_string(),
         })?;
         let key = self.key(&row)?;
-        Store::open(self.place.tenant(id).await?, id, key, next).await
+        Store::open(self.place.tenant(id).await?, (id, row.kind), key, next).await
     }
 
     /// Whether the control database answers.
@@ -306,7 +348,11 @@ impl Control {
         )?)
     }
 
-    async fn add(&self, slug: &Slug, now: DateTime<Utc>) -> Result<(), TenantError> {
+    async fn add(
+        &self,
+        (slug, kind): (&Slug, Kind),
+        now: DateTime<Utc>,
+    ) -> Result<(), TenantError> {
         let id = TenantId::new(crate::crypto::random()?);
         let text = id.to_string();
         let (_, wrapped) = TenantKey::create(&self.provider, &text, 1)?;
@@ -323,6 +369,7 @@ impl Control {
             .bind(wrapped.sealed.as_slice())
             .bind(wrapped.check.as_bytes().as_slice())
             .bind(now.timestamp_micros())
+            .bind(i64::from(kind == Kind::Deployment))
             .execute(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
@@ -349,15 +396,24 @@ impl Control {
         let version: i64 = row.try_get("key_version").map_err(error)?;
         let ready: i64 = row.try_get("ready").map_err(error)?;
         let created: i64 = row.try_get("created_at").map_err(error)?;
+        let kind: i64 = row.try_get("kind").map_err(error)?;
+        let kind = match kind {
+            0 => Kind::Organization,
+            _ => Kind::Deployment,
+        };
         Ok(Row {
             tenant: Tenant {
                 id,
-                slug: slug.parse()?,
+                slug: match kind {
+                    Kind::Organization => slug.parse()?,
+                    Kind::Deployment => Slug::deployment(),
+                },
                 created_at: DateTime::from_timestamp_micros(created).ok_or_else(corrupt)?,
             },
             key_version: u32::try_from(version).map_err(|_| corrupt())?,
             key: wrapped(&self.database, row, "key_wrapped", "key_check")?,
             ready: ready == 1,
+            kind,
         })
     }
 }

@@ -6,6 +6,7 @@ mod store;
 
 pub use control::{Control, Created, Tenant};
 pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use store::Kind;
 pub use store::{Life, Store, SubjectKeys};
 
 use crate::crypto::CryptoError;
@@ -29,6 +30,12 @@ pub enum TenantError {
     /// Somebody has that name.
     #[error("an organization `{slug}` is there already: choose another short name")]
     Taken {
+        /// The slug.
+        slug: String,
+    },
+    /// A name that the deployment's own log has.
+    #[error("`{slug}` is the name of the deployment's own log: choose another short name")]
+    Reserved {
         /// The slug.
         slug: String,
     },
@@ -66,7 +73,15 @@ pub enum TenantError {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slug(String);
 
+/// What the deployment's own log is called where organizations are called by their short names.
+pub const DEPLOYMENT: &str = "deployment";
+
 impl Slug {
+    /// The name of the deployment's own log, which no organization can have.
+    pub(super) fn deployment() -> Self {
+        Self(DEPLOYMENT.to_owned())
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -82,7 +97,9 @@ impl std::str::FromStr for Slug {
             && text
                 .chars()
                 .all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-');
-        if fits {
+        if text == DEPLOYMENT {
+            Err(TenantError::Reserved { slug: text.into() })
+        } else if fits {
             Ok(Self(text.into()))
         } else {
             Err(TenantError::Slug {

@@ -29,6 +29,15 @@ const SUBJECT: &str = "SELECT wrapped, key_check FROM subject_key WHERE subject 
 /// How many people's keys are kept open.
 const SUBJECTS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
+/// Whose a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An organization's.
+    Organization,
+    /// The deployment's: it holds a log and nothing else.
+    Deployment,
+}
+
 /// One life of a log: it goes on from the one before at the size that a restore put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
@@ -42,6 +51,7 @@ pub struct Life {
 #[derive(Debug)]
 pub struct Store {
     id: TenantId,
+    kind: Kind,
     /// The first is the one that the tenant was made with; never empty.
     lives: Vec<Life>,
     begins: bool,
@@ -96,7 +106,7 @@ impl Store {
     /// first change has to write.
     pub(super) async fn open(
         database: Database,
-        id: TenantId,
+        (id, kind): (TenantId, Kind),
         key: TenantKey,
         next: Option<Incarnation>,
     ) -> Result<Self, TenantError> {
@@ -130,6 +140,7 @@ impl Store {
         };
         Ok(Self {
             id,
+            kind,
             lives,
             begins: next.is_some(),
             database,
@@ -141,6 +152,11 @@ impl Store {
     /// Whose it is.
     pub const fn id(&self) -> TenantId {
         self.id
+    }
+
+    /// Whether it is an organization's.
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The lives of the log, the first first; its last is the present one.

@@ -56,6 +56,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
 fn facts() -> impl Strategy<Value = Fact> {
     prop_oneof![
         any::<u64>().prop_map(Fact::Count),
+        any::<[u8; 32]>().prop_map(|bytes| Fact::Commitment(Hash::new(bytes))),
         any::<[u8; 32]>().prop_map(Fact::NewKey),
         any::<u64>().prop_map(Fact::Minimum),
         (ids(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(incarnation, size, root)| {
@@ -149,6 +150,7 @@ fn as_json(entry: &Entry) -> Value {
     put("as_of", entry.as_of.map(|index| json!(index.to_string())));
     put("fact", entry.fact.as_ref().map(|fact| match fact {
         Fact::Count(count) => json!({"count": count.to_string()}),
+        Fact::Commitment(hash) => json!({"commitment": hash.to_string()}),
         Fact::NewKey(key) => json!({"key": data_encoding::HEXLOWER.encode(key)}),
         Fact::Minimum(index) => json!({"minimum": index.to_string()}),
         Fact::Restored { incarnation, size, root } => {

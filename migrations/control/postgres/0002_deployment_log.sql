@@ -1,0 +1,2 @@
+-- The deployment has a log of its own, with a database like a tenant's: 0 is an organization, 1 the deployment.
+ALTER TABLE tenant ADD COLUMN kind BIGINT NOT NULL DEFAULT 0;

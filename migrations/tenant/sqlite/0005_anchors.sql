@@ -1,0 +1,13 @@
+-- Sizes of this log whose checkpoint the deployment's log has a commitment to: the salt, sealed, and the entry there once it is written.
+CREATE TABLE anchor (
+  size INTEGER NOT NULL PRIMARY KEY,
+  salt BLOB NOT NULL,
+  entry INTEGER
+) STRICT;
+
+-- The last checkpoint that went out, with the signatures of its witnesses. Of the deployment's log alone there is one.
+CREATE TABLE published (
+  one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+  size INTEGER NOT NULL,
+  note TEXT NOT NULL
+) STRICT;
