@@ -375,7 +375,9 @@ async fn verified(door: &Door, name: &str, summary: &mut Vec<Value>) {
         for segment in &segments {
             let keys = door.store().keys();
             let row = segment.first.to_string();
-            let framed = keys.open_value("segment", "leaves", &row, 0, &segment.leaves);
+            let framed =
+                keys.at(segment.first)
+                    .open_value("segment", "leaves", &row, 0, &segment.leaves);
             let framed = framed.unwrap();
             let leaves = Leaves::parse(&framed).unwrap();
             let begun = Instant::now();

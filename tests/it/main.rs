@@ -20,6 +20,7 @@ mod harness;
 mod http;
 mod log;
 mod policy;
+mod publish;
 mod replay;
 mod tenant;
 mod tidy;

@@ -7,7 +7,7 @@ mod export;
 mod found;
 pub mod harness;
 mod idempotency;
-mod keeping;
+pub mod keeping;
 mod marks;
 mod matrix;
 mod own;

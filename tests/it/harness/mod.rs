@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod client;
+pub mod cosigner;
 pub mod postgres;
 pub mod scan;
 pub mod server;

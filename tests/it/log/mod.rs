@@ -13,6 +13,7 @@ use cedarkeep::log::receipt::Receipt;
 use cedarkeep::log::tiles::{Edge, Tile, inclusion_proof};
 use ed25519_dalek::SigningKey;
 
+mod anchor;
 mod bundle;
 mod checkpoint;
 mod entry;
@@ -21,6 +22,7 @@ mod receipt;
 mod segment;
 mod tree;
 mod verify;
+mod witness;
 
 /// The sizes at which trees change their shape.
 pub const SIZES: [u64; 10] = [1, 2, 3, 7, 8, 255, 256, 257, 777, 1000];
