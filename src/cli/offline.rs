@@ -67,7 +67,7 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String], policy: Option<&Pat
         return tell(out, path, &verdict.map_err(unreadable)?);
     }
     Err(format!(
-        "`{path}` is no receipt, nor an anchor or a bundle: it begins like none of them. For an organization of that name go where no such file is"
+        "`{path}` is no receipt, nor a bundle or an anchor: it begins like none of them. For an organization of that name go where no such file is"
     )
     .into())
 }

@@ -155,6 +155,7 @@ impl fmt::Display for Restored {
         )?;
         match size.saturating_sub(*index) {
             0 => write!(f, "no entry is known to be lost"),
+            1 => write!(f, "entry {index} is lost"),
             lost => write!(f, "{lost} entries are lost, {index} to {}", size - 1),
         }
     }

@@ -37,7 +37,7 @@ pub enum Unsent {
     Unfit(#[source] crate::log::flaw::Flaw),
     /// A witness has seen more of the log than there is.
     #[error(
-        "rollback_detected: it has seen {seen} entries of the log, which has {size}: put the right database back, or see `Restoring` in the README"
+        "rollback_detected: it has seen {seen} entries of the log, which has {size}: put the right database back"
     )]
     Ahead {
         /// As many as it has seen.
