@@ -28,9 +28,9 @@ build: build-packages ## build the service
 
 test: test-packages ## every test
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  echo '== make test: cargo nextest'; exec $(CARGO) nextest run --no-fail-fast; \
+	  echo '== make test: cargo nextest'; exec $(CARGO) nextest run --workspace --no-fail-fast; \
 	else \
-	  echo '== make test: cargo test'; exec $(CARGO) test --no-fail-fast; \
+	  echo '== make test: cargo test'; exec $(CARGO) test --workspace --no-fail-fast; \
 	fi
 
 prove: test-packages ## what the service promises, shown from outside: crashes, scans, old TLS, a full disk

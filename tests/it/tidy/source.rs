@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where the crate lies that strangers embed.
+pub(super) const CORE: &str = "verify/src";
+
 /// A Rust file of the tree.
 pub(super) struct Source {
     /// From the root of the repository.
@@ -34,6 +37,9 @@ impl Source {
 
     /// The room: the folder or the file right under `src/`.
     pub(super) fn room(&self) -> &str {
+        if self.path.starts_with(CORE) {
+            return "verify";
+        }
         let inside = self.path.trim_start_matches("src/");
         inside.split('/').next().unwrap().trim_end_matches(".rs")
     }
@@ -90,7 +96,7 @@ pub(super) fn sources(folders: &[&str]) -> Vec<Source> {
 
 /// The files of the program, without those that are there for tests alone.
 pub(super) fn program() -> Vec<Source> {
-    let mut sources = sources(&["src"]);
+    let mut sources = sources(&["src", CORE]);
     let mut for_tests = BTreeSet::new();
     for source in &sources {
         let folder = source.path.rsplit_once('/').unwrap().0;

@@ -13,11 +13,11 @@ use super::{
     CHECKPOINT, Commitment, KEYS, LINE_LIMIT, MANIFEST, Manifest, Measure, PARTS, PartsLine,
     RECORDS, TILES, Tiling, tiles,
 };
-use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
-use crate::log::entry::{Entry, Event, Fact, LEAF_LIMIT, PartName};
-use crate::log::flaw::Flaw;
-use crate::log::merkle::{Frontier, Hash};
-use crate::log::verify::{Evidence, Finding, LISTED, Restored, Unchecked, Verification};
+use crate::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
+use crate::entry::{Entry, Event, Fact, LEAF_LIMIT, PartName};
+use crate::flaw::Flaw;
+use crate::merkle::{Frontier, Hash};
+use crate::verify::{Evidence, Finding, LISTED, Restored, Unchecked, Verification};
 
 /// The most bytes of a manifest, and of a file of keys.
 const SMALL: u64 = 4 << 20;

@@ -6,11 +6,11 @@ use super::{
     CHECKPOINT, Extent, KEYS, Listed, MANIFEST, Manifest, Measure, PARTS, RECORDS, Signers, TILES,
     Tiling, parts_line, tape,
 };
-use crate::log::checkpoint::SignedCheckpoint;
-use crate::log::entry::{Entry, SealedPart};
-use crate::log::flaw::Flaw;
-use crate::log::tiles::Tile;
-use crate::log::verify::{Evidence, Verification};
+use crate::checkpoint::SignedCheckpoint;
+use crate::entry::{Entry, SealedPart};
+use crate::flaw::Flaw;
+use crate::tiles::Tile;
+use crate::verify::{Evidence, Verification};
 
 /// The first pass over a log that is exported: it is verified and measured. The tiles come first, then the entries.
 #[derive(Debug)]

@@ -235,14 +235,19 @@ pub struct Verification {
 
 /// A leaf that was read and hashed, and the hashes of its parts: all of the check that one entry needs no other for.
 #[derive(Debug)]
-pub(crate) struct Heard {
-    pub(crate) entry: Result<Entry, Flaw>,
-    pub(crate) hash: Hash,
-    pub(crate) parts: Vec<(PartName, Hash)>,
+pub struct Heard {
+    /// What it says.
+    pub entry: Result<Entry, Flaw>,
+    /// Its hash in the tree.
+    pub hash: Hash,
+    /// The SHA-256 of each of its sealed parts that is there.
+    pub parts: Vec<(PartName, Hash)>,
 }
 
 impl Heard {
-    pub(crate) fn of(leaf: &[u8], parts: Vec<(PartName, Hash)>) -> Self {
+    /// Reads and hashes a leaf.
+    #[must_use]
+    pub fn of(leaf: &[u8], parts: Vec<(PartName, Hash)>) -> Self {
         Self {
             entry: Entry::parse(leaf),
             hash: leaf_hash(leaf),
@@ -302,7 +307,7 @@ impl Verification {
     }
 
     /// The same for what was read and hashed already.
-    pub(crate) fn push_read(&mut self, heard: &Heard) {
+    pub fn push_read(&mut self, heard: &Heard) {
         let index = self.next;
         match &heard.entry {
             Ok(entry) => self.check(entry, &heard.parts),

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use tar::{EntryType, Header};
 
 use super::{Listed, Measure};
-use crate::log::flaw::Flaw;
+use crate::flaw::Flaw;
 
 /// An archive is made of blocks of this many bytes.
 const BLOCK: usize = 512;
