@@ -7,7 +7,7 @@
 use std::fmt;
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce, Tag};
-use hmac::{Hmac, Mac, digest::Key};
+use hmac::{Hmac, Mac};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
@@ -44,6 +44,17 @@ impl Salt {
         Ok(Self(random()?))
     }
 
+    /// So many, drawn at once: asking the system for each costs more than some messages' encryption.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`].
+    pub fn several(count: usize) -> Result<impl Iterator<Item = Self>, CryptoError> {
+        let mut bytes = vec![0; count * SALT];
+        getrandom::fill(&mut bytes).map_err(CryptoError::NoRandomness)?;
+        let (salts, _) = bytes.as_chunks();
+        Ok(salts.to_vec().into_iter().map(Self))
+    }
+
     /// A chosen salt. Only for a caller that knows by other means that it was never used with its key: a test vector.
     #[must_use]
     pub fn fixed(bytes: [u8; SALT]) -> Self {
@@ -51,16 +62,35 @@ impl Salt {
     }
 }
 
+/// A key made ready: what HMAC does with the key alone is done once, and not for each message.
+pub struct Key(Hmac<Sha512>);
+
+impl Key {
+    /// Makes a key ready.
+    #[must_use]
+    pub fn of(secret: &Secret32) -> Self {
+        // HMAC fills a short key up with zeros; doing it here makes the key's length a matter of types.
+        let mut padded = hmac::digest::Key::<Hmac<Sha512>>::default();
+        for (place, byte) in padded.iter_mut().zip(secret.expose()) {
+            *place = *byte;
+        }
+        let keyed = Hmac::<Sha512>::new(&padded);
+        zeroize::Zeroize::zeroize(padded.as_mut_slice());
+        Self(keyed)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
 /// Seals a whole message.
 ///
 /// # Errors
 /// [`CryptoError::TooLong`], which no message that fits in memory reaches.
-pub fn seal(
-    key: &Secret32,
-    context: &[u8],
-    salt: Salt,
-    text: &[u8],
-) -> Result<Vec<u8>, CryptoError> {
+pub fn seal(key: &Key, context: &[u8], salt: Salt, text: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let mut out = Vec::new();
     seal_into(key, context, salt, text, &mut out)?;
     Ok(out)
@@ -71,7 +101,7 @@ pub fn seal(
 /// # Errors
 /// As [`seal`].
 pub fn seal_into(
-    key: &Secret32,
+    key: &Key,
     context: &[u8],
     salt: Salt,
     text: &[u8],
@@ -90,7 +120,7 @@ pub fn seal_into(
 ///
 /// # Errors
 /// [`CryptoError::DoesNotOpen`], [`CryptoError::Altered`] or [`CryptoError::Truncated`].
-pub fn open(key: &Secret32, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
+pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let (header, body) = sealed.split_first_chunk().ok_or(CryptoError::Truncated)?;
     let opener = Opener::start(key, context, header)?;
     let mut out = Zeroizing::new(Vec::with_capacity(body.len()));
@@ -115,7 +145,7 @@ pub struct Sealer {
 impl Sealer {
     /// Appends the header to `out` and starts.
     #[must_use]
-    pub fn start(key: &Secret32, context: &[u8], salt: Salt, out: &mut Vec<u8>) -> Self {
+    pub fn start(key: &Key, context: &[u8], salt: Salt, out: &mut Vec<u8>) -> Self {
         let schedule = Schedule::derive(key, context, &salt.0);
         out.extend_from_slice(&salt.0);
         out.extend_from_slice(&schedule.commitment);
@@ -211,11 +241,7 @@ impl Opener {
     ///
     /// # Errors
     /// [`CryptoError::DoesNotOpen`].
-    pub fn start(
-        key: &Secret32,
-        context: &[u8],
-        header: &[u8; HEADER],
-    ) -> Result<Self, CryptoError> {
+    pub fn start(key: &Key, context: &[u8], header: &[u8; HEADER]) -> Result<Self, CryptoError> {
         let (salt, commitment) = header.split_first_chunk().ok_or(CryptoError::Truncated)?;
         let schedule = Schedule::derive(key, context, salt);
         if !same(&schedule.commitment, commitment) {
@@ -322,16 +348,9 @@ impl Schedule {
     ///
     /// By hand, since the `hkdf` crate wants a pseudorandom key of at least the hash's 64 bytes and the
     /// format takes one of 32: 76 bytes are two blocks.
-    fn derive(key: &Secret32, context: &[u8], salt: &[u8; SALT]) -> Self {
-        // HMAC fills a short key up with zeros; doing it here makes the key's length a matter of types.
-        let mut padded = Key::<Hmac<Sha512>>::default();
-        for (place, byte) in padded.iter_mut().zip(key.expose()) {
-            *place = *byte;
-        }
-        let keyed = Hmac::<Sha512>::new(&padded);
-        zeroize::Zeroize::zeroize(padded.as_mut_slice());
+    fn derive(key: &Key, context: &[u8], salt: &[u8; SALT]) -> Self {
         let block = |previous: &[u8], number: u8| -> Zeroizing<[u8; 64]> {
-            let mut mac = keyed.clone();
+            let mut mac = key.0.clone();
             mac.update(previous);
             mac.update(INFO);
             mac.update(salt);
@@ -342,12 +361,21 @@ impl Schedule {
         let first = block(&[], 1);
         let second = block(&*first, 2);
 
-        let mut stream = first.iter().chain(second.iter()).copied();
-        let message_key = Zeroizing::new(take::<32>(&mut stream));
-        let base_nonce = Zeroizing::new(take(&mut stream));
-        let commitment = take(&mut stream);
+        let (message_key, rest) = first.split_at(32);
+        let (nonce, of_commitment) = rest.split_at(12);
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(message_key);
+        let mut base_nonce = Zeroizing::new([0; 12]);
+        base_nonce.copy_from_slice(nonce);
+        // The commitment lies across the two blocks.
+        let mut commitment = [0; COMMITMENT];
+        let (begins, ends) = commitment.split_at_mut(of_commitment.len());
+        begins.copy_from_slice(of_commitment);
+        for (place, byte) in ends.iter_mut().zip(second.iter()) {
+            *place = *byte;
+        }
         Self {
-            cipher: Aes256Gcm::new((&*message_key).into()),
+            cipher: Aes256Gcm::new((&*key).into()),
             base_nonce,
             commitment,
         }
@@ -364,9 +392,4 @@ impl Schedule {
         }
         Ok(nonce.into())
     }
-}
-
-/// The next `N` bytes. INVARIANT: the 128 bytes of the two blocks are more than the 76 that are taken.
-fn take<const N: usize>(stream: &mut impl Iterator<Item = u8>) -> [u8; N] {
-    std::array::from_fn(|_| stream.next().unwrap_or_default())
 }

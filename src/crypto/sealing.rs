@@ -202,8 +202,24 @@ impl DataKey {
 #[derive(Debug)]
 pub struct DataKeys {
     // INVARIANT: all of one purpose, one that seals; `newest` has the highest version, and it is not in `older`.
-    newest: DataKey,
-    older: BTreeMap<u32, DataKey>,
+    newest: Ready,
+    older: BTreeMap<u32, Ready>,
+}
+
+/// One version of a key, made ready to seal.
+#[derive(Debug)]
+struct Ready {
+    key: DataKey,
+    cipher: cobblestone::Key,
+}
+
+impl Ready {
+    fn of(key: DataKey) -> Self {
+        Self {
+            cipher: cobblestone::Key::of(&key.secret),
+            key,
+        }
+    }
 }
 
 impl DataKeys {
@@ -225,7 +241,7 @@ impl DataKeys {
             });
         }
         Ok(Self {
-            newest: key,
+            newest: Ready::of(key),
             older: BTreeMap::new(),
         })
     }
@@ -245,9 +261,10 @@ impl DataKeys {
         if version == 0 || self.version(version).is_ok() {
             return Err(CryptoError::BadVersion { purpose, version });
         }
-        if version > self.newest.version {
+        let key = Ready::of(key);
+        if version > self.newest.key.version {
             let previous = std::mem::replace(&mut self.newest, key);
-            self.older.insert(previous.version, previous);
+            self.older.insert(previous.key.version, previous);
         } else {
             self.older.insert(version, key);
         }
@@ -259,7 +276,7 @@ impl DataKeys {
     /// # Errors
     /// [`CryptoError::LastVersion`] for the newest; [`CryptoError::UnknownVersion`].
     pub fn remove(&mut self, version: u32) -> Result<(), CryptoError> {
-        if version == self.newest.version {
+        if version == self.newest.key.version {
             return Err(CryptoError::LastVersion(self.purpose()));
         }
         match self.older.remove(&version) {
@@ -274,18 +291,19 @@ impl DataKeys {
     /// What they are for.
     #[must_use]
     pub fn purpose(&self) -> Purpose {
-        self.newest.purpose
+        self.newest.key.purpose
     }
 
     /// The one that seals.
     #[must_use]
     pub fn newest(&self) -> &DataKey {
-        &self.newest
+        &self.newest.key
     }
 
     /// All, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &DataKey> {
-        self.older.values().chain(std::iter::once(&self.newest))
+        let all = self.older.values().chain(std::iter::once(&self.newest));
+        all.map(|ready| &ready.key)
     }
 
     /// One of them.
@@ -293,7 +311,11 @@ impl DataKeys {
     /// # Errors
     /// [`CryptoError::UnknownVersion`].
     pub fn version(&self, version: u32) -> Result<&DataKey, CryptoError> {
-        if version == self.newest.version {
+        self.ready(version).map(|ready| &ready.key)
+    }
+
+    fn ready(&self, version: u32) -> Result<&Ready, CryptoError> {
+        if version == self.newest.key.version {
             return Ok(&self.newest);
         }
         self.older.get(&version).ok_or(CryptoError::UnknownVersion {
@@ -312,11 +334,11 @@ impl DataKeys {
         salt: Salt,
         text: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        let key = &self.newest;
+        let Ready { key, cipher } = &self.newest;
         let mut out = Vec::with_capacity(OVERHEAD + text.len() + text.len() / 1024);
         put_prefix(&mut out, key.version);
         cobblestone::seal_into(
-            &key.secret,
+            cipher,
             &digest(&binding.context(key.purpose, key.version)),
             salt,
             text,
@@ -332,21 +354,21 @@ impl DataKeys {
     /// [`CryptoError::Truncated`], [`CryptoError::UnknownFormat`].
     pub fn open(&self, binding: &Binding<'_>, stored: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let (format, version, message) = split_prefix(stored)?;
-        let key = self.version(version)?;
+        let Ready { key, cipher } = self.ready(version)?;
         let context = binding.context(key.purpose, version);
         match format {
-            Format::Plain => cobblestone::open(&key.secret, &context, message),
-            Format::Digest => cobblestone::open(&key.secret, &digest(&context), message),
+            Format::Plain => cobblestone::open(cipher, &context, message),
+            Format::Digest => cobblestone::open(cipher, &digest(&context), message),
         }
     }
 
     /// Starts a long value: prefix and header are appended to `out`, and the sealer appends the rest.
     #[must_use]
     pub fn sealer(&self, binding: &Binding<'_>, salt: Salt, out: &mut Vec<u8>) -> Sealer {
-        let key = &self.newest;
+        let Ready { key, cipher } = &self.newest;
         put_prefix(out, key.version);
         Sealer::start(
-            &key.secret,
+            cipher,
             &digest(&binding.context(key.purpose, key.version)),
             salt,
             out,
@@ -359,12 +381,12 @@ impl DataKeys {
     /// As [`DataKeys::open`].
     pub fn opener(&self, binding: &Binding<'_>, start: &[u8]) -> Result<Opener, CryptoError> {
         let (format, version, message) = split_prefix(start)?;
-        let key = self.version(version)?;
+        let Ready { key, cipher } = self.ready(version)?;
         let header = message.first_chunk().ok_or(CryptoError::Truncated)?;
         let context = binding.context(key.purpose, version);
         match format {
-            Format::Plain => Opener::start(&key.secret, &context, header),
-            Format::Digest => Opener::start(&key.secret, &digest(&context), header),
+            Format::Plain => Opener::start(cipher, &context, header),
+            Format::Digest => Opener::start(cipher, &digest(&context), header),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::rows;
 use super::sequencer::{Known, Replayed, Setting, Stage};
 use super::work::{Changed, Granted, Page, Work};
 use super::world::World;
+use crate::crypto::cobblestone::Salt;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::Ref;
 use crate::log::append::{Head, Segment};
@@ -256,13 +257,17 @@ fn seal_share(
     (first, time): (u64, Time),
 ) -> Result<Vec<Sealed>, Unwritten> {
     let mut sealed = Vec::with_capacity(entries.len());
+    let parts = entries.iter().map(|entry| entry.parts.len()).sum();
+    let mut salts = Salt::several(parts)?;
     for (index, mut entry) in (first..).zip(entries) {
         let key = entry
             .subject
             .and_then(|subject| keys.get(&subject))
             .map(Arc::as_ref);
         for (name, value) in &entry.parts {
-            let bytes = rows::seal_part(store, key, (index, *name), value)?;
+            // There is one for each part.
+            let salt = salts.next().ok_or(Unwritten::Corrupt { what: "salt" })?;
+            let bytes = rows::seal_part(store, key, (index, *name), (value, salt))?;
             entry.draft.attach(SealedPart {
                 name: *name,
                 sealed: bytes,

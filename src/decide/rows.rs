@@ -12,6 +12,7 @@ use super::error::{Refused, Unwritten};
 use super::sequencer::Replayed;
 use super::work::{Changed, IdempotencyKey, Work};
 use super::world::World;
+use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Body, Kind, Object, Ref, Row, RowId};
@@ -47,13 +48,12 @@ pub(super) fn seal_part(
     store: &Store,
     subject: Option<&DataKeys>,
     (index, name): (u64, PartName),
-    value: &Value,
+    (value, salt): (&Value, Salt),
 ) -> Result<Vec<u8>, Unwritten> {
     let text = serde_json::to_vec(value).map_err(|_| Unwritten::Corrupt { what: "part" })?;
     let row = index.to_string();
     let keys = store.keys();
     let key = subject.unwrap_or_else(|| keys.records());
-    let salt = crate::crypto::cobblestone::Salt::random()?;
     let place = keys.at(index).binding("segment", name.as_str(), &row, 0);
     Ok(key.seal(&place, salt, &text)?)
 }

@@ -3,7 +3,7 @@
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce, Tag};
 use cedarkeep::crypto::CryptoError;
 use cedarkeep::crypto::cobblestone::{
-    self, CHUNK, Chunk, HEADER, Opener, SALT, SEALED_CHUNK, Salt, Sealer,
+    self, CHUNK, Chunk, HEADER, Key, Opener, SALT, SEALED_CHUNK, Salt, Sealer,
 };
 use cedarkeep::crypto::secret::Secret32;
 use proptest::prelude::*;
@@ -26,8 +26,12 @@ fn sealed_of(test: &Test) -> Vec<u8> {
     miniz_oxide::inflate::decompress_to_vec_zlib(&test.ct).unwrap()
 }
 
-fn key() -> Secret32 {
-    Secret32::new(&[7; 32])
+fn key() -> Key {
+    Key::of(&Secret32::new(&[7; 32]))
+}
+
+fn key_of(test: &Test) -> Key {
+    Key::of(&Secret32::from_slice(&test.key).unwrap())
 }
 
 fn seal(text: &[u8]) -> Vec<u8> {
@@ -35,7 +39,7 @@ fn seal(text: &[u8]) -> Vec<u8> {
 }
 
 /// Reads from the front, chunk by chunk, until something is wrong; true if the message ended as it should.
-fn read_in_order(key: &Secret32, context: &[u8], sealed: &[u8]) -> (Vec<u8>, bool) {
+fn read_in_order(key: &Key, context: &[u8], sealed: &[u8]) -> (Vec<u8>, bool) {
     let mut text = Vec::new();
     let Some((header, body)) = sealed.split_first_chunk() else {
         return (text, false);
@@ -60,7 +64,7 @@ fn all_vectors_of_the_specification_hold() {
         let name = format!("vector {}: {}", test.tc_id, test.comment);
         let sealed = sealed_of(&test);
         let text = Secret32::from_slice(&test.key)
-            .and_then(|key| cobblestone::open(&key, &test.ctx, &sealed));
+            .and_then(|key| cobblestone::open(&Key::of(&key), &test.ctx, &sealed));
         match test.result {
             TestResult::Valid => {
                 let text = text.expect(&name);
@@ -86,7 +90,7 @@ fn sealing_gives_the_bytes_of_the_valid_vectors() {
         .iter()
         .filter(|test| test.result == TestResult::Valid)
     {
-        let (key, sealed) = (Secret32::from_slice(&test.key).unwrap(), sealed_of(test));
+        let (key, sealed) = (key_of(test), sealed_of(test));
         let text = cobblestone::open(&key, &test.ctx, &sealed).unwrap();
         let salt: [u8; SALT] = sealed[..SALT].try_into().unwrap();
         assert!(cobblestone::seal(&key, &test.ctx, Salt::fixed(salt), &text).unwrap() == sealed);
@@ -113,7 +117,7 @@ fn a_broken_message_gives_its_valid_chunks_and_then_fails() {
         .iter()
         .filter(|test| test.result == TestResult::Invalid)
     {
-        let Ok(key) = Secret32::from_slice(&test.key) else {
+        let Ok(key) = Secret32::from_slice(&test.key).map(|key| Key::of(&key)) else {
             continue;
         };
         let (text, ended) = read_in_order(&key, &test.ctx, &sealed_of(test));
@@ -145,7 +149,7 @@ fn the_last_chunk_opens_alone_where_the_vectors_say_so() {
         if test.flags.contains(&TestFlag::HeaderFailure) {
             continue;
         }
-        let (key, sealed) = (Secret32::from_slice(&test.key).unwrap(), sealed_of(&test));
+        let (key, sealed) = (key_of(&test), sealed_of(&test));
         let opener = Opener::start(&key, &test.ctx, sealed.first_chunk().unwrap()).unwrap();
         let index = (sealed.len() - HEADER) / SEALED_CHUNK;
         let place = usize::try_from(cobblestone::chunk_offset(index as u64)).unwrap();

@@ -1,7 +1,7 @@
 //! Secrets: compared, and never printed.
 
 use cedarkeep::crypto::CryptoError;
-use cedarkeep::crypto::cobblestone::{Opener, Salt, Sealer};
+use cedarkeep::crypto::cobblestone::{Key, Opener, Salt, Sealer};
 use cedarkeep::crypto::hierarchy::{BlindIndex, TenantKey};
 use cedarkeep::crypto::keyring::{Keyring, Store};
 use cedarkeep::crypto::process::{core_dumps_forbidden, forbid_core_dumps};
@@ -30,14 +30,14 @@ fn debug_of_what_holds_a_secret_shows_no_byte_of_it() {
     let keys = DataKeys::new(key(Purpose::Records)).unwrap();
     let mut sealed = Vec::new();
     let mut sealer = Sealer::start(
-        &Secret32::new(&[0xc3; 32]),
+        &Key::of(&Secret32::new(&[0xc3; 32])),
         b"",
         Salt::fixed([1; 24]),
         &mut sealed,
     );
     sealer.push(&[0xc3; 20], &mut sealed).unwrap();
     let opener = Opener::start(
-        &Secret32::new(&[0xc3; 32]),
+        &Key::of(&Secret32::new(&[0xc3; 32])),
         b"",
         sealed.first_chunk().unwrap(),
     )
