@@ -1,7 +1,8 @@
 //! The service put together: settings, the control database, and the tenants that are open.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -20,7 +21,7 @@ use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
-use crate::tenant::{Control, Created, TenantError};
+use crate::tenant::{Control, Created, Slug, TenantError};
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,7 @@ pub struct App {
     control: Arc<Control>,
     terms: Terms,
     open: Mutex<LruCache<TenantId, Opening>>,
+    written: Mutex<BTreeSet<TenantId>>,
 }
 
 impl std::fmt::Debug for App {
@@ -120,6 +122,7 @@ impl App {
             control,
             terms,
             open: Mutex::new(LruCache::new(room)),
+            written: Mutex::default(),
         }))
     }
 
@@ -158,10 +161,7 @@ impl App {
     /// There is none of that id, or it cannot be opened.
     pub async fn door(&self, id: TenantId) -> Result<Arc<Door>, AppError> {
         let opening = {
-            let mut open = self
-                .open
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             // A sequencer that ended by itself: the tenant is opened anew, from what is committed.
             if open
                 .peek(&id)
@@ -175,6 +175,7 @@ impl App {
         let opened = opening
             .get_or_try_init(|| async {
                 let store = self.control.open_store(id).await?;
+                self.written().insert(id);
                 Ok::<_, AppError>(Door::open(store, &self.terms).await?)
             })
             .await;
@@ -182,10 +183,7 @@ impl App {
             Ok(door) => Ok(Arc::clone(door)),
             Err(error) => {
                 // A place is not kept for what is not there.
-                let mut open = self
-                    .open
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
                 if open
                     .peek(&id)
                     .is_some_and(|held| Arc::ptr_eq(held, &opening) && held.get().is_none())
@@ -213,7 +211,7 @@ impl App {
         &self,
         id: TenantId,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Restored, NotRestored> {
+    ) -> Result<Vec<Restored>, NotRestored> {
         restore::restored(&self.control, id, &self.terms, progress).await
     }
 
@@ -226,55 +224,92 @@ impl App {
         self.door(id).await
     }
 
-    /// Commits the deployment's log to the logs that are open here, and publishes it.
+    /// Commits the deployment's log to the logs that are open here or were since the last time, and publishes it.
     ///
     /// # Errors
     /// The deployment's log does not answer. A log that is not committed to now is only logged, and its turn comes again.
     pub async fn publish(&self, publisher: &Publisher) -> Result<Round, AppError> {
         let deployment = self.deployment().await?;
-        for door in self.doors() {
-            self.anchor(&door, &deployment).await;
+        let mut ids = std::mem::take(&mut *self.written());
+        ids.extend(self.doors().iter().map(|door| door.store().id()));
+        for id in ids {
+            match self.anchor(id, &deployment).await {
+                Ok(_) | Err(AppError::Tenant(TenantError::NotFound { .. })) => {}
+                Err(error) => {
+                    tracing::warn!(tenant.id = %id, %error, "a log is committed to later");
+                    self.written().insert(id);
+                }
+            }
         }
         Ok(publisher.round(&deployment).await?)
     }
 
-    /// The same for every log that there is; how many were committed to.
+    /// The same for every log that there is: how many were committed to, and which were not.
     ///
     /// # Errors
-    /// The control database, the deployment's log or one of the others does not answer.
-    pub async fn publish_all(&self, publisher: &Publisher) -> Result<(u64, Round), AppError> {
+    /// The control database or the deployment's log does not answer.
+    pub async fn publish_all(
+        &self,
+        publisher: &Publisher,
+    ) -> Result<(u64, Vec<(Slug, AppError)>, Round), AppError> {
         let deployment = self.deployment().await?;
-        let (mut after, mut anchored) = (None, 0);
+        let (mut after, mut anchored, mut failed) = (None, 0, Vec::new());
         loop {
             let tenants = self.control.list(after, TENANTS).await?;
-            for tenant in &tenants {
-                let door = self.door(tenant.id).await?;
-                anchored += u64::from(anchor::anchor(&door, &deployment).await?.is_some());
+            after = tenants.last().map(|last| last.id);
+            for tenant in tenants {
+                match self.anchor(tenant.id, &deployment).await {
+                    Ok(made) => anchored += u64::from(made),
+                    Err(error) => failed.push((tenant.slug, error)),
+                }
             }
-            match tenants.last() {
-                Some(last) => after = Some(last.id),
-                None => return Ok((anchored, publisher.round(&deployment).await?)),
+            if after.is_none() {
+                return Ok((anchored, failed, publisher.round(&deployment).await?));
             }
         }
     }
 
-    async fn anchor(&self, door: &Door, deployment: &Door) {
-        let id = door.store().id();
-        if id != deployment.store().id()
-            && let Err(error) = anchor::anchor(door, deployment).await
-        {
-            tracing::warn!(tenant.id = %id, %error, "a log is committed to later");
+    /// Commits the deployment's log to a log, open or not; whether there was anything new.
+    async fn anchor(&self, id: TenantId, deployment: &Door) -> Result<bool, AppError> {
+        if id == deployment.store().id() {
+            return Ok(false);
         }
-    }
-
-    /// The tenants that are open.
-    pub fn doors(&self) -> Vec<Arc<Door>> {
         let open = self
-            .open
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        open.iter()
-            .filter_map(|(_, opening)| opening.get().cloned())
+            .doors()
+            .into_iter()
+            .find(|door| door.store().id() == id);
+        if let Some(door) = open {
+            let made = anchor::anchor((door.store(), door.origin()), deployment).await?;
+            return Ok(made.is_some());
+        }
+        let store = self.control.open_store(id).await?;
+        let origin = audit::origin(&store, &self.terms.deployment).map_err(Unwritten::from)?;
+        let made = anchor::anchor((&store, &origin), deployment).await;
+        store.database().close().await;
+        Ok(made?.is_some())
+    }
+
+    /// The tenants that were opened since they were last committed to.
+    fn written(&self) -> MutexGuard<'_, BTreeSet<TenantId>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tenants that are open and at work.
+    pub fn doors(&self) -> Vec<Arc<Door>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let doors = open.iter().filter_map(|(_, opening)| opening.get());
+        doors.filter(|door| door.is_open()).cloned().collect()
+    }
+
+    /// Those whose sequencer has ended.
+    fn ended(&self) -> Vec<TenantId> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let doors = open
+            .iter()
+            .filter_map(|(id, opening)| Some((*id, opening.get()?)));
+        doors
+            .filter(|(_, door)| !door.is_open())
+            .map(|(id, _)| id)
             .collect()
     }
 
@@ -290,7 +325,7 @@ impl App {
                 let opened = self
                     .open
                     .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .unwrap_or_else(PoisonError::into_inner)
                     .contains(&tenant.id);
                 if !opened && let Err(error) = self.wake(tenant.id, now, silent).await {
                     tracing::warn!(tenant.id = %tenant.id, %error, "a silent log could not be kept");
@@ -316,25 +351,30 @@ impl App {
             store.database().close().await;
             return Ok(());
         }
-        let deployment = self.deployment().await?;
         let door = Door::open(store, &self.terms).await?;
         let kept = upkeep::round(&door, now, true).await;
-        self.anchor(&door, &deployment).await;
         door.close().await;
+        self.written().insert(id);
         Ok(kept?)
     }
 
-    /// Lets go of those that were closed: their keys leave the memory.
+    /// Lets go of those that were closed: their keys leave the memory. One whose sequencer has ended, since its log goes on as another
+    /// incarnation, is opened anew.
     ///
     /// # Errors
     /// The control database does not answer; whoever is left is looked at the next time.
     pub async fn let_go_of_closed(&self) -> Result<(), AppError> {
+        for id in self.ended() {
+            if let Err(error) = self.door(id).await {
+                tracing::error!(tenant.id = %id, %error, "a log that ended is not opened anew");
+            }
+        }
         for door in self.doors() {
             let id = door.store().id();
             if !self.control.holds(id).await? {
                 self.open
                     .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .unwrap_or_else(PoisonError::into_inner)
                     .pop(&id);
                 door.close().await;
                 tracing::info!(tenant.id = %id, "closed, and let go of");
@@ -346,10 +386,7 @@ impl App {
     /// Lets go of every tenant once what it has taken is done.
     pub async fn close(&self) {
         let doors = {
-            let mut open = self
-                .open
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             let doors: Vec<_> = open
                 .iter()
                 .filter_map(|(_, opening)| opening.get().cloned())

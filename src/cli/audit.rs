@@ -16,11 +16,11 @@ use crate::decide::recent::Recent;
 use crate::decide::{anchor, audit, check, search};
 use crate::directory::keeping;
 use crate::ids::TenantId;
-use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
+use crate::log::checkpoint::{Origin, VerifierKey};
 use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
-use crate::log::receipt::Receipt;
+use crate::log::verify::Kept;
 use crate::publish::Publisher;
 use crate::tenant::{DEPLOYMENT, Store, TenantError};
 
@@ -43,9 +43,9 @@ pub(super) enum Audit {
         /// or an anchor of the deployment's log; its logs are trusted like those of --key
         #[arg(long = "policy", value_name = "FILE")]
         policy: Option<PathBuf>,
-        /// A checkpoint or a receipt of the organization's log that somebody kept: the log must go on from it. Its high-water mark on
+        /// A checkpoint, a receipt or an anchor of the log that somebody kept: the log must go on from it. An organization's high-water mark on
         /// this machine is one without asking
-        #[arg(long = "kept", value_name = "FILE", conflicts_with = "keys")]
+        #[arg(long = "kept", value_name = "FILE")]
         kept: Vec<PathBuf>,
     },
     /// Export the log: as a bundle that `verify` checks, or as JSON lines, a table, or OCSF events
@@ -214,9 +214,12 @@ impl Audit {
     pub(super) fn offline(&self, out: &Out) -> Option<Outcome> {
         match self {
             Self::Verify {
-                what, keys, policy, ..
+                what,
+                keys,
+                policy,
+                kept,
             } if !keys.is_empty() || policy.is_some() || Path::new(what).is_file() => {
-                Some(offline::verify(out, what, keys, policy.as_deref()))
+                Some(offline::verify(out, what, keys, (policy.as_deref(), kept)))
             }
             _ => None,
         }
@@ -337,8 +340,13 @@ impl Audit {
 /// Publishes the deployment's log.
 async fn publish(app: &Arc<App>, out: &Out) -> Outcome {
     let publisher = Publisher::open(app.config())?;
-    let (anchored, round) = app.publish_all(&publisher).await?;
-    let failed: Vec<String> = round.failed.iter().map(|one| with_causes(one)).collect();
+    let (anchored, left, round) = app.publish_all(&publisher).await?;
+    let left = left
+        .iter()
+        .map(|(slug, error)| format!("the log of `{slug}`: {}", with_causes(error)));
+    let failed: Vec<String> = left
+        .chain(round.failed.iter().map(|one| with_causes(one)))
+        .collect();
     let mut text = format!(
         "committed to {anchored} logs; published {} entries, cosigned by {} witnesses",
         round.size,
@@ -377,21 +385,19 @@ fn origin(app: &Arc<App>, store: &Store) -> Result<Origin, Flaw> {
     audit::origin(store, &app.config().deployment.name)
 }
 
-/// What somebody kept of a log: a checkpoint, or the one of a receipt.
-fn kept(path: &Path) -> Result<SignedCheckpoint, String> {
-    let name = path.display();
-    let bytes = std::fs::read(path).map_err(|error| format!("`{name}`: {error}"))?;
-    SignedCheckpoint::parse(&bytes)
-        .or_else(|_| Receipt::parse(&bytes).map(|receipt| receipt.checkpoint))
-        .map_err(|flaw| format!("`{name}` is neither a checkpoint nor a receipt: {flaw}"))
-}
-
 async fn verify(app: &Arc<App>, out: &Out, slug: &str, id: TenantId, files: &[PathBuf]) -> Outcome {
-    let mut evidence: Vec<SignedCheckpoint> = files
+    let deployment = match app.control().deployment().await? {
+        Some(id) => {
+            let store = app.control().open_store(id).await?;
+            audit::verifiers(&store, &origin(app, &store)?).await?
+        }
+        None => Vec::new(),
+    };
+    let mut evidence: Vec<Kept> = files
         .iter()
-        .map(|path| kept(path))
+        .map(|path| offline::kept(path, &deployment))
         .collect::<Result<_, _>>()?;
-    evidence.extend(app.mark(id).read()?);
+    evidence.extend(app.mark(id).read()?.map(Kept::Signed));
     let store = app.control().open_store(id).await?;
     let origin = origin(app, &store)?;
     let mut told = 0;

@@ -34,7 +34,7 @@ pub(super) enum Keeping {
         reason: String,
     },
     /// Say that an organization's database was put back from a backup: it is checked, and its log goes on as another incarnation, whose
-    /// first entry says what is known of the one before. Stop the service first
+    /// first entry says what is known of the one before
     Restored {
         /// Its short name
         slug: String,
@@ -116,12 +116,18 @@ async fn restored(app: &Arc<App>, out: &Out, slug: &str, confirm: &str) -> Outco
             }
         })
         .await?;
+    let before: Vec<_> = restored
+        .iter()
+        .map(|life| json!({ "incarnation": life.incarnation, "known_size": life.size }))
+        .collect();
+    let told: Vec<String> = restored.iter().map(ToString::to_string).collect();
+    let told = told.join("\n");
     out.say(
         &json!({
-            "slug": slug, "index": restored.index, "before": restored.incarnation, "known_size": restored.size,
+            "slug": slug, "index": restored.first().map(|life| life.index), "before": before,
         }),
         &format!(
-            "{restored}\nthe log has a new public key: `cedarkeep audit checkpoint {slug} --key`; the one before has vouched for it"
+            "{told}\nthe log has a new public key: `cedarkeep audit checkpoint {slug} --key`; the one before has vouched for it"
         ),
     )?;
     Ok(())

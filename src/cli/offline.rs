@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use crate::log::bundle::{self, Verdict};
 use crate::log::checkpoint::{SignedCheckpoint, VerifierKey};
 use crate::log::flaw::Flaw;
 use crate::log::receipt::Receipt;
+use crate::log::verify::Kept;
 use crate::log::witness::{Policy, Witness};
 
 /// How many entries are read before that is told.
@@ -22,7 +23,12 @@ const TOLD: u64 = 100_000;
 const RECEIPT_LIMIT: u64 = 1 << 20;
 
 /// Checks the file at this path; what it is, its first bytes say.
-pub(super) fn verify(out: &Out, path: &str, keys: &[String], policy: Option<&Path>) -> Outcome {
+pub(super) fn verify(
+    out: &Out,
+    path: &str,
+    keys: &[String],
+    (policy, files): (Option<&Path>, &[PathBuf]),
+) -> Outcome {
     let unreadable = |error| format!("`{path}`: {error}");
     let mut file = File::open(path).map_err(unreadable)?;
     let mut keys = keys
@@ -48,6 +54,10 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String], policy: Option<&Pat
     if start.starts_with(anchor::HEADER.as_bytes()) {
         return anchored(out, (path, file), &keys, policy.as_ref());
     }
+    let kept: Vec<Kept> = files
+        .iter()
+        .map(|path| kept(path, &keys))
+        .collect::<Result<_, _>>()?;
     if policy.is_some() {
         return Err(format!(
             "`{path}` is neither a receipt nor an anchor: --policy is for the deployment's log, which is the one that is witnessed"
@@ -58,6 +68,7 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String], policy: Option<&Pat
         let verdict = bundle::verify(
             BufReader::with_capacity(1 << 16, file),
             &keys,
+            &kept,
             |done, of| {
                 if done.is_multiple_of(TOLD) {
                     out.progress(&format!("{done} of {of} entries"));
@@ -70,6 +81,24 @@ pub(super) fn verify(out: &Out, path: &str, keys: &[String], policy: Option<&Pat
         "`{path}` is no receipt, nor a bundle or an anchor: it begins like none of them. For an organization of that name go where no such file is"
     )
     .into())
+}
+
+/// What somebody kept of a log: a checkpoint, that of a receipt, or one that an anchor shows to be in the deployment's log, by one of these
+/// keys.
+pub(super) fn kept(path: &Path, keys: &[VerifierKey]) -> Result<Kept, String> {
+    let name = path.display();
+    let bytes = std::fs::read(path).map_err(|error| format!("`{name}`: {error}"))?;
+    if bytes.starts_with(anchor::HEADER.as_bytes()) {
+        let read = Anchor::parse(&bytes).and_then(|anchor| anchor.verify(keys).map(|_| anchor));
+        let anchor = read.map_err(|flaw| format!("`{name}` is no anchor to go by: {flaw}"))?;
+        return Ok(Kept::Anchored(anchor.checkpoint));
+    }
+    SignedCheckpoint::parse(&bytes)
+        .or_else(|_| Receipt::parse(&bytes).map(|receipt| receipt.checkpoint))
+        .map(Kept::Signed)
+        .map_err(|flaw| {
+            format!("`{name}` is neither a checkpoint, a receipt nor an anchor: {flaw}")
+        })
 }
 
 /// A key, or those that a file holds one a line.

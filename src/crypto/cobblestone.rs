@@ -49,10 +49,9 @@ impl Salt {
     /// # Errors
     /// [`CryptoError::NoRandomness`].
     pub fn several(count: usize) -> Result<impl Iterator<Item = Self>, CryptoError> {
-        let mut bytes = vec![0; count * SALT];
-        getrandom::fill(&mut bytes).map_err(CryptoError::NoRandomness)?;
-        let (salts, _) = bytes.as_chunks();
-        Ok(salts.to_vec().into_iter().map(Self))
+        let mut salts = vec![[0; SALT]; count];
+        getrandom::fill(salts.as_flattened_mut()).map_err(CryptoError::NoRandomness)?;
+        Ok(salts.into_iter().map(Self))
     }
 
     /// A chosen salt. Only for a caller that knows by other means that it was never used with its key: a test vector.

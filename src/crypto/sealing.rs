@@ -207,10 +207,15 @@ pub struct DataKeys {
 }
 
 /// One version of a key, made ready to seal.
-#[derive(Debug)]
 struct Ready {
     key: DataKey,
     cipher: cobblestone::Key,
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
+    }
 }
 
 impl Ready {

@@ -6,7 +6,7 @@ use super::error::{Refused, Unwritten};
 use super::mark::root_at;
 use crate::log::anchor::{Anchor, Salt, commitment};
 use crate::log::anchors::{self, Row};
-use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint};
+use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, Fact};
 use crate::tenant::Store;
 
@@ -27,17 +27,18 @@ pub enum Unanchored {
 ///
 /// # Errors
 /// Either log does not answer.
-pub async fn anchor(door: &Door, deployment: &Door) -> Result<Option<u64>, Unanchored> {
-    let store = door.store();
-    let size = door.tip().size;
-    let newest = newest(store).await?;
-    let begun = match newest {
-        Some(row) if row.entry.is_none() => row,
-        Some(row) if row.size >= size => return Ok(None),
-        _ if size == 0 => return Ok(None),
-        _ => begin(store, size).await?,
+pub async fn anchor(
+    (store, origin): (&Store, &Origin),
+    deployment: &Door,
+) -> Result<Option<u64>, Unanchored> {
+    let head = audit::head(store).await?;
+    if head.incarnation != store.life().incarnation.to_string() {
+        return Err(Unwritten::OtherLife.into());
+    }
+    let Some(begun) = begun(store, head.size).await? else {
+        return Ok(None);
     };
-    let checkpoint = checkpoint_at(store, door.origin(), begun.size).await?;
+    let checkpoint = checkpoint_at(store, origin, begun.size).await?;
     let salt = open_salt(store, &begun)?;
     let recorded = deployment.commit_to(commitment(&salt, &checkpoint)).await?;
     anchors::end(store.database(), begun.size, recorded.index)
@@ -46,19 +47,28 @@ pub async fn anchor(door: &Door, deployment: &Door) -> Result<Option<u64>, Unanc
     Ok(Some(recorded.index))
 }
 
-async fn newest(store: &Store) -> Result<Option<Row>, Unwritten> {
-    Ok(anchors::newest(store.database()).await?)
-}
-
-/// Keeps a new salt for this size; of two nodes that do so at once both go on with the first one's.
-async fn begin(store: &Store, size: u64) -> Result<Row, Unwritten> {
+/// The size to commit to, with its salt: one that was begun and not ended, else the log's size now.
+async fn begun(store: &Store, size: u64) -> Result<Option<Row>, Unwritten> {
+    let database = store.database();
+    while let Some(row) = anchors::newest(database).await? {
+        match row.entry {
+            Some(_) if row.size >= size => return Ok(None),
+            Some(_) => break,
+            None if row.size <= size && open_salt(store, &row).is_ok() => return Ok(Some(row)),
+            // It was begun for what is not there any more.
+            None => anchors::forget(database, row.size).await?,
+        }
+    }
+    if size == 0 {
+        return Ok(None);
+    }
     let salt: Salt = crate::crypto::random()?;
     let row = size.to_string();
     let keys = store.keys().at(size.saturating_sub(1));
     let sealed = keys.seal("anchor", "salt", &row, 0, &salt)?;
-    anchors::begin(store.database(), size, &sealed).await?;
-    let missing = Unwritten::Corrupt { what: "anchor" };
-    newest(store).await?.ok_or(missing)
+    // Of two nodes that do so at once both go on with the first one's.
+    anchors::begin(database, size, &sealed).await?;
+    Ok(anchors::newest(database).await?)
 }
 
 fn open_salt(store: &Store, anchor: &Row) -> Result<Salt, Unwritten> {
@@ -91,38 +101,55 @@ pub async fn proof(
     deployment: &Store,
     size: Option<u64>,
 ) -> Result<Option<Anchor>, Unwritten> {
-    while let Some(row) = anchors::covering(store.database(), size).await? {
+    let note = match published(deployment).await? {
+        // Whoever gets it will want the log's own signature.
+        Some(note) if note.verify(&[present_key(deployment, &note)]).is_ok() => Some(note),
+        _ => None,
+    };
+    let mut next = anchors::covering(store.database(), size).await?;
+    while let Some(row) = next {
         let checkpoint = checkpoint_at(store, origin, row.size).await?;
         let salt = open_salt(store, &row)?;
         let said = Fact::Commitment(commitment(&salt, &checkpoint));
         let entry = row.entry.unwrap_or_default();
-        let receipt = match published(deployment).await? {
+        let receipt = match &note {
             Some(note) if note.checkpoint().size > entry => {
-                audit::receipt_under(deployment, entry, note).await?
+                audit::receipt_under(deployment, entry, note.clone()).await?
             }
             _ => audit::receipt(deployment, entry).await?,
         };
-        match receipt {
-            Some(receipt) if Entry::parse(&receipt.leaf)?.fact == Some(said) => {
-                return Ok(Some(Anchor {
-                    salt,
-                    checkpoint,
-                    receipt,
-                }));
-            }
-            // A restore of the deployment's log has lost it: the next anchor takes its place.
-            _ => anchors::forget(store.database(), row.size).await?,
+        if let Some(receipt) = receipt
+            && Entry::parse(&receipt.leaf)?.fact == Some(said)
+        {
+            return Ok(Some(Anchor {
+                salt,
+                checkpoint,
+                receipt,
+            }));
         }
+        // A restore of the deployment's log has lost it: another one has to do.
+        next = match size {
+            Some(_) => anchors::covering(store.database(), Some(row.size + 1)).await?,
+            None => anchors::before(store.database(), row.size).await?,
+        };
     }
     Ok(None)
 }
 
-/// The checkpoint of the deployment's log that was published last, with the signatures of its witnesses.
+fn present_key(deployment: &Store, note: &SignedCheckpoint) -> VerifierKey {
+    let signing = deployment.keys().signing();
+    VerifierKey::of(note.checkpoint().origin.clone(), signing.seed().key())
+}
+
+/// The checkpoint of the deployment's log that was published last, with the signatures of its witnesses; nothing where that cannot be read.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn published(deployment: &Store) -> Result<Option<SignedCheckpoint>, Unwritten> {
     let note = anchors::published(deployment.database()).await?;
-    let read = note.map(|note| SignedCheckpoint::parse(note.as_bytes()));
-    Ok(read.transpose()?)
+    Ok(note.and_then(|note| {
+        let read = SignedCheckpoint::parse(note.as_bytes());
+        read.inspect_err(|flaw| tracing::warn!(%flaw, "what was published last is not known"))
+            .ok()
+    }))
 }

@@ -17,7 +17,7 @@ use crate::log::search::BLOCK;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile, WIDTH};
 use crate::log::upkeep;
-use crate::log::verify::{Evidence, Finding, Heard, Report, Verification};
+use crate::log::verify::{Evidence, Finding, Heard, Kept, Report, Verification};
 use crate::storage::Database;
 use crate::tenant::Store;
 
@@ -36,7 +36,7 @@ const BLOCKS: i64 = 256;
 pub async fn verify(
     store: &Store,
     origin: &Origin,
-    kept: &[SignedCheckpoint],
+    kept: &[Kept],
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, Unwritten> {
     let mut wrong = Vec::new();
@@ -84,6 +84,11 @@ pub async fn verify(
     check.beyond(&head).await?;
     check.index(&head).await?;
     let mut report = check.verification.finish();
+    let present = keys.first().map_or(0, VerifierKey::id);
+    if report.checkpoint.is_some() && !report.signed_by.contains(&present) {
+        let why = "its checkpoint is signed by earlier keys of the log alone";
+        report.add(stored("head", why));
+    }
     for finding in check.wrong {
         report.add(finding);
     }
@@ -292,14 +297,20 @@ impl Check<'_> {
             }
             _ => None,
         });
-        if head.incarnation != life.incarnation.to_string()
-            || !lives.eq(self
-                .said
-                .restored
-                .iter()
-                .filter(|(index, _)| !pruned(*index))
-                .cloned())
-        {
+        let told = &self.said.restored;
+        let all_are_told = lives.clone().all(|life| told.contains(&life));
+        // Behind the entry of the life that ended may stand some of lives that are lost whole.
+        let firsts: Vec<u64> = lives.map(|(first, _)| first).collect();
+        let all_are_there = told
+            .iter()
+            .filter(|(index, _)| !pruned(*index))
+            .all(|(index, _)| {
+                let begun = firsts.iter().rev().find(|first| *first <= index);
+                begun.is_some_and(|begun| {
+                    (*begun..=*index).all(|index| told.iter().any(|(other, _)| *other == index))
+                })
+            });
+        if head.incarnation != life.incarnation.to_string() || !all_are_told || !all_are_there {
             wrong("its lives are not those that the entries of restores tell of");
         }
         let signing = self.store.keys().signing();

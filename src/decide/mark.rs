@@ -8,10 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::audit;
 use super::error::Unwritten;
 use crate::ids::TenantId;
+use crate::log::Event;
 use crate::log::append::{self, Head};
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint, VerifierKey};
+use crate::log::entry::Fact;
 use crate::log::merkle::Hash;
 use crate::tenant::Store;
+
+/// The most entries that a restore begins with: of the life before, and of one that is lost whole.
+const LIVES: usize = 2;
 
 /// Where a log's mark lies.
 #[derive(Debug, Clone)]
@@ -106,7 +111,8 @@ impl Mark {
             return Ok(seen.size);
         };
         // Of an earlier life: the key that signed the mark may be among what the restore has lost.
-        let end = end_of(store, seen, (&head, present)).ok_or_else(rolled_back)?;
+        let end = end_of(store, seen, (&head, present)).await?;
+        let end = end.ok_or_else(rolled_back)?;
         if seen.size > end {
             tracing::warn!(
                 tenant.id = %store.id(), lost = seen.size - end,
@@ -131,19 +137,30 @@ impl Mark {
     }
 }
 
-/// Where the life ended of which a mark is: a restore put the log back there, and the key of the present life, which the one before has
-/// vouched for, has signed the log since.
-fn end_of(store: &Store, seen: &Checkpoint, (head, present): (&Head, &VerifierKey)) -> Option<u64> {
-    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes()).ok()?;
-    note.verify(std::slice::from_ref(present)).ok()?;
-    let lives = store.lives().windows(2);
-    let mut ends = lives.filter_map(|pair| match pair {
-        [life, next] if life.incarnation.to_string() == seen.origin.incarnation() => {
-            Some(next.first)
+/// Where the life ended of which a mark is: a restore put the log back there, as the log's own entry says, and the key of the present life
+/// has signed the log since. Nothing where nobody says so.
+async fn end_of(
+    store: &Store,
+    seen: &Checkpoint,
+    (head, present): (&Head, &VerifierKey),
+) -> Result<Option<u64>, Unwritten> {
+    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    if note.verify(std::slice::from_ref(present)).is_err() {
+        return Ok(None);
+    }
+    for life in store.lives().iter().skip(1) {
+        for (entry, ..) in audit::read(store, life.first, LIVES).await? {
+            match (entry.event, &entry.fact) {
+                (Event::LogRestored, Some(Fact::Restored { incarnation, .. })) => {
+                    if incarnation.as_str() == seen.origin.incarnation() {
+                        return Ok(Some(life.first));
+                    }
+                }
+                _ => break,
+            }
         }
-        _ => None,
-    });
-    ends.next()
+    }
+    Ok(None)
 }
 
 /// The root over the first `size` leaves, out of tiles and segments.

@@ -7,8 +7,8 @@ use super::error::{Refused, Unwritten};
 use super::mark::Mark;
 use crate::directory::keeping::{self, Before};
 use crate::ids::TenantId;
-use crate::log::checkpoint::SignedCheckpoint;
-use crate::log::verify::Restored;
+use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::log::verify::{Kept, Restored};
 use crate::tenant::{Control, TenantError};
 
 /// Why a log does not go on.
@@ -36,7 +36,7 @@ pub enum NotRestored {
     },
 }
 
-/// Checks what was put back, and begins another life of the log with it.
+/// Checks what was put back, and begins another life of the log with it; what is known of the life before, and of one that is lost whole.
 ///
 /// # Errors
 /// It is not sound, or not what this machine has seen of the log as far as that goes; or its database does not answer.
@@ -45,22 +45,26 @@ pub async fn restored(
     id: TenantId,
     terms: &Terms,
     progress: impl FnMut(u64, u64),
-) -> Result<Restored, NotRestored> {
+) -> Result<Vec<Restored>, NotRestored> {
     let mark = Mark::of(&terms.marks, id).read()?;
-    let before = checked(control, id, (terms, mark.as_ref()), progress).await?;
+    let (before, lost) = checked(control, id, (terms, mark.as_ref()), progress).await?;
     let store = control.open_restored(id).await?;
     let index = store.life().first;
     let door = Door::open(store, terms).await?;
     let changed = door
-        .operate(move |by, snapshot| keeping::restored(by, snapshot, before))
+        .operate(move |by, snapshot| keeping::restored(by, snapshot, &before, lost.as_ref()))
         .await;
     door.close().await;
     changed?;
-    Ok(Restored {
+    let entries = 1 + u64::from(lost.is_some());
+    let told = |life: Before| Restored {
         index,
-        incarnation: before.incarnation.to_string(),
-        size: before.size,
-    })
+        entries,
+        incarnation: life.incarnation.to_string(),
+        size: life.size,
+    };
+    let lives = std::iter::once(before).chain(lost);
+    Ok(lives.map(told).collect())
 }
 
 /// What is known of the life that ends: its last checkpoint here, or the one that this machine has seen. That is believed unsigned where it
@@ -70,16 +74,20 @@ async fn checked(
     id: TenantId,
     (terms, mark): (&Terms, Option<&SignedCheckpoint>),
     progress: impl FnMut(u64, u64),
-) -> Result<Before, NotRestored> {
+) -> Result<(Before, Option<Before>), NotRestored> {
     let store = control.open_store(id).await?;
     let origin = audit::origin(&store, &terms.deployment).map_err(Unwritten::from)?;
     let head = audit::head(&store).await?;
     if head.size == 0 {
         return Err(NotRestored::Empty);
     }
-    let seen = mark.filter(|seen| seen.checkpoint().origin == origin);
-    let behind = seen.filter(|seen| seen.checkpoint().size <= head.size);
-    let kept: Vec<SignedCheckpoint> = behind.cloned().into_iter().collect();
+    let seen = mark.map(SignedCheckpoint::checkpoint);
+    let is_present = |seen: &&Checkpoint| seen.origin == origin;
+    let is_behind = mark.filter(|_| {
+        seen.filter(is_present)
+            .is_some_and(|seen| seen.size <= head.size)
+    });
+    let kept: Vec<Kept> = is_behind.cloned().map(Kept::Signed).into_iter().collect();
     let report = check::verify(&store, &origin, &kept, progress).await?;
     store.database().close().await;
     let unsound = |wrong: String| NotRestored::Unsound { wrong };
@@ -90,11 +98,27 @@ async fn checked(
     let checkpoint = report
         .checkpoint
         .ok_or_else(|| unsound("there is no checkpoint".into()))?;
-    let ahead = seen.filter(|seen| seen.checkpoint().size > head.size);
-    let known = ahead.map_or(&checkpoint, SignedCheckpoint::checkpoint);
-    Ok(Before {
+    let ahead = seen.filter(is_present).filter(|seen| seen.size > head.size);
+    let known = ahead.unwrap_or(&checkpoint);
+    let before = Before {
         incarnation: store.life().incarnation,
         size: known.size,
         root: known.root,
-    })
+    };
+    // A life that what was put back knows nothing of.
+    let lives: Vec<String> = store
+        .lives()
+        .iter()
+        .map(|life| life.incarnation.to_string())
+        .collect();
+    let of_log = seen.filter(|seen| seen.origin.is_of_same_log(&origin));
+    let unknown = of_log.filter(|seen| !lives.iter().any(|life| life == seen.origin.incarnation()));
+    let lost = unknown.and_then(|seen| {
+        Some(Before {
+            incarnation: seen.origin.incarnation().parse().ok()?,
+            size: seen.size,
+            root: seen.root,
+        })
+    });
+    Ok((before, lost))
 }

@@ -26,7 +26,7 @@ use super::work::{Changed, Work};
 use super::world::World;
 use crate::directory::Ref;
 use crate::log::append::{self, Head};
-use crate::log::checkpoint::Origin;
+use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::tiles::Edge;
 use crate::policy::Library;
 use crate::tenant::Store;
@@ -348,11 +348,39 @@ impl Sequencer {
         // Others have written, and may have erased somebody.
         self.setting.recent.forget();
         let edge = append::load_edge(store.database(), head.size).await?;
+        self.check_head(&head, &edge)?;
         let before = self.seen.load_full();
         let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);
         self.seen.store(Arc::clone(&world));
         self.tip.send_replace(Tip::of(&head));
         Ok(Known { head, edge, world })
+    }
+}
+
+impl Sequencer {
+    /// What is signed next grows out of this head: it must be what its own checkpoint says, and what the tiles make.
+    fn check_head(&self, head: &Head, edge: &Edge) -> Result<(), Unwritten> {
+        let wrong = || Unwritten::Corrupt { what: "head" };
+        let tree = edge.frontier()?;
+        if head.size == 0 {
+            return Ok(());
+        }
+        let store = &self.setting.store;
+        let life = store.written_life().incarnation.to_string();
+        let origin = self.setting.origin.with_incarnation(&life)?;
+        let present = VerifierKey::of(origin.clone(), store.keys().signing().seed().key());
+        let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+        note.verify(std::slice::from_ref(&present))?;
+        let wanted = Checkpoint {
+            origin,
+            size: head.size,
+            root: tree.root(),
+        };
+        if *note.checkpoint() == wanted && tree.to_bytes() == head.frontier {
+            Ok(())
+        } else {
+            Err(wrong())
+        }
     }
 }
 

@@ -46,7 +46,7 @@ fn rotated(snapshot: &Snapshot) -> Change {
         .reply(json!({"rotated": true}))
 }
 
-/// What is known of the life of a log that was put back from a backup.
+/// What is known of a life of a log that was put back from a backup.
 #[derive(Debug, Clone, Copy)]
 pub struct Before {
     /// Its incarnation.
@@ -57,29 +57,38 @@ pub struct Before {
     pub root: Hash,
 }
 
-/// The log was put back from a backup, and goes on as another life of it, with what is known of the one before.
+impl Before {
+    fn fact(&self) -> Fact {
+        Fact::Restored {
+            incarnation: Id::of(Incarnation::PREFIX, self.incarnation.bytes()),
+            size: self.size,
+            root: self.root,
+        }
+    }
+}
+
+/// The log was put back from a backup, and goes on as another life of it: with what is known of the one before, and of one that is lost
+/// whole, since the backup is older than it.
 ///
 /// # Errors
 /// None.
 pub fn restored(
     _by: &Operator,
     snapshot: &Snapshot,
-    before: Before,
+    before: &Before,
+    lost: Option<&Before>,
 ) -> Result<Change, DirectoryError> {
-    let incarnation = Id::of(Incarnation::PREFIX, before.incarnation.bytes());
-    let (size, root) = (before.size, before.root);
-    let known = Fact::Restored {
-        incarnation,
-        size,
-        root,
-    };
-    Ok(
-        Change::new(Event::LogRestored, Some(snapshot.org()), json!({}))
-            .fact(known)
-            .and(Event::LogKeyRotated, Some(snapshot.org()), json!({}))
-            .effect(Effect::BeginLife)
-            .reply(json!({"restored": true})),
-    )
+    let log = Some(snapshot.org());
+    let mut change = Change::new(Event::LogRestored, log, json!({})).fact(before.fact());
+    if let Some(lost) = lost {
+        change = change
+            .and(Event::LogRestored, log, json!({}))
+            .fact(lost.fact());
+    }
+    Ok(change
+        .and(Event::LogKeyRotated, log, json!({}))
+        .effect(Effect::BeginLife)
+        .reply(json!({"restored": true})))
 }
 
 /// For how many days entries of the log are kept; for ever if absent.

@@ -16,6 +16,7 @@ use crate::directory::{Kind, Ref};
 use crate::ids::TenantId;
 use crate::log::Event;
 use crate::log::entry::{Outcome, Refusal as Recorded};
+use crate::tenant;
 
 /// The header that names the user on whose behalf a key is used.
 pub const ACTING_USER: HeaderName = HeaderName::from_static("cedarkeep-acting-user");
@@ -99,6 +100,10 @@ async fn authenticate(
         .door(tenant)
         .await
         .map_err(|error| refused::closed(&error))?;
+    // Nobody has a key to the deployment's own log, and no refused one is recorded in it.
+    if door.store().kind() != tenant::Kind::Organization {
+        return Err(Problem::BadCredential);
+    }
     let request_id = id
         .sent()
         .map(|sent| String::from_utf8_lossy(sent).into_owned());

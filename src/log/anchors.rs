@@ -9,15 +9,16 @@ use crate::storage::Database;
 const NEWEST: &str = "SELECT size, salt, entry FROM anchor ORDER BY size DESC LIMIT 1";
 const AT_LEAST: &str = "SELECT size, salt, entry FROM anchor \
      WHERE size >= $1 AND entry IS NOT NULL ORDER BY size LIMIT 1";
-const NEWEST_WRITTEN: &str =
-    "SELECT size, salt, entry FROM anchor WHERE entry IS NOT NULL ORDER BY size DESC LIMIT 1";
+const BEFORE: &str = "SELECT size, salt, entry FROM anchor \
+     WHERE size < $1 AND entry IS NOT NULL ORDER BY size DESC LIMIT 1";
 const BEGIN: &str =
     "INSERT INTO anchor (size, salt, entry) VALUES ($1, $2, NULL) ON CONFLICT (size) DO NOTHING";
 const END: &str = "UPDATE anchor SET entry = $1 WHERE size = $2 AND entry IS NULL";
-const DROP: &str = "DELETE FROM anchor WHERE size = $1";
+const DROP: &str = "DELETE FROM anchor WHERE size = $1 AND entry IS NULL";
 const PUBLISHED: &str = "SELECT note FROM published WHERE one = 1";
 const PUBLISH: &str = "INSERT INTO published (one, size, note) VALUES (1, $1, $2) \
-     ON CONFLICT (one) DO UPDATE SET size = excluded.size, note = excluded.note";
+     ON CONFLICT (one) DO UPDATE SET size = excluded.size, note = excluded.note \
+     WHERE published.size <= excluded.size OR published.size > $3";
 
 /// A size of a log, and where the deployment's log has a commitment to its checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +60,24 @@ pub async fn newest(database: &Database) -> Result<Option<Row>, Unreadable> {
 /// # Errors
 /// The database does not answer.
 pub async fn covering(database: &Database, size: Option<u64>) -> Result<Option<Row>, Unreadable> {
-    let query = match size {
-        Some(size) => sqlx::query(AT_LEAST).bind(column(size)?),
-        None => sqlx::query(NEWEST_WRITTEN),
+    let Some(size) = size else {
+        return before(database, u64::MAX >> 1).await;
     };
-    let found = query
+    let found = sqlx::query(AT_LEAST)
+        .bind(column(size)?)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    found.as_ref().map(row).transpose()
+}
+
+/// The newest that is written of a smaller size.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn before(database: &Database, size: u64) -> Result<Option<Row>, Unreadable> {
+    let found = sqlx::query(BEFORE)
+        .bind(column(size)?)
         .fetch_optional(database.pool())
         .await
         .map_err(|cause| database.error(cause))?;
@@ -98,7 +112,7 @@ pub async fn end(database: &Database, size: u64, entry: u64) -> Result<(), Unrea
         .map_err(|cause| database.error(cause).into())
 }
 
-/// Forgets one whose entry a restore of the deployment's log has lost.
+/// Forgets one that was begun for what a restore has lost.
 ///
 /// # Errors
 /// The database does not take it.
@@ -127,16 +141,21 @@ pub async fn published(database: &Database) -> Result<Option<String>, Unreadable
     found.as_ref().map(note).transpose()
 }
 
-/// Notes the checkpoint that goes out.
+/// Notes the checkpoint that goes out; false where another node was further already, which it cannot have been beyond `size_now`.
 ///
 /// # Errors
 /// The database does not take it.
-pub async fn publish(database: &Database, size: u64, note: &str) -> Result<(), Unreadable> {
-    sqlx::query(PUBLISH)
+pub async fn publish(
+    database: &Database,
+    (size, note): (u64, &str),
+    size_now: u64,
+) -> Result<bool, Unreadable> {
+    let done = sqlx::query(PUBLISH)
         .bind(column(size)?)
         .bind(note)
+        .bind(column(size_now)?)
         .execute(database.pool())
         .await
-        .map(|_| ())
-        .map_err(|cause| database.error(cause).into())
+        .map_err(|cause| database.error(cause))?;
+    Ok(done.rows_affected() == 1)
 }

@@ -55,6 +55,15 @@ pub enum Unpublishable {
         /// The URL.
         url: String,
     },
+    /// More witnesses than a checkpoint can carry the signatures of.
+    #[error("`publish.witnesses` names {count} witnesses, and at most 24 can be asked")]
+    Crowd {
+        /// As many as it names.
+        count: usize,
+    },
+    /// A token that no header can carry.
+    #[error("`publish.token_file` holds what cannot be sent as a bearer token")]
+    Token,
     /// Certificates that are none, or no client with them.
     #[error("`publish.ca` cannot be used")]
     Certificates(#[source] reqwest::Error),
@@ -105,6 +114,12 @@ impl Unpublished {
     }
 }
 
+/// How often a round is begun that another node overtakes.
+const TRIES: usize = 3;
+
+/// More witnesses than a checkpoint has room for signatures are not asked.
+const WITNESSES: usize = 24;
+
 /// What came of a round.
 #[derive(Debug, Default)]
 pub struct Round {
@@ -114,6 +129,8 @@ pub struct Round {
     pub cosigned: Vec<String>,
     /// What did not work.
     pub failed: Vec<Unpublished>,
+    /// Another node has published more meanwhile.
+    pub is_overtaken: bool,
 }
 
 /// Where the deployment's log goes.
@@ -153,6 +170,10 @@ impl Publisher {
             }
             None => Policy::default(),
         };
+        let count = policy.witnesses().len();
+        if count > WITNESSES {
+            return Err(Unpublishable::Crowd { count });
+        }
         let sink = settings.sink.as_deref();
         let sink = sink.map(|url| Sink::new(client.clone(), url, config.publish_token()?));
         Ok(Self {
@@ -174,6 +195,22 @@ impl Publisher {
     /// # Errors
     /// The log does not answer. What does not work outside is in the round.
     pub async fn round(&self, deployment: &Door) -> Result<Round, Unwritten> {
+        let mut round = self.try_round(deployment).await?;
+        // Where another node was quicker there is more to publish.
+        for _ in 1..TRIES {
+            if !round.is_overtaken {
+                break;
+            }
+            round = self.try_round(deployment).await?;
+        }
+        for failed in &round.failed {
+            let outlet = failed.outlet();
+            metrics::counter!("cedarkeep_unpublished_total", "outlet" => outlet).increment(1);
+        }
+        Ok(round)
+    }
+
+    async fn try_round(&self, deployment: &Door) -> Result<Round, Unwritten> {
         let store = deployment.store();
         let head = audit::head(store).await?;
         let mut round = Round::default();
@@ -183,16 +220,29 @@ impl Publisher {
         let mut note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
         let last = anchor::published(store).await?;
         if let Some(last) = last.filter(|last| last.checkpoint() == note.checkpoint()) {
-            note = last;
+            self.witnesses.adopt(&mut note, &last);
         }
-        let asked = self.witnesses.ask(store, &mut note).await?;
-        round.failed.extend(asked);
+        for (name, why) in self.witnesses.ask(store, &mut note).await? {
+            match why {
+                Unsent::Overtaken { .. } => round.is_overtaken = true,
+                why => round.failed.push(Unpublished::Witness { name, why }),
+            }
+        }
+        if round.is_overtaken {
+            return Ok(round);
+        }
         match self.witnesses.policy().met_by(&note) {
             Ok(cosigned) => {
                 round.cosigned = cosigned.iter().map(|one| one.name.clone()).collect();
                 round.size = note.checkpoint().size;
                 let text = note.to_string();
-                anchors::publish(store.database(), round.size, &text).await?;
+                let now = audit::head(store).await?.size;
+                let going = (round.size, text.as_str());
+                if !anchors::publish(store.database(), going, now).await? {
+                    round.is_overtaken = true;
+                    round.size = 0;
+                    return Ok(round);
+                }
                 if let Some(folder) = &self.folder {
                     round.failed.extend(folder.lay(store, &note).await?);
                 }
@@ -204,11 +254,6 @@ impl Publisher {
             }
             Err(flaw) => round.failed.push(Unpublished::Quorum(flaw)),
         }
-        for failed in &round.failed {
-            let outlet = failed.outlet();
-            metrics::counter!("cedarkeep_unpublished_total", "outlet" => outlet).increment(1);
-        }
-        metrics::gauge!("cedarkeep_published_size").set(round.size as f64);
         Ok(round)
     }
 }

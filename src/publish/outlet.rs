@@ -35,6 +35,12 @@ pub enum Unsent {
     /// What a witness has answered.
     #[error("{0}")]
     Unfit(#[source] crate::log::flaw::Flaw),
+    /// Another node has submitted more meanwhile.
+    #[error("it has seen {seen} entries by now")]
+    Overtaken {
+        /// As many as it has seen.
+        seen: u64,
+    },
     /// A witness has seen more of the log than there is.
     #[error(
         "rollback_detected: it has seen {seen} entries of the log, which has {size}: put the right database back"
@@ -178,11 +184,13 @@ impl Sink {
         text: &str,
         token: Option<Password>,
     ) -> Result<Self, Unpublishable> {
-        let token = token.and_then(|token| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+        let token = token.map(|token| {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+            let mut value = value.map_err(|_| Unpublishable::Token)?;
             value.set_sensitive(true);
-            Some(value)
+            Ok::<_, Unpublishable>(value)
         });
+        let token = token.transpose()?;
         Ok(Self {
             client,
             url: url("publish.sink", text)?,

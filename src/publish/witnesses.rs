@@ -6,13 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::future::join_all;
 use url::Url;
 
+use super::Unpublishable;
 use super::outlet::{self, Client, Unsent};
-use super::{Unpublishable, Unpublished};
 use crate::decide::audit;
 use crate::decide::error::Unwritten;
 use crate::log::checkpoint::SignedCheckpoint;
 use crate::log::flaw::Flaw;
-use crate::log::witness::{Policy, Witness, cosigned, submission, take_cosignature};
+use crate::log::witness::{
+    Policy, Witness, adopt_cosignature, cosigned, submission, take_cosignature,
+};
 use crate::tenant::Store;
 
 /// What a witness's answer is called that says how much it has seen.
@@ -20,6 +22,15 @@ const SIZE: &str = "text/x.tlog.size";
 
 /// How often a witness is asked that has seen another size than was thought.
 const TRIES: usize = 3;
+
+/// A witness has seen more than was submitted: another node was quicker, or the log was put back.
+async fn beyond(store: &Store, seen: u64) -> Result<Unsent, Unwritten> {
+    let size = audit::head(store).await?.size;
+    Ok(match seen > size {
+        true => Unsent::Ahead { seen, size },
+        false => Unsent::Overtaken { seen },
+    })
+}
 
 /// The witnesses of a policy, and how much each has seen.
 #[derive(Debug)]
@@ -52,12 +63,19 @@ impl Witnesses {
         &self.policy
     }
 
-    /// Asks all that have not cosigned a checkpoint, at once; those that did not.
+    /// Takes over who has cosigned a checkpoint before.
+    pub(super) fn adopt(&self, note: &mut SignedCheckpoint, last: &SignedCheckpoint) {
+        for witness in self.policy.witnesses() {
+            adopt_cosignature(note, last, &witness.key);
+        }
+    }
+
+    /// Asks all that have not cosigned a checkpoint, at once; those that did not, and why.
     pub(super) async fn ask(
         &self,
         store: &Store,
         note: &mut SignedCheckpoint,
-    ) -> Result<Vec<Unpublished>, Unwritten> {
+    ) -> Result<Vec<(String, Unsent)>, Unwritten> {
         let open: Vec<_> = self
             .asked
             .iter()
@@ -73,8 +91,7 @@ impl Witnesses {
                 take_cosignature(note, &text, &witness.key).map_err(Unsent::Unfit)
             });
             if let Err(why) = taken {
-                let name = witness.name.clone();
-                failed.push(Unpublished::Witness { name, why });
+                failed.push((witness.name.clone(), why));
             }
         }
         Ok(failed)
@@ -94,7 +111,7 @@ impl Witnesses {
                 0 => Vec::new(),
                 old => match audit::consistency(store, old, Some(size)).await? {
                     Ok(proof) => proof.path,
-                    Err(size) => return Ok(Err(Unsent::Ahead { seen: old, size })),
+                    Err(_) => return beyond(store, old).await.map(Err),
                 },
             };
             let body = submission(old, &proof, note);
@@ -112,7 +129,7 @@ impl Witnesses {
                         return Ok(Err(answer.refused()));
                     };
                     if seen > size {
-                        return Ok(Err(Unsent::Ahead { seen, size }));
+                        return beyond(store, seen).await.map(Err);
                     }
                     if seen == old {
                         return Ok(Err(Unsent::Unfit(Flaw::ProofRoot { size: old })));

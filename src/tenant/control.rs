@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::store::{Kind, Store};
-use super::{Slug, TenantError};
+use super::{DEPLOYMENT as DEPLOYMENT_LOG, Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
 use crate::crypto::keyring::{self, Keyring};
@@ -397,9 +397,11 @@ impl Control {
         let ready: i64 = row.try_get("ready").map_err(error)?;
         let created: i64 = row.try_get("created_at").map_err(error)?;
         let kind: i64 = row.try_get("kind").map_err(error)?;
+        // The name is sealed, and bound to the row: no organization becomes the deployment by a number.
         let kind = match kind {
-            0 => Kind::Organization,
-            _ => Kind::Deployment,
+            0 if slug != DEPLOYMENT_LOG => Kind::Organization,
+            1 if slug == DEPLOYMENT_LOG => Kind::Deployment,
+            _ => return Err(corrupt()),
         };
         Ok(Row {
             tenant: Tenant {

@@ -47,7 +47,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config", "crypto", "decide", "ids", "log", "policy", "publish", "storage", "tenant",
         ],
     ),
-    ("publish", &["config", "decide", "log", "tenant"]),
+    (
+        "publish",
+        &["config", "crypto::random", "decide", "log", "tenant"],
+    ),
     // `crypto::random` gives what is made over HTTP its identifier; no key is opened at the edge.
     (
         "http",

@@ -25,7 +25,7 @@ fn verified() -> Result<String, Box<dyn std::error::Error>> {
         return Err("give a bundle, and the public key of its log".into());
     };
     let from = BufReader::new(File::open(path)?);
-    let verdict = bundle::verify(from, &[key.parse()?], |_, _| {})?;
+    let verdict = bundle::verify(from, &[key.parse()?], &[], |_, _| {})?;
     if verdict.is_sound() {
         return Ok(format!("sound: {} entries", verdict.entries));
     }

@@ -17,8 +17,8 @@ pub const LISTED: usize = 1_000;
 pub struct Evidence<'a> {
     /// The log's last checkpoint, as it was stored or published; none is a finding.
     pub checkpoint: Option<&'a [u8]>,
-    /// Earlier or later checkpoints of the same log that somebody kept, such as those of receipts: they show a log that went back.
-    pub kept: &'a [SignedCheckpoint],
+    /// Earlier or later checkpoints of the same log that somebody kept: they show a log that went back.
+    pub kept: &'a [Kept],
     /// The log's public keys.
     pub keys: &'a [VerifierKey],
     /// The log that it must be, where that is known from elsewhere.
@@ -26,6 +26,21 @@ pub struct Evidence<'a> {
     /// The tree ahead of the first leaf: empty for a log from its beginning, else what the tiles say of a pruned one. The
     /// checkpoint's root shows whether they say the truth.
     pub before: Frontier,
+}
+
+/// What somebody kept of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// A signed checkpoint, such as that of a receipt.
+    Signed(SignedCheckpoint),
+    /// One that an anchor has shown to be in the deployment's log, which whoever gives it has verified.
+    Anchored(Checkpoint),
+}
+
+impl From<SignedCheckpoint> for Kept {
+    fn from(signed: SignedCheckpoint) -> Self {
+        Self::Signed(signed)
+    }
 }
 
 /// Something that is wrong.
@@ -134,8 +149,10 @@ pub enum Unchecked {
 /// A restore that the log itself records: from here on it is another life of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// The index of the entry that says so: as many entries of the life before are left.
+    /// The index of the first entry that says so: as many entries of the life before are left.
     pub index: u64,
+    /// How many entries say so: one for the life before, and one for each life that is lost whole.
+    pub entries: u64,
     /// The life before.
     pub incarnation: String,
     /// As many entries as that life is known to have had.
@@ -148,6 +165,7 @@ impl fmt::Display for Restored {
             index,
             incarnation,
             size,
+            ..
         } = self;
         write!(
             f,
@@ -283,14 +301,16 @@ impl Verification {
             },
         }
         for kept in evidence.kept {
-            match kept.verify(evidence.keys) {
-                Ok(_) if this.is_of_log(&kept.checkpoint().origin) => {
-                    this.kept.push(kept.checkpoint().clone())
-                }
-                Ok(_) => this.find(Finding::OtherLog {
-                    found: kept.checkpoint().origin.to_string(),
+            let (checkpoint, signed) = match kept {
+                Kept::Signed(signed) => (signed.checkpoint(), signed.verify(evidence.keys).err()),
+                Kept::Anchored(checkpoint) => (checkpoint, None),
+            };
+            match signed {
+                None if this.is_of_log(&checkpoint.origin) => this.kept.push(checkpoint.clone()),
+                None => this.find(Finding::OtherLog {
+                    found: checkpoint.origin.to_string(),
                 }),
-                Err(flaw) => this.find(Finding::Checkpoint(flaw)),
+                Some(flaw) => this.find(Finding::Checkpoint(flaw)),
             }
         }
         this.kept.sort_by_key(|kept| std::cmp::Reverse(kept.size));
@@ -412,16 +432,27 @@ impl Verification {
         let incarnation = incarnation.as_str();
         let is_theirs = |kept: &mut Checkpoint| kept.origin.incarnation() == incarnation;
         let lost: Vec<Checkpoint> = self.kept.extract_if(.., is_theirs).collect();
+        // Where lives are lost whole, several such entries follow one another: the log was put back ahead of the first.
+        let together = self.report.restored.last();
+        let together = together.filter(|last| last.index + last.entries == entry.index);
+        let index = together.map_or(entry.index, |last| last.index);
+        let entries = entry.index - index + 1;
+        for last in self.report.restored.iter_mut().rev() {
+            if last.index == index {
+                last.entries = entries;
+            }
+        }
         for kept in lost.iter().rev() {
             self.find(Finding::Lost {
                 kept: kept.size,
-                left: entry.index,
+                left: index,
             });
         }
         self.earlier
             .retain(|kept| kept.origin.incarnation() != incarnation);
         self.report.restored.push(Restored {
-            index: entry.index,
+            index,
+            entries,
             incarnation: incarnation.to_owned(),
             size: *size,
         });

@@ -113,6 +113,19 @@ pub fn take_cosignature(
     Ok(())
 }
 
+/// Takes a witness's cosignature over from the same checkpoint as it was published before.
+pub fn adopt_cosignature(
+    checkpoint: &mut SignedCheckpoint,
+    from: &SignedCheckpoint,
+    by: &WitnessKey,
+) {
+    let mut lines = from.signatures().iter();
+    let line = lines.find(|line| line.name == by.name && line.key_id == by.id);
+    if let Some(line) = line.filter(|line| time_of(checkpoint, line, by).is_ok()) {
+        checkpoint.add(line.clone());
+    }
+}
+
 /// A witness of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {

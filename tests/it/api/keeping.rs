@@ -9,6 +9,7 @@ use cedarkeep::log::Event;
 use cedarkeep::log::checkpoint::{SignedCheckpoint, VerifierKey};
 use cedarkeep::log::entry::{Caller, Entry, Fact};
 use cedarkeep::log::receipt::Receipt;
+use cedarkeep::log::verify::Kept;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -272,9 +273,14 @@ async fn an_erased_person_is_gone_from_the_log_and_every_proof_holds(database: D
     assert_eq!(now.leaf, kept.leaf);
     now.verified_entry(&keys).unwrap();
     let kept = [kept.checkpoint];
-    let report = check::verify(door.store(), door.origin(), &kept, |_, _| {})
-        .await
-        .unwrap();
+    let report = check::verify(
+        door.store(),
+        door.origin(),
+        &kept.map(Kept::Signed),
+        |_, _| {},
+    )
+    .await
+    .unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
     let said: String = report.unchecked.iter().map(ToString::to_string).collect();
     assert!(said.contains("parts are not there"), "{said}");
@@ -372,9 +378,14 @@ async fn old_entries_go_and_their_hashes_stay(database: Database) {
     let anew = service.app().door(door.store().id()).await.unwrap();
     asked(&service, &tenant, tenant.viewer, 5).await;
     assert!(anew.tip().size > size);
-    let report = check::verify(anew.store(), anew.origin(), &[old.checkpoint], |_, _| {})
-        .await
-        .unwrap();
+    let report = check::verify(
+        anew.store(),
+        anew.origin(),
+        &[old.checkpoint.into()],
+        |_, _| {},
+    )
+    .await
+    .unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
     let said: String = report.unchecked.iter().map(ToString::to_string).collect();
     assert!(said.contains("are pruned"), "{said}");

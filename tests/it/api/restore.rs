@@ -8,7 +8,7 @@ use cedarkeep::log::Event;
 use cedarkeep::log::bundle;
 use cedarkeep::log::checkpoint::{SignedCheckpoint, VerifierKey};
 use cedarkeep::log::entry::Fact;
-use cedarkeep::log::verify::{Finding, Report};
+use cedarkeep::log::verify::{Finding, Kept, Report};
 use chrono::Utc;
 use sqlx::{AnyConnection, Connection as _};
 
@@ -79,7 +79,7 @@ impl Backup {
     }
 }
 
-async fn checked(tenant: &Tenant, service: &Service, kept: &[SignedCheckpoint]) -> Report {
+async fn checked(tenant: &Tenant, service: &Service, kept: &[Kept]) -> Report {
     let store = service
         .app()
         .control()
@@ -139,7 +139,8 @@ async fn a_log_that_was_put_back_goes_on_as_another_incarnation(database: Databa
         refused.contains("rollback_detected") || refused.contains("high-water"),
         "{refused}"
     );
-    let restored = service.app().restored(id, |_, _| {}).await.unwrap();
+    let [restored] =
+        <[_; 1]>::try_from(service.app().restored(id, |_, _| {}).await.unwrap()).unwrap();
     assert_eq!((restored.index, restored.size), (size, lost));
     assert_eq!(restored.incarnation, old.name().incarnation());
 
@@ -168,7 +169,7 @@ async fn a_log_that_was_put_back_goes_on_as_another_incarnation(database: Databa
     assert_eq!(keys, [new.clone(), old.clone()]);
 
     // It is sound, and goes on from whatever was kept of what was put back; what was kept of what is lost shows.
-    let report = checked(&tenant, &service, std::slice::from_ref(&at_backup)).await;
+    let report = checked(&tenant, &service, &[at_backup.clone().into()]).await;
     assert!(report.is_sound(), "{:?}", report.findings);
     assert_eq!((report.kept, report.restored.len()), (1, 1));
     assert_eq!(report.restored[0], restored);
@@ -181,7 +182,7 @@ async fn a_log_that_was_put_back_goes_on_as_another_incarnation(database: Databa
         )),
         "{lines}"
     );
-    let report = checked(&tenant, &service, std::slice::from_ref(&at_end)).await;
+    let report = checked(&tenant, &service, &[at_end.clone().into()]).await;
     assert!(!report.is_sound(), "signed by a key that is lost");
     // The old incarnation still verifies, by its own key.
     at_backup.verify(std::slice::from_ref(&old)).unwrap();
@@ -194,12 +195,17 @@ async fn a_log_that_was_put_back_goes_on_as_another_incarnation(database: Databa
         .await;
     assert_eq!(told.status, 200, "{}", told.body);
     for key in [&new, &old] {
-        let verdict =
-            bundle::verify(told.bytes.as_slice(), std::slice::from_ref(key), |_, _| {}).unwrap();
+        let verdict = bundle::verify(
+            told.bytes.as_slice(),
+            std::slice::from_ref(key),
+            &[],
+            |_, _| {},
+        )
+        .unwrap();
         assert!(verdict.is_sound(), "{:?}", verdict.wrong);
         assert_eq!(verdict.restored.first(), Some(&restored));
     }
-    let verdict = bundle::verify(told.bytes.as_slice(), &[lost_key], |_, _| {}).unwrap();
+    let verdict = bundle::verify(told.bytes.as_slice(), &[lost_key], &[], |_, _| {}).unwrap();
     assert!(!verdict.is_sound());
 
     // Whoever was there is there, and everything can be asked for, across the seam.
@@ -217,12 +223,45 @@ async fn a_log_that_was_put_back_goes_on_as_another_incarnation(database: Databa
     assert_eq!(std::fs::read(beside).unwrap(), seen);
     // Put back once more, in secret: it is not served, though that life had ended well.
     door.close().await;
+    let (whole, second) = head_of(&tenant, &service).await;
     backup.put_back(&service, &tenant).await;
     let refused = service.app().door(id).await.unwrap_err().to_string();
-    assert!(
-        refused.contains("high-water") || refused.contains("rollback_detected"),
-        "{refused}"
+    assert!(refused.contains("rollback_detected"), "{refused}");
+    // On purpose, it goes on, and says that a whole life is lost which what was put back knows nothing of.
+    let told = service.app().restored(id, |_, _| {}).await.unwrap();
+    let lives: Vec<_> = told
+        .iter()
+        .map(|life| (life.index, life.incarnation.as_str(), life.size))
+        .collect();
+    let (before, lost) = (old.name().incarnation(), new.name().incarnation());
+    assert_eq!(lives, [(size, before, size), (size, lost, whole)]);
+    ask_again(&service, &mut tenant, 700).await;
+    let report = checked(&tenant, &service, &[at_backup.into()]).await;
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(report.restored, told);
+    let key = tenant.door.verifier();
+    let report = checked(
+        &tenant,
+        &service,
+        &[Kept::Anchored(second.checkpoint().clone())],
+    )
+    .await;
+    assert_eq!(
+        report.findings,
+        [Finding::Lost {
+            kept: whole,
+            left: size
+        }]
     );
+    let bytes = service
+        .get(&tenant, tenant.admin, "/v1/audit/export?format=bundle")
+        .await
+        .bytes;
+    let verdict = bundle::verify(bytes.as_slice(), &[old], &[], |_, _| {}).unwrap();
+    assert!(verdict.is_sound(), "{:?}", verdict.wrong);
+    let kept = [Kept::Anchored(second.checkpoint().clone())];
+    let verdict = bundle::verify(bytes.as_slice(), &[key], &kept, |_, _| {}).unwrap();
+    assert!(!verdict.is_sound());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,7 +290,7 @@ async fn what_was_kept_of_what_a_restore_lost_shows() {
     service.app().restored(id, |_, _| {}).await.unwrap();
     // Even where the log has grown past it.
     ask_again(&service, &mut tenant, 200).await;
-    let report = checked(&tenant, &service, &[at_end]).await;
+    let report = checked(&tenant, &service, &[at_end.into()]).await;
     assert_eq!(
         report.findings,
         [Finding::Lost {
@@ -261,7 +300,8 @@ async fn what_was_kept_of_what_a_restore_lost_shows() {
     );
     // A second restore is another life still, and each tells of the one before.
     tenant.door.close().await;
-    let restored = service.app().restored(id, |_, _| {}).await.unwrap();
+    let [restored] =
+        <[_; 1]>::try_from(service.app().restored(id, |_, _| {}).await.unwrap()).unwrap();
     ask_again(&service, &mut tenant, 10).await;
     let report = checked(&tenant, &service, &[]).await;
     assert!(report.is_sound(), "{:?}", report.findings);
@@ -291,11 +331,14 @@ async fn nodes_that_have_a_log_open_notice_that_it_was_put_back() {
     asked(&service, &tenant, tenant.member, 30).await;
     tenant.door.close().await;
     service.app().restored(id, |_, _| {}).await.unwrap();
-    // The first call is refused, since the life that it was opened for is over; whoever opens it anew is answered.
+    // The life that it was opened for is over: by itself the node opens the log anew, and is ready all the while it does not know.
     assert!(open.refresh().await.is_err());
     while open.is_open() {
         tokio::task::yield_now().await;
     }
+    assert!(elsewhere.doors().is_empty());
+    elsewhere.let_go_of_closed().await.unwrap();
+    assert_eq!(elsewhere.doors().len(), 1);
     let anew = elsewhere.door(id).await.unwrap();
     assert_ne!(anew.origin(), open.origin());
     upkeep::beat(&anew).await.unwrap();
@@ -339,6 +382,45 @@ async fn what_is_not_sound_is_not_gone_on_from() {
     assert!(refused.contains("does not verify"), "{refused}");
     let life = tenant.door.store().life().incarnation;
     run(&mut rows, format!("UPDATE head SET incarnation = '{life}'")).await;
+    // A life that somebody made up, with a log cut back to where it begins: nothing is signed upon it, marks or no marks.
+    let mark = std::fs::read(service.mark(&tenant)).unwrap();
+    let fake = "inc_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    run(
+        &mut rows,
+        format!("INSERT INTO life (first_index, incarnation) VALUES ({size}, '{fake}')"),
+    )
+    .await;
+    run(&mut rows, format!("UPDATE head SET incarnation = '{fake}'")).await;
+    for marked in [true, false] {
+        if !marked {
+            std::fs::remove_file(service.mark(&tenant)).unwrap();
+        }
+        assert!(service.app().door(id).await.is_err());
+        let (now, _) = head_of(&tenant, &service).await;
+        assert_eq!(now, size);
+    }
+    std::fs::write(service.mark(&tenant), mark).unwrap();
+    run(&mut rows, "DELETE FROM life WHERE first_index > 0".into()).await;
+    run(&mut rows, format!("UPDATE head SET incarnation = '{life}'")).await;
+    // A head that is not what its own checkpoint says is not signed upon.
+    let frontier: Vec<u8> = sqlx::query_scalar("SELECT frontier FROM head")
+        .fetch_one(&mut rows)
+        .await
+        .unwrap();
+    let mut other = frontier.clone();
+    *other.last_mut().unwrap() ^= 1;
+    for (bytes, opens) in [(other, false), (frontier, true)] {
+        sqlx::query("UPDATE head SET frontier = $1")
+            .bind(bytes)
+            .execute(&mut rows)
+            .await
+            .unwrap();
+        let opened = service.app().door(id).await;
+        assert_eq!(opened.is_ok(), opens);
+        if let Ok(door) = opened {
+            door.close().await;
+        }
+    }
     // A hole in what was put back.
     run(
         &mut rows,

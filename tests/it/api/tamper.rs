@@ -520,7 +520,7 @@ async fn the_end_cut_off(scene: &mut Scene) {
     assert!(report.unchecked.iter().any(says_so));
     let now = SignedCheckpoint::parse(head.checkpoint.as_bytes()).unwrap();
     let (store, origin) = (scene.tenant.door.store(), scene.tenant.door.origin());
-    let report = check::verify(store, origin, &[now], |_, _| {})
+    let report = check::verify(store, origin, &[now.into()], |_, _| {})
         .await
         .unwrap();
     let back = |one: &Finding| matches!(one, Finding::WentBack { .. });

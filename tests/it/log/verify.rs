@@ -5,7 +5,7 @@ use cedarkeep::log::entry::{PartName, SealedPart};
 use cedarkeep::log::flaw::Flaw;
 use cedarkeep::log::merkle::Frontier;
 use cedarkeep::log::tiles::frontier_at;
-use cedarkeep::log::verify::{Evidence, Finding, Report, Unchecked, verify};
+use cedarkeep::log::verify::{Evidence, Finding, Kept, Report, Unchecked, verify};
 
 use super::{Sample, flips, key, keys, origin, record};
 
@@ -26,10 +26,11 @@ fn check_from(
     stored: Stored,
 ) -> Report {
     let (keys, origin) = (keys(), origin());
+    let kept: Vec<Kept> = kept.iter().cloned().map(Kept::Signed).collect();
     verify(
         Evidence {
             checkpoint: note,
-            kept,
+            kept: &kept,
             keys: &keys,
             origin: Some(&origin),
             before,
@@ -298,7 +299,7 @@ fn a_kept_checkpoint_of_another_life_that_no_entry_tells_of_is_of_another_log() 
         let mut of = sample.checkpoint();
         of.origin = origin.clone();
         let key = VerifierKey::of(origin, &key(0));
-        let kept = [of.sign(&self::key(0))];
+        let kept = [Kept::Signed(of.sign(&self::key(0)))];
         let (keys, origin) = ([keys(), vec![key]].concat(), self::origin());
         let evidence = Evidence {
             checkpoint: Some(note.as_bytes()),
@@ -316,6 +317,35 @@ fn a_kept_checkpoint_of_another_life_that_no_entry_tells_of_is_of_another_log() 
         let found = log.to_string();
         assert_eq!(kept(log), [Finding::OtherLog { found }]);
     }
+}
+
+#[test]
+fn a_log_is_held_against_what_an_anchor_has_shown() {
+    let sample = Sample::new(300);
+    let note = sample.signed().to_string();
+    let findings = |checkpoint: Checkpoint| {
+        let (keys, origin) = (keys(), origin());
+        let evidence = Evidence {
+            checkpoint: Some(note.as_bytes()),
+            kept: &[Kept::Anchored(checkpoint)],
+            keys: &keys,
+            origin: Some(&origin),
+            before: Frontier::new(),
+        };
+        verify(evidence, stored(&sample)).findings
+    };
+    let earlier = Sample::new(120).checkpoint();
+    assert_eq!(findings(earlier.clone()), []);
+    let mut rewritten = earlier.clone();
+    rewritten.root = sample.checkpoint().root;
+    assert_eq!(findings(rewritten), [Finding::Rewritten { kept: 120 }]);
+    let mut beyond = earlier.clone();
+    beyond.size = 301;
+    assert_eq!(findings(beyond), [Finding::WentBack { kept: 301 }]);
+    let mut elsewhere = earlier;
+    elsewhere.origin = "keep.example/t/other/x".parse().unwrap();
+    let found = elsewhere.origin.to_string();
+    assert_eq!(findings(elsewhere), [Finding::OtherLog { found }]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::entry::{Entry, Event, Fact, LEAF_LIMIT, PartName};
 use crate::flaw::Flaw;
 use crate::merkle::{Frontier, Hash};
-use crate::verify::{Evidence, Finding, LISTED, Restored, Unchecked, Verification};
+use crate::verify::{Evidence, Finding, Kept, LISTED, Restored, Unchecked, Verification};
 
 /// The most bytes of a manifest, and of a file of keys.
 const SMALL: u64 = 4 << 20;
@@ -36,6 +36,11 @@ pub enum Wrong {
     },
     /// A key that took over without a word of the log about it ahead of its first checkpoint.
     Unannounced {
+        /// The key.
+        key: String,
+    },
+    /// A key of another life of the log took over without an entry of the restore that began that life.
+    Unrestored {
         /// The key.
         key: String,
     },
@@ -133,17 +138,24 @@ impl Verdict {
     }
 }
 
-/// Verifies a bundle with the keys that somebody trusts; `progress` is told how many entries were read, and of how many.
+/// Verifies a bundle with the keys that somebody trusts, and holds it against what they have kept of the log; `progress` is told how many
+/// entries were read, and of how many.
 ///
 /// # Errors
 /// It cannot be read. What is read and wrong is in the verdict.
 pub fn verify(
     from: impl Read,
     trusted: &[VerifierKey],
+    kept: &[Kept],
     mut progress: impl FnMut(u64, u64),
 ) -> io::Result<Verdict> {
     let mut verdict = Verdict::new();
-    match read(Tape::new(from), trusted, &mut verdict, &mut progress) {
+    match read(
+        Tape::new(from),
+        (trusted, kept),
+        &mut verdict,
+        &mut progress,
+    ) {
         Ok(()) => {}
         Err(Stop::Flaw(flaw)) => verdict.find(Wrong::Broken(flaw)),
         Err(Stop::Io(error)) => return Err(error),
@@ -153,7 +165,7 @@ pub fn verify(
 
 fn read(
     mut tape: Tape<impl Read>,
-    trusted: &[VerifierKey],
+    (trusted, kept): (&[VerifierKey], &[Kept]),
     verdict: &mut Verdict,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), Stop> {
@@ -170,9 +182,11 @@ fn read(
     }
     let newest = chain.finish(&signed, verdict)?;
     let before = read_tiles(&mut tape, &manifest, &signed, verdict)?;
+    let rotations = chain.vouched_for().iter().cloned().map(Kept::Signed);
+    let kept: Vec<Kept> = rotations.chain(kept.iter().cloned()).collect();
     let mut verification = Verification::new(Evidence {
         checkpoint: Some(&checkpoint),
-        kept: chain.vouched_for(),
+        kept: &kept,
         keys: chain.reached(),
         origin: None,
         before,
@@ -193,6 +207,11 @@ fn read(
     tape.finish()?;
     for key in chain.unannounced() {
         verdict.find(Wrong::Unannounced {
+            key: key.to_string(),
+        });
+    }
+    for key in chain.unrestored(manifest.first) {
+        verdict.find(Wrong::Unrestored {
             key: key.to_string(),
         });
     }
@@ -257,6 +276,8 @@ struct Chain {
     keys: Vec<VerifierKey>,
     rotations: Vec<SignedCheckpoint>,
     announced: Vec<bool>,
+    /// Lives that an entry says ended with a restore, and the index of that entry.
+    restored: Vec<(u64, String)>,
     trusted: Option<usize>,
     given: usize,
 }
@@ -276,6 +297,7 @@ impl Chain {
         Ok(Self {
             trusted: keys.iter().rposition(|key| trusted.contains(key)),
             announced: vec![false; keys.len()],
+            restored: Vec::new(),
             rotations: Vec::new(),
             given: trusted.len(),
             keys,
@@ -357,6 +379,12 @@ impl Chain {
 
     /// Notes that an entry announces a key, ahead of the checkpoint by which it took over.
     fn announced(&mut self, entry: &Entry, verdict: &mut Verdict) {
+        if let (Event::LogRestored, Some(Fact::Restored { incarnation, .. })) =
+            (entry.event, &entry.fact)
+        {
+            let ended = (entry.index, incarnation.as_str().to_owned());
+            self.restored.push(ended);
+        }
         let (Event::LogKeyRotated, Some(Fact::NewKey(new))) = (entry.event, &entry.fact) else {
             return;
         };
@@ -370,6 +398,25 @@ impl Chain {
         {
             *announced = true;
         }
+    }
+
+    /// Keys behind the trusted one that are of another life than the one before, and no entry from `first` on says that this one had ended.
+    fn unrestored(&self, first: u64) -> impl Iterator<Item = &VerifierKey> {
+        let pairs = self.keys.windows(2).zip(&self.rotations);
+        pairs
+            .skip(self.trusted.unwrap_or_default())
+            .filter_map(move |(pair, note)| {
+                let [before, key] = pair else { return None };
+                let took_over = note.checkpoint().size;
+                let ended = before.name().incarnation();
+                let is_told = before.name() == key.name()
+                    || took_over <= first
+                    || self
+                        .restored
+                        .iter()
+                        .any(|(index, life)| *index < took_over && life == ended);
+                (!is_told).then_some(key)
+            })
     }
 
     /// Keys behind the trusted one that the log says nothing about.
@@ -486,6 +533,11 @@ impl fmt::Display for Wrong {
                 f,
                 "the key `{key}` took over, and no entry ahead of that says so; give this key with --key if its operator \
                  vouches for it"
+            ),
+            Self::Unrestored { key } => write!(
+                f,
+                "the key `{key}` is of another incarnation of the log, and no entry ahead of its first checkpoint says that the one before \
+                 ended with a restore"
             ),
             Self::KeyMissing { index } => write!(
                 f,

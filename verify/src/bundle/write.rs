@@ -10,7 +10,7 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{Entry, SealedPart};
 use crate::flaw::Flaw;
 use crate::tiles::Tile;
-use crate::verify::{Evidence, Verification};
+use crate::verify::{Evidence, Kept, Verification};
 
 /// The first pass over a log that is exported: it is verified and measured. The tiles come first, then the entries.
 #[derive(Debug)]
@@ -90,9 +90,11 @@ impl Survey {
                 });
             }
             let note = self.checkpoint.to_string();
+            let rotations = self.signers.rotations.iter().cloned();
+            let kept: Vec<Kept> = rotations.map(Kept::Signed).collect();
             self.verification = Some(Verification::new(Evidence {
                 checkpoint: Some(note.as_bytes()),
-                kept: &self.signers.rotations,
+                kept: &kept,
                 keys: &self.signers.keys,
                 origin: Some(&self.extent.origin),
                 before,
