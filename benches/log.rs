@@ -153,13 +153,14 @@ impl Log {
         }
     }
 
-    /// Appends so many entries, with two batches' worth waiting at any time.
+    /// Appends so many entries, with four batches' worth waiting at any time: one is written, one is made, and whoever was answered has time
+    /// to come again.
     async fn append(&mut self, entries: usize) -> Duration {
         let begun = Instant::now();
         let mut waiting = tokio::task::JoinSet::new();
         let (mut sent, mut done) = (0, 0);
         while done < entries {
-            while sent < entries && sent - done < 2 * BATCH {
+            while sent < entries && sent - done < 4 * BATCH {
                 let (door, asker) = (Arc::clone(&self.door), self.asker(self.made + sent));
                 sent += 1;
                 waiting.spawn(async move {

@@ -80,6 +80,14 @@ impl Dialect {
         }
     }
 
+    /// Whether a slice of a long value costs less than the whole: SQLite reads the whole to cut a slice out.
+    pub(crate) const fn reads_slices(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
+        }
+    }
+
     /// What follows a SELECT that locks its row; SQLite has locked the database already.
     pub(crate) const fn head_lock(self) -> &'static str {
         match self {

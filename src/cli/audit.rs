@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Outcome;
 use super::export::{self, Export};
@@ -13,10 +13,12 @@ use super::org::tenant;
 use super::print::{Out, with_causes};
 use crate::app::App;
 use crate::decide::recent::Recent;
-use crate::decide::{anchor, audit, check, search};
+use crate::decide::{Asker, anchor, audit, check, search};
 use crate::directory::keeping;
 use crate::ids::TenantId;
+use crate::log::Event;
 use crate::log::checkpoint::{Origin, VerifierKey};
+use crate::log::entry;
 use crate::log::flaw::Flaw;
 use crate::log::merkle::Hash;
 use crate::log::query::{Query, Unasked};
@@ -186,7 +188,12 @@ impl Conditions {
 impl Asked {
     async fn run(&self, app: &Arc<App>, out: &Out) -> Outcome {
         let query = self.conditions.query()?;
-        let store = open(app, &self.slug).await?;
+        let conditions: Map<String, Value> = self
+            .conditions
+            .given()
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
+        let store = read(app, &self.slug, json!({ "query": conditions })).await?;
         let mut left = match self.entries {
             0 => usize::MAX,
             entries => entries,
@@ -269,10 +276,11 @@ impl Audit {
                 Ok(())
             }
             Self::Tail { slug, entries } => {
-                let store = open(app, &slug).await?;
-                let head = audit::head(&store).await?;
-                let first = head.size.saturating_sub(entries);
-                let count = usize::try_from(entries).unwrap_or(usize::MAX);
+                // The reading itself is an entry, behind what it shows.
+                let size = audit::head(&open(app, &slug).await?).await?.size;
+                let store = read(app, &slug, json!({ "newest": entries.to_string() })).await?;
+                let first = size.saturating_sub(entries);
+                let count = usize::try_from(size - first).unwrap_or(usize::MAX);
                 for shown in audit::entries(&store, first, count).await? {
                     let line = shown.line();
                     out.say(&line, &line.to_string())?;
@@ -325,7 +333,7 @@ impl Audit {
             }
             Self::Publish => publish(app, out).await,
             Self::Receipt { slug, index } => {
-                let store = open(app, &slug).await?;
+                let store = read(app, &slug, json!({ "receipt": index.to_string() })).await?;
                 let receipt = audit::receipt(&store, index)
                     .await?
                     .ok_or_else(|| format!("the log of `{slug}` has no entry {index}"))?;
@@ -375,6 +383,18 @@ pub(super) async fn log(app: &App, name: &str) -> Result<TenantId, TenantError> 
     }
     let id = app.control().deployment().await?;
     id.ok_or_else(|| TenantError::NotFound { name: name.into() })
+}
+
+/// A log that is read by the operator, which is recorded in it first.
+async fn read(
+    app: &App,
+    name: &str,
+    details: Value,
+) -> Result<Arc<Store>, Box<dyn std::error::Error + Send + Sync>> {
+    let door = app.door(log(app, name).await?).await?;
+    let (event, ok) = (Event::AuditLogRead, entry::Outcome::Ok);
+    door.note(Asker::operator(), event, ok, details).await?;
+    Ok(Arc::clone(door.store()))
 }
 
 async fn open(app: &App, name: &str) -> Result<Store, TenantError> {

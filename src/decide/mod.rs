@@ -12,6 +12,7 @@ pub mod error;
 pub mod export;
 pub mod judge;
 pub mod mark;
+mod pick;
 pub mod question;
 pub mod recent;
 mod record;

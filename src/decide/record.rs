@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::judge::Judgement;
@@ -83,13 +83,17 @@ pub(super) const fn refusal(refusal: &Refusal) -> entry::Refusal {
     }
 }
 
-/// What identifies the call, and is nobody's business but the log's.
+/// What identifies the call, and is nobody's business but the log's: one part, since each costs a sealing of its own.
 fn provenance(asker: &Asker, parts: &mut Vec<(PartName, Value)>) {
-    if let Some(client) = &asker.client {
-        parts.push((PartName::Client, json!(client)));
+    let mut client = Map::new();
+    if let Some(address) = &asker.client {
+        client.insert("address".into(), json!(address));
     }
     if let Some(request_id) = &asker.request_id {
-        parts.push((PartName::RequestId, json!(request_id)));
+        client.insert("request_id".into(), json!(request_id));
+    }
+    if !client.is_empty() {
+        parts.push((PartName::Client, Value::Object(client)));
     }
 }
 

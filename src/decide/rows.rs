@@ -12,7 +12,7 @@ use super::error::{Refused, Unwritten};
 use super::sequencer::Replayed;
 use super::work::{Changed, IdempotencyKey, Work};
 use super::world::World;
-use crate::crypto::cobblestone::Salt;
+use crate::crypto::cobblestone::{Opener, Salt};
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Body, Kind, Object, Ref, Row, RowId};
@@ -84,6 +84,12 @@ pub(super) fn seal_leaves(store: &Store, first: u64, framed: &[u8]) -> Result<Ve
 pub(super) fn open_leaves(store: &Store, first: u64, sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
     let keys = store.keys().at(first);
     Ok(keys.open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
+}
+
+/// Opens some chunks of a segment's leaves and no more: those of the numbers that are asked for.
+pub(super) fn leaves_opener(store: &Store, first: u64, start: &[u8]) -> Result<Opener, Unwritten> {
+    let (keys, row) = (store.keys().at(first), first.to_string());
+    Ok(keys.opener("segment", "leaves", &row, 0, start)?)
 }
 
 /// A new person's key, wrapped.

@@ -5,6 +5,7 @@
 
 use super::audit::{self, Read, Shown};
 use super::error::Unwritten;
+use super::pick::pick;
 use super::recent::Recent;
 use crate::log::append;
 use crate::log::entry::Time;
@@ -186,25 +187,24 @@ impl Walk<'_> {
             .map(|place| block * BLOCK + u64::from(*place))
             .filter(|index| *index < self.end && *index >= floor)
             .collect();
-        while let Some(newest) = wanted.last().copied() {
-            let segment = append::segment_of(self.store.database(), newest).await?;
-            let segment = segment.ok_or(Unwritten::Corrupt { what: "segment" })?;
-            if segment.first + segment.entries <= newest {
-                return Err(Unwritten::Corrupt { what: "segment" });
-            }
-            let here = wanted.split_off(wanted.partition_point(|index| *index < segment.first));
-            self.left = self.left.saturating_sub(here.len() as u64);
+        while !wanted.is_empty() {
             // The newest first, and no more than it takes to fill the page.
-            for some in here.rchunks(self.limit.max(1)) {
-                let read = audit::open(self.store, &segment, |index| {
-                    some.binary_search(&index).is_ok()
-                })?;
-                self.take(read).await?;
-                if self.entries.len() == self.limit || self.over {
-                    return Ok(());
-                }
+            let some = wanted.len().saturating_sub(self.limit.max(1));
+            let some = wanted.get(some..).unwrap_or_default();
+            let (first, read) = pick(self.store, some).await?;
+            let taken = read.len();
+            let oldest = read.first().map_or(first, |(index, ..)| *index);
+            self.left = self.left.saturating_sub(taken as u64);
+            self.take(read).await?;
+            if self.entries.len() == self.limit || self.over {
+                return Ok(());
             }
-            self.end = self.end.min(segment.first.max(floor));
+            wanted.truncate(wanted.len().saturating_sub(taken));
+            let reached = match wanted.last() {
+                Some(next) if *next >= first => oldest,
+                _ => first,
+            };
+            self.end = self.end.min(reached.max(floor));
             if self.left == 0 {
                 return Ok(());
             }

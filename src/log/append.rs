@@ -92,6 +92,10 @@ const SEGMENT_OF: &str = "SELECT first_index, entries, leaves, parts, hashes FRO
      WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1";
 const SEGMENTS_FROM: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
      WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
+const START_OF: &str = "SELECT first_index, entries, SUBSTR(leaves, 1, CAST($2 AS INTEGER)) AS leaves, \
+     SUBSTR(parts, 1, CAST($3 AS INTEGER)) AS parts FROM segment WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1";
+const SLICES: &str = "SELECT SUBSTR(leaves, CAST($2 AS INTEGER), CAST($3 AS INTEGER)) AS leaves, \
+     SUBSTR(parts, CAST($4 AS INTEGER), CAST($5 AS INTEGER)) AS parts FROM segment WHERE first_index = $1 LIMIT 1";
 const SIZES_FROM: &str = "SELECT LENGTH(leaves) + LENGTH(parts) AS bytes FROM segment \
      WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
 const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
@@ -242,6 +246,69 @@ pub async fn segment_of(database: &Database, index: u64) -> Result<Option<Segmen
         .await
         .map_err(|cause| database.error(cause))?;
     row.as_ref().map(segment).transpose()
+}
+
+/// The beginning of a segment's blobs.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The index of its first entry.
+    pub first: u64,
+    /// How many entries.
+    pub entries: u64,
+    /// So many bytes of its sealed leaves.
+    pub leaves: Vec<u8>,
+    /// So many of its framed parts.
+    pub parts: Vec<u8>,
+}
+
+/// The beginning of the segment that holds an index: so many bytes of its leaves, and of its parts.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn start_of(
+    database: &Database,
+    index: u64,
+    (leaves, parts): (u64, u64),
+) -> Result<Option<Start>, Unreadable> {
+    let row = sqlx::query(START_OF)
+        .bind(column(index)?)
+        .bind(column(leaves)?)
+        .bind(column(parts)?)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    let start = |row: &AnyRow| {
+        Ok(Start {
+            first: number(row, "first_index")?,
+            entries: number(row, "entries")?,
+            leaves: bytes(row, "leaves")?,
+            parts: bytes(row, "parts")?,
+        })
+    };
+    row.as_ref().map(start).transpose()
+}
+
+/// Slices of the leaves and the parts of the segment that begins at an index, each from so many bytes on and so long; fewer bytes where
+/// there are no more.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn slices(
+    database: &Database,
+    first: u64,
+    [leaves, parts]: [(u64, u64); 2],
+) -> Result<Option<[Vec<u8>; 2]>, Unreadable> {
+    let row = sqlx::query(SLICES)
+        .bind(column(first)?)
+        .bind(column(leaves.0.saturating_add(1))?)
+        .bind(column(leaves.1)?)
+        .bind(column(parts.0.saturating_add(1))?)
+        .bind(column(parts.1)?)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    row.map(|row| Ok([bytes(&row, "leaves")?, bytes(&row, "parts")?]))
+        .transpose()
 }
 
 /// Up to `limit` segments that begin at an index or after it.

@@ -179,7 +179,9 @@ fn may_say(entry: &Entry, (about, word): Spoken<'_>) -> bool {
         About::Resource => entry.resource.is_none() && asked,
         About::Action => entry.action.is_none() && asked,
         About::Policy => entry.parts.contains_key(&PartName::Policies),
-        About::RequestId => entry.parts.contains_key(&PartName::RequestId),
+        About::RequestId => [PartName::Client, PartName::RequestId]
+            .iter()
+            .any(|name| entry.parts.contains_key(name)),
         About::Event | About::Category | About::Outcome => false,
     };
     elsewhere || said(entry, |_| None).any(|other| other == (about, word))
@@ -245,6 +247,8 @@ pub fn said<'a>(
         (About::Resource, part(PartName::Request, "/resource/id")),
         (About::Action, entry.action.as_ref().map(|one| one.as_str())),
         (About::Action, part(PartName::Request, "/action/name")),
+        (About::RequestId, part(PartName::Client, "/request_id")),
+        // As entries of an earlier version have it.
         (About::RequestId, part(PartName::RequestId, "")),
         (About::Event, Some(entry.event.as_str())),
         (About::Category, Some(entry.category().as_str())),

@@ -142,6 +142,113 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Where each entry lies in a blob, read off its beginning: so that one can be had without the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    first: u64,
+    ends: Vec<u64>,
+}
+
+impl Places {
+    /// How many bytes of a blob's beginning are needed where it has so many entries.
+    #[must_use]
+    pub const fn needs(entries: u64) -> u64 {
+        (HEADER as u64).saturating_add(entries.saturating_mul(4))
+    }
+
+    /// Those of leaves, off the beginning of their blob.
+    ///
+    /// # Errors
+    /// It is too short, or not what [`Leaves::frame`] writes.
+    pub fn of_leaves(start: &[u8]) -> Result<Self, Flaw> {
+        Self::of(LEAVES, start)
+    }
+
+    /// Those of parts, off the beginning of their blob.
+    ///
+    /// # Errors
+    /// It is too short, or not what [`Parts::frame`] writes.
+    pub fn of_parts(start: &[u8]) -> Result<Self, Flaw> {
+        Self::of(PARTS, start)
+    }
+
+    fn of(magic: &[u8; 4], start: &[u8]) -> Result<Self, Flaw> {
+        let (first, ends, _) = read_table(magic, start)?;
+        let table = Self::needs(u64::try_from(ends.len()).unwrap_or(u64::MAX));
+        let ends = ends
+            .iter()
+            .map(|end| table + u64::from(u32::from_be_bytes(*end)));
+        Ok(Self {
+            first,
+            ends: ends.collect(),
+        })
+    }
+
+    /// The index of the first.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// How many; never none.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Where the entry of this index in the log begins and ends in the blob.
+    #[must_use]
+    pub fn of_entry(&self, index: u64) -> Option<(u64, u64)> {
+        let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        let begins = match at.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => Self::needs(u64::try_from(self.ends.len()).ok()?),
+        };
+        Some((begins, *self.ends.get(at)?))
+    }
+}
+
+/// The parts of one entry, off its place in a blob.
+///
+/// # Errors
+/// Not what [`Parts::frame`] writes.
+pub fn parts_of_entry(framed: &[u8]) -> Result<Vec<SealedPart>, Flaw> {
+    read_parts(framed)
+}
+
+/// First index and ends off the beginning of a blob, and what follows the table.
+type Table<'a> = (u64, &'a [[u8; 4]], &'a [u8]);
+
+fn read_table<'a>(magic: &[u8; 4], blob: &'a [u8]) -> Result<Table<'a>, Flaw> {
+    let damaged = |at, what| Err(Flaw::Segment { at, what });
+    let Some((found, rest)) = blob.split_first_chunk::<4>() else {
+        return damaged(0, "it is shorter than its header");
+    };
+    if found != magic {
+        return damaged(0, "it is of another kind");
+    }
+    let (Some((first, rest)), true) = (rest.split_first_chunk::<8>(), blob.len() <= BLOB_LIMIT)
+    else {
+        return damaged(4, "it is shorter than its header, or too long");
+    };
+    let Some((count, rest)) = rest.split_first_chunk::<4>() else {
+        return damaged(12, "it is shorter than its header");
+    };
+    let first = u64::from_be_bytes(*first);
+    let count = usize::try_from(u32::from_be_bytes(*count)).unwrap_or(usize::MAX);
+    if count == 0 || count > ENTRY_LIMIT || first > SIZE_LIMIT {
+        return damaged(4, "its index or count is out of range");
+    }
+    let Some((table, body)) = rest.split_at_checked(count * 4) else {
+        return damaged(HEADER, "it is shorter than its table");
+    };
+    let ends = table.as_chunks::<4>().0;
+    if !ends.iter().map(length_of).is_sorted() {
+        return damaged(HEADER, "its table goes back");
+    }
+    Ok((first, ends, body))
+}
+
 /// A blob whose header and table have been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Frames<'a> {
@@ -154,38 +261,16 @@ struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     fn parse(magic: &[u8; 4], blob: &'a [u8]) -> Result<Self, Flaw> {
-        let damaged = |at, what| Err(Flaw::Segment { at, what });
-        let Some((found, rest)) = blob.split_first_chunk::<4>() else {
-            return damaged(0, "it is shorter than its header");
-        };
-        if found != magic {
-            return damaged(0, "it is of another kind");
-        }
-        let (Some((first, rest)), true) = (rest.split_first_chunk::<8>(), blob.len() <= BLOB_LIMIT)
-        else {
-            return damaged(4, "it is shorter than its header, or too long");
-        };
-        let Some((count, rest)) = rest.split_first_chunk::<4>() else {
-            return damaged(12, "it is shorter than its header");
-        };
-        let first = u64::from_be_bytes(*first);
-        let count = usize::try_from(u32::from_be_bytes(*count)).unwrap_or(usize::MAX);
-        if count == 0 || count > ENTRY_LIMIT || first > SIZE_LIMIT {
-            return damaged(4, "its index or count is out of range");
-        }
-        let Some((table, body)) = rest.split_at_checked(count * 4) else {
-            return damaged(HEADER, "it is shorter than its table");
-        };
-        let ends = table.as_chunks::<4>().0;
-        if !ends.iter().map(length_of).is_sorted() {
-            return damaged(HEADER, "its table goes back");
-        }
+        let (first, ends, body) = read_table(magic, blob)?;
         if ends.last().map(length_of) != Some(body.len()) {
-            return damaged(HEADER, "its length is not that of its table");
+            return Err(Flaw::Segment {
+                at: HEADER,
+                what: "its length is not that of its table",
+            });
         }
         Ok(Self {
             first,
-            count,
+            count: ends.len(),
             ends,
             body,
         })

@@ -163,6 +163,10 @@ pub fn ocsf(entry: &Entry, leaf: &[u8], opened: &Map<String, Value>, log: &Origi
     let hash = leaf_hash(leaf).to_string();
     let said = |name| says(entry, opened, name);
     let words = said(PartName::RequestId).and_then(|id| id.as_str().map(String::from));
+    let words = words.or_else(|| {
+        let client = said(PartName::Client)?;
+        client.get("request_id")?.as_str().map(String::from)
+    });
     let asked = asked(entry, &said);
     let (activity, activity_name) = activity(entry, &asked);
     let succeeded = matches!(entry.outcome, Outcome::Allow | Outcome::Ok);
@@ -305,7 +309,8 @@ fn actor(entry: &Entry, said: &impl Fn(PartName) -> Option<Value>) -> Value {
 /// Where it came from: the client's address where it is known, else who asked.
 fn endpoint(entry: &Entry, said: &impl Fn(PartName) -> Option<Value>) -> Value {
     let client = said(PartName::Client);
-    match client.as_ref().and_then(Value::as_str) {
+    let address = client.as_ref().and_then(|client| client.get("address"));
+    match address.or(client.as_ref()).and_then(Value::as_str) {
         Some(text) if text.parse::<IpAddr>().is_ok() => json!({ "ip": text }),
         Some(text) => json!({ "name": text }),
         None => json!({ "svc_name": entry.caller.kind() }),

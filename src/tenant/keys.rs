@@ -8,7 +8,7 @@ use sqlx::{Any, Row as _, Transaction};
 use super::TenantError;
 use super::store::Life;
 use crate::crypto::CryptoError;
-use crate::crypto::cobblestone::Salt;
+use crate::crypto::cobblestone::{Opener, Salt};
 use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
 use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
 use crate::crypto::signing::SigningSeed;
@@ -286,6 +286,22 @@ impl<'a> KeysAt<'a> {
     ) -> Result<Vec<u8>, CryptoError> {
         let binding = self.binding(table, column, row, row_version);
         self.keys.records.open(&binding, stored)
+    }
+
+    /// Opens a long value in its place by its beginning, chunk by chunk.
+    ///
+    /// # Errors
+    /// It was moved, or sealed under another key.
+    pub fn opener(
+        self,
+        table: &'a str,
+        column: &'a str,
+        row: &'a str,
+        row_version: u64,
+        start: &[u8],
+    ) -> Result<Opener, CryptoError> {
+        let binding = self.binding(table, column, row, row_version);
+        self.keys.records.opener(&binding, start)
     }
 }
 

@@ -57,7 +57,7 @@ fn fits(entry: &Value, name: &str, value: &str) -> bool {
                 .is_some_and(|all| all.contains(&json!(value)))
                 || own.is_some_and(|own| own.iter().any(|one| one["id"] == value))
         }
-        "request_id" => entry["request_id"] == value,
+        "request_id" => entry["client"]["request_id"] == value,
         other => panic!("{other}"),
     }
 }

@@ -224,7 +224,7 @@ async fn an_erased_person_is_gone_from_the_log_and_every_proof_holds(database: D
     let other = service.second_node().await;
     let elsewhere = other.door(door.store().id()).await.unwrap();
     let seen = audit::entries(elsewhere.store(), mine[0], 1).await.unwrap();
-    assert_eq!(seen[0].parts["request_id"], "call 40");
+    assert_eq!(seen[0].parts["client"]["request_id"], "call 40");
     let told = service
         .by(&tenant, tenant.admin, "POST", &path)
         .send()

@@ -1,8 +1,9 @@
 //! A database that was put back to an earlier state, against the mark outside it.
 
 use cedarkeep::config::Database;
-use cedarkeep::decide::{audit, upkeep};
+use cedarkeep::decide::{audit, check, upkeep};
 use cedarkeep::log::append::Head;
+use cedarkeep::log::checkpoint::SignedCheckpoint;
 use chrono::Utc;
 
 use super::harness::{Service, Tenant};
@@ -92,4 +93,55 @@ async fn a_log_put_back_under_an_open_door_is_not_written_on() {
     assert_eq!(told.status, 503);
     let size = audit::head(door.store()).await.unwrap().size;
     assert_eq!(size, before.size);
+}
+
+/// A list of keys into which somebody has put their own as an earlier one, that "handed over" to the log's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_another_key_has_signed_is_found() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let told = service
+        .by(&tenant, tenant.admin, "POST", "/v1/audit/key")
+        .send();
+    told.await.ok();
+    let (door, theirs) = (
+        &tenant.door,
+        ed25519_dalek::SigningKey::from_bytes(&[9; 32]),
+    );
+    let head = audit::head(door.store()).await.unwrap();
+    let mut note = SignedCheckpoint::parse(head.checkpoint.as_bytes()).unwrap();
+    let forged = note.checkpoint().clone().sign(&theirs);
+    note.also_sign(&theirs);
+    let mut rows = service.database(&tenant).await;
+    sqlx::query("UPDATE log_key SET checkpoint = $1 WHERE version = 2")
+        .bind(note.to_string())
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE log_key SET public = $1 WHERE version = 1")
+        .bind(theirs.verifying_key().as_bytes().as_slice())
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    let sound = async || {
+        let checked = check::verify(door.store(), door.origin(), &[], |_, _| {});
+        checked.await.unwrap()
+    };
+    assert!(sound().await.is_sound(), "the list alone proves nothing");
+    sqlx::query("UPDATE head SET checkpoint = $1")
+        .bind(forged.to_string())
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    let report = sound().await;
+    let found = report.findings.first().map(ToString::to_string);
+    assert!(
+        found.is_some_and(|found| found.contains("earlier keys of the log alone")),
+        "{:?}",
+        report.findings
+    );
+    // Nor is anything signed upon it, here or by whoever opens the log anew.
+    assert!(upkeep::beat(door).await.is_err());
+    let id = door.store().id();
+    assert!(service.second_node().await.door(id).await.is_err());
 }
