@@ -4,7 +4,8 @@
 //!
 //! - [`directory`]: what a tenant holds, in memory as of one index of its log, and the changes to it.
 //! - [`policy`]: what the Cedar policies say about a question.
-//! - [`log`]: entries, the Merkle tree over them, checkpoints, receipts, verification.
+//! - [`log`]: a log's rows, segments, queries and search index; what strangers need of it (entries, the tree, checkpoints, receipts,
+//!   verification) is the crate `cedarkeep-verify`.
 //! - [`crypto`]: one way of sealing, and the key hierarchy.
 //! - [`storage`]: databases, and all that differs between SQLite and PostgreSQL.
 //! - [`tenant`]: the control database and a tenant's open store.
@@ -14,7 +15,8 @@
 //!
 //! Words: a *question* is asked about a subject, an action and a resource; a *judgement* is what the policies say to
 //! it; an *answer* is a judgement that is in the log. An *entry* is one line of the log, a *leaf* its bytes, a *part*
-//! what of it is sealed apart. A *world* is everything that a judgement sees, as of one *index* of the log.
+//! what of it is sealed apart. A *life* or *incarnation* of a log is what lies between two restores; an *anchor* shows that the
+//! deployment's log commits to a checkpoint. A *world* is everything that a judgement sees, as of one *index* of the log.
 
 pub mod app;
 pub mod authn;

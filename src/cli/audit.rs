@@ -54,14 +54,14 @@ pub(super) enum Audit {
     Export(Box<Export>),
     /// Print a hash tile or an entry bundle (C2SP tlog-tiles), as `tile/0/000.p/20` or `tile/entries/000`
     Tile {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
         /// Its path
         path: String,
     },
     /// Print the last signed checkpoint, and with --key the public key that it and every receipt is verified with
     Checkpoint {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
         /// The key alone
         #[arg(long)]
@@ -69,7 +69,7 @@ pub(super) enum Audit {
     },
     /// Print what shows that the log was only appended to since it had FROM entries
     Consistency {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
         /// The earlier size, from 1
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -79,7 +79,7 @@ pub(super) enum Audit {
     },
     /// Print the newest entries, the oldest of them first
     Tail {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
         /// How many
         #[arg(short = 'n', long, default_value_t = 20)]
@@ -89,12 +89,12 @@ pub(super) enum Audit {
     Query(Box<Asked>),
     /// Build the search index anew; queries are complete meanwhile
     Reindex {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
     },
     /// Have the log signed by a new key: the checkpoint of the change is signed by both, and the old seed is destroyed
     RotateKey {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
     },
     /// Print what shows that the deployment's log, which is published and witnessed, has a commitment to this log
@@ -108,7 +108,7 @@ pub(super) enum Audit {
     Publish,
     /// Print a receipt of one entry, which anybody can verify offline
     Receipt {
-        /// The organization
+        /// The organization, or `deployment` for the deployment's own log
         slug: String,
         /// The entry's index
         index: u64,
@@ -117,7 +117,7 @@ pub(super) enum Audit {
 
 #[derive(Debug, Args)]
 pub(super) struct Asked {
-    /// The organization
+    /// The organization, or `deployment` for the deployment's own log
     slug: String,
     #[command(flatten)]
     conditions: Conditions,
@@ -193,12 +193,14 @@ impl Asked {
             .given()
             .map(|(name, value)| (name.to_owned(), json!(value)))
             .collect();
+        // The reading itself is an entry, behind what it shows.
+        let size = audit::head(&open(app, &self.slug).await?).await?.size;
         let store = read(app, &self.slug, json!({ "query": conditions })).await?;
         let mut left = match self.entries {
             0 => usize::MAX,
             entries => entries,
         };
-        let mut before = None;
+        let mut before = Some(size);
         while left > 0 {
             let found = search::newest(&store, &query, before, left.min(PAGE)).await?;
             left = left.saturating_sub(found.entries.len());
@@ -311,6 +313,9 @@ impl Audit {
                 out.say(&json!({ "slug": slug, "key": key }), &key)?;
                 Ok(())
             }
+            Self::Anchor { slug, .. } if slug == DEPLOYMENT => {
+                Err("the deployment's own log is the one that others are anchored in".into())
+            }
             Self::Anchor { slug, size } => {
                 let store = open(app, &slug).await?;
                 let deployment = app.control().deployment().await?;
@@ -382,11 +387,11 @@ pub(super) async fn log(app: &App, name: &str) -> Result<TenantId, TenantError> 
         return tenant(app, name).await;
     }
     let id = app.control().deployment().await?;
-    id.ok_or_else(|| TenantError::NotFound { name: name.into() })
+    id.ok_or(TenantError::NoDeploymentLog)
 }
 
 /// A log that is read by the operator, which is recorded in it first.
-async fn read(
+pub(super) async fn read(
     app: &App,
     name: &str,
     details: Value,

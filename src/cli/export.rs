@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::Outcome;
-use super::audit::{Conditions, log};
+use super::audit::{Conditions, log, read};
 use super::print::Out;
 use crate::app::App;
 use crate::crypto;
@@ -238,7 +238,11 @@ fn refuse_existing(path: &Path, force: bool) -> Result<(), String> {
 
 /// Prints a tile or an entry bundle as it is.
 pub(super) async fn tile(app: &Arc<App>, out: &Out, slug: &str, path: &str) -> Outcome {
-    let store = app.control().open_store(log(app, slug).await?).await?;
+    // Hashes say nothing about anybody; entries do, and that they were read is one.
+    let store = match path.starts_with("tile/entries/") {
+        true => read(app, slug, json!({ "tile": path })).await?,
+        false => Arc::new(app.control().open_store(log(app, slug).await?).await?),
+    };
     let bytes = export::tile(&store, path).await?.ok_or_else(|| {
         format!(
             "the log of `{slug}` has no tile `{path}`: paths are those of C2SP tlog-tiles, as `tile/0/000.p/20`, \

@@ -36,7 +36,7 @@ pub(super) enum Keeping {
     /// Say that an organization's database was put back from a backup: it is checked, and its log goes on as another incarnation, whose
     /// first entry says what is known of the one before
     Restored {
-        /// Its short name
+        /// Its short name, or `deployment` for the deployment's own log
         slug: String,
         /// The short name once more, since this cannot be undone
         #[arg(long, value_name = "SLUG")]
@@ -124,7 +124,7 @@ async fn restored(app: &Arc<App>, out: &Out, slug: &str, confirm: &str) -> Outco
     let told = told.join("\n");
     out.say(
         &json!({
-            "slug": slug, "index": restored.first().map(|life| life.index), "before": before,
+            "slug": slug, "index": restored.first().map(|life| life.index.to_string()), "before": before,
         }),
         &format!(
             "{told}\nthe log has a new public key: `cedarkeep audit checkpoint {slug} --key`; the one before has vouched for it"

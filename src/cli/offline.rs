@@ -1,4 +1,4 @@
-//! `cedarkeep audit verify` of a file: a bundle or a receipt, checked with public keys alone, without settings, data or network.
+//! `cedarkeep audit verify` of a file: a bundle, a receipt or an anchor, checked with public keys alone, without settings, data or network.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
@@ -11,10 +11,11 @@ use super::print::Out;
 use crate::log::anchor::{self, Anchor};
 use crate::log::bundle::{self, Verdict};
 use crate::log::checkpoint::{SignedCheckpoint, VerifierKey};
+use crate::log::entry::Time;
 use crate::log::flaw::Flaw;
 use crate::log::receipt::Receipt;
 use crate::log::verify::Kept;
-use crate::log::witness::{Policy, Witness};
+use crate::log::witness::{self, Policy, Witness};
 
 /// How many entries are read before that is told.
 const TOLD: u64 = 100_000;
@@ -38,7 +39,13 @@ pub(super) fn verify(
         .concat();
     let policy = policy.map(read_policy).transpose()?;
     keys.extend(policy.iter().flat_map(Policy::logs).cloned());
-    keys.dedup();
+    let mut known: Vec<VerifierKey> = Vec::new();
+    for key in keys {
+        if !known.contains(&key) {
+            known.push(key);
+        }
+    }
+    let keys = known;
     let mut start = Vec::new();
     (&mut file)
         .take(512)
@@ -48,6 +55,13 @@ pub(super) fn verify(
         return Err(format!("`{path}` is empty: it proves nothing").into());
     }
     file.rewind().map_err(unreadable)?;
+    let is_bundle = start.starts_with(format!("{}\0", bundle::MANIFEST).as_bytes());
+    if !files.is_empty() && !is_bundle {
+        return Err(
+            "--kept is for a bundle or an organization's log: nothing else is held against it"
+                .into(),
+        );
+    }
     if start.starts_with(b"c2sp.org/tlog-proof@v1\n") {
         return receipt(out, (path, file), &keys, policy.as_ref());
     }
@@ -64,7 +78,7 @@ pub(super) fn verify(
         )
         .into());
     }
-    if start.starts_with(format!("{}\0", bundle::MANIFEST).as_bytes()) {
+    if is_bundle {
         let verdict = bundle::verify(
             BufReader::with_capacity(1 << 16, file),
             &keys,
@@ -150,7 +164,16 @@ fn witnessed(
     policy: Option<&Policy>,
 ) -> Result<Option<Vec<String>>, Flaw> {
     let met = policy.map(|policy| policy.met_by(checkpoint)).transpose()?;
-    let named = |one: &Witness| format!("{} ({})", one.name, one.key.name());
+    let named = |one: &Witness| {
+        let time = witness::cosigned(checkpoint, &one.key).ok().flatten();
+        let micros = time.and_then(|time| i64::try_from(time).ok()?.checked_mul(1_000_000));
+        let time = micros.and_then(|micros| Time::from_micros(micros).ok());
+        let time = time.map_or_else(
+            || "a time that no clock has".into(),
+            |time| time.to_string(),
+        );
+        format!("{} ({}) at {time}", one.name, one.key.name())
+    };
     Ok(met.map(|witnesses| witnesses.into_iter().map(named).collect()))
 }
 

@@ -47,6 +47,7 @@ async fn publish(app: Arc<App>, publisher: Publisher) {
                 }
             }
             Err(error) => {
+                metrics::counter!("cedarkeep_unpublished_total", "outlet" => "log").increment(1);
                 tracing::error!(error = %with_causes(&error), "the deployment's log is published later");
             }
         }

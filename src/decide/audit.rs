@@ -1,4 +1,4 @@
-//! The log read back: entries with their parts opened, receipts, and the check of everything that is stored.
+//! The log read back: entries with their parts opened, receipts, consistency, and the chain of its keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -28,7 +28,8 @@ const SEGMENTS: i64 = 256;
 /// How many rows of the search index are read at a time.
 const BLOCKS: i64 = 256;
 
-/// Checks a log: its leaves, sealed parts, hashes, tiles, head, keys and search index; and that it goes on from every checkpoint of it
+/// Checks a log: its leaves, sealed parts, hashes, tiles, head, lives, keys and search index (rows of anchors and of what was published are
+/// not: a proof is checked when it is made); and that it goes on from every checkpoint of it
 /// that was kept elsewhere.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! A few entries out of a segment, without the rest of it: the chunks that hold them are read and opened, and no more.
+//! A few entries out of a segment, without the rest of it where the database can cut a slice out: the chunks that hold them are read and
+//! opened, and no more.
 
 use super::audit::{self, Stored};
 use super::error::Unwritten;

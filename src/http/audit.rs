@@ -1,4 +1,4 @@
-//! The log over HTTP: asked, and proved by receipts, consistency proofs, the checkpoint and the key to verify them with.
+//! The log over HTTP: asked, and proved by receipts, consistency proofs, anchors, the checkpoint and the key to verify them with.
 
 use std::sync::Arc;
 

@@ -72,9 +72,6 @@ pub enum Unpublishable {
 /// Why something did not go out. The next round tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum Unpublished {
-    /// The log's rows.
-    #[error(transparent)]
-    Unwritten(#[from] Unwritten),
     /// A witness.
     #[error("witness `{name}`: {why}")]
     Witness {
@@ -105,7 +102,6 @@ impl Unpublished {
     /// What did not work, for a counter.
     const fn outlet(&self) -> &'static str {
         match self {
-            Self::Unwritten(_) => "log",
             Self::Witness { .. } => "witness",
             Self::Quorum(_) => "quorum",
             Self::Folder { .. } => "folder",

@@ -33,6 +33,11 @@ pub enum TenantError {
         /// The slug.
         slug: String,
     },
+    /// There is no log of the deployment's own.
+    #[error(
+        "the deployment has no log of its own yet: `cedarkeep serve` or `cedarkeep audit publish` makes it"
+    )]
+    NoDeploymentLog,
     /// A name that the deployment's own log has.
     #[error("`{slug}` is the name of the deployment's own log: choose another short name")]
     Reserved {

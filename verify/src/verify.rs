@@ -37,6 +37,17 @@ pub enum Kept {
     Anchored(Checkpoint),
 }
 
+impl Kept {
+    /// How many entries it is of.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        match self {
+            Self::Signed(signed) => signed.checkpoint().size,
+            Self::Anchored(checkpoint) => checkpoint.size,
+        }
+    }
+}
+
 impl From<SignedCheckpoint> for Kept {
     fn from(signed: SignedCheckpoint) -> Self {
         Self::Signed(signed)
@@ -408,9 +419,7 @@ impl Verification {
     /// none to compare with.
     fn is_of_log(&self, origin: &Origin) -> bool {
         let checkpoint = self.report.checkpoint.as_ref();
-        checkpoint.is_none_or(|checkpoint| {
-            checkpoint.origin == *origin || checkpoint.origin.is_of_same_log(origin)
-        })
+        checkpoint.is_none_or(|checkpoint| checkpoint.origin.is_of_same_log(origin))
     }
 
     fn is_earlier(&self, origin: &Origin) -> bool {

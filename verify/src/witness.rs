@@ -33,6 +33,11 @@ impl WitnessKey {
     pub const fn name(&self) -> &Origin {
         &self.name
     }
+
+    /// Whether a line says that it is by this key.
+    fn has_made(&self, line: &SignatureLine) -> bool {
+        line.name == self.name && line.key_id == self.id
+    }
 }
 
 impl fmt::Display for WitnessKey {
@@ -55,8 +60,10 @@ impl FromStr for WitnessKey {
 /// # Errors
 /// There is a cosignature in its name, and it is false.
 pub fn cosigned(checkpoint: &SignedCheckpoint, by: &WitnessKey) -> Result<Option<u64>, Flaw> {
-    let mut lines = checkpoint.signatures().iter();
-    let line = lines.find(|line| line.name == by.name && line.key_id == by.id);
+    let line = checkpoint
+        .signatures()
+        .iter()
+        .find(|line| by.has_made(line));
     line.map(|line| time_of(checkpoint, line, by)).transpose()
 }
 
@@ -104,7 +111,7 @@ pub fn take_cosignature(
     let lines = answer
         .lines()
         .filter_map(|line| SignatureLine::parse(line).ok());
-    let mut theirs = lines.filter(|line| line.name == by.name && line.key_id == by.id);
+    let mut theirs = lines.filter(|line| by.has_made(line));
     let line = theirs.next().ok_or_else(|| Flaw::Untrusted {
         origin: checkpoint.checkpoint().origin.to_string(),
     })?;
@@ -119,8 +126,7 @@ pub fn adopt_cosignature(
     from: &SignedCheckpoint,
     by: &WitnessKey,
 ) {
-    let mut lines = from.signatures().iter();
-    let line = lines.find(|line| line.name == by.name && line.key_id == by.id);
+    let line = from.signatures().iter().find(|line| by.has_made(line));
     if let Some(line) = line.filter(|line| time_of(checkpoint, line, by).is_ok()) {
         checkpoint.add(line.clone());
     }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use cedarkeep::config::Database;
 use cedarkeep::decide::recent::Recent;
-use cedarkeep::decide::{Door, audit, search};
-use cedarkeep::directory::Ref;
+use cedarkeep::decide::{Acting, Asker, Caller, Door, audit, search};
+use cedarkeep::directory::{Kind, Ref};
 use cedarkeep::log::Event;
+use cedarkeep::log::entry::Outcome;
 use cedarkeep::log::query::Query;
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -173,4 +174,127 @@ async fn the_log_is_followed_as_it_grows() {
     assert!(String::from_utf8_lossy(&event).contains(&wanted));
     let readings = last_of(&tenant.door, Event::AuditLogRead).await;
     assert!(readings.is_some());
+}
+
+/// Entries by somebody who acts seldom, in segments of hundreds, with leaves across the borders of sealed chunks.
+async fn few_entries_of_great_segments_are_found(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("acme").await;
+    let door = &tenant.door;
+    let key = Ref::new(Kind::ApiKey, [1; 16]);
+    let service_ = Ref::new(Kind::Service, [2; 16]);
+    let asker = |user| Asker {
+        caller: Caller::Key {
+            key,
+            service: service_,
+            acting: Some(Acting { user, agent: None }),
+        },
+        request_id: Some("seldom".into()),
+        client: Some("192.0.2.17".into()),
+    };
+    let mut seldom = Vec::new();
+    for round in 0..5_usize {
+        let first = audit::head(door.store()).await.unwrap().size;
+        let notes = (0..600).map(|number| {
+            let is_theirs = number % 150 == round * 29;
+            let user = if is_theirs {
+                tenant.viewer
+            } else {
+                tenant.member
+            };
+            door.note(
+                asker(user),
+                Event::AuditLogRead,
+                Outcome::Ok,
+                json!({ "number": number }),
+            )
+        });
+        for noted in futures_util::future::join_all(notes).await {
+            noted.unwrap();
+        }
+        let all = every_entry(door).await;
+        let theirs = all.iter().filter(|entry| entry.index >= first);
+        let viewer = tenant.viewer.to_string();
+        seldom.extend(
+            theirs
+                .filter(|entry| {
+                    entry
+                        .actor
+                        .as_ref()
+                        .is_some_and(|one| one.id.as_str() == viewer)
+                })
+                .map(|entry| entry.index),
+        );
+    }
+    seldom.reverse();
+    assert_eq!(seldom.len(), 20);
+    let mut rows = service.database(&tenant).await;
+    let great = "SELECT COUNT(*) AS great FROM segment WHERE entries > 300";
+    let great: i64 = sqlx::query(great)
+        .fetch_one(&mut rows)
+        .await
+        .unwrap()
+        .get("great");
+    assert!(great >= 4, "{great} segments have hundreds of entries");
+    while search::index_next(door.store(), &Recent::default())
+        .await
+        .unwrap()
+        .is_some()
+    {}
+    let viewer = tenant.viewer.to_string();
+    for limit in [1, 3, 50] {
+        let conditions = [("actor", viewer.as_str()), ("request_id", "seldom")];
+        assert_eq!(
+            found(door, &conditions, limit).await,
+            seldom,
+            "{limit} at a time"
+        );
+    }
+    let query = Query::of([("actor", viewer.as_str())]).unwrap();
+    let page = search::newest(door.store(), &query, None, 1).await.unwrap();
+    assert_eq!(page.entries[0].parts["client"]["address"], "192.0.2.17");
+    // What was altered on the way is no answer: neither a chunk of leaves nor a table of parts.
+    for column in ["leaves", "parts"] {
+        let at = if column == "leaves" { 100 } else { 20 };
+        let sql = format!("SELECT first_index, {column} AS blob FROM segment WHERE entries > 300");
+        let stored = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&mut rows)
+            .await
+            .unwrap();
+        let set = format!("UPDATE segment SET {column} = $1 WHERE first_index = $2");
+        let mut write = async |first: i64, blob: Vec<u8>| {
+            sqlx::query(sqlx::AssertSqlSafe(set.clone()))
+                .bind(blob)
+                .bind(first)
+                .execute(&mut rows)
+                .await
+                .unwrap();
+        };
+        for row in &stored {
+            let mut altered: Vec<u8> = row.get("blob");
+            altered[at] ^= 1;
+            write(row.get("first_index"), altered).await;
+        }
+        assert!(
+            search::newest(door.store(), &query, None, 50)
+                .await
+                .is_err(),
+            "{column}"
+        );
+        for row in &stored {
+            write(row.get("first_index"), row.get("blob")).await;
+        }
+    }
+    assert_eq!(found(door, &[("actor", &viewer)], 50).await, seldom);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_entries_of_great_segments_are_found_on_sqlite() {
+    few_entries_of_great_segments_are_found(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_entries_of_great_segments_are_found_on_postgresql() {
+    let server = postgres::start();
+    few_entries_of_great_segments_are_found(Database::Postgres(server.url())).await;
 }

@@ -14,5 +14,5 @@ mod own;
 mod pages;
 mod permissions;
 mod races;
-mod restore;
+pub mod restore;
 mod tamper;

@@ -1,6 +1,6 @@
 //! A database put back from a backup on purpose: its log goes on as another incarnation, says what is lost, and nothing goes on silently.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cedarkeep::config::Database;
 use cedarkeep::decide::{audit, check, upkeep};
@@ -37,6 +37,20 @@ async fn run(connection: &mut AnyConnection, sql: String) {
         .unwrap();
 }
 
+/// Waits until nobody in this process has a file open: a connection's own thread closes it a moment after it was let go of, and what it
+/// writes then must not meet what was put back.
+pub fn closed(file: &Path) {
+    let is_open = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        open.flatten()
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .any(|path| path.to_string_lossy().starts_with(&*file.to_string_lossy()))
+    };
+    while is_open() {
+        std::thread::yield_now();
+    }
+}
+
 impl Backup {
     async fn take(service: &Service, tenant: &Tenant) -> Self {
         if service.app().config().data.database == Database::Sqlite {
@@ -61,6 +75,7 @@ impl Backup {
         match self {
             Self::File(copy) => {
                 let file = service.file(tenant);
+                closed(&file);
                 for ending in ["db-wal", "db-shm"] {
                     drop(std::fs::remove_file(file.with_extension(ending)));
                 }

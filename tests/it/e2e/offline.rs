@@ -141,3 +141,130 @@ async fn a_receipt_is_verified_with_the_public_key_alone() {
             .contains("`event`")
     );
 }
+
+/// What the operator hands to a reviewer, and what the reviewer does with it; and what the operator did is in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anchor_is_verified_with_a_policy_and_a_bundle_held_against_it() {
+    let site = Site::sqlite();
+    site.create_org("acme");
+    let told = site.refused(&["audit", "checkpoint", "deployment"]);
+    assert!(told.contains("audit publish"), "{told}");
+    let told = site.refused(&["audit", "anchor", "acme"]);
+    assert!(told.contains("audit publish"), "{told}");
+    let told = site.refused(&["org", "create", "deployment"]);
+    assert!(told.contains("deployment's own log"), "{told}");
+    let published = site.told(&["audit", "publish", "--json"]);
+    assert_eq!(
+        (&published["anchored"], &published["failed"]),
+        (&1.into(), &serde_json::json!([]))
+    );
+    let anchor = site.done(&["audit", "anchor", "acme"]);
+    let told = site.refused(&["audit", "anchor", "acme", "1000"]);
+    assert!(told.contains("no commitment"), "{told}");
+    site.add_admin("acme");
+    let log = site.done(&["audit", "checkpoint", "acme", "--key"]);
+    let deployment = site.done(&["audit", "checkpoint", "deployment", "--key"]);
+
+    let away = tempfile::tempdir().unwrap();
+    let away = away.path();
+    let bundle = away.join("log.tar");
+    site.done(&[
+        "audit",
+        "export",
+        "acme",
+        "--format",
+        "bundle",
+        "--output",
+        bundle.to_str().unwrap(),
+    ]);
+    let write = |name: &str, text: &str| std::fs::write(away.join(name), text).unwrap();
+    write("anchor", &anchor);
+    write(
+        "policy",
+        &format!("log {}\nquorum none\n", deployment.trim()),
+    );
+    write("foreign", &format!("log {}\nquorum none\n", log.trim()));
+    write("keys", &format!("{log}{deployment}"));
+    let said = |arguments: &[&str]| {
+        let output = elsewhere(away, arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && text.starts_with("sound: "),
+            "{arguments:?}: {text}"
+        );
+        text
+    };
+    let text = said(&["audit", "verify", "anchor", "--policy", "policy"]);
+    assert!(text.contains("says entry 0 of cedarkeep"), "{text}");
+    let text = said(&[
+        "audit", "verify", "log.tar", "--key", "keys", "--kept", "anchor",
+    ]);
+    assert!(
+        text.contains("the largest checkpoint from elsewhere that was given has 1"),
+        "{text}"
+    );
+    for (arguments, why) in [
+        (&["anchor", "--policy", "foreign"][..], "NOT SOUND"),
+        (&["anchor", "--policy", "anchor"], "is no policy"),
+        (&["anchor"], "--key"),
+        (
+            &["anchor", "--key", "keys", "--kept", "anchor"],
+            "--kept is for",
+        ),
+        (
+            &["log.tar", "--key", "keys", "--policy", "policy"],
+            "--policy is for",
+        ),
+        (
+            &["log.tar", "--key", log.trim(), "--kept", "anchor"],
+            "is no anchor to go by",
+        ),
+        (
+            &["log.tar", "--key", "keys", "--kept", "policy"],
+            "neither a checkpoint",
+        ),
+    ] {
+        let told = refused(away, &[&["audit", "verify"], arguments].concat());
+        assert!(told.contains(why), "{arguments:?}: {told}");
+    }
+    // The live log is held against the same file.
+    let anchor = away.join("anchor");
+    let text = site.done(&[
+        "audit",
+        "verify",
+        "acme",
+        "--kept",
+        anchor.to_str().unwrap(),
+    ]);
+    assert!(text.starts_with("sound: "), "{text}");
+
+    // Whoever reads at the machine is in the log, behind what was shown.
+    for (reading, member) in [
+        (&["audit", "tail", "acme", "-n", "1"][..], "newest"),
+        (
+            &["audit", "query", "acme", "--event", "log.key_rotated"],
+            "query",
+        ),
+        (&["audit", "receipt", "acme", "0"], "receipt"),
+        (&["audit", "tile", "acme", "tile/entries/000.p/1"], "tile"),
+    ] {
+        let shown = site.run(reading);
+        assert!(shown.status.success(), "{reading:?}");
+        let last = site.entries("acme").pop().unwrap();
+        assert_eq!(last["leaf"]["event"], "audit_log.read", "{reading:?}");
+        assert_eq!(last["leaf"]["caller"]["type"], "operator");
+        assert!(!last["details"][member].is_null(), "{last}");
+        assert!(
+            !String::from_utf8_lossy(&shown.stdout)
+                .contains(&format!("\"index\":{}", last["index"]))
+        );
+    }
+    let told = site.refused(&["org", "restored", "acme", "--confirm", "other"]);
+    assert!(told.contains("--confirm acme"), "{told}");
+    let told = site.told(&["org", "restored", "acme", "--confirm", "acme", "--json"]);
+    assert_eq!(
+        told["before"][0]["known_size"].to_string(),
+        told["index"].as_str().unwrap()
+    );
+    site.verify("acme");
+}

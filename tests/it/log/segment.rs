@@ -2,7 +2,7 @@
 
 use cedarkeep::log::entry::{LEAF_LIMIT, PartName, SealedPart};
 use cedarkeep::log::flaw::Flaw;
-use cedarkeep::log::segment::{Leaves, Parts};
+use cedarkeep::log::segment::{Leaves, Parts, Places, parts_of_entry};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -129,4 +129,36 @@ fn parts_can_be_written_again_without_some() {
         .map(|part| part.name)
         .collect();
     assert_eq!(names, [PartName::Request]);
+}
+
+proptest! {
+    #[test]
+    fn an_entry_lies_where_the_beginning_of_its_blob_says(count in 1_usize..60, first in 0_u64..1_000_000, seed in any::<u64>()) {
+        let length = |at: usize| usize::try_from((seed >> (at % 50)) % 700).unwrap();
+        let leaves: Vec<Vec<u8>> = (0..count).map(|at| vec![u8::try_from(at).unwrap(); length(at)]).collect();
+        let parts: Vec<Vec<SealedPart>> = (0..count)
+            .map(|at| match at % 3 {
+                0 => Vec::new(),
+                _ => vec![SealedPart { name: PartName::Details, sealed: vec![1; length(at)] }],
+            })
+            .collect();
+        let (leaf_blob, part_blob) = (Leaves::frame(first, &leaves).unwrap(), Parts::frame(first, &parts).unwrap());
+        let start = usize::try_from(Places::needs(u64::try_from(count).unwrap())).unwrap();
+        let in_leaves = Places::of_leaves(&leaf_blob[..start]).unwrap();
+        let in_parts = Places::of_parts(&part_blob[..start]).unwrap();
+        prop_assert_eq!((in_leaves.first(), in_leaves.count()), (first, count));
+        for (index, (leaf, parts)) in (first..).zip(leaves.iter().zip(&parts)) {
+            let cut = |blob: &[u8], places: &Places| {
+                let (begins, ends) = places.of_entry(index).unwrap();
+                blob[usize::try_from(begins).unwrap()..usize::try_from(ends).unwrap()].to_vec()
+            };
+            prop_assert_eq!(&cut(&leaf_blob, &in_leaves), leaf);
+            prop_assert_eq!(&parts_of_entry(&cut(&part_blob, &in_parts)).unwrap(), parts);
+        }
+        prop_assert!(in_leaves.of_entry(first + u64::try_from(count).unwrap()).is_none());
+        prop_assert!(first == 0 || in_leaves.of_entry(first - 1).is_none());
+        // One that is cut, or of the other kind, has no places.
+        prop_assert!(Places::of_leaves(&leaf_blob[..start - 1]).is_err());
+        prop_assert!(Places::of_leaves(&part_blob[..start]).is_err());
+    }
 }

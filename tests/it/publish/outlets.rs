@@ -98,6 +98,32 @@ async fn each_checkpoint_is_sent_to_the_sink_once_it_takes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_sends_elsewhere_is_not_followed() {
+    let service = Service::still(Database::Sqlite).await;
+    service.tenant("acme").await;
+    let (elsewhere, taken) = sink().await;
+    let routes = Router::new().route(
+        "/",
+        post(async move || (StatusCode::TEMPORARY_REDIRECT, [("location", elsewhere)])),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let mut config = service.app().config().clone();
+    config.publish.sink = Some(url);
+    let publisher = Publisher::open(&config).unwrap();
+    for _ in 0..2 {
+        let told = round(service.app(), &publisher).await;
+        assert!(
+            said(&told).contains("sink: it answers 307"),
+            "{}",
+            said(&told)
+        );
+    }
+    assert!(taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_that_publish_nothing_safely_are_refused() {
     let beside = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {

@@ -183,10 +183,10 @@ fn read(
     let newest = chain.finish(&signed, verdict)?;
     let before = read_tiles(&mut tape, &manifest, &signed, verdict)?;
     let rotations = chain.vouched_for().iter().cloned().map(Kept::Signed);
-    let kept: Vec<Kept> = rotations.chain(kept.iter().cloned()).collect();
+    let all: Vec<Kept> = rotations.chain(kept.iter().cloned()).collect();
     let mut verification = Verification::new(Evidence {
         checkpoint: Some(&checkpoint),
-        kept: &kept,
+        kept: &all,
         keys: chain.reached(),
         origin: None,
         before,
@@ -223,16 +223,22 @@ fn read(
     verdict.found += report.found.saturating_sub(listed);
     verdict.restored = report.restored;
     verdict.signed_by = newest;
-    verdict.unchecked = unchecked(report.unchecked, absent, chain.older());
+    let largest = kept.iter().map(Kept::size).max().unwrap_or_default();
+    verdict.unchecked = unchecked(report.unchecked, absent, (chain.older(), largest));
     verdict.complete = true;
     Ok(())
 }
 
-fn unchecked(of_log: Vec<Unchecked>, absent: u64, older: usize) -> Vec<Unseen> {
+fn unchecked(of_log: Vec<Unchecked>, absent: u64, (older, kept): (usize, u64)) -> Vec<Unseen> {
     // The log was shown its leaves alone; the parts were compared beside it.
     let of_log = of_log
         .into_iter()
-        .filter(|one| !matches!(one, Unchecked::PartsAbsent { .. }));
+        .filter(|one| !matches!(one, Unchecked::PartsAbsent { .. }))
+        // What a bundle brings of checkpoints itself was not kept by anybody.
+        .map(|one| match one {
+            Unchecked::RollBack { .. } => Unchecked::RollBack { kept },
+            other => other,
+        });
     let parts = (absent > 0).then_some(Unchecked::PartsAbsent { count: absent });
     let older = (older > 0).then_some(Unseen::OlderKeys { count: older });
     parts
@@ -260,7 +266,7 @@ fn read_keys(bytes: &[u8], manifest: &Manifest) -> Result<Vec<VerifierKey>, Flaw
     for line in text.split('\n') {
         let key: VerifierKey = line.parse()?;
         let (name, origin) = (key.name(), &origin);
-        if (name != origin && !name.is_of_same_log(origin)) || keys.contains(&key) {
+        if !name.is_of_same_log(origin) || keys.contains(&key) {
             return Err(broken(KEYS, "a key is of another log, or there twice"));
         }
         keys.push(key);
