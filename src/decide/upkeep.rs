@@ -65,6 +65,8 @@ pub(super) fn begin(door: &Arc<Door>) {
             match round(&door, Utc::now(), retention).await {
                 // A log that does not answer is said by the sequencer, and by readiness.
                 Ok(()) | Err(Unkept::Refused(Refused::Unavailable)) => {}
+                // It was closed in the middle of the round.
+                Err(_) if !door.is_open() => return,
                 Err(error) => {
                     tracing::warn!(tenant.id = %door.store().id(), %error, "the upkeep of a log goes on later");
                 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::tenant;
 
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "Operation",
@@ -43,9 +44,13 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         ))
         .into_response();
     }
+    let organizations = doors
+        .iter()
+        .filter(|door| door.store().kind() == tenant::Kind::Organization)
+        .count();
     (
         StatusCode::OK,
-        Json(json!({ "ready": true, "open_tenants": doors.len() })),
+        Json(json!({ "ready": true, "open_tenants": organizations })),
     )
         .into_response()
 }
