@@ -113,9 +113,12 @@ impl Mark {
         // Of an earlier life: the key that signed the mark may be among what the restore has lost.
         let end = end_of(store, seen, (&head, present)).await?;
         let end = end.ok_or_else(rolled_back)?;
-        if seen.size > end {
+        // A life that what was put back knows nothing of is lost whole: nothing of it is in the tree to compare with.
+        let mut lives = store.lives().iter();
+        let is_known = lives.any(|life| life.incarnation.to_string() == seen.origin.incarnation());
+        if seen.size > end || !is_known {
             tracing::warn!(
-                tenant.id = %store.id(), lost = seen.size - end,
+                tenant.id = %store.id(), seen = seen.size, left = end,
                 "a restore has put the log back behind what this node has seen of it"
             );
         } else if root_at(store, seen.size).await? != seen.root {

@@ -16,7 +16,7 @@ const WORTH: u64 = 64;
 /// The most entries whose table lies in the first chunk of leaves.
 const ENTRIES: u64 = (CHUNK as u64 - 16) / 4;
 
-/// The entries of these indexes, which ascend and lie in one segment, and where that begins.
+/// Of these indexes, which ascend, the entries that lie in the segment of the last, and where that begins.
 ///
 /// # Errors
 /// The database does not answer, or what it holds does not open.

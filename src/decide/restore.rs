@@ -57,13 +57,15 @@ pub async fn restored(
     door.close().await;
     changed?;
     let entries = 1 + u64::from(lost.is_some());
-    let told = |life: Before| Restored {
+    let told = |(life, is_lost_whole): (Before, bool)| Restored {
         index,
         entries,
         incarnation: life.incarnation.to_string(),
         size: life.size,
+        is_lost_whole,
     };
-    let lives = std::iter::once(before).chain(lost);
+    let lost = lost.map(|lost| (lost, true));
+    let lives = std::iter::once((before, false)).chain(lost);
     Ok(lives.map(told).collect())
 }
 

@@ -164,10 +164,12 @@ pub struct Restored {
     pub index: u64,
     /// How many entries say so: one for the life before, and one for each life that is lost whole.
     pub entries: u64,
-    /// The life before.
+    /// The life that ended.
     pub incarnation: String,
     /// As many entries as that life is known to have had.
     pub size: u64,
+    /// Whether nothing of it is left: what was put back is older than it.
+    pub is_lost_whole: bool,
 }
 
 impl fmt::Display for Restored {
@@ -176,12 +178,16 @@ impl fmt::Display for Restored {
             index,
             incarnation,
             size,
+            is_lost_whole,
             ..
         } = self;
         write!(
             f,
             "entry {index}: the log goes on here after a restore; of `{incarnation}` "
         )?;
+        if *is_lost_whole {
+            return write!(f, "nothing is left, which was seen with {size} entries");
+        }
         match size.saturating_sub(*index) {
             0 => write!(f, "no entry is known to be lost"),
             1 => write!(f, "entry {index} is lost"),
@@ -464,6 +470,7 @@ impl Verification {
             entries,
             incarnation: incarnation.to_owned(),
             size: *size,
+            is_lost_whole: entry.index > index,
         });
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cedarkeep::config::Database;
 use cedarkeep::decide::{audit, check, upkeep};
+use cedarkeep::ids::TenantId;
 use cedarkeep::log::Event;
 use cedarkeep::log::bundle;
 use cedarkeep::log::checkpoint::{SignedCheckpoint, VerifierKey};
@@ -361,6 +362,56 @@ async fn nodes_that_have_a_log_open_notice_that_it_was_put_back() {
     assert_eq!(last.event, Event::LogHeartbeat);
 }
 
+async fn is_refused(service: &Service, id: TenantId) {
+    let refused = service.app().restored(id, |_, _| {}).await;
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("does not verify"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_that_is_lost_whole_locks_nobody_out_however_long_it_was() {
+    let service = Service::still(Database::Sqlite).await;
+    let mut tenant = service.tenant("acme").await;
+    let id = tenant.door.store().id();
+    tenant.door.close().await;
+    let early = Backup::take(&service, &tenant).await;
+    ask_again(&service, &mut tenant, 60).await;
+    tenant.door.close().await;
+    // Two backups of one life: the later one is put back over a life that the earlier one began, and that is shorter.
+    let file = service.file(&tenant);
+    let late = file.with_extension("late");
+    let mut rows = service.database(&tenant).await;
+    run(&mut rows, format!("VACUUM INTO '{}'", late.display())).await;
+    rows.close().await.unwrap();
+    early.put_back(&service, &tenant).await;
+    service.app().restored(id, |_, _| {}).await.unwrap();
+    ask_again(&service, &mut tenant, 3).await;
+    let short = tenant.door.verifier();
+    tenant.door.close().await;
+    let (seen, _) = head_of(&tenant, &service).await;
+    Backup::File(late).put_back(&service, &tenant).await;
+    let (size, _) = head_of(&tenant, &service).await;
+    assert!(seen < size);
+    let refused = service.app().door(id).await.unwrap_err().to_string();
+    assert!(refused.contains("rollback_detected"), "{refused}");
+    let told = service.app().restored(id, |_, _| {}).await.unwrap();
+    assert_eq!(
+        (told[1].incarnation.as_str(), told[1].size),
+        (short.name().incarnation(), seen)
+    );
+    let line = told[1].to_string();
+    assert!(
+        line.contains(&format!(
+            "nothing is left, which was seen with {seen} entries"
+        )),
+        "{line}"
+    );
+    ask_again(&service, &mut tenant, 5).await;
+    let report = checked(&tenant, &service, &[]).await;
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(report.restored, told);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_sound_is_not_gone_on_from() {
     let service = Service::still(Database::Sqlite).await;
@@ -388,13 +439,7 @@ async fn what_is_not_sound_is_not_gone_on_from() {
     .await;
     assert!(service.app().door(id).await.is_err());
     assert!(!checked(&tenant, &service, &[]).await.is_sound());
-    let refused = service
-        .app()
-        .restored(id, |_, _| {})
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("does not verify"), "{refused}");
+    is_refused(&service, id).await;
     let life = tenant.door.store().life().incarnation;
     run(&mut rows, format!("UPDATE head SET incarnation = '{life}'")).await;
     // A life that somebody made up, with a log cut back to where it begins: nothing is signed upon it, marks or no marks.
@@ -442,13 +487,7 @@ async fn what_is_not_sound_is_not_gone_on_from() {
         "DELETE FROM segment WHERE first_index = 3".into(),
     )
     .await;
-    let refused = service
-        .app()
-        .restored(id, |_, _| {})
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("does not verify"), "{refused}");
+    is_refused(&service, id).await;
     // Nothing was begun: the log is of its first life still, and as long as it was.
     let store = service.app().control().open_store(id).await.unwrap();
     assert_eq!(store.lives().len(), 1);
