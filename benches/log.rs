@@ -150,6 +150,7 @@ impl Log {
             },
             request_id: Some(format!("req-{number:016}")),
             client: Some("192.0.2.17".into()),
+            purpose: None,
         }
     }
 

@@ -14,7 +14,10 @@ use config::{FileFormat, Source as _, Value, ValueKind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+mod content;
 mod values;
+
+pub use content::Content;
 
 pub use values::{BaseUrl, Database, Password};
 
@@ -113,6 +116,9 @@ const REFERENCE: &[Setting] = settings! {
     "log.queue", "entries", "8192", "decisions that may wait for one log before further ones are refused";
     "log.commit_timeout_ms", "milliseconds", "1800", "how long an answer waits for its record before it becomes an error";
     "log.heartbeat_s", "seconds", "600", "after how long without an entry a log says that nothing happened";
+    "content.max_bytes", "bytes", "5368709120", "the longest content of a document, a message, a template and the like";
+    "content.memory_max_bytes", "bytes", "1048576", "the longest content of a memory";
+    "content.token_max_bytes", "bytes", "65536", "the longest token of an integration";
     "publish.every_s", "seconds", "60", "how often the logs' checkpoints are committed to the deployment's own log, and that is published";
     "publish.dir", "path", "", "folder for the deployment's log as files (C2SP tlog-tiles), for a web server to hand out";
     "publish.sink", "URL", "", "where each published checkpoint is sent by POST; https, or http on this machine";
@@ -147,6 +153,8 @@ pub struct Config {
     pub deployment: Deployment,
     /// The logs.
     pub log: Log,
+    /// What is kept of resources.
+    pub content: Content,
     /// Where the deployment's own log goes.
     pub publish: Publish,
     /// Tenants in memory.
@@ -514,6 +522,9 @@ impl Config {
         }
         if !(1..=86_400).contains(&self.log.heartbeat_s) {
             return unfit("log.heartbeat_s", "must lie between 1 and 86400");
+        }
+        if let Some((key, problem)) = self.content.unfit() {
+            return unfit(key, problem);
         }
         if !(1..=86_400).contains(&self.publish.every_s) {
             return unfit("publish.every_s", "must lie between 1 and 86400");

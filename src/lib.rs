@@ -9,6 +9,7 @@
 //! - [`crypto`]: one way of sealing, and the key hierarchy.
 //! - [`storage`]: databases, and all that differs between SQLite and PostgreSQL.
 //! - [`tenant`]: the control database and a tenant's open store.
+//! - [`vault`]: what is kept of resources, sealed.
 //! - [`decide`]: the door. It alone sees directory, policies and log at once: it answers, and it records.
 //! - [`publish`]: the deployment's own log shown to the world, which commits to the tenants' logs.
 //! - [`authn`]: who asks. [`http`]: the edge. [`cli`]: the operator at the machine. [`app`]: all of it put together.
@@ -33,6 +34,7 @@ pub mod publish;
 pub mod storage;
 pub mod telemetry;
 pub mod tenant;
+pub mod vault;
 
 /// Half of what a small decision costs is memory that is taken and given back: this allocator does it at half the price.
 #[global_allocator]

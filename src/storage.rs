@@ -11,6 +11,10 @@ use sqlx::{
 
 use crate::ids::TenantId;
 
+pub mod shelf;
+
+use shelf::Shelf;
+
 /// Why a database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -274,6 +278,14 @@ impl Place {
         self.open_tenant(id, Missing::Made).await
     }
 
+    /// Where a tenant's long sealed values lie, beside its open database.
+    pub fn shelf(&self, id: TenantId, database: &Database) -> Shelf {
+        match self {
+            Self::Folder(path) => Shelf::Folder(path.join("content").join(id.to_string())),
+            Self::Server(_) => Shelf::Rows(database.clone()),
+        }
+    }
+
     /// Takes a tenant's database away for good; doing it again changes nothing.
     ///
     /// # Errors
@@ -290,7 +302,16 @@ impl Place {
                         _ => {}
                     }
                 }
-                Ok(())
+                let content = path.join("content").join(id.to_string());
+                match std::fs::remove_dir_all(&content) {
+                    Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                        Err(StorageError::Folder {
+                            path: content,
+                            cause,
+                        })
+                    }
+                    _ => Ok(()),
+                }
             }
             Self::Server(_) => {
                 let control = self.control().await?;
@@ -604,4 +625,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 3, "0003_uncompressed"),
     migration!("tenant", 4, "0004_lives"),
     migration!("tenant", 5, "0005_anchors"),
+    migration!("tenant", 6, "0006_content"),
 ];

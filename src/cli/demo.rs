@@ -106,6 +106,7 @@ impl As<'_> {
             },
             request_id: None,
             client: None,
+            purpose: None,
         }
     }
 
@@ -301,6 +302,7 @@ impl Demo {
             },
             request_id: None,
             client: None,
+            purpose: None,
         };
         let question = Question {
             subject: Named::of(viewer),

@@ -15,6 +15,9 @@ use super::{CryptoError, put_field};
 /// The version that every subject key has: a person's key is never replaced, only destroyed.
 const SUBJECT_KEY_VERSION: u32 = 1;
 
+/// The version that every content key has: a version of content has a key of its own, which is only destroyed.
+const CONTENT_KEY_VERSION: u32 = 1;
+
 /// 64 bits derived from a key, kept in the clear: they tell that a key is the right one and nothing else about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckValue([u8; 8]);
@@ -301,6 +304,60 @@ fn subject_binding<'a>(tenant: &'a str, subject: &'a str) -> Binding<'a> {
         column: "wrapped",
         row: subject,
         row_version: 1,
+    }
+}
+
+/// A new key for one version of content, wrapped in its place under the key of the person whose it is, or under the tenant's
+/// content-wrap key where it is nobody's: forgetting the wrap forgets the content.
+///
+/// # Errors
+/// [`CryptoError::WrongPurpose`] unless the keys are for this; [`CryptoError::NoRandomness`].
+pub fn create_content_key(
+    wrap: &DataKeys,
+    binding: &Binding<'_>,
+) -> Result<(DataKeys, Wrapped), CryptoError> {
+    let key = DataKey::random(Purpose::Content, CONTENT_KEY_VERSION)?;
+    let wrapped = content_wrap(wrap)?.wrap(binding, &key)?;
+    Ok((DataKeys::new(key)?, wrapped))
+}
+
+/// The key of one version of content.
+///
+/// # Errors
+/// [`CryptoError::WrongPurpose`]; as [`DataKeys::unwrap_key`].
+pub fn open_content_key(
+    wrap: &DataKeys,
+    binding: &Binding<'_>,
+    wrapped: &Wrapped,
+) -> Result<DataKeys, CryptoError> {
+    DataKeys::new(content_wrap(wrap)?.unwrap_key(
+        binding,
+        Purpose::Content,
+        CONTENT_KEY_VERSION,
+        wrapped,
+    )?)
+}
+
+/// Wraps the key of one version of content again, under the newest version of the key above it.
+///
+/// # Errors
+/// As [`open_content_key`].
+pub fn rewrap_content_key(
+    wrap: &DataKeys,
+    binding: &Binding<'_>,
+    wrapped: &Wrapped,
+) -> Result<Wrapped, CryptoError> {
+    let key = open_content_key(wrap, binding, wrapped)?;
+    wrap.wrap(binding, key.newest())
+}
+
+fn content_wrap(keys: &DataKeys) -> Result<&DataKeys, CryptoError> {
+    match keys.purpose() {
+        Purpose::Subject | Purpose::ContentWrap => Ok(keys),
+        found => Err(CryptoError::WrongPurpose {
+            found,
+            wanted: "a key that wraps content keys",
+        }),
     }
 }
 

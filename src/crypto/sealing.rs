@@ -37,8 +37,10 @@ pub enum Purpose {
     Records,
     /// Seals the log's segments of one epoch.
     Epoch,
-    /// Seals content.
+    /// Seals one version of content.
     Content,
+    /// Wraps the keys of content that belongs to no person.
+    ContentWrap,
     /// Wraps subject keys.
     SubjectWrap,
     /// A subject key: seals what is said of one person, and wraps their content keys.
@@ -68,12 +70,13 @@ pub enum IndexedField {
 
 impl Purpose {
     /// Each of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TenantWrap,
         Self::DataWrap,
         Self::Records,
         Self::Epoch,
         Self::Content,
+        Self::ContentWrap,
         Self::SubjectWrap,
         Self::Subject,
         Self::LogSigning,
@@ -94,6 +97,7 @@ impl Purpose {
             Self::Records => "records",
             Self::Epoch => "epoch",
             Self::Content => "content",
+            Self::ContentWrap => "content-wrap",
             Self::SubjectWrap => "subject-wrap",
             Self::Subject => "subject",
             Self::LogSigning => "log-signing",
@@ -114,6 +118,7 @@ impl Purpose {
             | Self::Records
             | Self::Epoch
             | Self::Content
+            | Self::ContentWrap
             | Self::SubjectWrap
             | Self::Subject => true,
         }

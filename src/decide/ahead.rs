@@ -59,10 +59,7 @@ impl Incoming {
         {
             self.waiting.push_back(work);
         }
-        let first_change = self
-            .waiting
-            .iter()
-            .position(|work| matches!(work, Work::Change(_)));
+        let first_change = self.waiting.iter().position(Work::is_alone);
         let count = match first_change {
             Some(0) => 1,
             Some(ahead) => ahead,

@@ -108,7 +108,9 @@ macro_rules! actions {
 }
 
 actions! {
+    ThreadComment = "thread.comment",
     ThreadCreate = "thread.create",
+    ThreadPost = "thread.post",
     ThreadRead = "thread.read",
     ThreadShare = "thread.share",
     ThreadUnshare = "thread.unshare",
@@ -150,6 +152,7 @@ actions! {
     IntegrationConnect = "integration.connect",
     IntegrationDisconnect = "integration.disconnect",
     IntegrationRefreshToken = "integration.refresh_token",
+    IntegrationUse = "integration.use",
     TeamCreate = "team.create",
     TeamDelete = "team.delete",
     TeamAddMember = "team.add_member",

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Transaction};
 
-use super::drafts::{Applied, Done, Drafts, Prepared};
+use super::content;
+use super::drafts::{Applied, Done, Drafts, Kept, Prepared};
 use super::error::{Refused, Unwritten};
 use super::judge::Moment;
 use super::question::{Answer, Recorded};
@@ -29,6 +30,7 @@ use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
 use crate::log::upkeep::{self, LogKey};
 use crate::tenant::Store;
+use crate::vault;
 
 /// The keys of the people whom a batch is about.
 pub(super) type SubjectKeys = HashMap<Ref, Arc<DataKeys>>;
@@ -49,6 +51,7 @@ pub(super) struct Made {
     done: Vec<Done>,
     written: Option<Written>,
     applied: Option<Applied>,
+    kept: Vec<Kept>,
     seen: Option<Arc<World>>,
     log: String,
     as_of: u64,
@@ -60,7 +63,7 @@ pub(super) struct Made {
 pub(super) fn make(
     setting: &Setting,
     known: &Known,
-    keys: &SubjectKeys,
+    (keys, present): (&SubjectKeys, Option<String>),
     batch: &[Work],
     now: DateTime<Utc>,
 ) -> Result<Made, Unwritten> {
@@ -72,8 +75,11 @@ pub(super) fn make(
     let mut drafts = Drafts {
         setting,
         moment,
+        shared: Arc::clone(&known.world),
         first: known.head.size,
         entries: Vec::new(),
+        kept: Vec::new(),
+        present,
     };
     let mut done = Vec::with_capacity(batch.len());
     let mut applied = None;
@@ -82,17 +88,11 @@ pub(super) fn make(
         done.push(match work {
             Work::Questions(work) => drafts.questions(work),
             Work::List(work) => drafts.list(work),
-            Work::Permit(work) => {
-                let judged =
-                    moment.own_action(&work.asker, work.action, work.resource, &work.context);
-                Done::Permit(judged.map(|judgement| {
-                    let at = drafts.decision(&work.asker, &judgement);
-                    (judgement, at)
-                }))
-            }
+            Work::Permit(work) => drafts.permit(work),
             Work::Change(work) => {
                 let (done, change) = drafts.change(work, &setting.store)?;
-                applied = change;
+                // Whatever replaces the state is alone in its batch.
+                applied = applied.or(change);
                 done
             }
             Work::Note(work) => Done::Note(drafts.add(record::note(work))),
@@ -102,6 +102,7 @@ pub(super) fn make(
     judging.end();
     let micros = now.timestamp_micros();
     let encoding = Stage::begin("encode");
+    let kept = drafts.kept;
     let written = match drafts.entries.is_empty() {
         true => None,
         false => Some(encode(
@@ -120,6 +121,7 @@ pub(super) fn make(
         log: setting.origin.as_str().to_owned(),
         as_of: known.world.snapshot().as_of(),
         applied,
+        kept,
         replayed: None,
         now: micros,
     })
@@ -174,7 +176,9 @@ fn encode(
         ..known.head.clone()
     };
     if let Some(applied) = applied {
-        head.last_change = applied.index;
+        if !applied.rows.is_empty() || !matches!(applied.effect, Prepared::Nothing) {
+            head.last_change = applied.index;
+        }
         match &applied.effect {
             Prepared::Rotate(next) => {
                 signed.also_sign(next.signer().seed().key());
@@ -294,6 +298,7 @@ impl Made {
             done: Vec::new(),
             written: None,
             applied: None,
+            kept: Vec::new(),
             seen: None,
             log: String::new(),
             as_of: 0,
@@ -327,7 +332,9 @@ impl Made {
             }
             self.write_effect(store, transaction, &applied.effect, written)
                 .await?;
+            content::end(store, transaction, &applied.rows).await?;
         }
+        content::write(store, transaction, &self.kept).await?;
         // Never two checkpoints that contradict each other: this one grows out of the head that is locked.
         if written.segment.first != known.head.size {
             return Err(Unwritten::Corrupt {
@@ -374,6 +381,7 @@ impl Made {
             Prepared::Forget(subject) => {
                 let name = subject.to_string();
                 store.subjects().destroy(transaction, &name).await?;
+                vault::rows::forget_person(store.database(), transaction, &name).await?;
                 rows::blank(store, transaction, *subject).await?;
                 upkeep::begin_erasure(store.database(), transaction, &name, self.now).await?;
             }

@@ -1,6 +1,5 @@
 //! An open tenant: its state in memory, and the queue to the one sequencer that decides and records.
 
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,17 +12,17 @@ use tokio::task::JoinHandle;
 use super::audit;
 use super::authorized::{Action, Authorized, Operator};
 use super::error::{Refused, Unwritten};
-use super::judge::Judgement;
 use super::mark::Mark;
+pub use super::permitted::{Listed, Permitted};
 use super::question::{Answer, Asker, Question, Recorded, Until};
 use super::recent::Recent;
 pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
 use super::upkeep;
-pub use super::work::{Changed, IdempotencyKey};
 use super::work::{
-    Granted, Ground, List, Note, Page, Permit, Plan, Proposal, Questions, Refresh, Reply, Work,
+    Among, Ground, List, Note, Permit, Plan, Proposal, Questions, Refresh, Reply, Work,
 };
+pub use super::work::{Changed, Deposit, IdempotencyKey};
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
@@ -112,56 +111,13 @@ impl std::fmt::Debug for Door {
     }
 }
 
-/// An action of ours that is allowed and recorded, with the state that it was allowed on.
-#[derive(Debug)]
-pub struct Permitted<A: Action> {
-    granted: Granted,
-    action: PhantomData<A>,
-}
-
-impl<A: Action> Permitted<A> {
-    /// The directory as the decision saw it.
-    pub fn snapshot(&self) -> &Snapshot {
-        self.granted.world.snapshot()
-    }
-
-    /// What was decided and why.
-    pub const fn judgement(&self) -> &Judgement {
-        &self.granted.judgement
-    }
-
-    /// Where it is recorded.
-    pub const fn recorded(&self) -> &Recorded {
-        &self.granted.recorded
-    }
-}
-
-/// One page of what may be read; recorded as a search.
-#[derive(Debug)]
-pub struct Listed {
-    page: Page,
-}
-
-impl Listed {
-    /// What may be read, in the order of identifiers.
-    pub fn items(&self) -> &[Ref] {
-        &self.page.items
-    }
-
-    /// Where the next page begins: after this one; nothing: this was the last.
-    pub const fn next(&self) -> Option<Ref> {
-        self.page.next
-    }
-
-    /// The directory as the search saw it.
-    pub fn snapshot(&self) -> &Snapshot {
-        self.page.world.snapshot()
-    }
-
-    /// Where it is recorded.
-    pub const fn recorded(&self) -> &Recorded {
-        &self.page.recorded
-    }
+/// What a change does beside what becomes of the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing: it is recorded, and no row of the directory changes.
+    Nothing,
+    /// It changes rows of the directory.
+    Rows,
 }
 
 impl Door {
@@ -353,6 +309,19 @@ impl Door {
         resource: Ref,
         context: Map<String, Value>,
     ) -> Result<Permitted<A>, Refused> {
+        self.permit_and(asker, (resource, context), None).await
+    }
+
+    /// The same; an allowed one is recorded as this event too.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn permit_and<A: Action>(
+        &self,
+        asker: Asker,
+        (resource, context): (Ref, Map<String, Value>),
+        then: Option<(Event, Value)>,
+    ) -> Result<Permitted<A>, Refused> {
         let granted = self
             .ask(self.patience, |reply, deadline| {
                 Work::Permit(Permit {
@@ -360,15 +329,13 @@ impl Door {
                     action: A::NAME,
                     resource,
                     context,
+                    then,
                     reply,
                     deadline,
                 })
             })
             .await?;
-        Ok(Permitted {
-            granted,
-            action: PhantomData,
-        })
+        Ok(granted.into())
     }
 
     /// Those of a kind on which the action is allowed, after `after`, `limit` at most.
@@ -382,20 +349,46 @@ impl Door {
         after: Option<Ref>,
         limit: usize,
     ) -> Result<Listed, Refused> {
+        self.list_among::<A>(asker, kind, Among::All(after), limit)
+            .await
+    }
+
+    /// Those on which the action is allowed of what this finds, in its order, `limit` at most.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn list_of<A: Action>(
+        &self,
+        asker: Asker,
+        kind: Kind,
+        choice: impl Fn(&Snapshot) -> Vec<Ref> + Send + Sync + 'static,
+        limit: usize,
+    ) -> Result<Listed, Refused> {
+        self.list_among::<A>(asker, kind, Among::These(Box::new(choice)), limit)
+            .await
+    }
+
+    async fn list_among<A: Action>(
+        &self,
+        asker: Asker,
+        kind: Kind,
+        among: Among,
+        limit: usize,
+    ) -> Result<Listed, Refused> {
         let page = self
             .ask(self.patience, |reply, deadline| {
                 Work::List(List {
                     asker,
                     action: A::NAME,
                     kind,
-                    after,
+                    among,
                     limit,
                     reply,
                     deadline,
                 })
             })
             .await?;
-        Ok(Listed { page })
+        Ok(page.into())
     }
 
     /// Makes a change where Cedar allows it: the decision, the event and the rows are one transaction.
@@ -413,6 +406,25 @@ impl Door {
         + Sync
         + 'static,
     ) -> Result<Changed, Refused> {
+        self.change_with(asker, (resource, context), idempotency, None, plan)
+            .await
+    }
+
+    /// The same, with what becomes of the resource's content.
+    ///
+    /// # Errors
+    /// The same; `Precondition` where the content is not what it must be.
+    pub async fn change_with<A: Action>(
+        &self,
+        asker: Asker,
+        asked: (Ref, Map<String, Value>),
+        idempotency: Option<IdempotencyKey>,
+        content: Option<(Deposit, Beside)>,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Changed, Refused> {
         let plan: Plan = Box::new(move |ground: &Ground<'_>| {
             let as_of = ground.snapshot.as_of();
             plan(
@@ -420,7 +432,7 @@ impl Door {
                 ground.snapshot,
             )
         });
-        self.propose(asker, Some(A::NAME), (resource, context), idempotency, plan)
+        self.propose(asker, Some(A::NAME), asked, (idempotency, content), plan)
             .await
     }
 
@@ -454,7 +466,7 @@ impl Door {
         let plan: Plan =
             Box::new(move |ground: &Ground<'_>| plan(&Operator::mint(ground.now), ground.snapshot));
         let organization = Ref::new(Kind::Organization, *self.store.id().bytes());
-        self.propose(asker, None, (organization, Map::new()), None, plan)
+        self.propose(asker, None, (organization, Map::new()), (None, None), plan)
             .await
     }
 
@@ -575,9 +587,10 @@ impl Door {
         asker: Asker,
         action: Option<&'static str>,
         (resource, context): (Ref, Map<String, Value>),
-        idempotency: Option<IdempotencyKey>,
+        (idempotency, content): (Option<IdempotencyKey>, Option<(Deposit, Beside)>),
         plan: Plan,
     ) -> Result<Changed, Refused> {
+        let (content, beside) = content.unzip();
         self.ask(CHANGE, |reply, deadline| {
             Work::Change(Box::new(Proposal {
                 asker,
@@ -585,6 +598,8 @@ impl Door {
                 resource,
                 context,
                 idempotency,
+                content,
+                content_alone: beside == Some(Beside::Nothing),
                 plan,
                 reply,
                 deadline,

@@ -11,10 +11,12 @@ use super::question::{Asker, Caller, Question, Until};
 use super::record::{self, Unsealed};
 use super::rows;
 use super::sequencer::Setting;
-use super::work::{Ground, IdempotencyKey, List, Proposal, Questions, Work};
+use super::work::{
+    Among, Deposit, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Work,
+};
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
-use crate::directory::{Change, Effect, Kind, Ref, Row};
+use crate::directory::{Change, Effect, Happening, Kind, Ref, Row};
 use crate::log::entry::Fact;
 use crate::tenant::{NextSigner, Store};
 
@@ -123,8 +125,20 @@ fn mentioned(question: &Question) -> impl Iterator<Item = Ref> {
 pub(super) struct Drafts<'a> {
     pub(super) setting: &'a Setting,
     pub(super) moment: Moment<'a>,
+    pub(super) shared: Arc<World>,
     pub(super) first: u64,
     pub(super) entries: Vec<Unsealed>,
+    /// What becomes of content, in order.
+    pub(super) kept: Vec<Kept>,
+    /// The version that a conditional deposit finds.
+    pub(super) present: Option<String>,
+}
+
+/// What becomes of one resource's content with one entry.
+pub(super) struct Kept {
+    pub(super) index: u64,
+    pub(super) resource: String,
+    pub(super) deposit: Deposit,
 }
 
 impl Drafts<'_> {
@@ -175,12 +189,46 @@ impl Drafts<'_> {
         Done::Questions(answers)
     }
 
+    /// A reading; one that is allowed may be recorded as an event beside its decision.
+    pub(super) fn permit(&mut self, work: &Permit) -> Done {
+        let judged = self
+            .moment
+            .own_action(&work.asker, work.action, work.resource, &work.context);
+        Done::Permit(judged.map(|judgement| {
+            let at = self.decision(&work.asker, &judgement);
+            if let Some((event, details)) = work.then.as_ref().filter(|_| judgement.is_allowed()) {
+                let happening = Happening {
+                    event: *event,
+                    resource: Some(work.resource),
+                    details: details.clone(),
+                    fact: None,
+                };
+                let version = self.version();
+                self.add(record::happening(
+                    &work.asker,
+                    acting_user(&work.asker),
+                    &happening,
+                    version,
+                ));
+            }
+            (judgement, at)
+        }))
+    }
+
     pub(super) fn list(&mut self, work: &List) -> Done {
-        let world = self.moment.world;
+        let snapshot = self.moment.world.snapshot();
         let nothing = serde_json::Map::new();
         let mut items = Vec::new();
         let mut next = None;
-        for (reference, _) in world.snapshot().objects_of(work.kind, work.after) {
+        let candidates: Box<dyn Iterator<Item = Ref>> = match &work.among {
+            Among::All(after) => Box::new(
+                snapshot
+                    .objects_of(work.kind, *after)
+                    .map(|(reference, _)| reference),
+            ),
+            Among::These(choice) => Box::new(choice(snapshot).into_iter()),
+        };
+        for reference in candidates {
             match self
                 .moment
                 .own_action(&work.asker, work.action, reference, &nothing)
@@ -220,7 +268,7 @@ impl Drafts<'_> {
         store: &Store,
     ) -> Result<(Done, Option<Applied>), Unwritten> {
         let world = self.moment.world;
-        let mut user = None;
+        let user = work.action.and_then(|_| acting_user(&work.asker));
         if let Some(action) = work.action {
             let judgement =
                 match self
@@ -234,13 +282,11 @@ impl Drafts<'_> {
             if !judgement.is_allowed() {
                 return Ok((Done::Denied(Box::new(judgement), at), None));
             }
-            if let Caller::Key {
-                acting: Some(acting),
-                ..
-            } = work.asker.caller
-            {
-                user = Some(acting.user);
-            }
+        }
+        if let Some(deposit) = &work.content
+            && !deposit.condition.holds(self.present.as_deref())
+        {
+            return Ok((Done::Change(Err(Refused::Precondition)), None));
         }
         let ground = Ground {
             snapshot: world.snapshot(),
@@ -252,8 +298,23 @@ impl Drafts<'_> {
             Ok(change) => change,
             Err(error) => return Ok((Done::Change(Err(error.into())), None)),
         };
-        let version = self.version();
         let index = self.first + self.entries.len() as u64;
+        if work.content_alone {
+            if !change.rows.is_empty() || change.effect != Effect::Nothing {
+                return Err(Unwritten::Corrupt { what: "deposit" });
+            }
+            let last = self.happened(&work.asker, user, &change);
+            self.keep(work, self.first + last);
+            let applied = work.idempotency.clone().map(|key| Applied {
+                rows: Vec::new(),
+                index,
+                world: Arc::clone(&self.shared),
+                new_subjects: Vec::new(),
+                idempotency: Some((key, change.reply.clone())),
+                effect: Prepared::Nothing,
+            });
+            return Ok((Done::Change(Ok((change.reply, last))), applied));
+        }
         let next = match world.with(&change.rows, index) {
             Ok(next) => next,
             Err(unfit) => return Ok((Done::Change(Err(unfit.into())), None)),
@@ -270,10 +331,8 @@ impl Drafts<'_> {
             return Ok((Done::Change(Err(Refused::LockOut)), None));
         }
         let effect = Prepared::of(&mut change, index, store)?;
-        let mut last = index;
-        for happening in &change.events {
-            last = self.first + self.add(record::happening(&work.asker, user, happening, version));
-        }
+        let last = self.happened(&work.asker, user, &change);
+        self.keep(work, self.first + last);
         let mut new_subjects = Vec::new();
         for row in &change.rows {
             if let Row::Put(crate::directory::RowId::Object(reference), _) = row
@@ -294,10 +353,34 @@ impl Drafts<'_> {
                 .map(|key| (key, change.reply.clone())),
             effect,
         };
-        Ok((
-            Done::Change(Ok((change.reply, last - self.first))),
-            Some(applied),
-        ))
+        Ok((Done::Change(Ok((change.reply, last))), Some(applied)))
+    }
+
+    /// Drafts a change's events; the last one's place in the batch.
+    fn happened(&mut self, asker: &Asker, user: Option<Ref>, change: &Change) -> u64 {
+        let version = self.version();
+        let mut last = self.entries.len() as u64;
+        for happening in &change.events {
+            last = self.add(record::happening(asker, user, happening, version));
+        }
+        last
+    }
+
+    fn keep(&mut self, work: &Proposal, index: u64) {
+        if let Some(deposit) = &work.content {
+            self.kept.push(Kept {
+                index,
+                resource: work.resource.to_string(),
+                deposit: deposit.clone(),
+            });
+        }
+    }
+}
+
+fn acting_user(asker: &Asker) -> Option<Ref> {
+    match asker.caller {
+        Caller::Key { acting, .. } => acting.map(|acting| acting.user),
+        Caller::Operator | Caller::System => None,
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Unwritten {
     /// Sealing failed.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
+    /// What is kept of a resource.
+    #[error(transparent)]
+    Vault(#[from] crate::vault::VaultError),
     /// A stored value that is not what it should be.
     #[error("the stored {what} is not what it should be")]
     Corrupt {
@@ -116,6 +119,9 @@ pub enum Refused {
     /// The same Idempotency-Key with another request.
     #[error("this Idempotency-Key was used for another request: choose a new one")]
     KeyReused,
+    /// The content is not what the request says that it must be.
+    #[error("the content is not the version that this request names: read it again")]
+    Precondition,
     /// The log could not be written in time, so there is no answer.
     #[error("the log cannot be written now: try again")]
     Unavailable,

@@ -122,6 +122,11 @@ impl Moment<'_> {
             return Ok(self.by_operator(action));
         };
         self.in_force(key)?;
+        let mut said = std::borrow::Cow::Borrowed(context);
+        if let Some(purpose) = &asker.purpose {
+            said.to_mut().insert("purpose".into(), json!(purpose));
+        }
+        let context = said.as_ref();
         match acting {
             None => self.ours(&[(service, None)], action, resource, context),
             Some(Acting { user, agent: None }) => {

@@ -79,6 +79,8 @@ pub struct Asker {
     pub request_id: Option<String>,
     /// The client's address.
     pub client: Option<String>,
+    /// What the call is for, as policies read it in `context.purpose`.
+    pub purpose: Option<String>,
 }
 
 impl Asker {
@@ -88,6 +90,7 @@ impl Asker {
             caller: Caller::Operator,
             request_id: None,
             client: None,
+            purpose: None,
         }
     }
 
@@ -97,6 +100,7 @@ impl Asker {
             caller: Caller::System,
             request_id: None,
             client: None,
+            purpose: None,
         }
     }
 }

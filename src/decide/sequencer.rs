@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::ahead::{Ahead, Incoming, Prepared};
 use super::batch::{self, Made};
+use super::content;
 use super::drafts;
 use super::error::{Refused, Unwritten};
 use super::recent::Recent;
@@ -455,8 +456,10 @@ pub(super) async fn make(
 ) -> Result<Made, Unwritten> {
     let subjects = drafts::subjects(batch, &known.world);
     let keys = rows::subject_keys(&setting.store, subjects).await?;
+    // Exact, since the head is compared under the lock: whoever changes content moves it.
+    let present = content::present(&setting.store, batch).await?;
     let now = at_least(known.head.last_time)?;
-    tokio::task::block_in_place(|| batch::make(setting, known, &keys, batch, now))
+    tokio::task::block_in_place(|| batch::make(setting, known, (&keys, present), batch, now))
 }
 
 /// The clock, or the last entry's time where the clock went back.
@@ -473,6 +476,7 @@ const fn cause(error: &Unwritten) -> &'static str {
         Unwritten::Flaw(_)
         | Unwritten::Unfit(_)
         | Unwritten::Crypto(_)
+        | Unwritten::Vault(_)
         | Unwritten::Log(_)
         | Unwritten::Corrupt { .. } => "corrupt",
         Unwritten::RolledBack { .. } => "rolled_back",

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::audit;
+use super::content;
 use super::door::Door;
 use super::error::{Refused, Unwritten};
 use super::question::Asker;
@@ -90,6 +91,7 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
     }
     if retention {
         retain(door, now).await?;
+        content::tidy(door.store(), now).await?;
     }
     let store = door.store();
     drop_pruned(store, door.tip().minimum).await?;

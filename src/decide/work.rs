@@ -13,6 +13,7 @@ use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
 use crate::log::entry::{Fact, Outcome};
+use crate::vault::{Condition, Keeping, Sealed};
 
 /// The way back; whoever asked may have gone.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
@@ -34,9 +35,14 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// Whether it neither changes anything nor asks for what others have written.
-    pub(super) const fn is_plain(&self) -> bool {
-        !matches!(self, Self::Change(_) | Self::Refresh(_))
+    /// Whether it neither changes what is decided on nor asks for what others have written.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.is_alone() && !matches!(self, Self::Refresh(_))
+    }
+
+    /// Whether it is a batch by itself, since others would be judged on what it changes.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self, Self::Change(proposal) if !proposal.is_plain())
     }
 
     /// Whoever asked has given up by then.
@@ -86,6 +92,8 @@ pub(super) struct Permit {
     pub(super) action: &'static str,
     pub(super) resource: Ref,
     pub(super) context: Map<String, Value>,
+    /// What is recorded beside the decision, if it allows.
+    pub(super) then: Option<(Event, Value)>,
     pub(super) reply: Reply<Granted>,
     pub(super) deadline: Instant,
 }
@@ -103,7 +111,7 @@ pub(super) struct List {
     pub(super) asker: Asker,
     pub(super) action: &'static str,
     pub(super) kind: Kind,
-    pub(super) after: Option<Ref>,
+    pub(super) among: Among,
     pub(super) limit: usize,
     pub(super) reply: Reply<Page>,
     pub(super) deadline: Instant,
@@ -138,6 +146,39 @@ pub struct Changed {
     pub recorded: Option<Recorded>,
 }
 
+/// Which of a kind a list is made of.
+pub(super) enum Among {
+    /// All, after this one, in the order of identifiers.
+    All(Option<Ref>),
+    /// Those that this finds, in its order.
+    These(Choice),
+}
+
+/// Finds what a list is made of.
+pub(super) type Choice = Box<dyn Fn(&Snapshot) -> Vec<Ref> + Send + Sync>;
+
+/// What becomes of a resource's content, in the transaction that records it.
+#[derive(Debug, Clone)]
+pub struct Deposit {
+    /// What is there from then on; none: nothing.
+    pub sealed: Option<Arc<Sealed>>,
+    /// What becomes of what was there.
+    pub keeping: Keeping,
+    /// What must hold of it.
+    pub condition: Condition,
+}
+
+impl Deposit {
+    /// Whether others may be in the same commit: nothing must be looked up for it under the head's lock.
+    fn is_plain(&self) -> bool {
+        self.condition == Condition::Always
+            && self
+                .sealed
+                .as_ref()
+                .is_some_and(|sealed| !sealed.is_shelved())
+    }
+}
+
 pub(super) struct Proposal {
     pub(super) asker: Asker,
     /// None: the operator's, which no policy decides.
@@ -145,9 +186,21 @@ pub(super) struct Proposal {
     pub(super) resource: Ref,
     pub(super) context: Map<String, Value>,
     pub(super) idempotency: Option<IdempotencyKey>,
+    /// What becomes of the resource's content.
+    pub(super) content: Option<Deposit>,
+    /// Nothing changes but the content: no policy ever sees that.
+    pub(super) content_alone: bool,
     pub(super) plan: Plan,
     pub(super) reply: Reply<Changed>,
     pub(super) deadline: Instant,
+}
+
+impl Proposal {
+    fn is_plain(&self) -> bool {
+        self.content_alone
+            && self.idempotency.is_none()
+            && self.content.as_ref().is_some_and(Deposit::is_plain)
+    }
 }
 
 pub(super) struct Note {

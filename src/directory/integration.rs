@@ -1,4 +1,4 @@
-//! Integrations: connected, their tokens refreshed, disconnected.
+//! Integrations: connected and disconnected; what becomes of their tokens stands in `content`.
 
 use serde_json::json;
 
@@ -7,9 +7,7 @@ use super::made::Audience;
 use super::object::{Body, Integration, Kind, Object, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
-use crate::decide::authorized::{
-    Authorized, IntegrationConnect, IntegrationDisconnect, IntegrationRefreshToken,
-};
+use crate::decide::authorized::{Authorized, IntegrationConnect, IntegrationDisconnect};
 use crate::log::vocabulary::Event;
 
 /// A new connection; its token is kept elsewhere.
@@ -62,28 +60,6 @@ pub fn connect(
     ))
 }
 
-/// The integration asked about has a new token.
-///
-/// # Errors
-/// It is not there.
-pub fn refreshed(
-    by: &Authorized<IntegrationRefreshToken>,
-    snapshot: &Snapshot,
-) -> Result<Change, DirectoryError> {
-    let old = snapshot.require_integration(by.resource())?;
-    let new = Integration {
-        refreshed_at: Some(by.now()),
-        ..old.clone()
-    };
-    Ok(put(
-        snapshot,
-        Event::IntegrationTokenRefreshed,
-        by.resource(),
-        new,
-        json!({"name": old.name}),
-    ))
-}
-
 /// Ends the integration asked about.
 ///
 /// # Errors
@@ -119,7 +95,7 @@ fn put(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
-    use super::super::world::{World, id, now};
+    use super::super::world::{World, id};
     use super::*;
 
     #[test]
@@ -153,19 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_token_is_dated_and_a_disconnected_integration_is_gone() {
+    fn a_disconnected_integration_is_gone() {
         let mut world = World::new();
         let integration = world.integration_for_the_team();
-        world.apply(refreshed(&world.by(integration), &world.snapshot));
-        assert_eq!(
-            world
-                .snapshot
-                .require_integration(integration)
-                .unwrap()
-                .refreshed_at,
-            Some(now())
-        );
         world.apply(disconnect(&world.by(integration), &world.snapshot));
-        assert!(refreshed(&world.by(integration), &world.snapshot).is_err());
+        assert!(disconnect(&world.by(integration), &world.snapshot).is_err());
     }
 }

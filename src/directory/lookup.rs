@@ -33,7 +33,7 @@ impl Snapshot {
     }
 
     /// A memory that must be there.
-    pub(super) fn require_memory(&self, reference: Ref) -> Result<&Memory, DirectoryError> {
+    pub fn require_memory(&self, reference: Ref) -> Result<&Memory, DirectoryError> {
         match self.require(reference)? {
             Object::Memory(memory) => Ok(memory),
             _ => Err(DirectoryError::absent(reference)),

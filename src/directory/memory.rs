@@ -119,6 +119,47 @@ pub fn forget(
     )
 }
 
+/// What may be of use in a thread for somebody, the most specific layer first: the thread's, the project's, the team's, their own, the
+/// organization's; behind `after`, a place in that order. Whether they may read each, policies say.
+#[must_use]
+pub fn of_use(
+    snapshot: &Snapshot,
+    (thread, user): (Ref, Option<Ref>),
+    after: Option<(u8, Ref)>,
+) -> Vec<Ref> {
+    let above = snapshot.above(thread);
+    let memories = snapshot.objects_of(Kind::Memory, None);
+    let mut found: Vec<(u8, Ref)> = memories
+        .filter_map(|(reference, stored)| match &stored.value {
+            Object::Memory(memory) => {
+                let fits = match memory.layer {
+                    Layer::Thread => memory.parent == thread,
+                    Layer::Project | Layer::Team => above.contains(&memory.parent),
+                    Layer::Personal => Some(memory.owner) == user,
+                    Layer::Organization => true,
+                };
+                fits.then(|| (specific(memory.layer), reference))
+            }
+            _ => None,
+        })
+        .filter(|place| after.is_none_or(|after| *place > after))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, reference)| reference).collect()
+}
+
+/// How specific a layer is in a thread: the most specific is 0.
+#[must_use]
+pub const fn specific(layer: Layer) -> u8 {
+    match layer {
+        Layer::Thread => 0,
+        Layer::Project => 1,
+        Layer::Team => 2,
+        Layer::Personal => 3,
+        Layer::Organization => 4,
+    }
+}
+
 /// The layer of what hangs there.
 const fn layer_at(kind: Kind) -> Option<Layer> {
     match kind {
@@ -218,6 +259,45 @@ mod tests {
             place(Layer::Thread, Some(gone), ada, snapshot),
             Err(DirectoryError::absent(gone))
         );
+    }
+
+    #[test]
+    fn what_is_of_use_in_a_thread_stands_the_most_specific_first() {
+        let mut world = World::new();
+        let thread = world.thread(Audience::Private);
+        let at = [world.org, world.ada, world.team, world.project, thread];
+        for (number, place) in (90..).zip(at) {
+            world.apply(write_new(
+                &world.by(place),
+                &world.snapshot,
+                id(number),
+                "Facts",
+            ));
+        }
+        let found = |user, after| of_use(&world.snapshot, (thread, user), after);
+        let layers = |found: &[Ref]| -> Vec<Layer> {
+            let layer = |one: &Ref| world.snapshot.require_memory(*one).unwrap().layer;
+            found.iter().map(layer).collect()
+        };
+        let all = found(Some(world.ada), None);
+        let order = [
+            Layer::Thread,
+            Layer::Project,
+            Layer::Team,
+            Layer::Personal,
+            Layer::Organization,
+        ];
+        assert_eq!(layers(&all), order);
+        // Somebody's own is nobody else's.
+        assert_eq!(
+            layers(&found(Some(world.bob), None)),
+            [order[0], order[1], order[2], order[4]]
+        );
+        assert_eq!(
+            layers(&found(None, None)),
+            [order[0], order[1], order[2], order[4]]
+        );
+        assert_eq!(found(Some(world.ada), Some((2, all[2]))), all[3..]);
     }
 
     #[test]

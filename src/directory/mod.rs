@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod circle;
+pub mod content;
 pub mod entity;
 pub mod integration;
 pub mod keeping;

@@ -25,8 +25,11 @@ use crate::decide::authorized::{
     MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
 };
 use crate::decide::judge::Judgement;
-use crate::decide::{Action, Asker, Caller, Changed, Door, IdempotencyKey, Permitted, Refused};
+use crate::decide::{
+    Action, Asker, Beside, Caller, Changed, Deposit, Door, IdempotencyKey, Permitted, Refused,
+};
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
+use crate::log::Event;
 use crate::policy::Refusal;
 
 /// The header by which a change is made once, however often it is sent.
@@ -163,9 +166,39 @@ impl Call {
 
     /// Decides a reading; a denied one is of something that is not there.
     pub(super) async fn read<A: Action>(&self, resource: Ref) -> Result<Permitted<A>, Problem> {
+        self.reading(resource, None).await
+    }
+
+    /// The same; an allowed one is recorded as this event too.
+    pub(super) async fn read_and<A: Action>(
+        &self,
+        resource: Ref,
+        then: (Event, Value),
+    ) -> Result<Permitted<A>, Problem> {
+        self.reading(resource, Some(then)).await
+    }
+
+    /// Decides a use of something that the caller may see; an allowed one is recorded as this event too.
+    pub(super) async fn used<A: Action>(
+        &self,
+        resource: Ref,
+        then: (Event, Value),
+    ) -> Result<Permitted<A>, Problem> {
+        let asked = self
+            .door
+            .permit_and::<A>(self.asker(), (resource, Map::new()), Some(then))
+            .await;
+        self.told(resource, asked).await
+    }
+
+    async fn reading<A: Action>(
+        &self,
+        resource: Ref,
+        then: Option<(Event, Value)>,
+    ) -> Result<Permitted<A>, Problem> {
         match self
             .door
-            .permit::<A>(self.asker(), resource, Map::new())
+            .permit_and::<A>(self.asker(), (resource, Map::new()), then)
             .await
         {
             Err(Refused::Denied(judgement, _)) if !is_about_the_caller(&judgement) => {
@@ -187,12 +220,51 @@ impl Call {
         + 'static,
     ) -> Result<Changed, Problem> {
         let [] = self.query([])?;
-        let key = self.idempotency(body);
-        match self
+        let key = self.idempotency(body.digest());
+        let asked = self
             .door
             .change::<A>(self.asker(), resource, context, key, plan)
+            .await;
+        self.told(resource, asked).await
+    }
+
+    /// Decides and makes a change with what becomes of the content; `digest` is the request's, for its `Idempotency-Key`.
+    pub(super) async fn ask_change<A: Action>(
+        &self,
+        resource: Ref,
+        digest: &[u8; 32],
+        content: (Deposit, Beside),
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Changed, Refused> {
+        let asked = (resource, Map::new());
+        let key = self.idempotency(digest);
+        self.door
+            .change_with::<A>(self.asker(), asked, key, Some(content), plan)
             .await
-        {
+    }
+
+    /// Decides a change that is made later, and decided again then.
+    pub(super) async fn permit_change<A: Action>(
+        &self,
+        resource: Ref,
+    ) -> Result<Permitted<A>, Problem> {
+        let asked = self
+            .door
+            .permit::<A>(self.asker(), resource, Map::new())
+            .await;
+        self.told(resource, asked).await
+    }
+
+    /// What a change came to, in the words of a caller.
+    pub(super) async fn told<T>(
+        &self,
+        resource: Ref,
+        asked: Result<T, Refused>,
+    ) -> Result<T, Problem> {
+        match asked {
             Err(Refused::Denied(judgement, at)) => Err(self.denied(resource, judgement, at).await),
             asked => asked.map_err(refused::problem),
         }
@@ -253,7 +325,7 @@ impl Call {
     }
 
     /// The key under which the change is kept: this API key's, and that user's.
-    fn idempotency(&self, body: &Fields) -> Option<IdempotencyKey> {
+    fn idempotency(&self, digest: &[u8; 32]) -> Option<IdempotencyKey> {
         let chosen = self.key.as_ref()?;
         let who = match self.asker.caller {
             Caller::Key { key, acting, .. } => {
@@ -271,7 +343,7 @@ impl Call {
         let request = Sha256::new()
             .chain_update(&self.line)
             .chain_update("\n")
-            .chain_update(body.digest())
+            .chain_update(digest)
             .finalize();
         Some(IdempotencyKey {
             scope: format!("{who} {chosen}"),

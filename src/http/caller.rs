@@ -22,6 +22,11 @@ use crate::tenant;
 pub const ACTING_USER: HeaderName = HeaderName::from_static("cedarkeep-acting-user");
 /// The header that names the agent that acts for that user.
 pub const ACTING_AGENT: HeaderName = HeaderName::from_static("cedarkeep-acting-agent");
+/// The header that says what a call is for: `context.purpose` of every decision that is made on it.
+pub const PURPOSE: HeaderName = HeaderName::from_static("cedarkeep-purpose");
+
+/// The longest purpose, in bytes.
+const PURPOSE_LIMIT: usize = 64;
 
 /// A back end that asks about others: no acting user.
 pub(super) async fn service(
@@ -51,7 +56,26 @@ pub(super) async fn on_behalf(
             ));
         }
     };
-    authenticate(app, peer, id, headers, acting).await
+    let (door, mut asker) = authenticate(app, peer, id, headers, acting).await?;
+    asker.purpose = purpose(headers)?;
+    Ok((door, asker))
+}
+
+fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(&PURPOSE).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().ok().filter(|text| {
+        (1..=PURPOSE_LIMIT).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    match (text, values.next()) {
+        (Some(text), None) => Ok(Some(text.to_owned())),
+        _ => Err(Problem::Malformed(
+            "the header `Cedarkeep-Purpose` must be there once, with 1 to 64 visible ASCII characters".into(),
+        )),
+    }
 }
 
 fn named(headers: &HeaderMap, name: &HeaderName, kind: Kind) -> Result<Option<Ref>, Problem> {
@@ -128,6 +152,7 @@ async fn authenticate(
                 },
                 request_id,
                 client,
+                purpose: None,
             },
         )),
         Err(why) => {
@@ -141,6 +166,7 @@ async fn authenticate(
                 caller: Caller::Operator,
                 request_id,
                 client,
+                purpose: None,
             };
             door.note_refused(asker, Event::ApiKeyRejected, Outcome::Failed(why))
                 .await

@@ -1,19 +1,31 @@
-//! Integrations over HTTP: connected, refreshed and disconnected.
+//! Integrations over HTTP: connected, given tokens, used and disconnected.
 
-use axum::response::Response;
-use serde_json::Map;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, json};
 
 use super::call::Call;
+use super::content::{self as shown_content, Purpose};
 use super::fields::Fields;
+use super::incoming::Incoming;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
+use super::shown;
+use crate::app::App;
 use crate::crypto;
+use crate::decide::Beside;
 use crate::decide::authorized::{
     IntegrationConnect, IntegrationDisconnect, IntegrationRead, IntegrationRefreshToken,
+    IntegrationUse,
 };
-use crate::directory::Kind;
 use crate::directory::integration::{self, Connection};
 use crate::directory::made::Audience;
+use crate::directory::{Kind, content};
+use crate::log::Event;
+use crate::vault::{Condition, Keeping};
 
 /// Connect something outside.
 #[utoipa::path(post, path = "/v1/integrations", tag = "Directory", operation_id = "create_integration", params(Acting, Keyed),
@@ -65,22 +77,75 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     )
 }
 
-/// Say that its token was refreshed.
-#[utoipa::path(post, path = "/v1/integrations/{id}/refresh", tag = "Directory", operation_id = "refresh_integration",
-    params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
+/// Give it a token, in place of the one that it has.
+///
+/// The body is the token, of any media type: an OAuth token response as it came, or the bare token. It is sealed, and never shown but
+/// to a service that uses the integration.
+#[utoipa::path(put, path = "/v1/integrations/{id}/token", tag = "Content", operation_id = "put_integration_token",
+    params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Keyed),
+    request_body(content = Vec<u8>, description = "the token", content_type = "application/json"),
     responses((status = 200, description = "the integration as it is now", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
-pub(super) async fn refresh(call: Call) -> Result<Response, Problem> {
+pub(super) async fn put_token(
+    State(app): State<Arc<App>>,
+    call: Call,
+    request: Request,
+) -> Result<Response, Problem> {
+    let [] = call.query([])?;
     let wanted = call.named("id", Kind::Integration)?;
-    let changed = call
-        .change::<IntegrationRefreshToken>(
-            wanted,
-            Map::new(),
-            &Fields::none(),
-            integration::refreshed,
-        )
+    let limit = app.config().content.token_max_bytes;
+    let incoming = Incoming::of(request, limit, app.config().http.request_timeout())?;
+    let call = Arc::new(call);
+    let owner = |snapshot: &_| content::owner(snapshot, wanted);
+    let arrived = incoming
+        .take::<IntegrationRefreshToken>(&call, (wanted, "ver"), owner)
+        .await?;
+    let written = arrived.written();
+    let how = (Keeping::Newest, Condition::Always, Beside::Rows);
+    let changed = arrived
+        .deposit::<IntegrationRefreshToken>(&call, wanted, how, move |by, snapshot| {
+            content::token_refreshed(by, snapshot, &written)
+        })
         .await?;
     Ok(page::changed_to(changed))
+}
+
+/// Use it: the token, for the service that asks, on behalf of a user who may.
+///
+/// Recorded as `integration.used` before it is handed out.
+#[utoipa::path(post, path = "/v1/integrations/{id}/use", tag = "Content", operation_id = "use_integration",
+    params(("id" = String, Path, description = "its identifier"), Acting, Purpose),
+    responses((status = 200, description = "`token` (`text` or `base64`), `media_type`, `version`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn make_use(call: Call) -> Result<Response, Problem> {
+    let [] = call.query([])?;
+    let wanted = call.named("id", Kind::Integration)?;
+    let vault = call.door().vault();
+    let held = vault
+        .current(&wanted.to_string())
+        .await
+        .map_err(shown_content::unopened)?;
+    let Some(held) = held else {
+        call.permit_change::<IntegrationUse>(wanted).await?;
+        return Err(Problem::Conflict(
+            "the integration has no token yet: put one at its `token`".into(),
+        ));
+    };
+    let details = json!({"token": held.spot().version});
+    call.used::<IntegrationUse>(wanted, (Event::IntegrationUsed, details))
+        .await?;
+    let opened = vault.open(&held).await.map_err(shown_content::unopened)?;
+    let label = opened.label().clone();
+    let token = opened
+        .whole(label.length)
+        .await
+        .map_err(shown_content::unopened)?;
+    let body = json!({
+        "token": shown::of(&label.media_type, &token), "media_type": label.media_type, "version": held.spot().version,
+    });
+    let mut response = Json(body).into_response();
+    shown_content::private(response.headers_mut());
+    Ok(response)
 }
 
 /// Disconnect it.

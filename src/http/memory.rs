@@ -1,16 +1,20 @@
 //! Memory over HTTP: written, rewritten and forgotten, layer by layer.
 
 use axum::response::Response;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::content::{self, Purpose};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
+use super::{refused, shown};
 use crate::crypto;
-use crate::decide::authorized::{MemoryForget, MemoryRead, MemoryWrite};
+use crate::decide::authorized::{MemoryForget, MemoryRead, MemoryWrite, ThreadRead};
 use crate::directory::object::Layer;
-use crate::directory::{Kind, Object, Ref, memory};
+use crate::directory::{Kind, Object, Ref, Snapshot, memory, view};
+use crate::log::Event;
+use crate::log::entry::Outcome;
 
 /// Write a new memory.
 #[utoipa::path(post, path = "/v1/memory", tag = "Directory", operation_id = "create_memory", params(Acting, Keyed),
@@ -49,12 +53,24 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 }
 
 /// The memories that the acting user may read; of one layer, a page may be shorter than its limit.
+///
+/// With `for` those that may be used in a thread, with their content: the most specific layer first (thread, project, team, personal,
+/// organization), and for an agent only what agent and user may both read. Recorded as `content.read`.
 #[utoipa::path(get, path = "/v1/memory", tag = "Directory", operation_id = "list_memory",
-    params(("layer" = Option<String>, Query, description = "of this layer alone"), Acting, Paged),
+    params(("layer" = Option<String>, Query, description = "of this layer alone"),
+        ("for" = Option<String>, Query, description = "what may be used in this thread; without `layer`"), Acting, Purpose, Paged),
     responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let [layer, limit, cursor] = call.query(["layer", "limit", "cursor"])?;
+    let [layer, thread, limit, cursor] = call.query(["layer", "for", "limit", "cursor"])?;
+    if let Some(thread) = thread {
+        if layer.is_some() {
+            return Err(Problem::Malformed(
+                "send `for` or `layer`: what is for a thread is of every layer".into(),
+            ));
+        }
+        return of_use(&call, thread, &Paging::of(limit, cursor)?).await;
+    }
     let layer: Option<Layer> = layer
         .map(|text| text.parse().map_err(|why: String| wrong("layer", &why)))
         .transpose()?;
@@ -64,6 +80,60 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
             || matches!(found, Some(Object::Memory(memory)) if Some(memory.layer) == layer)
     };
     page::list::<MemoryRead>(&call, Kind::Memory, &Paging::of(limit, cursor)?, of_layer).await
+}
+
+async fn of_use(call: &Call, thread: &str, paging: &Paging) -> Result<Response, Problem> {
+    let thread = Ref::of(Kind::Thread, thread).ok_or(Problem::NotFound)?;
+    let after = paging.after(|text| {
+        let (layer, id) = text.split_once(' ')?;
+        Some((layer.parse::<u8>().ok()?, Ref::of(Kind::Memory, id)?))
+    })?;
+    call.read::<ThreadRead>(thread).await?;
+    let user = call.user();
+    let choice = move |snapshot: &Snapshot| memory::of_use(snapshot, (thread, user), after);
+    let listed = call
+        .door()
+        .list_of::<MemoryRead>(call.asker(), Kind::Memory, choice, paging.limit)
+        .await
+        .map_err(refused::problem)?;
+    let snapshot = listed.snapshot();
+    let (mut items, mut versions) = (Vec::new(), Vec::new());
+    let vault = call.door().vault();
+    for reference in listed.items() {
+        let Some(stored) = snapshot.object(*reference) else {
+            continue;
+        };
+        let mut item = view::view(*reference, &stored.value, snapshot);
+        let held = vault.current(&reference.to_string()).await;
+        let said = match held.map_err(content::unopened)? {
+            None => Value::Null,
+            Some(held) => {
+                versions.push(held.spot().version.clone());
+                let opened = vault.open(&held).await.map_err(content::unopened)?;
+                let mut said = content::described(&held, opened.label());
+                if let Some(said) = said.as_object_mut() {
+                    said.insert("content".into(), shown::short(&opened));
+                }
+                said
+            }
+        };
+        if let Some(item) = item.as_object_mut() {
+            item.insert("content".into(), said);
+        }
+        items.push(item);
+    }
+    let details = json!({"for": thread, "versions": versions});
+    call.door()
+        .note(call.asker(), Event::ContentRead, Outcome::Ok, details)
+        .await
+        .map_err(refused::problem)?;
+    let next = listed.next().and_then(|next| {
+        let layer = memory::specific(snapshot.require_memory(next).ok()?.layer);
+        Some(format!("{layer} {next}"))
+    });
+    let mut response = page::page(items, next);
+    content::private(response.headers_mut());
+    Ok(response)
 }
 
 /// One memory.

@@ -7,15 +7,18 @@ pub mod authzen;
 mod call;
 pub mod caller;
 mod circles;
+mod content;
 mod export;
 mod fields;
 mod follow;
 mod hello;
+mod incoming;
 mod integrations;
 pub mod json;
 mod keeping;
 mod made;
 mod memory;
+mod messages;
 mod organization;
 mod own;
 mod page;
@@ -25,6 +28,7 @@ mod refused;
 pub mod request_id;
 pub mod serve;
 mod shares;
+mod shown;
 mod system;
 pub mod tls;
 
@@ -140,11 +144,56 @@ fn documented() -> OpenApiRouter<Arc<App>> {
             made::agents::update,
             made::agents::delete
         ))
+        .routes(routes!(
+            content::documents::put,
+            content::documents::get,
+            content::documents::head,
+            content::documents::delete
+        ))
+        .routes(routes!(content::documents::list))
+        .routes(routes!(
+            content::memory::put,
+            content::memory::get,
+            content::memory::head,
+            content::memory::delete
+        ))
+        .routes(routes!(content::memory::list))
+        .routes(routes!(
+            content::prompt_templates::put,
+            content::prompt_templates::get,
+            content::prompt_templates::head,
+            content::prompt_templates::delete
+        ))
+        .routes(routes!(content::prompt_templates::list))
+        .routes(routes!(
+            content::tools::put,
+            content::tools::get,
+            content::tools::head,
+            content::tools::delete
+        ))
+        .routes(routes!(content::tools::list))
+        .routes(routes!(
+            content::assistants::put,
+            content::assistants::get,
+            content::assistants::head,
+            content::assistants::delete
+        ))
+        .routes(routes!(content::assistants::list))
+        .routes(routes!(
+            content::agents::put,
+            content::agents::get,
+            content::agents::head,
+            content::agents::delete
+        ))
+        .routes(routes!(content::agents::list))
         .routes(routes!(memory::create, memory::list))
         .routes(routes!(memory::read, memory::update, memory::delete))
         .routes(routes!(integrations::create, integrations::list))
         .routes(routes!(integrations::read, integrations::delete))
-        .routes(routes!(integrations::refresh))
+        .routes(routes!(integrations::put_token))
+        .routes(routes!(integrations::make_use))
+        .routes(routes!(messages::post, messages::list))
+        .routes(routes!(messages::read))
         .routes(routes!(shares::create, shares::list))
         .routes(routes!(shares::delete))
         .routes(routes!(api_keys::create, api_keys::list))

@@ -176,6 +176,17 @@ pub(super) fn gone(changed: &Changed) -> Response {
     )
 }
 
+/// The caller has it as it is: 304.
+pub(super) fn not_modified(tag: HeaderValue) -> Response {
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
+}
+
+/// A part of something: 206.
+pub(super) fn partial(mut response: Response) -> Response {
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    response
+}
+
 fn marked(mut response: Response, replayed: bool) -> Response {
     if replayed {
         let name = HeaderName::from_static("idempotency-replayed");
@@ -194,6 +205,11 @@ fn parameter(name: &str, place: ParameterIn, of: Type, description: &str) -> Par
         .description(Some(description))
         .schema(Some(ObjectBuilder::new().schema_type(of).build()))
         .build()
+}
+
+/// A header, as it is documented.
+pub(super) fn in_header(name: &str, description: &str) -> Parameter {
+    parameter(name, ParameterIn::Header, Type::String, description)
 }
 
 /// The header of every call on the directory, as it is documented.

@@ -58,6 +58,10 @@ pub enum Problem {
     TooSlow,
     /// It contradicts what is there: what.
     Conflict(String),
+    /// The content is not the version that it names: what to do.
+    PreconditionFailed(String),
+    /// It asks for bytes that are not there, of so many that are.
+    NoSuchRange(u64),
     /// Its body is beyond the limit.
     TooLarge,
     /// Too many of them: when to try again.
@@ -84,6 +88,8 @@ impl Problem {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
+            Self::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -107,6 +113,8 @@ impl Problem {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TooSlow => "too_slow",
             Self::Conflict(_) => "conflict",
+            Self::PreconditionFailed(_) => "precondition_failed",
+            Self::NoSuchRange(_) => "no_such_range",
             Self::TooLarge => "too_large",
             Self::TooMany(_) => "too_many",
             Self::Internal => "internal",
@@ -127,7 +135,10 @@ impl Problem {
             Self::NotFound => "there is no such thing, or you may not know of it",
             Self::MethodNotAllowed => "this path does not take this method; see `Allow`",
             Self::TooSlow => "the request took too long to arrive",
-            Self::Conflict(what) | Self::Unavailable(what) => what,
+            Self::Conflict(what) | Self::PreconditionFailed(what) | Self::Unavailable(what) => what,
+            Self::NoSuchRange(_) => {
+                "these bytes are not there; see `Content-Range` for how many are"
+            }
             Self::TooLarge => "the body is larger than this service takes",
             Self::TooMany(_) => "too many requests; see `Retry-After`",
             Self::Internal => "something went wrong here; the request id finds it in the logs",
@@ -153,6 +164,11 @@ impl Problem {
         };
         if let Some(Ok(value)) = challenge.map(HeaderValue::try_from) {
             headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        if let Self::NoSuchRange(length) = self
+            && let Ok(value) = HeaderValue::try_from(format!("bytes */{length}"))
+        {
+            headers.insert(header::CONTENT_RANGE, value);
         }
         let pause = match self {
             Self::TooMany(pause) => Some(*pause),

@@ -67,6 +67,7 @@ pub(super) fn problem(refused: Refused) -> Problem {
         Refused::Directory(error) => directory(error),
         Refused::Nobody { what: "key" } => Problem::BadCredential,
         nobody @ Refused::Nobody { .. } => Problem::Forbidden(nobody.to_string()),
+        Refused::Precondition => Problem::PreconditionFailed(refused.to_string()),
         Refused::Unavailable => Problem::AuditUnavailable,
     }
 }

@@ -209,9 +209,10 @@ impl Control {
         let key = self.key(&row)?;
         let database = self.place.create_tenant(id).await?;
         Store::create(&database, id, &key).await?;
+        let shelf = self.place.shelf(id, &database);
         Ok(Created {
             id,
-            store: Store::open(database, (id, kind), key, None).await?,
+            store: Store::open((database, shelf), (id, kind), key, None).await?,
         })
     }
 
@@ -323,7 +324,9 @@ impl Control {
             name: id.to_string(),
         })?;
         let key = self.key(&row)?;
-        Store::open(self.place.tenant(id).await?, (id, row.kind), key, next).await
+        let database = self.place.tenant(id).await?;
+        let shelf = self.place.shelf(id, &database);
+        Store::open((database, shelf), (id, row.kind), key, next).await
     }
 
     /// Whether the control database answers.

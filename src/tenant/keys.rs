@@ -16,8 +16,9 @@ use crate::ids::TenantId;
 use crate::storage::Database;
 
 /// Every data key that a tenant is born with.
-const PURPOSES: [Purpose; 4] = [
+const PURPOSES: [Purpose; 5] = [
     Purpose::Records,
+    Purpose::ContentWrap,
     Purpose::SubjectWrap,
     Purpose::LogSigning,
     Purpose::BlindIndex(IndexedField::IdempotencyKey),
@@ -25,6 +26,9 @@ const PURPOSES: [Purpose; 4] = [
 
 const ADD: &str =
     "INSERT INTO data_key (purpose, version, wrapped, key_check) VALUES ($1, $2, $3, $4)";
+const ONE_OF: &str = "SELECT version FROM data_key WHERE purpose = $1 LIMIT 1";
+const ADD_WHERE_UNUSED: &str = "INSERT INTO data_key (purpose, version, wrapped, key_check) \
+     SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM content) ON CONFLICT DO NOTHING";
 const REMOVE: &str = "DELETE FROM data_key WHERE purpose = $1 AND version <> $2";
 const ALL: &str = "SELECT purpose, version, wrapped, key_check FROM data_key ORDER BY purpose, version LIMIT 10000";
 
@@ -74,6 +78,7 @@ pub struct TenantKeys {
     lives: Vec<(u64, String)>,
     key: TenantKey,
     records: DataKeys,
+    content_wrap: DataKeys,
     subject_wrap: DataKeys,
     signing: ArcSwap<Signer>,
     blind: BlindIndex,
@@ -106,6 +111,29 @@ impl TenantKeys {
         Ok(())
     }
 
+    /// Makes those keys that a tenant was not born with yet when it was made: only while nothing is kept that they would have sealed.
+    pub(super) async fn complete(database: &Database, key: &TenantKey) -> Result<(), TenantError> {
+        let error = |cause| database.error(cause);
+        let purpose = Purpose::ContentWrap;
+        let there = sqlx::query(ONE_OF)
+            .bind(purpose.name())
+            .fetch_optional(database.pool());
+        if there.await.map_err(error)?.is_some() {
+            return Ok(());
+        }
+        let (_, wrapped) = key.create_data_key(purpose, 1)?;
+        // Of two nodes that come at once the first wins.
+        sqlx::query(ADD_WHERE_UNUSED)
+            .bind(purpose.name())
+            .bind(1_i64)
+            .bind(wrapped.sealed.as_slice())
+            .bind(wrapped.check.as_bytes().as_slice())
+            .execute(database.pool())
+            .await
+            .map(|_| ())
+            .map_err(|cause| database.error(cause).into())
+    }
+
     /// Opens every key.
     pub(super) async fn open(
         database: &Database,
@@ -128,6 +156,7 @@ impl TenantKeys {
                 .map(|life| (life.first, life.incarnation.to_string()))
                 .collect(),
             records: DataKeys::new(take(Purpose::Records)?)?,
+            content_wrap: DataKeys::new(take(Purpose::ContentWrap)?)?,
             subject_wrap: DataKeys::new(take(Purpose::SubjectWrap)?)?,
             signing: ArcSwap::from_pointee(Signer::of(&take(Purpose::LogSigning)?)?),
             blind: BlindIndex::new(take(Purpose::BlindIndex(IndexedField::IdempotencyKey))?)?,
@@ -203,6 +232,16 @@ impl TenantKeys {
     /// What seals whatever belongs to no person.
     pub const fn records(&self) -> &DataKeys {
         &self.records
+    }
+
+    /// What wraps the keys of content that belongs to no person.
+    pub const fn content_wrap(&self) -> &DataKeys {
+        &self.content_wrap
+    }
+
+    /// The tenant's id, as it stands in every binding.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// What wraps people's keys.

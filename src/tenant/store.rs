@@ -14,6 +14,7 @@ use crate::crypto::hierarchy::{
 };
 use crate::crypto::sealing::DataKeys;
 use crate::ids::{Incarnation, TenantId};
+use crate::storage::shelf::Shelf;
 use crate::storage::{Database, TENANT};
 
 const WHO: &str = "SELECT id, key_check FROM tenant WHERE one = 1";
@@ -56,6 +57,7 @@ pub struct Store {
     lives: Vec<Life>,
     begins: bool,
     database: Database,
+    shelf: Shelf,
     keys: Arc<TenantKeys>,
     subjects: SubjectKeys,
 }
@@ -105,7 +107,7 @@ impl Store {
     /// Opens it: the database must be this tenant's, and its keys must open. With `next` another life of its log begins, which the
     /// first change has to write.
     pub(super) async fn open(
-        database: Database,
+        (database, shelf): (Database, Shelf),
         (id, kind): (TenantId, Kind),
         key: TenantKey,
         next: Option<Incarnation>,
@@ -131,6 +133,7 @@ impl Store {
             let first = u64::try_from(size).map_err(|_| TenantError::Corrupt { what: "head" })?;
             lives.push(Life { first, incarnation });
         }
+        TenantKeys::complete(&database, &key).await?;
         let keys = Arc::new(TenantKeys::open(&database, key, id, &lives).await?);
         let subjects = SubjectKeys {
             tenant: id.to_string(),
@@ -144,6 +147,7 @@ impl Store {
             lives,
             begins: next.is_some(),
             database,
+            shelf,
             keys,
             subjects,
         })
@@ -201,6 +205,11 @@ impl Store {
     /// The database.
     pub const fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Where long sealed values lie.
+    pub const fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// The data keys.

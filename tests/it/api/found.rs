@@ -191,6 +191,7 @@ async fn few_entries_of_great_segments_are_found(database: Database) {
         },
         request_id: Some("seldom".into()),
         client: Some("192.0.2.17".into()),
+        purpose: None,
     };
     let mut seldom = Vec::new();
     for round in 0..5_usize {

@@ -77,7 +77,7 @@ impl Told {
 pub struct Ask<'a> {
     service: &'a Service,
     request: axum::http::request::Builder,
-    body: Option<Vec<u8>>,
+    body: Option<Body>,
 }
 
 impl Ask<'_> {
@@ -99,9 +99,14 @@ impl Ask<'_> {
     }
 
     pub fn raw(self, body: Vec<u8>) -> Self {
-        let with = self.header("content-type", "application/json");
+        self.content("application/json", body)
+    }
+
+    /// With content of this media type.
+    pub fn content(self, media_type: &str, body: impl Into<Body>) -> Self {
+        let with = self.header("content-type", media_type);
         Self {
-            body: Some(body),
+            body: Some(body.into()),
             ..with
         }
     }
@@ -135,7 +140,7 @@ impl Ask<'_> {
     }
 
     async fn answer(self) -> Response<Body> {
-        let body = self.body.map_or_else(Body::empty, Body::from);
+        let body = self.body.unwrap_or_else(Body::empty);
         let mut request: Request<Body> = self.request.body(body).unwrap();
         request
             .extensions_mut()
@@ -209,6 +214,12 @@ impl Service {
     /// An organization's database on SQLite.
     pub fn file(&self, tenant: &Tenant) -> PathBuf {
         let name = format!("tenants/{}.db", tenant.door.store().id());
+        self.app.config().data.dir.join(name)
+    }
+
+    /// Where an organization's long content lies on SQLite.
+    pub fn shelf(&self, tenant: &Tenant) -> PathBuf {
+        let name = format!("content/{}", tenant.door.store().id());
         self.app.config().data.dir.join(name)
     }
 

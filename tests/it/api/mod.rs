@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod content;
 mod directory;
 mod export;
 mod found;
@@ -10,6 +11,8 @@ mod idempotency;
 pub mod keeping;
 mod marks;
 mod matrix;
+mod memory;
+mod messages;
 mod own;
 mod pages;
 mod permissions;

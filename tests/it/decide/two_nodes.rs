@@ -41,6 +41,7 @@ fn asker(tenant: &Tenant, user: Option<Ref>) -> Asker {
         },
         request_id: None,
         client: None,
+        purpose: None,
     }
 }
 

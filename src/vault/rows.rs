@@ -1,0 +1,338 @@
+//! The rows of what is kept: begun and ended in the transaction of the log, and read back.
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+
+use super::{Keeping, Sealed, Spot, VaultError};
+use crate::crypto::hierarchy::{CheckValue, Wrapped};
+use crate::storage::{Database, StorageError};
+
+const CURRENT: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
+     WHERE resource = $1 AND to_index IS NULL ORDER BY from_index DESC LIMIT 1";
+const CURRENT_NAME: &str = "SELECT version FROM content WHERE resource = $1 AND to_index IS NULL ORDER BY from_index DESC LIMIT 1";
+const VERSION: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
+     WHERE version = $1 AND resource = $2 LIMIT 1";
+const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
+     WHERE resource = $1 AND from_index > $2 ORDER BY from_index LIMIT $3";
+const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
+const END: &str =
+    "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND from_index < $1 AND resource IN ";
+const GONE: &str = "INSERT INTO content_gone (version) \
+     SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
+const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
+const GONE_OF: &str = "INSERT INTO content_gone (version) SELECT version FROM content WHERE subject = $1 AND shelved = 1";
+const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
+const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT $1";
+const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version = $1";
+const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
+
+/// How many rows one statement writes: as many places as it has, so that two statements are prepared and no more.
+const MANY: usize = 32;
+const COLUMNS: usize = 9;
+
+/// A version as it is stored.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub(super) spot: Spot,
+    /// The index at which it became the resource's.
+    pub from_index: u64,
+    /// The index at which another took its place.
+    pub to_index: Option<u64>,
+    pub(super) wrapped: Wrapped,
+    pub(super) body: Vec<u8>,
+    pub(super) shelved: bool,
+}
+
+impl Held {
+    /// Which it is, and whose.
+    #[must_use]
+    pub const fn spot(&self) -> &Spot {
+        &self.spot
+    }
+}
+
+/// What one entry does to a resource's content.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// The entry's index.
+    pub index: u64,
+    /// The resource.
+    pub resource: &'a str,
+    /// What is there from then on.
+    pub sealed: Option<&'a Sealed>,
+    /// What becomes of what was there.
+    pub keeping: Keeping,
+}
+
+pub(super) async fn current(
+    database: &Database,
+    resource: &str,
+) -> Result<Option<Held>, VaultError> {
+    let row = sqlx::query(CURRENT)
+        .bind(resource)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    row.map(|row| held(database, &row)).transpose()
+}
+
+/// The name of the version that counts now.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn current_name(
+    database: &Database,
+    resource: &str,
+) -> Result<Option<String>, StorageError> {
+    let error = |cause| database.error(cause);
+    let row = sqlx::query(CURRENT_NAME)
+        .bind(resource)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(error)?;
+    row.map(|row| row.try_get("version").map_err(error))
+        .transpose()
+}
+
+pub(super) async fn version(
+    database: &Database,
+    resource: &str,
+    version: &str,
+) -> Result<Option<Held>, VaultError> {
+    let row = sqlx::query(VERSION)
+        .bind(version)
+        .bind(resource)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    row.map(|row| held(database, &row)).transpose()
+}
+
+pub(super) async fn versions(
+    database: &Database,
+    resource: &str,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Held>, VaultError> {
+    let after = after.map_or(Ok(-1), i64::try_from);
+    let rows = sqlx::query(VERSIONS)
+        .bind(resource)
+        .bind(after.unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    rows.iter().map(|row| held(database, row)).collect()
+}
+
+fn held(database: &Database, row: &AnyRow) -> Result<Held, VaultError> {
+    let error = |cause| database.error(cause);
+    let number = |index: i64| u64::try_from(index).map_err(|_| VaultError::Corrupt);
+    let subject: String = row.try_get("subject").map_err(error)?;
+    let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
+    let to_index: Option<i64> = row.try_get("to_index").map_err(error)?;
+    let shelved: i64 = row.try_get("shelved").map_err(error)?;
+    Ok(Held {
+        spot: Spot {
+            resource: row.try_get("resource").map_err(error)?,
+            version: row.try_get("version").map_err(error)?,
+            subject: (!subject.is_empty()).then_some(subject),
+        },
+        from_index: number(row.try_get("from_index").map_err(error)?)?,
+        to_index: to_index.map(number).transpose()?,
+        wrapped: Wrapped {
+            sealed: row.try_get("wrapped").map_err(error)?,
+            check: CheckValue::from_slice(&check)?,
+        },
+        body: row.try_get("body").map_err(error)?,
+        shelved: shelved == 1,
+    })
+}
+
+/// Writes what the entries of one commit do. Of one resource only the last step counts where no versions are kept.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn write(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    steps: &[Step<'_>],
+) -> Result<(), VaultError> {
+    let error = |cause| database.error(cause);
+    let Some(first) = steps.first() else {
+        return Ok(());
+    };
+    for (keeping, statements) in [
+        (Keeping::Versions, &[END][..]),
+        (Keeping::Newest, &[GONE, REMOVE][..]),
+    ] {
+        let mut resources: Vec<&str> = steps
+            .iter()
+            .filter(|step| step.keeping == keeping)
+            .map(|step| step.resource)
+            .collect();
+        resources.sort_unstable();
+        resources.dedup();
+        for some in resources.chunks(MANY) {
+            for statement in statements {
+                let places = places(some.len(), 1, 2);
+                let mut query = sqlx::query(AssertSqlSafe(format!("{statement}({places})")))
+                    .bind(column(first.index)?);
+                // The places beyond the last resource repeat it.
+                for at in 0..padded(some.len()) {
+                    query = query.bind(some.get(at).or(some.last()).copied().unwrap_or_default());
+                }
+                query.execute(&mut **transaction).await.map_err(error)?;
+            }
+        }
+    }
+    let added = added(steps);
+    let mut rest = added.as_slice();
+    while !rest.is_empty() {
+        let (some, more) = rest.split_at(if rest.len() < MANY { 1 } else { MANY });
+        rest = more;
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "{ADD}{}",
+            rows_of_places(some.len())
+        )));
+        for (sealed, index, to_index) in some {
+            query = query
+                .bind(sealed.spot.version.as_str())
+                .bind(sealed.spot.resource.as_str())
+                .bind(column(*index)?)
+                .bind(to_index.map(column).transpose()?)
+                .bind(sealed.spot.subject.as_deref().unwrap_or_default())
+                .bind(sealed.wrapped.sealed.as_slice())
+                .bind(sealed.wrapped.check.as_bytes().as_slice())
+                .bind(sealed.body.as_slice())
+                .bind(i64::from(sealed.shelved));
+        }
+        query.execute(&mut **transaction).await.map_err(error)?;
+    }
+    Ok(())
+}
+
+/// What is added, from which index on and up to which: a step that another one of the same commit replaces ends there, or is left out.
+fn added<'a>(steps: &[Step<'a>]) -> Vec<(&'a Sealed, u64, Option<u64>)> {
+    let mut next: std::collections::HashMap<&str, u64> = std::collections::HashMap::new();
+    let mut added = Vec::new();
+    for step in steps.iter().rev() {
+        let replaced = match step.keeping {
+            Keeping::Each => None,
+            Keeping::Versions | Keeping::Newest => next.insert(step.resource, step.index),
+        };
+        match step.sealed {
+            Some(sealed) if step.keeping != Keeping::Newest || replaced.is_none() => {
+                added.push((sealed, step.index, replaced));
+            }
+            _ => {}
+        }
+    }
+    added.reverse();
+    added
+}
+
+/// Takes away what is kept of resources that are no more, with the keys.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn forget(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    resources: &[String],
+) -> Result<(), VaultError> {
+    let steps: Vec<Step<'_>> = resources
+        .iter()
+        .map(|resource| Step {
+            // Whatever there is of it.
+            index: i64::MAX.unsigned_abs(),
+            resource,
+            sealed: None,
+            keeping: Keeping::Newest,
+        })
+        .collect();
+    write(database, transaction, &steps).await
+}
+
+/// Takes away whatever is under the key of a person.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn forget_person(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    subject: &str,
+) -> Result<(), VaultError> {
+    for statement in [GONE_OF, REMOVE_OF] {
+        sqlx::query(statement)
+            .bind(subject)
+            .execute(&mut **transaction)
+            .await
+            .map_err(|cause| database.error(cause))?;
+    }
+    Ok(())
+}
+
+/// Versions that are no more, and whose bytes still lie on the shelf: `most` of them.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn gone(database: &Database, most: i64) -> Result<Vec<String>, StorageError> {
+    let error = |cause| database.error(cause);
+    let rows = sqlx::query(ANY_GONE)
+        .bind(most)
+        .fetch_all(database.pool())
+        .await
+        .map_err(error)?;
+    let names = rows.iter().map(|row| row.try_get("version").map_err(error));
+    names.collect()
+}
+
+/// Its bytes were taken from the shelf.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn forget_gone(database: &Database, version: &str) -> Result<(), StorageError> {
+    sqlx::query(FORGET_GONE)
+        .bind(version)
+        .execute(database.pool())
+        .await
+        .map(|_| ())
+        .map_err(|cause| database.error(cause))
+}
+
+/// Whether a row names this value of the shelf.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn is_named(database: &Database, version: &str) -> Result<bool, StorageError> {
+    sqlx::query(NAMED)
+        .bind(version)
+        .fetch_optional(database.pool())
+        .await
+        .map(|row| row.is_some())
+        .map_err(|cause| database.error(cause))
+}
+
+const fn padded(count: usize) -> usize {
+    if count == 1 { 1 } else { MANY }
+}
+
+/// `$first, $first+1, ...`, as many as `count` of them are padded to.
+fn places(count: usize, each: usize, first: usize) -> String {
+    let places = (first..first + padded(count) * each).map(|number| format!("${number}"));
+    places.collect::<Vec<_>>().join(", ")
+}
+
+fn rows_of_places(rows: usize) -> String {
+    let row = |number: usize| {
+        let first = number * COLUMNS + 1;
+        let places = (first..first + COLUMNS).map(|number| format!("${number}"));
+        format!("({})", places.collect::<Vec<_>>().join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+fn column(index: u64) -> Result<i64, VaultError> {
+    i64::try_from(index).map_err(|_| VaultError::Corrupt)
+}
