@@ -15,7 +15,8 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore::{self, NotRestored};
-use crate::decide::{Door, anchor, audit, upkeep};
+use crate::decide::{Door, Refused, anchor, audit, upkeep};
+use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
@@ -38,6 +39,9 @@ pub enum AppError {
     /// A tenant's state.
     #[error(transparent)]
     Unwritten(#[from] Unwritten),
+    /// A change of the service's own.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The upkeep of a tenant's log.
     #[error(transparent)]
     Unkept(#[from] upkeep::Unkept),
@@ -353,9 +357,58 @@ impl App {
         }
         let door = Door::open(store, &self.terms).await?;
         let kept = upkeep::round(&door, now, true).await;
+        let due = closing::is_due(door.glance().snapshot(), now);
         door.close().await;
         self.written().insert(id);
-        Ok(kept?)
+        kept?;
+        if due {
+            self.close_for_good(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes an organization whose time has come: from the last entry of its log on every node denies whatever it is asked, then its
+    /// keys and all that it has are destroyed, and the deployment's log says so. One that does not open is destroyed as it is.
+    ///
+    /// # Errors
+    /// A legal hold stands, its time has not come, or a database does not answer.
+    pub async fn close_for_good(&self, id: TenantId) -> Result<(), AppError> {
+        match self.door(id).await {
+            Ok(door) => {
+                door.operate(closing::close).await?;
+                self.open
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop(&id);
+                door.close().await;
+            }
+            Err(error) => {
+                tracing::warn!(tenant.id = %id, %error, "closed without opening");
+            }
+        }
+        // Said before it is done and once it is done: its own log is destroyed with it.
+        let organization = Ref::new(Kind::Organization, *id.bytes());
+        let deployment = self.deployment().await?;
+        deployment
+            .operate(move |by, _| closing::destroying(by, organization))
+            .await?;
+        self.control.remove(id).await?;
+        deployment
+            .operate(move |by, _| closing::destroyed(by, organization))
+            .await?;
+        Ok(())
+    }
+
+    /// Closes those that are open here and whose time has come.
+    async fn close_due(&self, now: DateTime<Utc>) {
+        for door in self.doors() {
+            let id = door.store().id();
+            if closing::is_due(door.glance().snapshot(), now)
+                && let Err(error) = self.close_for_good(id).await
+            {
+                tracing::error!(tenant.id = %id, %error, "an organization is closed later");
+            }
+        }
     }
 
     /// Lets go of those that were closed: their keys leave the memory. One whose sequencer has ended, since its log goes on as another
@@ -364,6 +417,7 @@ impl App {
     /// # Errors
     /// The control database does not answer; whoever is left is looked at the next time.
     pub async fn let_go_of_closed(&self) -> Result<(), AppError> {
+        self.close_due(Utc::now()).await;
         for id in self.ended() {
             if let Err(error) = self.door(id).await {
                 tracing::error!(tenant.id = %id, %error, "a log that ended is not opened anew");

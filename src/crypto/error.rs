@@ -33,6 +33,12 @@ pub enum CryptoError {
         /// The version in the value's header.
         version: u32,
     },
+    /// A text that names nobody whom something could be sealed for.
+    #[error("this is no age recipient: it begins with `age1`, as `age-keygen` prints it")]
+    NoRecipient,
+    /// Sealing for a recipient failed.
+    #[error("cannot be sealed for the recipient")]
+    NotForRecipient,
     /// The commitment differs: another key, another place, or an altered header. Which of these cannot be told.
     #[error(
         "sealed value does not open: its key is another one, or it was moved from its place, or altered"

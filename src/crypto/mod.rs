@@ -10,6 +10,7 @@ pub mod hierarchy;
 pub mod keyring;
 pub mod process;
 pub mod provider;
+pub mod recipient;
 pub mod sealing;
 pub mod secret;
 pub mod signing;

@@ -181,6 +181,7 @@ actions! {
     AuditLogRead = "audit_log.read",
     AuditLogExport = "audit_log.export",
     DataErase = "data.erase",
+    DataExport = "data.export",
     KeyRotate = "key.rotate",
     LegalHoldRelease = "legal_hold.release",
     LegalHoldSet = "legal_hold.set",

@@ -175,8 +175,9 @@ mod tests {
     fn a_personal_memory_is_its_persons_and_a_teams_is_the_organizations() {
         let mut world = World::new();
         let team = world.memory_of(world.team);
-        let mine = world.memory_of(world.ada);
         assert_eq!(owner(&world.snapshot, team), Ok(None));
+        let mut world = World::new();
+        let mine = world.memory_of(world.ada);
         assert_eq!(owner(&world.snapshot, mine), Ok(Some(world.ada)));
         let thread = world.thread(Audience::Private);
         assert_eq!(owner(&world.snapshot, thread), Ok(Some(world.ada)));

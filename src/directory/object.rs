@@ -7,6 +7,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::takeout::PrivateExport;
 pub use super::words::{Layer, Level, Plan, Role, Scope};
 use crate::ids;
 
@@ -205,6 +206,12 @@ pub struct Organization {
     /// For how many days entries of the log are kept; for ever if absent.
     #[serde(default)]
     pub retention_days: Option<u32>,
+    /// When it is closed, where somebody has asked for that.
+    #[serde(default)]
+    pub closes_at: Option<DateTime<Utc>>,
+    /// An export with what is private, asked for or approved.
+    #[serde(default)]
+    pub private_export: Option<PrivateExport>,
 }
 
 /// A person.

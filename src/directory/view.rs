@@ -84,7 +84,8 @@ pub(super) fn organization(reference: Ref, object: &Object) -> Value {
         "name": organization.name, "plan": organization.plan.name(), "regions": organization.regions,
         "sso_enforced": organization.sso_enforced, "active_admins": organization.active_admins,
         "members": organization.members, "holds": organization.holds, "suspended": organization.suspended,
-        "retention_days": organization.retention_days,
+        "retention_days": organization.retention_days, "closes_at": organization.closes_at,
+        "private_export": organization.private_export,
     });
     named(&mut view, reference);
     view

@@ -228,6 +228,22 @@ impl Call {
         self.told(resource, asked).await
     }
 
+    /// Decides and records something that is done by being answered: sent again, it is decided and done again.
+    pub(super) async fn once<A: Action>(
+        &self,
+        resource: Ref,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Changed, Problem> {
+        let asked = self
+            .door
+            .change::<A>(self.asker(), resource, Map::new(), None, plan)
+            .await;
+        self.told(resource, asked).await
+    }
+
     /// Decides and makes a change with what becomes of the content; `digest` is the request's, for its `Idempotency-Key`.
     pub(super) async fn ask_change<A: Action>(
         &self,

@@ -30,6 +30,7 @@ pub mod serve;
 mod shares;
 mod shown;
 mod system;
+mod takeout;
 pub mod tls;
 
 use std::sync::Arc;
@@ -91,6 +92,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(keeping::retention))
         .routes(routes!(keeping::hold))
         .routes(routes!(keeping::release))
+        .routes(routes!(keeping::close, keeping::call_off))
+        .routes(routes!(takeout::person))
+        .routes(routes!(takeout::organization))
+        .routes(routes!(takeout::request, takeout::withdraw))
+        .routes(routes!(takeout::approve))
         .routes(routes!(keeping::erase))
         .routes(routes!(export::export))
         .routes(routes!(export::tile))

@@ -98,6 +98,7 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } | DirectoryError::Held => {
             Problem::Conflict(error.to_string())
         }
+        DirectoryError::NotApproved => Problem::Forbidden(error.to_string()),
         DirectoryError::Invalid { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }

@@ -233,8 +233,13 @@ events! {
         EntityDeleted = "entity.deleted",
         ContentRead = "content.read",
         SearchMade = "search.made",
+        // What is private is handed out only where two Admins want it.
+        DataExportRequested = "data.export_requested",
+        DataExportApproved = "data.export_approved",
         DataExported = "data.exported",
         DataErasureRequested = "data.erasure_requested",
+        // The closing of an organization was called off.
+        DataErasureCancelled = "data.erasure_cancelled",
         DataErased = "data.erased",
         AuditLogRead = "audit_log.read",
         AuditLogExported = "audit_log.exported",

@@ -109,13 +109,21 @@ impl Route {
             }
             ("DELETE", "/v1/entities") => json!({"type": "Ticket", "id": "1"}),
             ("PUT", "/v1/organization/retention") => json!({"retention_days": 365}),
+            ("POST", "/v1/organization/closing") => json!({"days": 7}),
             ("POST", "/v1/organization/hold" | "/v1/organization/release") => {
                 json!({"reason": "a lawsuit"})
             }
             ("PUT", path) if path.ends_with("/content") || path.ends_with("/token") => {
                 json!({"any": "content"})
             }
-            ("POST", "/v1/integrations/{id}/use" | "/v1/audit/key" | "/v1/users/{id}/erasure")
+            (
+                "POST",
+                "/v1/organization/private-export"
+                | "/v1/organization/private-export/approval"
+                | "/v1/integrations/{id}/use"
+                | "/v1/audit/key"
+                | "/v1/users/{id}/erasure",
+            )
             | ("DELETE" | "GET" | "HEAD", _) => return None,
             ("PATCH", _) => renamed,
             ("POST", _) => made,

@@ -18,4 +18,5 @@ mod pages;
 mod permissions;
 mod races;
 pub mod restore;
+mod takeout;
 mod tamper;
