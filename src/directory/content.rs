@@ -9,7 +9,7 @@ use super::object::{Body, Kind, Layer, Object, Ref};
 use super::snapshot::Snapshot;
 use super::view;
 use crate::decide::authorized::{
-    Action, AgentEdit, AssistantEdit, Authorized, DocumentEdit, IntegrationRefreshToken,
+    Action, AgentEdit, AgentRun, AssistantEdit, Authorized, DocumentEdit, IntegrationRefreshToken,
     MemoryWrite, PromptTemplateEdit, ThreadComment, ThreadPost, ToolEdit,
 };
 use crate::log::vocabulary::Event;
@@ -23,6 +23,7 @@ binding! {
         ToolEdit = Tool, ToolEdited;
         AssistantEdit = Assistant, AssistantEdited;
         AgentEdit = AgentDefinition, AgentEdited;
+        AgentRun = AgentRun, AgentRunRecorded;
     }
 }
 

@@ -16,6 +16,7 @@ pub mod object;
 pub mod organization;
 pub mod own;
 pub mod people;
+pub mod run;
 pub mod service;
 pub mod share;
 pub mod snapshot;

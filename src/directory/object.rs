@@ -7,6 +7,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::run::Status;
 use super::takeout::PrivateExport;
 pub use super::words::{Layer, Level, Plan, Role, Scope};
 use crate::ids;
@@ -320,6 +321,15 @@ pub struct AgentRun {
     pub owner: Ref,
     /// What it runs.
     pub definition: Ref,
+    /// How far it is.
+    #[serde(default)]
+    pub status: Status,
+    /// When it was started.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default)]
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// An object of a built-in type, as it is stored.

@@ -69,7 +69,10 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "status": "connected", "refreshed_at": integration.refreshed_at,
         }),
         Object::Agent { definition } => json!({"definition": definition}),
-        Object::AgentRun(run) => json!({"owner": run.owner, "definition": run.definition}),
+        Object::AgentRun(run) => json!({
+            "owner": run.owner, "definition": run.definition, "status": run.status,
+            "started_at": run.started_at, "ended_at": run.ended_at,
+        }),
     };
     named(&mut view, reference);
     view

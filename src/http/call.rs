@@ -313,7 +313,9 @@ impl Call {
             Kind::PromptTemplate => self.may::<PromptTemplateRead>(resource, resource).await,
             Kind::Tool => self.may::<ToolRead>(resource, resource).await,
             Kind::Assistant => self.may::<AssistantRead>(resource, resource).await,
-            Kind::AgentDefinition => self.may::<AgentRead>(resource, resource).await,
+            Kind::AgentDefinition | Kind::AgentRun => {
+                self.may::<AgentRead>(resource, resource).await
+            }
             Kind::Integration => self.may::<IntegrationRead>(resource, resource).await,
             Kind::ApiKey => self.may::<ApiKeyRead>(resource, resource).await,
             Kind::Organization | Kind::Team | Kind::Project | Kind::Group => {
@@ -326,9 +328,7 @@ impl Call {
             | Kind::Billing
             | Kind::Report
             | Kind::ComplianceDocs => Ok(true),
-            Kind::Service | Kind::Agent | Kind::AgentRun | Kind::Invitation | Kind::Session => {
-                Ok(false)
-            }
+            Kind::Service | Kind::Agent | Kind::Invitation | Kind::Session => Ok(false),
         }
     }
 

@@ -26,6 +26,7 @@ mod people;
 pub mod problem;
 mod refused;
 pub mod request_id;
+mod runs;
 pub mod serve;
 mod shares;
 mod shown;
@@ -192,6 +193,17 @@ fn documented() -> OpenApiRouter<Arc<App>> {
             content::agents::delete
         ))
         .routes(routes!(content::agents::list))
+        .routes(routes!(
+            content::runs::put,
+            content::runs::get,
+            content::runs::head,
+            content::runs::delete
+        ))
+        .routes(routes!(content::runs::list))
+        .routes(routes!(runs::start))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::read, runs::end))
+        .routes(routes!(runs::cancel))
         .routes(routes!(memory::create, memory::list))
         .routes(routes!(memory::read, memory::update, memory::delete))
         .routes(routes!(integrations::create, integrations::list))

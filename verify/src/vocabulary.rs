@@ -192,6 +192,8 @@ events! {
     }
     AiActivity {
         AgentRunStarted = "agent.run_started",
+        // What it did was kept.
+        AgentRunRecorded = "agent.run_recorded",
         AgentRunCompleted = "agent.run_completed",
         AgentRunFailed = "agent.run_failed",
         AgentRunCancelled = "agent.run_cancelled",
