@@ -7,6 +7,7 @@ mod keeping;
 mod offline;
 mod org;
 mod print;
+mod rewrap;
 mod serve;
 
 use std::path::PathBuf;
@@ -57,6 +58,9 @@ enum Command {
     /// Policies of an organization
     #[command(subcommand)]
     Policy(org::Policy),
+    /// Root keys: move what is wrapped to another provider, or to the newest root key
+    #[command(subcommand)]
+    Keys(rewrap::Keys),
     /// The log: read it, check it, export it, get a receipt
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -103,6 +107,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             Command::Org(org) => org.run(&app, out).await,
             Command::Member(member) => member.run(&app, out).await,
             Command::Key(key) => key.run(&app, out).await,
+            Command::Keys(keys) => keys.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,
             Command::Audit(audit) => audit.run(&app, out).await,
             Command::Serve(_) | Command::Config => Ok(()),

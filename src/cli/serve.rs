@@ -19,6 +19,9 @@ use crate::telemetry;
 /// How often metrics are folded and closed organizations let go of.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// How often it is asked whether root keys can be used.
+const ROOTS_EVERY: Duration = Duration::from_secs(15);
+
 /// How often it is asked which logs are silent, and for how long one may be whose organization is not open.
 const SILENT_EVERY: Duration = Duration::from_secs(60 * 60);
 const SILENT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -97,6 +100,20 @@ impl Serve {
             }
         });
         tokio::spawn(publish(Arc::clone(&app), publisher));
+        let asked = Arc::clone(&app);
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(ROOTS_EVERY);
+            every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                every.tick().await;
+                match asked.control().look_at_root_keys().await {
+                    Ok(down) => metrics::gauge!("cedarkeep_root_keys_down").set(down),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "whether root keys can be used is not known now");
+                    }
+                }
+            }
+        });
         let routes = http::router(Arc::clone(&app), counts);
         let serving = Serving::start(&listen, certificates.live(), routes)?;
         tokio::spawn(certificates.watch(WATCH_EVERY));
