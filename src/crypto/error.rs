@@ -156,7 +156,7 @@ impl CryptoError {
             | Self::KeyringMode { .. }
             | Self::KeyringOwner { .. }
             | Self::KeyringDamaged { .. }
-            | Self::KeyringIo { .. } => Some(ProviderError::Refused {
+            | Self::KeyringIo { .. } => Some(ProviderError::OutOfReach {
                 what: "the keyring".to_owned(),
                 why: self.to_string(),
             }),
@@ -167,6 +167,9 @@ impl CryptoError {
     /// Why a root key cannot be used now, in words for whoever may know nothing of where it is kept.
     #[must_use]
     pub fn reason(&self) -> &'static str {
+        if let Some(outage) = self.outage() {
+            return outage.reason();
+        }
         match self {
             Self::Provider(error) => error.reason(),
             Self::UnknownVersion { .. } => "its root key is not there",

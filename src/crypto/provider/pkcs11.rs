@@ -84,11 +84,16 @@ impl Token {
 
     /// Makes the first root key where there is nothing that an earlier one must open.
     pub(super) async fn prepare(&self, store: Store) -> Result<(), CryptoError> {
-        self.ask(move |desk| match (desk.versions()?.is_empty(), store) {
-            (true, Store::Empty) => desk.make(1),
-            (true, Store::HasData) | (false, _) => Ok(()),
-        })
-        .await
+        if store == Store::HasData {
+            return Ok(());
+        }
+        match self.newest().await {
+            // It was looked for twice: it is not that the token is away.
+            Err(CryptoError::Provider(ProviderError::NoKey { .. })) => {
+                self.ask(|desk| desk.make(1)).await
+            }
+            found => found.map(|_| ()),
+        }
     }
 
     pub(super) async fn newest(&self) -> Result<u32, CryptoError> {
@@ -97,8 +102,11 @@ impl Token {
     }
 
     pub(super) async fn create_next(&self) -> Result<u32, CryptoError> {
+        let newest = match self.newest().await {
+            Err(CryptoError::Provider(ProviderError::NoKey { .. })) => 0,
+            newest => newest?,
+        };
         self.ask(move |desk| {
-            let newest = desk.versions()?.last().copied().unwrap_or(0);
             let version = newest.checked_add(1).ok_or(CryptoError::BadVersion {
                 purpose: Purpose::TenantWrap,
                 version: newest,
@@ -156,7 +164,8 @@ impl Token {
         self.ask(move |desk| {
             let keys = desk.keys(version)?;
             if keys.is_empty() {
-                return Err(CryptoError::UnknownVersion { purpose, version }.into());
+                let missing = CryptoError::UnknownVersion { purpose, version };
+                return Err(Fault::Missing(missing));
             }
             for key in keys {
                 if let Some(text) = desk.open(key, &bound, &sealed)? {
@@ -195,9 +204,9 @@ fn newest(desk: &Desk<'_>, settings: &Settings) -> Result<u32, Fault> {
 }
 
 fn no_key(settings: &Settings, version: u32) -> Fault {
-    ProviderError::NoKey {
+    let missing = ProviderError::NoKey {
         what: settings.what(),
         key: format!("{}-{version}", settings.key),
-    }
-    .into()
+    };
+    Fault::Missing(missing.into())
 }

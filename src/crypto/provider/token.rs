@@ -80,6 +80,8 @@ struct Open {
 pub(super) enum Fault {
     /// The library or the token failed; a fresh session may do better.
     Token(Error),
+    /// What is looked for is not there. Of a token that was taken out some libraries say no more than that.
+    Missing(CryptoError),
     /// Nothing that another try would change.
     Final(CryptoError),
 }
@@ -134,22 +136,21 @@ impl Library {
     ) -> Result<T, CryptoError> {
         let mut again = true;
         loop {
-            let told = self.desk(settings).and_then(|desk| call(&desk));
-            match told {
+            let failed = match self.desk(settings).and_then(|desk| call(&desk)) {
                 Ok(told) => return Ok(told),
                 Err(Fault::Final(error)) => return Err(error),
-                Err(Fault::Token(error)) => {
-                    self.let_go();
-                    if !again {
-                        return Err(settings.out_of_reach(error.to_string()).into());
-                    }
-                    again = false;
-                }
+                Err(Fault::Missing(error)) => error,
+                Err(Fault::Token(error)) => settings.out_of_reach(said(&error)).into(),
+            };
+            if !again {
+                return Err(failed);
             }
+            self.let_go();
+            again = false;
         }
     }
 
-    /// Sessions first: their numbers may be others' in the library's next life.
+    /// Begins anew with the next call. Sessions first: their numbers may be others' in the library's next life.
     fn let_go(&mut self) {
         self.open.clear();
         if let Some(context) = self.context.take() {
@@ -253,6 +254,14 @@ fn log_in(
             Err(refuse("it has no user PIN yet: set one".to_owned()).into())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What a library said, without how we called it.
+fn said(error: &Error) -> String {
+    match error {
+        Error::Pkcs11(RvError::TokenNotPresent, _) => "it is in no slot".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -385,7 +394,7 @@ impl Desk<'_> {
             Err(error) => {
                 // Libraries say it in many ways, some of which also mean that the token is gone. One that still seals and
                 // opens has answered.
-                let probe = self.seal(key, bound, b"")?;
+                let probe = self.seal(key, bound, b"does it answer?")?;
                 let (iv, rest) = probe.split_first_chunk::<IV>().ok_or(error)?;
                 let mut iv = *iv;
                 let mechanism = Mechanism::AesGcm(GcmParams::new(&mut iv, bound, TAG_BITS.into())?);

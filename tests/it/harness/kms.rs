@@ -18,10 +18,47 @@ pub struct Moto {
 impl Moto {
     /// Starts one.
     pub fn start() -> Self {
+        Self::with_free_calls(u32::MAX)
+    }
+
+    /// Starts one that knows a user `keys`, who may use KMS, and no other caller; with a key of this alias. The access key,
+    /// and its secret.
+    pub fn strict(alias: &str) -> (Self, String, String) {
+        // As many as are made here.
+        let moto = Self::with_free_calls(5);
+        moto.key(alias);
+        moto.iam("Action=CreateUser&UserName=keys");
+        let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;
+        let policy: String = url::form_urlencoded::byte_serialize(policy.as_bytes()).collect();
+        moto.iam(&format!(
+            "Action=PutUserPolicy&UserName=keys&PolicyName=kms&PolicyDocument={policy}"
+        ));
+        let made = moto.iam("Action=CreateAccessKey&UserName=keys");
+        let part = |name: &str| {
+            let (_, rest) = made.split_once(&format!("<{name}>")).unwrap();
+            rest.split_once('<').unwrap().0.to_owned()
+        };
+        let (id, secret) = (part("AccessKeyId"), part("SecretAccessKey"));
+        (moto, id, secret)
+    }
+
+    fn iam(&self, call: &str) -> String {
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("authorization", &CREDENTIAL.replace("/kms/", "/iam/")),
+        ];
+        let body = format!("{call}&Version=2010-05-08");
+        let (status, text) = post(self.address, "/", &headers, body.as_bytes());
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    fn with_free_calls(calls: u32) -> Self {
         let program =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/interop/python/bin/moto_server");
         let mut child = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .env("INITIAL_NO_AUTH_ACTION_COUNT", calls.to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -37,11 +74,6 @@ impl Moto {
         // It reads on, so that moto never waits for a full pipe.
         std::thread::spawn(move || said.for_each(drop));
         Self { child, address }
-    }
-
-    /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Calls an action of KMS, unsigned as moto lets one; what it answers.

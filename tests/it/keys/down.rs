@@ -1,5 +1,7 @@
 //! Root keys out of reach while the service runs: what is open goes on, what is not says so, and all comes back by itself.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{
@@ -86,13 +88,65 @@ async fn a_start_waits_for_its_token_and_then_gives_up() {
     );
 
     site.set("CEDARKEEP_KEYS__WAIT_S", "60");
-    let (server, ()) = tokio::join!(site.serve(), async {
-        while !site.stderr().contains("the start waits for its root keys") {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    std::fs::remove_file(site.stderr_file()).ok();
+    let said = site.stderr_file();
+    let back = std::thread::spawn(move || {
+        let waits = |text: String| text.contains("the start waits for its root keys");
+        while !std::fs::read_to_string(&said).is_ok_and(waits) {
+            std::thread::sleep(Duration::from_millis(50));
         }
         token.put_back();
+        token
     });
+    let server = site.serve().await;
+    let _token = back.join().unwrap();
     decides(&server.client(&key)).await;
+    server.stop();
+}
+
+/// A library that never comes back from its first call.
+fn that_hangs(dir: &Path) -> PathBuf {
+    let (source, library) = (dir.join("hangs.c"), dir.join("hangs.so"));
+    let text = "#include <unistd.h>\nunsigned long C_GetFunctionList(void **l) { (void)l; for (;;) pause(); }\n";
+    std::fs::write(&source, text).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    library
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_that_hangs_holds_up_nobody_else() {
+    let token = Token::start();
+    let mut site = Site::sqlite();
+    token.known_to(&mut site, &module());
+    site.set("CEDARKEEP_KEYS__TIMEOUT_MS", "1000");
+    let (ours, theirs) = (site.create_todo_org("ours"), site.create_todo_org("theirs"));
+    site.done(&["keys", "rewrap", "--org", "theirs", "--to", "hsm"]);
+    token.known_to(&mut site, &that_hangs(token.dir()));
+    let server = site.serve().await;
+    let (ours, theirs) = (server.client(&ours), server.client(&theirs));
+    // Many at once: they wait as long as one of them.
+    let start = Instant::now();
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..30 {
+        let theirs = theirs.clone();
+        asked.spawn(async move { has_no_keys(&theirs, "does not answer in time").await });
+    }
+    decides(&ours).await;
+    while let Some(told) = asked.join_next().await {
+        told.unwrap();
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    decides(&ours).await;
+    // And it ends when it is told to.
     server.stop();
 }
 
@@ -106,7 +160,7 @@ async fn own_keyring_is_away(mut site: Site) {
     let keys = (ours, theirs);
     let (ours, theirs) = (server.client(&keys.0), server.client(&keys.1));
     std::fs::rename(&own, &away).unwrap();
-    has_no_keys(&theirs, "what keeps its root key refuses to use it").await;
+    has_no_keys(&theirs, "what keeps its root key is out of reach").await;
     decides(&ours).await;
     until_ready_says(&server, |said| said.contains("1 of 2")).await;
     assert!(!own.exists(), "none is made over data");

@@ -15,16 +15,24 @@ use crate::harness::server::Site;
 const SECRET: &str = "kms-secret-that-nobody-may-see";
 
 fn provider(endpoint: &str, key: &str) -> Provider {
+    signed_by(
+        endpoint,
+        key,
+        Identity {
+            access_key: "AKIDTEST".into(),
+            secret_key: Zeroizing::new(SECRET.into()),
+            session_token: Some(Zeroizing::new("session-token".into())),
+        },
+    )
+}
+
+fn signed_by(endpoint: &str, key: &str, identity: Identity) -> Provider {
     Provider::AwsKms(
         AwsKms::new(Settings {
             key: key.into(),
             region: "eu-central-1".into(),
             endpoint: Some(endpoint.into()),
-            identity: Identity {
-                access_key: "AKIDTEST".into(),
-                secret_key: Zeroizing::new(SECRET.into()),
-                session_token: Some(Zeroizing::new("session-token".into())),
-            },
+            identity,
             patience: Duration::from_millis(700),
             now: chrono::Utc::now,
         })
@@ -104,6 +112,24 @@ async fn a_key_opens_in_its_place_alone() {
         root.destroy(1).await,
         Err(CryptoError::Provider(ProviderError::OwnVersions { .. }))
     ));
+}
+
+/// Moto's own check of signatures, which is off unless it is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_signed_as_aws_wants_them() {
+    let (moto, id, secret) = Moto::strict("alias/mine");
+    let way = Way::to(&moto);
+    let identity = |secret: &str| Identity {
+        access_key: id.clone(),
+        secret_key: Zeroizing::new(secret.to_owned()),
+        session_token: None,
+    };
+    let root = signed_by(&way.url(), "alias/mine", identity(&secret));
+    let (_, wrapped) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+    TenantKey::open(&root, "ten_a", 1, &wrapped).await.unwrap();
+    let forger = signed_by(&way.url(), "alias/mine", identity("another secret"));
+    let told = forger.check_value().await.unwrap_err();
+    assert!(told.to_string().contains("refuses"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
