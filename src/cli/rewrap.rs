@@ -1,6 +1,6 @@
 //! `cedarkeep keys rewrap`: the wraps of keys go over to another provider of root keys, or to its newest root key.
 
-use clap::Subcommand;
+use clap::Args;
 use serde_json::json;
 
 use super::Outcome;
@@ -13,20 +13,15 @@ use crate::tenant::{DEPLOYMENT, Rewrapped, TenantError};
 /// How many rows are read at a time.
 const PAGE: i64 = 100;
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Keys {
-    /// Wrap the keys of the deployment and of its organizations anew: those of the deployment under the newest root key of
-    /// `keys.root`, those of an organization with a provider of its own under the newest of that. Only rows of the control
-    /// database change; organizations that are open go on. Run it again if it was interrupted
-    Rewrap {
-        /// This organization alone
-        #[arg(long, value_name = "SLUG")]
-        org: Option<String>,
-        /// To this provider: with --org the organization's own from now on (the name that `keys.root` has: the deployment's
-        /// again); without it the one that `keys.root` names
-        #[arg(long, value_name = "NAME")]
-        to: Option<String>,
-    },
+#[derive(Debug, Args)]
+pub(super) struct Rewrap {
+    /// This organization alone
+    #[arg(long, value_name = "SLUG")]
+    org: Option<String>,
+    /// To this provider: with --org the organization's own from now on (the name that `keys.root` has: the deployment's
+    /// again); without it the one that `keys.root` names
+    #[arg(long, value_name = "NAME")]
+    to: Option<String>,
 }
 
 #[derive(Default)]
@@ -36,9 +31,9 @@ struct Tally {
     failed: u64,
 }
 
-impl Keys {
+impl Rewrap {
     pub(super) async fn run(self, app: &App, out: &Out) -> Outcome {
-        let Self::Rewrap { org, to } = self;
+        let Self { org, to } = self;
         let mut tally = Tally::default();
         if let Some(slug) = org {
             let id = tenant(app, &slug).await?;
@@ -92,7 +87,10 @@ async fn all(app: &App, out: &Out) -> Result<Tally, Box<dyn std::error::Error + 
             break;
         }
     }
-    tally.note(out, "", control.rewrap_deployment().await)?;
+    // Last, and only behind all others: whose root keys wrap it tells which keys are on their way with it.
+    if tally.failed == 0 {
+        tally.note(out, "", control.rewrap_deployment().await)?;
+    }
     Ok(tally)
 }
 

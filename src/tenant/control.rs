@@ -72,6 +72,8 @@ pub struct Control {
     place: Place,
     pub(super) database: Database,
     pub(super) providers: Providers,
+    /// Whose root keys wrapped the deployment's key when this was opened.
+    pub(super) wrapped_by: String,
     records: DataKeys,
     slugs: BlindIndex,
 }
@@ -149,6 +151,7 @@ impl Control {
             place,
             database,
             providers,
+            wrapped_by,
             records,
             slugs,
         }))

@@ -62,6 +62,19 @@ pub enum TenantError {
         /// Where they were to go.
         to: String,
     },
+    /// A row that says otherwise than it is: without an operator's word no key goes over from one owner's root keys to
+    /// another's.
+    #[error(
+        "the key of `{name}` is wrapped by `{found}`, and its row says that it belongs to `{wanted}`: if that is right, say so with --org {name} --to {wanted}"
+    )]
+    Strayed {
+        /// The slug.
+        name: String,
+        /// The provider that wraps it.
+        found: String,
+        /// The provider that the row names.
+        wanted: String,
+    },
     /// Somebody else wrote the row each time.
     #[error("the key of `{name}` is being changed by somebody else: try again")]
     Contended {

@@ -2,6 +2,9 @@
 //!
 //! Each key is moved by itself: opened where it is wrapped, wrapped where it shall be, opened there once more, and only then
 //! is its row exchanged, if it is still the one that was read. Whoever dies in between comes again.
+//!
+//! Whoever writes to the control database could give an organization another provider, for the next move to obey. What wraps
+//! a key can not be given: so a key goes over to another owner's root keys by an operator's word alone (`Strayed`).
 
 use sqlx::Row as _;
 
@@ -62,11 +65,14 @@ impl Control {
     /// on. Doing it again changes nothing.
     ///
     /// # Errors
-    /// `NotFound`, `NoProvider`, `Keys`, `Contended`, or the database does not answer; its key is then wrapped as before.
+    /// `NotFound`, `NoProvider`, `Keys`, `Strayed`, `Contended`, or the database does not answer; its key is then wrapped as before.
     pub async fn rewrap(&self, id: TenantId, to: Option<&str>) -> Result<Rewrapped, TenantError> {
         let to = to.map(|name| self.own_provider(name)).transpose()?;
         for _ in 0..ATTEMPTS {
             let row = self.row(id).await?;
+            if to.is_none() {
+                self.has_not_strayed(&row)?;
+            }
             if let Some(done) = self.try_rewrap(&row, to.unwrap_or(&row.provider)).await? {
                 return Ok(done);
             }
@@ -105,6 +111,27 @@ impl Control {
             }),
             _ => Ok(root),
         }
+    }
+
+    fn has_not_strayed(&self, row: &Row) -> Result<(), TenantError> {
+        let found = row.wrapped_by.as_str();
+        let fits = if row.provider.is_empty() {
+            found == self.providers.root_name() || found == self.wrapped_by
+        } else {
+            found == row.provider
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(TenantError::Strayed {
+            name: row.tenant.slug.to_string(),
+            found: found.to_owned(),
+            wanted: if row.provider.is_empty() {
+                self.providers.root_name().to_owned()
+            } else {
+                row.provider.clone()
+            },
+        })
     }
 
     async fn row(&self, id: TenantId) -> Result<Row, TenantError> {

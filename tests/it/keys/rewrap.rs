@@ -156,13 +156,67 @@ fn tenants_databases_are_not_touched() {
     let output = site.run(&["keys", "rewrap", "--json"]);
     assert!(!output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(summary(&text), (2, 0, 1), "{text}");
+    // The deployment's own goes last, behind all others.
+    assert_eq!(summary(&text), (1, 0, 1), "{text}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("run it again"));
     std::fs::rename(&away, &own).unwrap();
     assert_eq!(
         summary(&site.done(&["keys", "rewrap", "--json"])),
         (0, 3, 0)
     );
+}
+
+/// Whoever writes to the control database says that an organization's key belongs to others.
+#[tokio::test]
+async fn no_key_goes_over_to_another_owner_by_a_row_alone() {
+    use sqlx::{Connection as _, Executor as _};
+    let mut site = Site::sqlite();
+    let (own, other) = (site.beside().join("own"), site.beside().join("other"));
+    let tables = [
+        ("own", keyring_table(&own)),
+        ("other", keyring_table(&other)),
+    ];
+    providers(&mut site, &tables);
+    site.create_org("ours");
+    site.done(&["org", "create", "theirs", "--keys", "own"]);
+    site.done(&["org", "create", "others", "--keys", "other"]);
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", site.data().join("control.db").display());
+    let mut control = sqlx::AnyConnection::connect(&url).await.unwrap();
+    for (forged, back) in [
+        (
+            "UPDATE tenant SET provider = '' WHERE provider = 'own'",
+            "UPDATE tenant SET provider = 'own' WHERE wrapped_by = 'own'",
+        ),
+        (
+            "UPDATE tenant SET provider = 'own' WHERE provider = ''",
+            "UPDATE tenant SET provider = '' WHERE wrapped_by = 'keyring'",
+        ),
+    ] {
+        control.execute(forged).await.unwrap();
+        let output = site.run(&["keys", "rewrap", "--json"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains("its row says that it belongs to"), "{said}");
+        control.execute(back).await.unwrap();
+    }
+    // Said to be wrapped by others it does not open there, and nothing is made of it.
+    control
+        .execute(
+            "UPDATE tenant SET wrapped_by = 'other', provider = 'other' WHERE provider = 'own'",
+        )
+        .await
+        .unwrap();
+    for command in [
+        &["org", "show", "theirs"][..],
+        &["keys", "rewrap", "--org", "theirs", "--to", "keyring"],
+    ] {
+        let said = site.refused(command);
+        assert!(said.contains("does not open"), "{said}");
+    }
+    for slug in ["ours", "others"] {
+        site.done(&["org", "show", slug]);
+    }
 }
 
 /// Killed again and again at any moment, it comes to an end, and nothing is lost.
