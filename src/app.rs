@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use lru::LruCache;
@@ -22,7 +22,9 @@ use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
-use crate::tenant::{Control, Created, Slug, TenantError};
+use crate::tenant::{Control, Created, Providers, Slug, TenantError};
+
+mod roots;
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,9 @@ pub enum AppError {
     Config(#[from] config::Misconfigured),
 }
 
+/// How often a start asks again for root keys that are out of reach.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// How many tenants are listed at a time.
 const TENANTS: i64 = 100;
 
@@ -80,10 +85,11 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// Opens the control database, and makes it at the first start.
+    /// Opens the control database, and makes it at the first start. Root keys that are out of reach are waited for,
+    /// `keys.wait_s` at most.
     ///
     /// # Errors
-    /// A database or a keyring that cannot be used; the message says which and what to do.
+    /// A database or root keys that cannot be used; the message says which and what to do.
     pub async fn open(config: Config) -> Result<Arc<Self>, AppError> {
         Self::begin(config, true).await
     }
@@ -109,7 +115,13 @@ impl App {
                     .map(config::Password::expose),
             )?,
         };
-        let control = Control::open(place, &config.keyring()).await?;
+        let providers = roots::providers(&config)?;
+        let wait = if upkeep {
+            config.keys.wait()
+        } else {
+            Duration::ZERO
+        };
+        let control = reach(&place, &providers, wait).await?;
         let terms = Terms {
             library,
             region: config.node.region.clone(),
@@ -450,6 +462,25 @@ impl App {
         };
         for door in doors {
             door.close().await;
+        }
+    }
+}
+
+/// The control database, once its root keys can be reached. What only somebody can put right is an error at once.
+async fn reach(
+    place: &Place,
+    providers: &Providers,
+    wait: Duration,
+) -> Result<Arc<Control>, TenantError> {
+    let begun = Instant::now();
+    loop {
+        match Control::open(place.clone(), providers.clone()).await {
+            Err(error) if error.may_pass() && begun.elapsed() + ASK_AGAIN <= wait => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the start waits for its root keys");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            opened => return opened,
         }
     }
 }

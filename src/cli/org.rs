@@ -35,6 +35,14 @@ pub(super) enum Org {
         /// Starter, Business or Enterprise
         #[arg(long, default_value = "Starter")]
         plan: Plan,
+        /// Root keys of its own: a name under `keys.providers`; the deployment's if not given
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true
+        )]
+        keys: String,
     },
     /// List the organizations
     List {
@@ -190,11 +198,14 @@ pub(super) async fn door(
 pub(super) async fn create(
     app: &App,
     slug: &str,
-    name: &str,
-    plan: Plan,
+    (name, plan): (&str, Plan),
+    keys: &str,
 ) -> Result<TenantId, Box<dyn std::error::Error + Send + Sync>> {
     let slug: Slug = slug.parse()?;
-    let created = app.control().create(&slug, Utc::now()).await?;
+    let created = app
+        .control()
+        .create_with_keys(&slug, keys, Utc::now())
+        .await?;
     let id = created.id;
     let door = app.found(created).await?;
     if door.glance().snapshot().organization().is_err() {
@@ -263,8 +274,14 @@ pub(super) async fn key(
 impl Org {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Create { slug, name, plan } => {
-                let id = create(app, &slug, name.as_deref().unwrap_or(&slug), plan).await?;
+            Self::Create {
+                slug,
+                name,
+                plan,
+                keys,
+            } => {
+                let name = name.as_deref().unwrap_or(&slug);
+                let id = create(app, &slug, (name, plan), &keys).await?;
                 out.say(
                     &json!({ "id": id.to_string(), "slug": slug }),
                     &format!("made {slug}: {id}"),

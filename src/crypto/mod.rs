@@ -8,6 +8,7 @@ pub mod cobblestone;
 mod error;
 pub mod hierarchy;
 pub mod keyring;
+mod private_file;
 pub mod process;
 pub mod provider;
 pub mod recipient;

@@ -119,6 +119,14 @@ pub(super) fn closed(error: &AppError) -> Problem {
             tracing::error!(%error, "a tenant is not served");
             Problem::RolledBack
         }
+        AppError::Tenant(error) if error.keys_unavailable().is_some() => {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(%error, cause, "a tenant does not open");
+            let why = error.keys_unavailable().unwrap_or_default();
+            Problem::KeysUnavailable(format!(
+                "keys_unavailable: this organization cannot be opened, since {why}: try again"
+            ))
+        }
         error => {
             tracing::error!(%error, "a tenant does not open");
             Problem::Unavailable("this organization cannot be opened now: try again".into())
