@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
+use crate::backup::BackupError;
 use crate::config::{self, Config};
 use crate::crypto::CryptoError;
 use crate::decide::door::Terms;
@@ -21,7 +22,11 @@ use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
-use crate::tenant::{Control, Created, Slug, TenantError};
+use crate::tenant::{Control, Created, Ledger, Slug, TenantError};
+
+mod backup;
+
+pub use backup::{Restore, Returned};
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,9 @@ pub enum AppError {
     /// The upkeep of a tenant's log.
     #[error(transparent)]
     Unkept(#[from] upkeep::Unkept),
+    /// A backup, taken or put back.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// A commitment to a tenant's log.
     #[error(transparent)]
     Unanchored(#[from] anchor::Unanchored),
@@ -50,6 +58,28 @@ pub enum AppError {
     /// The settings.
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
+}
+
+/// Where the databases lie.
+fn place(config: &Config) -> Result<Place, AppError> {
+    let place = match &config.data.database {
+        config::Database::Sqlite => Place::Folder(config.data.dir.clone()),
+        config::Database::Postgres(url) => Place::server(
+            url,
+            config
+                .database_password()?
+                .as_ref()
+                .map(config::Password::expose),
+        )?,
+    };
+    Ok(place)
+}
+
+/// Has this node's ledger know what other nodes have noted. One that cannot be read keeps nobody from being served: a restore refuses it.
+async fn settle(ledger: &Ledger) {
+    if let Err(error) = ledger.settle(&[]).await {
+        tracing::error!(%error, "the ledger of erasures is not whole here");
+    }
 }
 
 /// How many tenants are listed at a time.
@@ -95,17 +125,7 @@ impl App {
     async fn begin(config: Config, upkeep: bool) -> Result<Arc<Self>, AppError> {
         crate::crypto::process::forbid_core_dumps()?;
         let library = Arc::new(Library::builtin()?);
-        let place = match &config.data.database {
-            config::Database::Sqlite => Place::Folder(config.data.dir.clone()),
-            config::Database::Postgres(url) => Place::server(
-                url,
-                config
-                    .database_password()?
-                    .as_ref()
-                    .map(config::Password::expose),
-            )?,
-        };
-        let control = Control::open(place, &config.keyring()).await?;
+        let control = Control::open(place(&config)?, &config.keyring()).await?;
         let terms = Terms {
             library,
             region: config.node.region.clone(),
@@ -114,8 +134,12 @@ impl App {
             commit_timeout: config.log.commit_timeout(),
             heartbeat: config.log.heartbeat(),
             marks: config.data.dir.join("marks"),
+            ledger: Arc::new(Ledger::of(Arc::clone(&control), config.ledger())),
             upkeep,
         };
+        if upkeep {
+            settle(&terms.ledger).await;
+        }
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {
             config,
@@ -147,6 +171,22 @@ impl App {
     /// The built-in policies.
     pub const fn library(&self) -> &Arc<Library> {
         &self.terms.library
+    }
+
+    /// Who was erased and what was closed, where no restore reaches it.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.terms.ledger
+    }
+
+    /// Takes a tenant away that is closed, for good: its keys and its database.
+    ///
+    /// # Errors
+    /// The ledger or the databases do not answer; it is done by being done again.
+    pub async fn destroy(&self, id: TenantId) -> Result<(), AppError> {
+        let now = Utc::now().timestamp_micros();
+        let noted = self.ledger().closed(id, now).await?;
+        Ok(self.control.remove(noted).await?)
     }
 
     /// The high-water mark of a tenant's log on this machine.
@@ -318,6 +358,7 @@ impl App {
     /// # Errors
     /// The control database does not answer. A tenant that does not open is only logged.
     pub async fn wake_silent(&self, now: DateTime<Utc>, silent: Duration) -> Result<(), AppError> {
+        settle(self.ledger()).await;
         let mut after = None;
         loop {
             let tenants = self.control.list(after, TENANTS).await?;

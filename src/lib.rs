@@ -10,6 +10,7 @@
 //! - [`storage`]: databases, and all that differs between SQLite and PostgreSQL.
 //! - [`tenant`]: the control database and a tenant's open store.
 //! - [`decide`]: the door. It alone sees directory, policies and log at once: it answers, and it records.
+//! - [`backup`]: all of it taken while the service runs, sealed, and put back.
 //! - [`publish`]: the deployment's own log shown to the world, which commits to the tenants' logs.
 //! - [`authn`]: who asks. [`http`]: the edge. [`cli`]: the operator at the machine. [`app`]: all of it put together.
 //!
@@ -20,6 +21,7 @@
 
 pub mod app;
 pub mod authn;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -11,6 +11,9 @@ use sqlx::{
 
 use crate::ids::TenantId;
 
+pub mod beside;
+pub mod copy;
+
 /// Why a database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -51,6 +54,14 @@ pub enum StorageError {
         found: i64,
         /// The newest version that this program knows.
         known: i64,
+    },
+    /// Something in a schema that this program does not know.
+    #[error("the database `{place}` has {what}: was it written by another program?")]
+    Unknown {
+        /// Which database.
+        place: String,
+        /// What.
+        what: String,
     },
     /// A URL that cannot be used.
     #[error("`{what}`: {why}")]
@@ -596,6 +607,7 @@ macro_rules! migration {
 pub const CONTROL: &[Migration] = &[
     migration!("control", 1, "0001_tenants"),
     migration!("control", 2, "0002_deployment_log"),
+    migration!("control", 5, "0005_restores"),
 ];
 /// The schema of a tenant's database.
 pub const TENANT: &[Migration] = &[

@@ -332,7 +332,7 @@ impl Org {
                 }
                 let id = tenant(app, &slug).await?;
                 close(app, out, id, &slug).await?;
-                app.control().remove(id).await?;
+                app.destroy(id).await?;
                 out.say(
                     &json!({ "slug": slug, "closed": true }),
                     &format!("{slug} is closed"),

@@ -244,6 +244,26 @@ fn forget(snapshot: &Snapshot, person: Ref) -> Result<Change, DirectoryError> {
         .reply(json!({"id": person, "erasing": true})))
 }
 
+/// A person is forgotten again who was erased before, and whom a restore has brought back. Neither a legal hold that what was put back
+/// knows of, nor that they were the last Admin then, keeps them: it was decided when they were erased.
+///
+/// # Errors
+/// None.
+pub fn erase_again(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    person: Ref,
+) -> Result<Change, DirectoryError> {
+    let requested = (Event::DataErasureRequested, Some(person), json!({}));
+    let change = match snapshot.user(person) {
+        Some(_) => people::vanish(snapshot, person)?.and(requested.0, requested.1, requested.2),
+        None => Change::new(requested.0, requested.1, requested.2),
+    };
+    Ok(change
+        .effect(Effect::Forget(person))
+        .reply(json!({"id": person, "erasing": true})))
+}
+
 /// What the log held about a person is gone from it.
 ///
 /// # Errors

@@ -2,10 +2,14 @@
 
 mod control;
 mod keys;
+mod ledger;
+mod restoring;
 mod store;
 
 pub use control::{Control, Created, Tenant};
 pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use ledger::{Known, Ledger, Noted};
+pub use restoring::{NOT_PUT_BACK, Restoring, Stored, restoring};
 pub use store::Kind;
 pub use store::{Life, Store, SubjectKeys};
 
@@ -32,6 +36,22 @@ pub enum TenantError {
     Taken {
         /// The slug.
         slug: String,
+    },
+    /// It is being put back from a backup.
+    #[error(
+        "`{name}` is being put back from a backup and is not served until that is done: run `cedarkeep restore` again as it was begun"
+    )]
+    Restoring {
+        /// The slug.
+        name: String,
+    },
+    /// The ledger of erasures, without which nothing is put back.
+    #[error("the ledger of erasures `{}` cannot be used: {why}", path.display())]
+    Ledger {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
     },
     /// There is no log of the deployment's own.
     #[error(

@@ -41,10 +41,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tenant",
         ],
     ),
+    // It takes and puts back what the rooms below own, by the names that their tables have.
+    (
+        "backup",
+        &["crypto", "decide", "ids", "log", "storage", "tenant"],
+    ),
     (
         "app",
         &[
-            "config", "crypto", "decide", "ids", "log", "policy", "publish", "storage", "tenant",
+            "backup", "config", "crypto", "decide", "ids", "log", "policy", "publish", "storage",
+            "tenant",
         ],
     ),
     (
@@ -72,6 +78,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "app",
             "authn",
+            "backup",
             "config",
             "crypto",
             "decide",
