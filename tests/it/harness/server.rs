@@ -112,6 +112,15 @@ impl Site {
         self.command(arguments).output().unwrap()
     }
 
+    /// Begins a command, whose end is the test's.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs a command that must succeed; what it printed.
     pub fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
