@@ -15,7 +15,7 @@ use crate::crypto::CryptoError;
 use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
-use crate::decide::restore::{self, NotRestored};
+use crate::decide::restore;
 use crate::decide::{Door, anchor, audit, upkeep};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
@@ -243,16 +243,29 @@ impl App {
         Ok(Door::open(created.store, &self.terms).await?)
     }
 
-    /// Begins another life of a tenant's log, whose database was put back from a backup.
+    /// Begins another life of a tenant's log, whose database was put back by other means than ours, and has those erased again whom the
+    /// ledger knows and what was put back has the keys of.
     ///
     /// # Errors
-    /// What was put back is not sound, or its database does not answer.
+    /// What was put back is not sound, or its database or the ledger does not answer.
     pub async fn restored(
         &self,
         id: TenantId,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Vec<Restored>, NotRestored> {
-        restore::restored(&self.control, id, &self.terms, progress).await
+    ) -> Result<Vec<Restored>, AppError> {
+        let known = self.ledger().settle(&[]).await?;
+        if known.closed.contains(&id) {
+            let name = id.to_string();
+            return Err(BackupError::Closed { name }.into());
+        }
+        let told = restore::restored(&self.control, id, &self.terms, progress)
+            .await
+            .map_err(BackupError::from)?;
+        let people = restore::returned(&self.control, id, &known.people_of(id)).await?;
+        if !people.is_empty() {
+            restore::erase_again(&self.control, id, &self.terms, &people).await?;
+        }
+        Ok(told)
     }
 
     /// The deployment's own log; it is made where there is none.

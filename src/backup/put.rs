@@ -97,8 +97,11 @@ async fn begin_control(
         Ok(table) => reading.page(&table, None).await?,
         Err(_) => Vec::new(),
     };
+    let tenants = reading.table("tenant").await?;
+    let has_tenants = !reading.page(&tenants, None).await?.is_empty();
     reading.close().await?;
-    if let Some(row) = present {
+    // One in which nobody ever was, as a command beside the loss makes it, is nobody's.
+    if let Some(row) = present.filter(|_| has_tenants || !begun.is_empty()) {
         let table = deployment;
         let is_ours = identity(&Stored { table, row }, &checked.deployment);
         let id = Cell::Text(backup.id().to_owned());
@@ -182,9 +185,10 @@ pub async fn put_back(
     }
     let mut people = known.people_of(id);
     if place.has_beside(id).await? {
-        place.fence(id).await?;
-        // Whoever was erased in what goes now, and is not in the ledger yet.
-        people.extend(under_way(place, id).await?);
+        if place.fence(id).await? {
+            // Whoever was erased in what goes now, and is not in the ledger yet.
+            people.extend(under_way(place, id).await?);
+        }
         for person in &people {
             let now = Utc::now().timestamp_micros();
             terms.ledger.erased(id, person, now).await?;
@@ -242,7 +246,7 @@ async fn key_of(
     )))
 }
 
-/// Who is being erased in the database that is there; nobody where none can be read.
+/// Who is being erased in the database that is there.
 async fn under_way(place: &Place, id: TenantId) -> Result<BTreeSet<String>, BackupError> {
     let database = place.tenant(id).await?;
     let read = async {
@@ -265,13 +269,9 @@ async fn under_way(place: &Place, id: TenantId) -> Result<BTreeSet<String>, Back
         reading.close().await?;
         Ok(found)
     };
-    let outcome = read.await;
+    let outcome: Result<_, StorageError> = read.await;
     database.close().await;
-    match outcome {
-        // It was fenced, so that it answers, or there is nothing to read.
-        Err(StorageError::Database { .. } | StorageError::Unknown { .. }) => Ok(BTreeSet::new()),
-        outcome => Ok(outcome?),
-    }
+    Ok(outcome?)
 }
 
 /// Writes a tenant's rows and files beside what is there.

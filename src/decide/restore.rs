@@ -77,6 +77,26 @@ pub async fn restored(
     Ok(lives.map(told).collect())
 }
 
+/// Those of these people whose key is there again.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn returned(
+    control: &Control,
+    id: TenantId,
+    people: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Unwritten> {
+    let store = control.open_put_back(id).await?;
+    let mut found = BTreeSet::new();
+    for person in people {
+        if store.subjects().get(person).await?.is_some() {
+            found.insert(person.clone());
+        }
+    }
+    store.database().close().await;
+    Ok(found)
+}
+
 /// Has everybody erased again whom what was put back holds again, and what the log says about them written out of it, before anybody is
 /// served.
 ///

@@ -117,12 +117,12 @@ impl Place {
         }
     }
 
-    /// Has whoever appends to a tenant's database find at their next commit that it is over; one that is not there, or that nobody can
-    /// append to, needs no fence.
+    /// Has whoever appends to a tenant's database find at their next commit that it is over; whether there was anything to fence. One
+    /// that is not there, or that nobody can append to, needs no fence.
     ///
     /// # Errors
     /// It does not answer: then it is not known who else writes to it.
-    pub async fn fence(&self, id: TenantId) -> Result<(), StorageError> {
+    pub async fn fence(&self, id: TenantId) -> Result<bool, StorageError> {
         let database = self.tenant(id).await?;
         let fenced = async {
             let mut connection = database.connect().await?;
@@ -145,9 +145,9 @@ impl Place {
             Err(StorageError::Database { cause, .. })
                 if is(&cause, ABSENT) || is(&cause, USELESS) =>
             {
-                Ok(())
+                Ok(false)
             }
-            outcome => outcome,
+            outcome => outcome.map(|()| true),
         }
     }
 

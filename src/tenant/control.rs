@@ -321,6 +321,19 @@ impl Control {
         next: Option<Incarnation>,
         put_back: bool,
     ) -> Result<Store, TenantError> {
+        let row = self.row_to_open(id, put_back).await?;
+        let key = self.key(&row)?;
+        let opened = Store::open(self.place.tenant(id).await?, (id, row.kind), key, next).await?;
+        // A restore may have begun meanwhile, and what was opened may be what it puts back, which is nobody's to go on in yet.
+        if !put_back && let Err(error) = self.row_to_open(id, put_back).await {
+            opened.database().close().await;
+            return Err(error);
+        }
+        Ok(opened)
+    }
+
+    /// The row of a tenant that may be opened.
+    async fn row_to_open(&self, id: TenantId, put_back: bool) -> Result<Row, TenantError> {
         let row = sqlx::query(BY_ID)
             .bind(id.to_string())
             .fetch_optional(self.database.pool())
@@ -331,11 +344,9 @@ impl Control {
             true => row.filter(|row| row.ready || row.restoring),
             false => row.map(Row::found).transpose()?.filter(|row| row.ready),
         };
-        let row = row.ok_or_else(|| TenantError::NotFound {
+        row.ok_or_else(|| TenantError::NotFound {
             name: id.to_string(),
-        })?;
-        let key = self.key(&row)?;
-        Store::open(self.place.tenant(id).await?, (id, row.kind), key, next).await
+        })
     }
 
     /// Whether the control database answers.

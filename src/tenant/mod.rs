@@ -46,7 +46,10 @@ pub enum TenantError {
         name: String,
     },
     /// The ledger of erasures, without which nothing is put back.
-    #[error("the ledger of erasures `{}` cannot be used: {why}", path.display())]
+    #[error(
+        "the ledger of erasures `{}` cannot be used: {why}; put a copy that is whole in its place, or take the line out that is not",
+        path.display()
+    )]
     Ledger {
         /// The file.
         path: std::path::PathBuf,

@@ -218,6 +218,31 @@ async fn control_of(service: &Service) -> sqlx::AnyConnection {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_put_back_by_other_means_brings_nobody_back_either() {
+    let service = Service::still(Database::Sqlite).await;
+    let mut acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    acme.door.close().await;
+    let (file, copy) = (
+        service.file(&acme),
+        service.file(&acme).with_extension("copy"),
+    );
+    crate::api::restore::closed(&file);
+    std::fs::copy(&file, &copy).unwrap();
+    acme.door = service.app().door(id).await.unwrap();
+    erase(&acme.door, acme.viewer).await;
+    acme.door.close().await;
+    crate::api::restore::closed(&file);
+    std::fs::copy(&copy, &file).unwrap();
+    service.app().restored(id, |_, _| {}).await.unwrap();
+    acme.door = service.app().door(id).await.unwrap();
+    assert!(!has_key(&service, &acme, acme.viewer).await);
+    assert!(acme.door.glance().snapshot().user(acme.viewer).is_none());
+    let entries = every_entry(&acme.door).await;
+    assert!(entries.iter().any(|entry| entry.event == Event::DataErased));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_is_believed_where_it_was_written_by_us_and_is_whole() {
     let service = Service::still(Database::Sqlite).await;
     let acme = service.tenant("acme").await;
