@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::{AnyConnection, Connection as _};
+
 use crate::harness::client::may_morty_change;
 use crate::harness::postgres;
 use crate::harness::server::Site;
@@ -85,30 +87,49 @@ async fn others_go_on_on_postgresql() {
     others_go_on(&Site::postgres(&database.url())).await;
 }
 
+/// Rows and a file of many MiB, which nobody reads but a backup.
+async fn grown(site: &Site, id: &str) {
+    let file = site.data().join(format!("tenants/{id}.db"));
+    sqlx::any::install_default_drivers();
+    let mut rows = AnyConnection::connect(&format!("sqlite://{}", file.display()))
+        .await
+        .unwrap();
+    let mut written = rows.begin().await.unwrap();
+    for block in 0..600_i64 {
+        sqlx::query("INSERT INTO search_block (block, filter, pairs) VALUES ($1, $2, $3)")
+            .bind(1_000_000 + block)
+            .bind(vec![1_u8; 50_000])
+            .bind(vec![2_u8; 50_000])
+            .execute(&mut *written)
+            .await
+            .unwrap();
+    }
+    written.commit().await.unwrap();
+    rows.close().await.unwrap();
+    let content = site.data().join("content").join(id);
+    std::fs::create_dir_all(&content).unwrap();
+    std::fs::write(content.join("long"), vec![3; 40 << 20]).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_takes_no_more_memory_than_some_rows() {
     let site = Site::sqlite();
-    let key = site.create_todo_org("acme");
-    let server = site.serve().await;
-    let witness = Arc::new(Witness::default());
-    let backup = |name: &str| site.beside().join(name).to_str().unwrap().to_owned();
-    let small = site.peak(&["backup", "--output", &backup("small")]);
-    let load = witness.load(&server, &key, 64);
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    load.end().await;
-    server.stop();
-    let large = site.peak(&["backup", "--output", &backup("large")]);
+    let id = site.create_org("acme");
+    let folder = |name: &str| site.beside().join(name).to_str().unwrap().to_owned();
+    let (small, large) = (folder("small"), folder("large"));
+    let took = |name: &str| site.peak(&["backup", "--output", name]);
+    let checked = |name: &str| site.peak(&["restore", "--from", name, "--check"]);
+    let before = (took(&small), checked(&small));
+    grown(&site, &id).await;
+    let after = (took(&large), checked(&large));
     let length = |name: &str| {
-        let files = std::fs::read_dir(backup(name)).unwrap();
+        let files = std::fs::read_dir(name).unwrap();
         files
             .map(|file| file.unwrap().metadata().unwrap().len())
             .sum::<u64>()
     };
-    let bytes = length("large");
-    println!(
-        "{} decisions, {bytes} bytes: {small} KiB, then {large} KiB",
-        witness.received()
-    );
-    assert!(bytes > 4 * length("small"));
-    assert!(large < small + 48 * 1024, "{small} KiB, then {large} KiB");
+    let bytes = length(&large);
+    println!("{bytes} bytes: {before:?} KiB, then {after:?} KiB");
+    assert!(bytes > 96_000_000 && length(&small) < 1 << 20);
+    assert!(after.0 < before.0 + 32 * 1024 && after.1 < before.1 + 32 * 1024);
 }
