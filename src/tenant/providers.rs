@@ -131,6 +131,12 @@ impl RootKeys {
         self.known_down().as_ref().map(|down| down.cause.reason())
     }
 
+    /// The provider itself, without what is remembered of its being down.
+    #[must_use]
+    pub const fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
     /// Has a root key ready, and makes the first where there is nothing yet for it to open.
     ///
     /// # Errors
