@@ -1,6 +1,7 @@
 //! Content on its way in: sealed and written piece by piece, while the next piece arrives.
 
 use tokio::task::{JoinHandle, block_in_place};
+use zeroize::Zeroize as _;
 
 use super::{Spot, VaultError};
 use crate::crypto::cobblestone::Sealer;
@@ -51,17 +52,20 @@ impl Upload {
     ///
     /// # Errors
     /// The disk is full, or the database does not take them.
-    pub async fn push(&mut self, text: Vec<u8>, now: i64) -> Result<(), VaultError> {
+    pub async fn push(&mut self, mut text: Vec<u8>, now: i64) -> Result<(), VaultError> {
         self.length = self
             .length
             .saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
         let (mut sealer, mut writing, mut out) = self.idle().await?;
         self.work = Work::Busy(tokio::spawn(async move {
-            block_in_place(|| {
+            let sealed = block_in_place(|| {
                 out.reserve(text.len() + text.len() / 512 + 32);
-                sealer.push(&text, &mut out)
-            })?;
-            drop(zeroize::Zeroizing::new(text));
+                let sealed = sealer.push(&text, &mut out);
+                // As a slice: a vector is wiped byte by byte, which takes longer than sealing it.
+                text.as_mut_slice().zeroize();
+                sealed
+            });
+            sealed?;
             writing.write(&out, now).await?;
             Ok((sealer, writing))
         }));

@@ -3,7 +3,9 @@
 pub mod chance;
 pub mod client;
 pub mod cosigner;
+pub mod figures;
 pub mod postgres;
+pub mod raw;
 pub mod scan;
 pub mod server;
 pub mod witness;

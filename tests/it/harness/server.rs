@@ -118,8 +118,9 @@ impl Site {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
-            "{arguments:?}: {}: {stderr}",
-            output.status
+            "{arguments:?}: {}: {stderr}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout)
         );
         String::from_utf8(output.stdout).unwrap()
     }
