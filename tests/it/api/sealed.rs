@@ -74,8 +74,9 @@ impl Scene {
             "memory" => json!({"name": "Terms", "layer": "organization"}),
             _ => json!({"name": "Budget"}),
         };
-        let made = service.post(tenant, tenant.admin, &format!("/v1/{path}"), body);
-        let place = format!("/v1/{path}/{}/content", made.await.id());
+        let list = format!("/v1/{path}");
+        let made = service.post(tenant, tenant.admin, &list, body).await;
+        let place = format!("{list}/{}/content", made.id());
         self.write(&place, length).await
     }
 

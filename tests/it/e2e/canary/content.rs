@@ -124,8 +124,9 @@ impl Directory {
         }
         let listed = self.call(Method::GET, &messages, "", None).await;
         assert_eq!(listed["items"].as_array().unwrap().len(), 3);
-        let used = self.call(Method::GET, &format!("/v1/memory?for={thread}"), "", None);
-        assert!(!used.await["items"].as_array().unwrap().is_empty());
+        let useful = format!("/v1/memory?for={thread}");
+        let used = self.call(Method::GET, &useful, "", None).await;
+        assert!(!used["items"].as_array().unwrap().is_empty());
         let body = json!({"name": canaries.word(), "provider": "calendar"});
         let integration = self.make(canaries, "/v1/integrations", body).await;
         let token = format!("/v1/integrations/{integration}/token");
