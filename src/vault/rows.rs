@@ -15,8 +15,8 @@ const VERSION: &str = "SELECT version, resource, from_index, to_index, subject, 
 const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE resource = $1 AND from_index > $2 ORDER BY from_index LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
-const END: &str =
-    "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND from_index < $1 AND resource IN ";
+/// By the index of those that are present: a resource may have thousands of versions.
+const END: &str = "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND resource IN ";
 const GONE: &str = "INSERT INTO content_gone (version) \
      SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
