@@ -382,36 +382,26 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// Bytes from an offset on, so many as there are up to `length`.
+    /// Reads bytes from an offset on in place of what `into` holds, so many as there are up to `length`.
     ///
     /// # Errors
     /// They cannot be read.
-    pub async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
+    pub async fn read(
+        &mut self,
+        offset: u64,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
         match self {
-            Self::File { file, path } => block_in_place(|| {
-                let mut bytes = vec![0; length];
-                let mut filled = 0;
-                while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                    // A usize never exceeds a u64 on a platform that this builds for.
-                    let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
-                    match file.read_at(rest, at) {
-                        Ok(0) => break,
-                        Ok(read) => filled += read,
-                        Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-                        Err(cause) => return Err(failed(path, cause)),
-                    }
-                }
-                bytes.truncate(filled);
-                Ok(bytes)
-            }),
+            Self::File { .. } => block_in_place(|| self.read_file(offset, length, into)),
             Self::Rows {
                 database,
                 name,
                 piece,
             } => {
-                let mut bytes = Vec::with_capacity(length);
-                while bytes.len() < length {
-                    let at = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                into.clear();
+                while into.len() < length {
+                    let at = offset.saturating_add(u64::try_from(into.len()).unwrap_or(u64::MAX));
                     let number = at / PIECE;
                     if piece.as_ref().is_none_or(|(held, _)| *held != number) {
                         *piece = read_piece(database, name, number).await?;
@@ -424,12 +414,41 @@ impl Reading {
                     if rest.is_empty() {
                         break;
                     }
-                    let wanted = rest.len().min(length - bytes.len());
-                    bytes.extend_from_slice(rest.get(..wanted).unwrap_or_default());
+                    let wanted = rest.len().min(length - into.len());
+                    into.extend_from_slice(rest.get(..wanted).unwrap_or_default());
                 }
-                Ok(bytes)
+                Ok(())
             }
         }
+    }
+
+    /// The same of a file, and nothing of anything else: it waits for the disk, in a place where that is allowed.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn read_file(
+        &self,
+        offset: u64,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let Self::File { file, path } = self else {
+            return Ok(());
+        };
+        into.resize(length, 0);
+        let mut filled = 0;
+        while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            // A usize never exceeds a u64 on a platform that this builds for.
+            let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
+            match file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return Err(failed(path, cause)),
+            }
+        }
+        into.truncate(filled);
+        Ok(())
     }
 }
 
