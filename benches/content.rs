@@ -18,6 +18,7 @@
     reason = "a measurement that fails has failed; the harness is shared with the tests"
 )]
 
+mod figures;
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
 
@@ -32,8 +33,8 @@ use cedarkeep::crypto::secret::Secret32;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use figures::cpu;
 use harness::client::Client;
-use harness::figures::{self, cpu};
 use harness::postgres;
 use harness::raw::{Raw, request, whole};
 use harness::server::{Server, Site};

@@ -18,6 +18,7 @@
     reason = "a measurement that fails has failed; the harness is shared with the tests"
 )]
 
+mod figures;
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
 
@@ -47,8 +48,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use figures::cpu;
 use harness::client::may_morty_change;
-use harness::figures::{self, cpu};
 use harness::server::Site;
 
 const CONNECTIONS: [usize; 3] = [1, 16, 64];

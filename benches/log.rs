@@ -19,6 +19,7 @@
     reason = "a measurement that fails has failed; the harness is shared with the tests"
 )]
 
+mod figures;
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
 
@@ -72,7 +73,7 @@ fn main() {
         let url = Database::Postgres(server.url());
         measure("postgres", url, entries, &mut summary).await;
     });
-    harness::figures::write(summary);
+    figures::write(summary);
 }
 
 /// An organization with people who act.

@@ -60,7 +60,9 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(site: Site, server: Option<&str>) -> Self {
+    async fn set(mut site: Site, server: Option<&str>) -> Self {
+        let socket = site.beside().join("socket");
+        site.set("CEDARKEEP_HTTP__UNIX_SOCKET", socket.to_str().unwrap());
         let org = site.create_org("uploads");
         let admin = site.add_admin("uploads");
         let key = site.create_key("uploads", "directory.read,directory.write,content");
@@ -110,6 +112,11 @@ impl Scene {
 
     async fn connect(&self, server: &Server) -> Raw {
         Raw::tls(&self.site.data().join("tls/ca.crt"), server.port()).await
+    }
+
+    /// The socket of a service that was killed stays behind, and the next one takes its place.
+    async fn connect_here(&self) -> Raw {
+        Raw::unix(&self.site.beside().join("socket")).await
     }
 
     fn head(&self, method: &str, place: &str) -> String {
@@ -229,9 +236,9 @@ async fn of_what_was_killed_nothing_is_left(scene: Scene, chance: &mut Chance) {
             let raw = scene.connect(&server).await;
             ending.push(scene.uploads(raw, place.clone(), chance.another()));
         }
+        let raws = [scene.connect(&server).await, scene.connect_here().await];
         let mut under_way = Vec::new();
-        for place in &scene.documents[2..] {
-            let raw = scene.connect(&server).await;
+        for (raw, place) in raws.into_iter().zip(&scene.documents[2..]) {
             under_way.push(scene.endless(raw, place));
         }
         let moment = chance.span(SOONEST, LATEST);

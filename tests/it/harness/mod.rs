@@ -3,7 +3,6 @@
 pub mod chance;
 pub mod client;
 pub mod cosigner;
-pub mod figures;
 pub mod postgres;
 pub mod raw;
 pub mod scan;
