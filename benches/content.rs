@@ -175,6 +175,11 @@ fn random(length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Waits until the disk has what was written: nobody pays for whoever wrote before.
+fn settled() {
+    rustix::fs::sync();
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
@@ -237,6 +242,7 @@ async fn long(scene: &Scene, suffix: &str, length: usize, summary: &mut Vec<Valu
     let mut used = Duration::ZERO;
     // The first of each is not counted.
     for turn in 0..=TURNS {
+        settled();
         let (put, get) = tokio::task::block_in_place(|| raw(&aside, &piece, length));
         std::fs::remove_file(&aside).unwrap();
         if turn > 0 {
@@ -247,6 +253,7 @@ async fn long(scene: &Scene, suffix: &str, length: usize, summary: &mut Vec<Valu
             let (_, id) = scene.made(&client, 1).await;
             let path = format!("/v1/documents/{id}/content");
             let mut raw = scene.connect(over).await;
+            settled();
             let before = cpu(scene.server.id());
             let begun = Instant::now();
             let head = scene.head("PUT", &path);
