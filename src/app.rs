@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use lru::LruCache;
@@ -15,13 +15,16 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore::{self, NotRestored};
-use crate::decide::{Door, anchor, audit, upkeep};
+use crate::decide::{Door, Refused, anchor, audit, upkeep};
+use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
-use crate::tenant::{Control, Created, Slug, TenantError};
+use crate::tenant::{Control, Created, Providers, Slug, TenantError};
+
+mod roots;
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub enum AppError {
     /// A tenant's state.
     #[error(transparent)]
     Unwritten(#[from] Unwritten),
+    /// A change of the service's own.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The upkeep of a tenant's log.
     #[error(transparent)]
     Unkept(#[from] upkeep::Unkept),
@@ -51,6 +57,9 @@ pub enum AppError {
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
 }
+
+/// How often a start asks again for root keys that are out of reach.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How many tenants are listed at a time.
 const TENANTS: i64 = 100;
@@ -76,10 +85,11 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// Opens the control database, and makes it at the first start.
+    /// Opens the control database, and makes it at the first start. Root keys that are out of reach are waited for,
+    /// `keys.wait_s` at most.
     ///
     /// # Errors
-    /// A database or a keyring that cannot be used; the message says which and what to do.
+    /// A database or root keys that cannot be used; the message says which and what to do.
     pub async fn open(config: Config) -> Result<Arc<Self>, AppError> {
         Self::begin(config, true).await
     }
@@ -105,7 +115,13 @@ impl App {
                     .map(config::Password::expose),
             )?,
         };
-        let control = Control::open(place, &config.keyring()).await?;
+        let providers = roots::providers(&config)?;
+        let wait = if upkeep {
+            config.keys.wait()
+        } else {
+            Duration::ZERO
+        };
+        let control = reach(&place, &providers, wait).await?;
         let terms = Terms {
             library,
             region: config.node.region.clone(),
@@ -353,9 +369,58 @@ impl App {
         }
         let door = Door::open(store, &self.terms).await?;
         let kept = upkeep::round(&door, now, true).await;
+        let due = closing::is_due(door.glance().snapshot(), now);
         door.close().await;
         self.written().insert(id);
-        Ok(kept?)
+        kept?;
+        if due {
+            self.close_for_good(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes an organization whose time has come: from the last entry of its log on every node denies whatever it is asked, then its
+    /// keys and all that it has are destroyed, and the deployment's log says so. One that does not open is destroyed as it is.
+    ///
+    /// # Errors
+    /// A legal hold stands, its time has not come, or a database does not answer.
+    pub async fn close_for_good(&self, id: TenantId) -> Result<(), AppError> {
+        match self.door(id).await {
+            Ok(door) => {
+                door.operate(closing::close).await?;
+                self.open
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop(&id);
+                door.close().await;
+            }
+            Err(error) => {
+                tracing::warn!(tenant.id = %id, %error, "closed without opening");
+            }
+        }
+        // Said before it is done and once it is done: its own log is destroyed with it.
+        let organization = Ref::new(Kind::Organization, *id.bytes());
+        let deployment = self.deployment().await?;
+        deployment
+            .operate(move |by, _| closing::destroying(by, organization))
+            .await?;
+        self.control.remove(id).await?;
+        deployment
+            .operate(move |by, _| closing::destroyed(by, organization))
+            .await?;
+        Ok(())
+    }
+
+    /// Closes those that are open here and whose time has come.
+    async fn close_due(&self, now: DateTime<Utc>) {
+        for door in self.doors() {
+            let id = door.store().id();
+            if closing::is_due(door.glance().snapshot(), now)
+                && let Err(error) = self.close_for_good(id).await
+            {
+                tracing::error!(tenant.id = %id, %error, "an organization is closed later");
+            }
+        }
     }
 
     /// Lets go of those that were closed: their keys leave the memory. One whose sequencer has ended, since its log goes on as another
@@ -364,6 +429,7 @@ impl App {
     /// # Errors
     /// The control database does not answer; whoever is left is looked at the next time.
     pub async fn let_go_of_closed(&self) -> Result<(), AppError> {
+        self.close_due(Utc::now()).await;
         for id in self.ended() {
             if let Err(error) = self.door(id).await {
                 tracing::error!(tenant.id = %id, %error, "a log that ended is not opened anew");
@@ -396,6 +462,25 @@ impl App {
         };
         for door in doors {
             door.close().await;
+        }
+    }
+}
+
+/// The control database, once its root keys can be reached. What only somebody can put right is an error at once.
+async fn reach(
+    place: &Place,
+    providers: &Providers,
+    wait: Duration,
+) -> Result<Arc<Control>, TenantError> {
+    let begun = Instant::now();
+    loop {
+        match Control::open(place.clone(), providers.clone()).await {
+            Err(error) if error.may_pass() && begun.elapsed() + ASK_AGAIN <= wait => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the start waits for its root keys");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            opened => return opened,
         }
     }
 }

@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 mod content;
+mod keys;
 mod values;
 
 pub use content::Content;
-
+pub use keys::{AwsIdentity, Keys, ProviderSettings};
 pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.
@@ -127,6 +128,10 @@ const REFERENCE: &[Setting] = settings! {
     "publish.ca", "path", "", "PEM certificates that are trusted for `publish.sink` and witnesses, beside the system's";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
+    "keys.root", "name", "\"keyring\"", "whose root keys wrap the deployment's keys: `keyring`, or a name under `keys.providers`";
+    "keys.providers", "tables", "", "further providers of root keys, `[keys.providers.NAME]` with `kind` = `keyring`, `pkcs11` or `aws-kms`; in the environment as one inline table of TOML";
+    "keys.timeout_ms", "milliseconds", "5000", "how long one call to a provider of root keys may take";
+    "keys.wait_s", "seconds", "60", "how long a start waits for root keys that are out of reach, before it gives up";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
     "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
 };
@@ -257,14 +262,6 @@ pub struct Publish {
 pub struct Tenants {
     /// Tenants that are kept open at once.
     pub open_max: usize,
-}
-
-/// `keys.*`
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Keys {
-    /// The local keyring, when it is not in `data.dir`.
-    pub keyring: Option<PathBuf>,
 }
 
 /// `telemetry.*`
@@ -495,6 +492,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Misconfigured> {
+        self.keys.check()?;
         let unfit = |key, problem| Err(Misconfigured::Unfit { key, problem });
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             return unfit("tls.cert", "and `tls.key` go together; set both or neither");

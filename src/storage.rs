@@ -617,6 +617,7 @@ macro_rules! migration {
 pub const CONTROL: &[Migration] = &[
     migration!("control", 1, "0001_tenants"),
     migration!("control", 2, "0002_deployment_log"),
+    migration!("control", 4, "0004_providers"),
 ];
 /// The schema of a tenant's database.
 pub const TENANT: &[Migration] = &[

@@ -40,7 +40,7 @@ pub(super) async fn greet(app: &Arc<App>, out: &Out, ca: Option<&Path>) -> Outco
         )?;
         return Ok(());
     }
-    let id = create(app, SLUG, "Cedarkeep Demo", Plan::Enterprise).await?;
+    let id = create(app, SLUG, ("Cedarkeep Demo", Plan::Enterprise), "").await?;
     let door = app.door(id).await?;
     let made = Demo::make(&door).await?;
     let base = app.config().http.base_url.as_str();

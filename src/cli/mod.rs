@@ -7,6 +7,7 @@ mod keeping;
 mod offline;
 mod org;
 mod print;
+mod rewrap;
 mod serve;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ Examples:
   cedarkeep org create acme --name Acme          make an organization
   cedarkeep key create acme --name backend       make an API key that may ask for decisions
   cedarkeep audit verify acme                    check everything that its log holds
+  cedarkeep keys rewrap                          wrap all keys under the newest root key of `keys.root`
 
 Every setting can come from the file or from the environment; `cedarkeep config` lists them.";
 
@@ -57,11 +59,22 @@ enum Command {
     /// Policies of an organization
     #[command(subcommand)]
     Policy(org::Policy),
+    /// Root keys: move what is wrapped to another provider, or to the newest root key
+    #[command(subcommand)]
+    Keys(Keys),
     /// The log: read it, check it, export it, get a receipt
     #[command(subcommand)]
     Audit(audit::Audit),
     /// List every setting with its default and its meaning
     Config,
+}
+
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Wrap the keys of the deployment and of its organizations anew: those of the deployment under the newest root key of
+    /// `keys.root`, those of an organization with a provider of its own under the newest of that. Only rows of the control
+    /// database change; organizations that are open go on. Run it again if it was interrupted
+    Rewrap(rewrap::Rewrap),
 }
 
 /// What a command failed with: a message with the next step.
@@ -103,6 +116,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             Command::Org(org) => org.run(&app, out).await,
             Command::Member(member) => member.run(&app, out).await,
             Command::Key(key) => key.run(&app, out).await,
+            Command::Keys(Keys::Rewrap(rewrap)) => rewrap.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,
             Command::Audit(audit) => audit.run(&app, out).await,
             Command::Serve(_) | Command::Config => Ok(()),

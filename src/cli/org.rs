@@ -19,7 +19,7 @@ use crate::directory::organization::Founding;
 use crate::directory::own::Load;
 use crate::directory::people::Joining;
 use crate::directory::service::{NewKey, Speaker};
-use crate::directory::{Kind, Object, Ref, organization, own, people, service};
+use crate::directory::{Kind, Object, Ref, closing, organization, own, people, service};
 use crate::ids::TenantId;
 use crate::tenant::{Slug, TenantError};
 
@@ -35,6 +35,14 @@ pub(super) enum Org {
         /// Starter, Business or Enterprise
         #[arg(long, default_value = "Starter")]
         plan: Plan,
+        /// Root keys of its own: a name under `keys.providers`; the deployment's if not given
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true
+        )]
+        keys: String,
     },
     /// List the organizations
     List {
@@ -67,13 +75,21 @@ pub(super) enum Org {
         /// Its short name
         slug: String,
     },
-    /// Close an organization: its keys and its database are destroyed, and nothing brings them back
+    /// Close an organization after a grace period: its keys and its database are destroyed, and nothing brings them back
     Close {
         /// Its short name
         slug: String,
         /// The short name once more, since this cannot be undone
         #[arg(long, value_name = "SLUG")]
         confirm: String,
+        /// In so many days; 0: now
+        #[arg(long, value_name = "DAYS", default_value_t = closing::GRACE_LIMIT, value_parser = clap::value_parser!(u32).range(0..=30))]
+        grace: u32,
+    },
+    /// Call off the closing of an organization
+    Keep {
+        /// Its short name
+        slug: String,
     },
     #[command(flatten)]
     Keeping(Keeping),
@@ -182,11 +198,14 @@ pub(super) async fn door(
 pub(super) async fn create(
     app: &App,
     slug: &str,
-    name: &str,
-    plan: Plan,
+    (name, plan): (&str, Plan),
+    keys: &str,
 ) -> Result<TenantId, Box<dyn std::error::Error + Send + Sync>> {
     let slug: Slug = slug.parse()?;
-    let created = app.control().create(&slug, Utc::now()).await?;
+    let created = app
+        .control()
+        .create_with_keys(&slug, keys, Utc::now())
+        .await?;
     let id = created.id;
     let door = app.found(created).await?;
     if door.glance().snapshot().organization().is_err() {
@@ -255,8 +274,14 @@ pub(super) async fn key(
 impl Org {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::Create { slug, name, plan } => {
-                let id = create(app, &slug, name.as_deref().unwrap_or(&slug), plan).await?;
+            Self::Create {
+                slug,
+                name,
+                plan,
+                keys,
+            } => {
+                let name = name.as_deref().unwrap_or(&slug);
+                let id = create(app, &slug, (name, plan), &keys).await?;
                 out.say(
                     &json!({ "id": id.to_string(), "slug": slug }),
                     &format!("made {slug}: {id}"),
@@ -323,19 +348,25 @@ impl Org {
                     &format!("{slug} is resumed"),
                 )?;
             }
-            Self::Close { slug, confirm } => {
+            Self::Close {
+                slug,
+                confirm,
+                grace,
+            } => {
                 if slug != confirm {
                     return Err(format!(
                         "this destroys all that `{slug}` has: repeat it with --confirm {slug}"
                     )
                     .into());
                 }
-                let id = tenant(app, &slug).await?;
-                close(app, out, id, &slug).await?;
-                app.control().remove(id).await?;
+                close(app, out, &slug, grace).await?;
+            }
+            Self::Keep { slug } => {
+                let door = door(app, &slug).await?;
+                door.operate(closing::call_off_by_operator).await?;
                 out.say(
-                    &json!({ "slug": slug, "closed": true }),
-                    &format!("{slug} is closed"),
+                    &json!({ "slug": slug, "closes_at": null }),
+                    &format!("{slug} is not closed"),
                 )?;
             }
             Self::Keeping(keeping) => keeping.run(app, out).await?,
@@ -360,16 +391,43 @@ impl Org {
     }
 }
 
-/// Has every node deny whatever it is asked from here on. What does not open, because its database is lost or its key is
+/// Says when an organization is closed, and closes it where that is now. What does not open, because its database is lost or its key is
 /// another, has no way to say so: nodes that have it open let go of it within seconds.
-async fn close(app: &Arc<App>, out: &Out, id: TenantId, slug: &str) -> Outcome {
+async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> Outcome {
+    let id = tenant(app, slug).await?;
     match app.door(id).await {
         Ok(door) => {
-            door.operate(organization::close).await?;
-            door.close().await;
+            let asked = door.glance().snapshot().organization()?.closes_at.is_some();
+            if asked && grace == 0 {
+                // What was to be closed later is closed now.
+                door.operate(closing::call_off_by_operator).await?;
+            }
+            let asked = door
+                .operate(move |by, snapshot| closing::request_by_operator(by, snapshot, grace))
+                .await?;
+            if grace > 0 {
+                let at = asked.reply.get("closes_at").cloned().unwrap_or_default();
+                let at = at.as_str().unwrap_or_default();
+                out.say(
+                    &json!({ "slug": slug, "closes_at": at }),
+                    &format!("{slug} is closed at {at}; `cedarkeep org keep {slug}` calls it off"),
+                )?;
+                return Ok(());
+            }
         }
-        Err(error) => out.progress(&format!("`{slug}` does not open ({error})")),
+        Err(error) if grace == 0 => out.progress(&format!("`{slug}` does not open ({error})")),
+        Err(error) => {
+            return Err(format!(
+                "`{slug}` does not open, so nothing can be asked of it ({error}): --grace 0 destroys it as it is"
+            )
+            .into());
+        }
     }
+    app.close_for_good(id).await?;
+    out.say(
+        &json!({ "slug": slug, "closed": true }),
+        &format!("{slug} is closed"),
+    )?;
     Ok(())
 }
 

@@ -19,6 +19,10 @@ use crate::telemetry;
 /// How often metrics are folded and closed organizations let go of.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// How often it is asked whether root keys can be used, and how often where some can not.
+const ROOTS_EVERY: Duration = Duration::from_secs(15);
+const ROOTS_DOWN_EVERY: Duration = Duration::from_secs(2);
+
 /// How often it is asked which logs are silent, and for how long one may be whose organization is not open.
 const SILENT_EVERY: Duration = Duration::from_secs(60 * 60);
 const SILENT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,6 +55,27 @@ async fn publish(app: Arc<App>, publisher: Publisher) {
                 tracing::error!(error = %with_causes(&error), "the deployment's log is published later");
             }
         }
+    }
+}
+
+/// Asks whether root keys can be used, for as long as the service runs.
+async fn look_at_root_keys(app: Arc<App>) {
+    loop {
+        let pause = match app.control().look_at_root_keys().await {
+            Ok(down) => {
+                metrics::gauge!("cedarkeep_root_keys_down").set(down);
+                if down > 0 {
+                    ROOTS_DOWN_EVERY
+                } else {
+                    ROOTS_EVERY
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "whether root keys can be used is not known now");
+                ROOTS_EVERY
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -97,6 +122,7 @@ impl Serve {
             }
         });
         tokio::spawn(publish(Arc::clone(&app), publisher));
+        tokio::spawn(look_at_root_keys(Arc::clone(&app)));
         let routes = http::router(Arc::clone(&app), counts);
         let serving = Serving::start(&listen, certificates.live(), routes)?;
         tokio::spawn(certificates.watch(WATCH_EVERY));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::provider::ProviderError;
 use super::sealing::Purpose;
 
 /// Why a value was not sealed, a key not found or a signature not accepted. No variant carries secret bytes.
@@ -33,6 +34,12 @@ pub enum CryptoError {
         /// The version in the value's header.
         version: u32,
     },
+    /// A text that names nobody whom something could be sealed for.
+    #[error("this is no age recipient: it begins with `age1`, as `age-keygen` prints it")]
+    NoRecipient,
+    /// Sealing for a recipient failed.
+    #[error("cannot be sealed for the recipient")]
+    NotForRecipient,
     /// The commitment differs: another key, another place, or an altered header. Which of these cannot be told.
     #[error(
         "sealed value does not open: its key is another one, or it was moved from its place, or altered"
@@ -136,7 +143,46 @@ pub enum CryptoError {
         #[source]
         source: std::io::Error,
     },
+    /// A provider of root keys does not do what it was asked.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The operating system refused to switch core dumps off.
     #[error("cannot forbid core dumps")]
     CoreDumps(#[source] std::io::Error),
+}
+
+impl CryptoError {
+    /// What keeps a whole provider of root keys from being used, and not one key in it alone.
+    #[must_use]
+    pub fn outage(&self) -> Option<ProviderError> {
+        match self {
+            Self::Provider(error) if error.is_outage() => Some(error.clone()),
+            Self::KeyringMissing(_)
+            | Self::KeyringNotAFile(_)
+            | Self::KeyringMode { .. }
+            | Self::KeyringOwner { .. }
+            | Self::KeyringDamaged { .. }
+            | Self::KeyringIo { .. } => Some(ProviderError::OutOfReach {
+                what: "the keyring".to_owned(),
+                why: self.to_string(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Why a root key cannot be used now, in words for whoever may know nothing of where it is kept.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        if let Some(outage) = self.outage() {
+            return outage.reason();
+        }
+        match self {
+            Self::Provider(error) => error.reason(),
+            Self::UnknownVersion { .. } => "its root key is not there",
+            Self::DoesNotOpen | Self::WrongKey { .. } | Self::UnknownFormat(_) => {
+                "its root key is another one"
+            }
+            _ => "its root key cannot be read",
+        }
+    }
 }

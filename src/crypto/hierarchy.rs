@@ -124,14 +124,14 @@ impl TenantKey {
     /// A new one for this tenant, and what the control database keeps of it.
     ///
     /// # Errors
-    /// [`CryptoError::NoRandomness`], [`CryptoError::BadVersion`].
-    pub fn create(
+    /// [`CryptoError::BadVersion`]; as [`Provider::wrap`].
+    pub async fn create(
         provider: &Provider,
         tenant: &str,
         version: u32,
     ) -> Result<(Self, Wrapped), CryptoError> {
         let key = DataKey::random(Purpose::DataWrap, version)?;
-        let wrapped = provider.wrap(tenant, &key)?;
+        let wrapped = provider.wrap(tenant, &key).await?;
         Ok((
             Self {
                 tenant: tenant.to_owned(),
@@ -145,13 +145,13 @@ impl TenantKey {
     ///
     /// # Errors
     /// As [`Provider::unwrap_key`].
-    pub fn open(
+    pub async fn open(
         provider: &Provider,
         tenant: &str,
         version: u32,
         wrapped: &Wrapped,
     ) -> Result<Self, CryptoError> {
-        let key = provider.unwrap_key(tenant, version, wrapped)?;
+        let key = provider.unwrap_key(tenant, version, wrapped).await?;
         Ok(Self {
             tenant: tenant.to_owned(),
             keys: DataKeys::new(key)?,
@@ -162,8 +162,8 @@ impl TenantKey {
     ///
     /// # Errors
     /// As [`Provider::wrap`].
-    pub fn rewrap(&self, provider: &Provider) -> Result<Wrapped, CryptoError> {
-        provider.wrap(&self.tenant, self.keys.newest())
+    pub async fn rewrap(&self, provider: &Provider) -> Result<Wrapped, CryptoError> {
+        provider.wrap(&self.tenant, self.keys.newest()).await
     }
 
     /// Its version.

@@ -8,17 +8,17 @@
 //! ```
 
 use std::fs::{DirBuilder, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::CryptoError;
 use super::hierarchy::{CheckValue, Wrapped};
+use super::private_file::{self, Unfit};
 use super::sealing::{Binding, DataKey, DataKeys, Purpose};
 use super::secret::{Secret32, same};
 
@@ -26,7 +26,7 @@ const REMARK: &str = "# Cedarkeep's root keys. Without this file the data is los
                       # Keep a copy, away from the backups of the database.\n";
 const MAGIC: &str = "cedarkeep-keyring 1";
 /// Some hundred root keys. Longer is no keyring.
-const MAX_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: u16 = u16::MAX;
 
 /// Whether there is anything that an earlier keyring must open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +222,8 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-fn tenant_binding(tenant: &str, version: u32) -> Binding<'_> {
+/// The place of a tenant key, whoever wraps it.
+pub(super) fn tenant_binding(tenant: &str, version: u32) -> Binding<'_> {
     Binding {
         tenant,
         incarnation: "",
@@ -241,46 +242,24 @@ fn io(action: &'static str, path: &Path, source: std::io::Error) -> CryptoError 
     }
 }
 
-/// Reads the file after looking at it through the descriptor that is read: what was checked is what is used.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-    // NONBLOCK, since opening a pipe would wait for its writer.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Err(CryptoError::KeyringMissing(path.to_owned())),
-        Err(Errno::LOOP) => return Err(CryptoError::KeyringNotAFile(path.to_owned())),
-        Err(errno) => return Err(io("open", path, errno.into())),
-    };
-    let stat = rustix::fs::fstat(&file).map_err(|errno| io("look at", path, errno.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(CryptoError::KeyringNotAFile(path.to_owned()));
-    }
-    let user = rustix::process::geteuid().as_raw();
-    if stat.st_uid != user {
-        return Err(CryptoError::KeyringOwner {
-            path: path.to_owned(),
-            owner: stat.st_uid,
+    let here = || path.to_owned();
+    private_file::read(path, MAX_BYTES).map_err(|unfit| match unfit {
+        Unfit::Missing => CryptoError::KeyringMissing(here()),
+        Unfit::NotAFile => CryptoError::KeyringNotAFile(here()),
+        Unfit::Owner { owner, user } => CryptoError::KeyringOwner {
+            path: here(),
+            owner,
             user,
-        });
-    }
-    let mode = stat.st_mode & 0o7777;
-    if mode & !0o600 != 0 {
-        return Err(CryptoError::KeyringMode {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    // The room is made at once: a vector that grows leaves its old content behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(|source| io("read", path, source))?;
-    Ok(text)
+        },
+        Unfit::Mode(mode) => CryptoError::KeyringMode { path: here(), mode },
+        Unfit::Io { action, source } => io(action, path, source),
+    })
 }
 
 /// The reason, in an error, names no content.
 fn parse(text: &[u8]) -> Result<DataKeys, String> {
-    if text.len() as u64 > MAX_BYTES {
+    if text.len() > usize::from(MAX_BYTES) {
         return Err("it is too long".to_owned());
     }
     let text = std::str::from_utf8(text).map_err(|_| "it is not text".to_owned())?;

@@ -18,6 +18,10 @@ use super::{CryptoError, put_field};
 pub const FORMAT: u8 = 2;
 /// The first byte of one that an earlier version has written.
 pub const FORMAT_1: u8 = 1;
+/// The first byte of a tenant key that is wrapped in a PKCS#11 token; nothing else is ever of this format.
+pub const FORMAT_TOKEN: u8 = 0x11;
+/// The first byte of a tenant key that is wrapped by AWS KMS.
+pub const FORMAT_AWS_KMS: u8 = 0x12;
 /// Bytes before the Cobblestone message.
 pub const PREFIX: usize = 5;
 /// Bytes that a stored value of less than 16 KiB has more than its text.
@@ -406,7 +410,36 @@ impl DataKeys {
 /// # Errors
 /// [`CryptoError::UnknownFormat`], [`CryptoError::Truncated`].
 pub fn key_version(stored: &[u8]) -> Result<u32, CryptoError> {
+    if let Some((&(FORMAT_TOKEN | FORMAT_AWS_KMS), rest)) = stored.split_first() {
+        return version_and_rest(rest).map(|(version, _)| version);
+    }
     split_prefix(stored).map(|(_, version, _)| version)
+}
+
+/// What a provider that seals by itself keeps: `format || key version (u32, big-endian) || its own bytes`.
+pub(super) fn put_foreign(format: u8, version: u32, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut out = Vec::with_capacity(PREFIX.saturating_add(length));
+    out.push(format);
+    out.extend_from_slice(&version.to_be_bytes());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+/// The same, taken apart: the key's version, and the provider's own bytes.
+pub(super) fn split_foreign(format: u8, stored: &[u8]) -> Result<(u32, &[u8]), CryptoError> {
+    match stored.split_first() {
+        Some((found, rest)) if *found == format => version_and_rest(rest),
+        Some((found, _)) => Err(CryptoError::UnknownFormat(*found)),
+        None => Err(CryptoError::Truncated),
+    }
+}
+
+fn version_and_rest(rest: &[u8]) -> Result<(u32, &[u8]), CryptoError> {
+    let (version, rest) = rest.split_first_chunk().ok_or(CryptoError::Truncated)?;
+    Ok((u32::from_be_bytes(*version), rest))
 }
 
 fn put_prefix(out: &mut Vec<u8>, version: u32) {

@@ -19,7 +19,7 @@ use super::work::{Changed, Granted, Page, Work};
 use super::world::World;
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::sealing::DataKeys;
-use crate::directory::Ref;
+use crate::directory::{Ref, Row, RowId};
 use crate::log::append::{Head, Segment};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::entry::{Record, SealedPart, Time};
@@ -176,7 +176,8 @@ fn encode(
         ..known.head.clone()
     };
     if let Some(applied) = applied {
-        if !applied.rows.is_empty() || !matches!(applied.effect, Prepared::Nothing) {
+        // Content alone leaves the world as it was.
+        if applied.world.snapshot().as_of() == applied.index {
             head.last_change = applied.index;
         }
         match &applied.effect {
@@ -330,7 +331,8 @@ impl Made {
             if let Some((key, reply)) = &applied.idempotency {
                 rows::write_reply(store, transaction, key, reply, self.now).await?;
             }
-            self.write_effect(store, transaction, &applied.effect, written)
+            let rows = &applied.rows;
+            self.write_effect(store, transaction, (&applied.effect, rows), written)
                 .await?;
             content::end(store, transaction, &applied.rows).await?;
         }
@@ -356,7 +358,7 @@ impl Made {
         &self,
         store: &Store,
         transaction: &mut Transaction<'_, Any>,
-        effect: &Prepared,
+        (effect, ended): (&Prepared, &[Row]),
         written: &Written,
     ) -> Result<(), Unwritten> {
         match effect {
@@ -383,6 +385,13 @@ impl Made {
                 store.subjects().destroy(transaction, &name).await?;
                 vault::rows::forget_person(store.database(), transaction, &name).await?;
                 rows::blank(store, transaction, *subject).await?;
+                for row in ended {
+                    if let Row::End(RowId::Object(thing)) = row
+                        && thing != subject
+                    {
+                        rows::blank(store, transaction, *thing).await?;
+                    }
+                }
                 upkeep::begin_erasure(store.database(), transaction, &name, self.now).await?;
             }
             Prepared::Forgotten(subject) => {

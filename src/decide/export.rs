@@ -257,12 +257,7 @@ impl Export {
     }
 
     fn walk(&self) -> Walk<'_> {
-        Walk {
-            store: self.store(),
-            next: self.head.minimum,
-            end: self.head.size,
-            begun: false,
-        }
+        Walk::of(self.store(), self.head.minimum, self.head.size)
     }
 
     /// Verifies the log, and measures what the bundle will hold.
@@ -436,12 +431,7 @@ pub async fn tile(store: &Store, path: &str) -> Result<Option<Vec<u8>>, Unwritte
     if first < head.minimum {
         return Ok(None);
     }
-    let mut walk = Walk {
-        store,
-        next: first,
-        end: first + u64::from(tile.width),
-        begun: false,
-    };
+    let mut walk = Walk::of(store, first, first + u64::from(tile.width));
     let mut bundle = Vec::new();
     while let Some(read) = walk.page().await? {
         for (_, leaf, _) in read {
@@ -455,16 +445,26 @@ pub async fn tile(store: &Store, path: &str) -> Result<Option<Vec<u8>>, Unwritte
 }
 
 /// The entries of a range, the oldest first, without a gap.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     store: &'a Store,
     next: u64,
     end: u64,
     begun: bool,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// From one index up to another.
+    pub(super) const fn of(store: &'a Store, next: u64, end: u64) -> Self {
+        Self {
+            store,
+            next,
+            end,
+            begun: false,
+        }
+    }
+
     /// The entries of the next few segments; nothing at the end.
-    async fn page(&mut self) -> Result<Option<Vec<Read>>, Unwritten> {
+    pub(super) async fn page(&mut self) -> Result<Option<Vec<Read>>, Unwritten> {
         if self.next >= self.end {
             return Ok(None);
         }

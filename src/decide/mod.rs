@@ -22,10 +22,12 @@ pub mod restore;
 mod rows;
 pub mod search;
 mod sequencer;
+pub mod takeout;
 pub mod upkeep;
 mod work;
 pub mod world;
 
+pub use crate::crypto::recipient::Recipient;
 pub use authorized::{Action, Authorized, Operator};
 pub use door::{Beside, Changed, Deposit, Door, IdempotencyKey, Listed, Permitted};
 pub use error::Refused;

@@ -162,7 +162,7 @@ pub(super) async fn write_subjects(
     Ok(())
 }
 
-/// Writes a forgotten person's rows again without name and address; what they were and when stays.
+/// Writes the rows of a forgotten person, or of a thing of theirs, again without what people chose: what they were and when stays.
 pub(super) async fn blank(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
@@ -180,9 +180,18 @@ pub(super) async fn blank(
         let index = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
         let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
         let mut body = open_body(store, &id, index, &sealed)?;
-        if let Body::Object(Object::User(user)) = &mut body {
-            user.name = ERASED.into();
-            user.email = ERASED.into();
+        match &mut body {
+            Body::Object(Object::User(user)) => {
+                user.name = ERASED.into();
+                user.email = ERASED.into();
+            }
+            Body::Object(Object::Memory(memory)) => memory.name = ERASED.into(),
+            Body::Object(object) => {
+                if let Some(made) = object.made_mut() {
+                    made.name = ERASED.into();
+                }
+            }
+            Body::Share(_) | Body::Own(_) | Body::Library(_) => {}
         }
         sqlx::query(REPLACE)
             .bind(seal_body(store, &id, index, &body)?)

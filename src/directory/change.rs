@@ -57,6 +57,16 @@ pub enum Row {
     End(RowId),
 }
 
+impl Row {
+    /// Which row.
+    #[must_use]
+    pub const fn id(&self) -> RowId {
+        match self {
+            Self::Put(id, _) | Self::End(id) => *id,
+        }
+    }
+}
+
 /// An event that a change is recorded as.
 #[derive(Debug, Clone)]
 pub struct Happening {

@@ -9,7 +9,7 @@ use super::object::{Body, Kind, Layer, Object, Ref};
 use super::snapshot::Snapshot;
 use super::view;
 use crate::decide::authorized::{
-    Action, AgentEdit, AssistantEdit, Authorized, DocumentEdit, IntegrationRefreshToken,
+    Action, AgentEdit, AgentRun, AssistantEdit, Authorized, DocumentEdit, IntegrationRefreshToken,
     MemoryWrite, PromptTemplateEdit, ThreadComment, ThreadPost, ToolEdit,
 };
 use crate::log::vocabulary::Event;
@@ -23,6 +23,7 @@ binding! {
         ToolEdit = Tool, ToolEdited;
         AssistantEdit = Assistant, AssistantEdited;
         AgentEdit = AgentDefinition, AgentEdited;
+        AgentRun = AgentRun, AgentRunRecorded;
     }
 }
 
@@ -175,8 +176,9 @@ mod tests {
     fn a_personal_memory_is_its_persons_and_a_teams_is_the_organizations() {
         let mut world = World::new();
         let team = world.memory_of(world.team);
-        let mine = world.memory_of(world.ada);
         assert_eq!(owner(&world.snapshot, team), Ok(None));
+        let mut world = World::new();
+        let mine = world.memory_of(world.ada);
         assert_eq!(owner(&world.snapshot, mine), Ok(Some(world.ada)));
         let thread = world.thread(Audience::Private);
         assert_eq!(owner(&world.snapshot, thread), Ok(Some(world.ada)));

@@ -1,9 +1,11 @@
 //! What is kept of an organization's log and for how long: its key, retention, legal holds, and the erasure of a person.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use super::change::{Change, Effect};
-use super::object::{Kind, Organization, Ref};
+use super::change::{Change, Effect, Row, RowId};
+use super::object::{Kind, Layer, Object, Organization, Ref};
 use super::organization::changed;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, people};
@@ -239,9 +241,46 @@ fn forget(snapshot: &Snapshot, person: Ref) -> Result<Change, DirectoryError> {
         ),
         None => Change::new(Event::DataErasureRequested, Some(person), json!({})),
     };
+    let ended: BTreeSet<RowId> = change.rows.iter().map(Row::id).collect();
+    let theirs = theirs_alone(snapshot, person);
+    let mut change = change;
+    for row in theirs.into_iter().filter(|row| !ended.contains(row)) {
+        change = change.end(row);
+    }
     Ok(change
         .effect(Effect::Forget(person))
         .reply(json!({"id": person, "erasing": true})))
+}
+
+/// What is nobody else's: their personal memory, and what they made and shared with nobody, with what hangs from it.
+fn theirs_alone(snapshot: &Snapshot, person: Ref) -> BTreeSet<RowId> {
+    let is_shared = |reference: Ref| snapshot.shares_of(reference).next().is_some();
+    let mut alone = BTreeSet::new();
+    for (reference, stored) in snapshot.objects() {
+        let is_alone = match &stored.value {
+            Object::Memory(memory) => memory.layer == Layer::Personal && memory.owner == person,
+            object => object.made().is_some_and(|made| {
+                made.owner == person
+                    && made.audience.is_none()
+                    && made.parent.kind != Kind::Thread
+                    && !is_shared(reference)
+            }),
+        };
+        if is_alone {
+            alone.insert(reference);
+        }
+    }
+    let under: Vec<Ref> = snapshot
+        .objects()
+        .filter(|(_, stored)| {
+            stored
+                .value
+                .parent()
+                .is_some_and(|parent| alone.contains(&parent))
+        })
+        .map(|(reference, _)| reference)
+        .collect();
+    alone.into_iter().chain(under).map(RowId::Object).collect()
 }
 
 /// What the log held about a person is gone from it.
@@ -280,8 +319,37 @@ fn not_held(snapshot: &Snapshot, theirs: i64) -> Result<(), DirectoryError> {
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::super::entity;
+    use super::super::made::Audience;
+    use super::super::object::Role;
     use super::super::world::{World, now};
     use super::*;
+
+    #[test]
+    fn what_is_nobody_elses_goes_with_its_person() {
+        let by = Operator::in_test(now());
+        let after = |world: &mut World| {
+            // Somebody else stays an Admin.
+            let role = people::change_role(&world.by(world.bob), &world.snapshot, Role::Admin);
+            world.apply(role);
+            let change = erase_by_operator(&by, &world.snapshot, world.ada).unwrap();
+            world.with(&change)
+        };
+        let mut world = World::new();
+        let own = world.memory_of(world.ada);
+        let private = world.thread(Audience::Private);
+        let next = after(&mut world);
+        for gone in [own, private, world.ada] {
+            assert!(next.object(gone).is_none(), "{gone}");
+        }
+        let mut world = World::new();
+        let team = world.memory_of(world.team);
+        let group = world.snapshot.organization().unwrap().members;
+        let open = world.thread(Audience::Members(group));
+        let next = after(&mut world);
+        for kept in [team, open, world.org] {
+            assert!(next.object(kept).is_some(), "{kept}");
+        }
+    }
 
     /// The legal holds on an object as Cedar sees them.
     fn holds(snapshot: &Snapshot, reference: Ref) -> String {

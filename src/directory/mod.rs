@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod circle;
+pub mod closing;
 pub mod content;
 pub mod entity;
 pub mod integration;
@@ -15,9 +16,11 @@ pub mod object;
 pub mod organization;
 pub mod own;
 pub mod people;
+pub mod run;
 pub mod service;
 pub mod share;
 pub mod snapshot;
+pub mod takeout;
 pub mod view;
 mod words;
 #[cfg(test)]
@@ -71,6 +74,11 @@ pub enum DirectoryError {
     /// It would take away what must be kept.
     #[error("a legal hold stands: release it first")]
     Held,
+    /// Another Admin has not approved it.
+    #[error(
+        "what is private is handed out only once another Admin has approved it: ask at `private-export`"
+    )]
+    NotApproved,
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]
     NoActingUser,

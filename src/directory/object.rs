@@ -7,6 +7,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::run::Status;
+use super::takeout::PrivateExport;
 pub use super::words::{Layer, Level, Plan, Role, Scope};
 use crate::ids;
 
@@ -205,6 +207,12 @@ pub struct Organization {
     /// For how many days entries of the log are kept; for ever if absent.
     #[serde(default)]
     pub retention_days: Option<u32>,
+    /// When it is closed, where somebody has asked for that.
+    #[serde(default)]
+    pub closes_at: Option<DateTime<Utc>>,
+    /// An export with what is private, asked for or approved.
+    #[serde(default)]
+    pub private_export: Option<PrivateExport>,
 }
 
 /// A person.
@@ -313,6 +321,15 @@ pub struct AgentRun {
     pub owner: Ref,
     /// What it runs.
     pub definition: Ref,
+    /// How far it is.
+    #[serde(default)]
+    pub status: Status,
+    /// When it was started.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default)]
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// An object of a built-in type, as it is stored.

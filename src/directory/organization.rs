@@ -41,6 +41,8 @@ pub fn found(
         holds: 0,
         suspended: false,
         retention_days: None,
+        closes_at: None,
+        private_export: None,
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
     let object = Object::Organization(organization);
@@ -96,24 +98,6 @@ pub fn suspend(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryE
         Event::OrganizationSuspended,
         json!({}),
         new,
-    ))
-}
-
-/// The last entry of its log: nothing is allowed from here on, and what it has is destroyed next. One that is
-/// suspended, or was closed and not destroyed, may be closed too.
-///
-/// # Errors
-/// It was never founded.
-pub fn close(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
-    let closed = Organization {
-        suspended: true,
-        ..snapshot.organization()?.clone()
-    };
-    Ok(changed(
-        snapshot,
-        Event::OrganizationClosed,
-        json!({}),
-        closed,
     ))
 }
 
@@ -243,20 +227,6 @@ mod tests {
         assert!(suspend(&by, &world.snapshot).is_err());
         world.apply(resume(&by, &world.snapshot));
         assert!(!world.snapshot.organization().unwrap().suspended);
-    }
-
-    #[test]
-    fn one_that_is_closed_allows_nothing() {
-        let mut world = World::new();
-        let by = Operator::in_test(now());
-        world.apply(suspend(&by, &world.snapshot));
-        let change = close(&by, &world.snapshot).unwrap();
-        assert_eq!(
-            change.events.first().unwrap().event,
-            Event::OrganizationClosed
-        );
-        world.apply(Ok(change));
-        assert!(world.snapshot.organization().unwrap().suspended);
     }
 
     #[test]

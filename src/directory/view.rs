@@ -69,7 +69,10 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "status": "connected", "refreshed_at": integration.refreshed_at,
         }),
         Object::Agent { definition } => json!({"definition": definition}),
-        Object::AgentRun(run) => json!({"owner": run.owner, "definition": run.definition}),
+        Object::AgentRun(run) => json!({
+            "owner": run.owner, "definition": run.definition, "status": run.status,
+            "started_at": run.started_at, "ended_at": run.ended_at,
+        }),
     };
     named(&mut view, reference);
     view
@@ -84,7 +87,8 @@ pub(super) fn organization(reference: Ref, object: &Object) -> Value {
         "name": organization.name, "plan": organization.plan.name(), "regions": organization.regions,
         "sso_enforced": organization.sso_enforced, "active_admins": organization.active_admins,
         "members": organization.members, "holds": organization.holds, "suspended": organization.suspended,
-        "retention_days": organization.retention_days,
+        "retention_days": organization.retention_days, "closes_at": organization.closes_at,
+        "private_export": organization.private_export,
     });
     named(&mut view, reference);
     view

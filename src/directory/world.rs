@@ -193,6 +193,9 @@ impl World {
         let body = Body::Object(Object::AgentRun(AgentRun {
             owner: self.bob,
             definition,
+            status: super::run::Status::Running,
+            started_at: None,
+            ended_at: None,
         }));
         let rows = [Row::Put(RowId::Object(run), body)];
         self.snapshot = self

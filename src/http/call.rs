@@ -228,6 +228,22 @@ impl Call {
         self.told(resource, asked).await
     }
 
+    /// Decides and records something that is done by being answered: sent again, it is decided and done again.
+    pub(super) async fn once<A: Action>(
+        &self,
+        resource: Ref,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Changed, Problem> {
+        let asked = self
+            .door
+            .change::<A>(self.asker(), resource, Map::new(), None, plan)
+            .await;
+        self.told(resource, asked).await
+    }
+
     /// Decides and makes a change with what becomes of the content; `digest` is the request's, for its `Idempotency-Key`.
     pub(super) async fn ask_change<A: Action>(
         &self,
@@ -297,7 +313,9 @@ impl Call {
             Kind::PromptTemplate => self.may::<PromptTemplateRead>(resource, resource).await,
             Kind::Tool => self.may::<ToolRead>(resource, resource).await,
             Kind::Assistant => self.may::<AssistantRead>(resource, resource).await,
-            Kind::AgentDefinition => self.may::<AgentRead>(resource, resource).await,
+            Kind::AgentDefinition | Kind::AgentRun => {
+                self.may::<AgentRead>(resource, resource).await
+            }
             Kind::Integration => self.may::<IntegrationRead>(resource, resource).await,
             Kind::ApiKey => self.may::<ApiKeyRead>(resource, resource).await,
             Kind::Organization | Kind::Team | Kind::Project | Kind::Group => {
@@ -310,9 +328,7 @@ impl Call {
             | Kind::Billing
             | Kind::Report
             | Kind::ComplianceDocs => Ok(true),
-            Kind::Service | Kind::Agent | Kind::AgentRun | Kind::Invitation | Kind::Session => {
-                Ok(false)
-            }
+            Kind::Service | Kind::Agent | Kind::Invitation | Kind::Session => Ok(false),
         }
     }
 

@@ -17,8 +17,9 @@ use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::authorized::{
-    Action, AgentEdit, AgentRead, AssistantEdit, AssistantRead, DocumentEdit, DocumentRead,
-    MemoryRead, MemoryWrite, PromptTemplateEdit, PromptTemplateRead, ToolEdit, ToolRead,
+    Action, AgentEdit, AgentRead, AgentRun, AssistantEdit, AssistantRead, DocumentEdit,
+    DocumentRead, MemoryRead, MemoryWrite, PromptTemplateEdit, PromptTemplateRead, ToolEdit,
+    ToolRead,
 };
 use crate::decide::{Beside, Deposit};
 use crate::directory::content::{self, Writes};
@@ -67,6 +68,10 @@ async fn stored<A: Writes>(
         _ => app.config().content.max_bytes,
     };
     let incoming = Incoming::of(request, limit, app.config().http.request_timeout())?;
+    if A::KIND == Kind::AgentRun {
+        // Running is no touching of content; keeping what came of it is, and is decided like reading it.
+        call.read::<AgentRead>(resource).await?;
+    }
     let call = Arc::new(call);
     let owner = |snapshot: &crate::directory::Snapshot| content::owner(snapshot, resource);
     let arrived = incoming.take::<A>(&call, (resource, "ver"), owner).await?;
@@ -491,6 +496,13 @@ contents! {
     agents, "/v1/agents/{id}/content", "/v1/agents/{id}/versions", AgentDefinition,
     ["put_agent_content", "read_agent_content", "head_agent_content", "delete_agent_content", "list_agent_versions"],
     [AgentRead, AgentEdit]
+}
+
+contents! {
+    #[doc = "What runs of agents did."]
+    runs, "/v1/agent-runs/{id}/content", "/v1/agent-runs/{id}/versions", AgentRun,
+    ["put_agent_run_content", "read_agent_run_content", "head_agent_run_content", "delete_agent_run_content", "list_agent_run_versions"],
+    [AgentRead, AgentRun]
 }
 
 /// The headers by which content is asked for, as they are documented.

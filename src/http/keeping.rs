@@ -8,9 +8,9 @@ use super::fields::{self, Fields};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
 use crate::decide::authorized::{
-    DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, RetentionUpdate,
+    DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, RetentionUpdate, SettingsUpdate,
 };
-use crate::directory::{Kind, keeping};
+use crate::directory::{Kind, closing, keeping};
 
 /// For how many days entries of the log are kept. Older ones are taken away in steps of 256; their hashes stay, so that receipts and
 /// proofs go on verifying.
@@ -85,6 +85,44 @@ pub(super) async fn rotate(call: Call) -> Result<Response, Problem> {
             &Fields::none(),
             keeping::rotate_log_key,
         )
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// The organization is to be closed: after a grace period all that it has is destroyed, keys first, and nothing brings it back.
+///
+/// Until then everything goes on, `closes_at` says when it ends, and `DELETE` calls it off. A legal hold stands against it. That it was
+/// done is an entry of the deployment's own log.
+#[utoipa::path(post, path = "/v1/organization/closing", tag = "Directory", operation_id = "close_organization", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`days`: 0 to 30, 30 if absent"),
+    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn close(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    const MEMBER: &str = "days";
+    let days = match body.any(MEMBER) {
+        None => closing::GRACE_LIMIT,
+        Some(value) => value
+            .as_u64()
+            .and_then(|days| u32::try_from(days).ok())
+            .ok_or_else(|| fields::wrong(MEMBER, "it must be a whole number"))?,
+    };
+    body.finish()?;
+    let changed = call
+        .change::<DataErase>(call.org(), Map::new(), &body, move |by, snapshot| {
+            closing::request(by, snapshot, days)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// The closing of the organization is called off.
+#[utoipa::path(delete, path = "/v1/organization/closing", tag = "Directory", operation_id = "keep_organization", params(Acting, Keyed),
+    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn call_off(call: Call) -> Result<Response, Problem> {
+    let settings = call.singleton(Kind::Settings);
+    let changed = call
+        .change::<SettingsUpdate>(settings, Map::new(), &Fields::none(), closing::call_off)
         .await?;
     Ok(page::changed_to(changed))
 }

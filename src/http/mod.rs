@@ -26,10 +26,12 @@ mod people;
 pub mod problem;
 mod refused;
 pub mod request_id;
+mod runs;
 pub mod serve;
 mod shares;
 mod shown;
 mod system;
+mod takeout;
 pub mod tls;
 
 use std::sync::Arc;
@@ -91,6 +93,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(keeping::retention))
         .routes(routes!(keeping::hold))
         .routes(routes!(keeping::release))
+        .routes(routes!(keeping::close, keeping::call_off))
+        .routes(routes!(takeout::person))
+        .routes(routes!(takeout::organization))
+        .routes(routes!(takeout::request, takeout::withdraw))
+        .routes(routes!(takeout::approve))
         .routes(routes!(keeping::erase))
         .routes(routes!(export::export))
         .routes(routes!(export::tile))
@@ -186,6 +193,17 @@ fn documented() -> OpenApiRouter<Arc<App>> {
             content::agents::delete
         ))
         .routes(routes!(content::agents::list))
+        .routes(routes!(
+            content::runs::put,
+            content::runs::get,
+            content::runs::head,
+            content::runs::delete
+        ))
+        .routes(routes!(content::runs::list))
+        .routes(routes!(runs::start))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::read, runs::end))
+        .routes(routes!(runs::cancel))
         .routes(routes!(memory::create, memory::list))
         .routes(routes!(memory::read, memory::update, memory::delete))
         .routes(routes!(integrations::create, integrations::list))

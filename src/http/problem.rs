@@ -16,6 +16,9 @@ const REALM: &str = "cedarkeep";
 /// How long a caller should wait before it tries again, when nothing better is known.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The same, when somebody has to bring root keys back.
+const KEYS_PAUSE: Duration = Duration::from_secs(5);
+
 /// Something wrong in a text that the caller sent, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -72,6 +75,8 @@ pub enum Problem {
     AuditUnavailable,
     /// The organization's log is not the one that was seen here, so nothing of it is served.
     RolledBack,
+    /// The root key of the organization cannot be used now, so that it is not opened: why.
+    KeysUnavailable(String),
     /// This node or this organization cannot answer now: what is missing.
     Unavailable(String),
 }
@@ -93,9 +98,10 @@ impl Problem {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::AuditUnavailable | Self::RolledBack | Self::Unavailable(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::AuditUnavailable
+            | Self::RolledBack
+            | Self::KeysUnavailable(_)
+            | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -120,6 +126,7 @@ impl Problem {
             Self::Internal => "internal",
             Self::AuditUnavailable => "audit_unavailable",
             Self::RolledBack => "rollback_detected",
+            Self::KeysUnavailable(_) => "keys_unavailable",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -135,7 +142,10 @@ impl Problem {
             Self::NotFound => "there is no such thing, or you may not know of it",
             Self::MethodNotAllowed => "this path does not take this method; see `Allow`",
             Self::TooSlow => "the request took too long to arrive",
-            Self::Conflict(what) | Self::PreconditionFailed(what) | Self::Unavailable(what) => what,
+            Self::Conflict(what)
+            | Self::PreconditionFailed(what)
+            | Self::KeysUnavailable(what)
+            | Self::Unavailable(what) => what,
             Self::NoSuchRange(_) => {
                 "these bytes are not there; see `Content-Range` for how many are"
             }
@@ -173,6 +183,7 @@ impl Problem {
         let pause = match self {
             Self::TooMany(pause) => Some(*pause),
             Self::AuditUnavailable | Self::Unavailable(_) => Some(PAUSE),
+            Self::KeysUnavailable(_) => Some(KEYS_PAUSE),
             _ => None,
         };
         if let Some(pause) = pause {

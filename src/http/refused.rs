@@ -98,6 +98,7 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } | DirectoryError::Held => {
             Problem::Conflict(error.to_string())
         }
+        DirectoryError::NotApproved => Problem::Forbidden(error.to_string()),
         DirectoryError::Invalid { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }
@@ -117,6 +118,14 @@ pub(super) fn closed(error: &AppError) -> Problem {
         AppError::Unwritten(error @ Unwritten::RolledBack { .. }) => {
             tracing::error!(%error, "a tenant is not served");
             Problem::RolledBack
+        }
+        AppError::Tenant(error) if error.keys_unavailable().is_some() => {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(%error, cause, "a tenant does not open");
+            let why = error.keys_unavailable().unwrap_or_default();
+            Problem::KeysUnavailable(format!(
+                "keys_unavailable: this organization cannot be opened, since {why}: try again"
+            ))
         }
         error => {
             tracing::error!(%error, "a tenant does not open");

@@ -22,7 +22,7 @@ pub(super) async fn health() -> &'static str {
 
 /// The service can answer: its control database is there, and every open log takes entries.
 #[utoipa::path(get, path = "/readyz", tag = "Operation",
-    responses((status = 200, description = "it can answer"), (status = 503, description = "it cannot answer now; the body says why")))]
+    responses((status = 200, description = "it can answer; `root_keys` says which organizations cannot be opened now, if any"), (status = 503, description = "it cannot answer now; the body says why")))]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let waiting = std::time::Duration::from_secs(2);
     let control = tokio::time::timeout(waiting, app.control().ping()).await;
@@ -48,11 +48,15 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
         .iter()
         .filter(|door| door.store().kind() == tenant::Kind::Organization)
         .count();
-    (
-        StatusCode::OK,
-        Json(json!({ "ready": true, "open_tenants": organizations })),
-    )
-        .into_response()
+    let mut told = json!({ "ready": true, "open_tenants": organizations });
+    // Ready all the same: what is open goes on, and every node that were taken out would be as deaf.
+    if let (Some((down, of, why)), Some(told)) =
+        (app.control().providers().down(), told.as_object_mut())
+    {
+        let said = format!("{down} of {of} providers cannot be used: {why}");
+        told.insert("root_keys".to_owned(), said.into());
+    }
+    (StatusCode::OK, Json(told)).into_response()
 }
 
 /// Counters in Prometheus's text format.

@@ -1,40 +1,48 @@
 //! The control database: which tenants there are, and their wrapped keys; nothing of theirs.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::providers::{Providers, RootKeys};
 use super::store::{Kind, Store};
 use super::{DEPLOYMENT as DEPLOYMENT_LOG, Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
-use crate::crypto::keyring::{self, Keyring};
-use crate::crypto::provider::Provider;
+use crate::crypto::keyring;
+use crate::crypto::provider::RootCheck;
 use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::{CONTROL, Database, Place};
 
 /// What the deployment's own key is bound to; no tenant has such an id.
-const DEPLOYMENT: &str = "deployment";
+pub(super) const DEPLOYMENT: &str = "deployment";
 
 const SLUG: Purpose = Purpose::BlindIndex(IndexedField::Slug);
 
 const READ_DEPLOYMENT: &str = "SELECT root_version, root_check, key_wrapped, key_check, records_wrapped, \
-     records_check, slug_wrapped, slug_check FROM deployment WHERE one = 1";
+     records_check, slug_wrapped, slug_check, wrapped_by FROM deployment WHERE one = 1";
 const ADD_DEPLOYMENT: &str = "INSERT INTO deployment (one, root_version, root_check, key_wrapped, key_check, \
-     records_wrapped, records_check, slug_wrapped, slug_check) VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8) \
+     records_wrapped, records_check, slug_wrapped, slug_check, wrapped_by) \
+     VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9) \
      ON CONFLICT (one) DO NOTHING";
 const ADD_TENANT: &str = "INSERT INTO tenant (id, slug_index, slug, key_version, key_wrapped, key_check, ready, \
-     created_at, kind) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8) ON CONFLICT (slug_index) DO NOTHING";
-const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
+     created_at, kind, provider, wrapped_by) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10) \
+     ON CONFLICT (slug_index) DO NOTHING";
+const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
+     wrapped_by FROM tenant \
      WHERE slug_index = $1 LIMIT 1";
-const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
+const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
+     wrapped_by FROM tenant \
      WHERE id = $1 LIMIT 1";
-const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
+const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
+     wrapped_by FROM tenant \
      WHERE id > $1 AND ready = 1 AND kind = 0 ORDER BY id LIMIT $2";
+const WRAPS: &str = "SELECT 1 AS found FROM deployment WHERE wrapped_by = $1 \
+     UNION ALL SELECT 1 FROM tenant WHERE wrapped_by = $1 LIMIT 1";
+const IN_USE: &str = "SELECT wrapped_by FROM deployment UNION SELECT wrapped_by FROM tenant ORDER BY wrapped_by LIMIT 1000";
 const READY: &str = "UPDATE tenant SET ready = 1 WHERE id = $1";
 const REMOVE: &str = "DELETE FROM tenant WHERE id = $1";
 
@@ -62,26 +70,32 @@ pub struct Created {
 #[derive(Debug)]
 pub struct Control {
     place: Place,
-    database: Database,
-    provider: Provider,
+    pub(super) database: Database,
+    pub(super) providers: Providers,
+    /// Whose root keys wrapped the deployment's key when this was opened.
+    pub(super) wrapped_by: String,
     records: DataKeys,
     slugs: BlindIndex,
 }
 
-struct Row {
-    tenant: Tenant,
-    key_version: u32,
-    key: Wrapped,
+pub(super) struct Row {
+    pub(super) tenant: Tenant,
+    pub(super) key_version: u32,
+    pub(super) key: Wrapped,
     ready: bool,
     kind: Kind,
+    /// Whose root keys are to wrap it; empty for the deployment's.
+    pub(super) provider: String,
+    /// Whose root keys do.
+    pub(super) wrapped_by: String,
 }
 
 impl Control {
-    /// Opens the control database; makes it, its keyring and the deployment's key at the first start.
+    /// Opens the control database; makes it, a root key and the deployment's key at the first start.
     ///
     /// # Errors
-    /// The database does not answer; the keyring is missing, foreign or readable by others.
-    pub async fn open(place: Place, keyring: &Path) -> Result<Arc<Self>, TenantError> {
+    /// The database does not answer; the root key is missing, another one, or out of reach.
+    pub async fn open(place: Place, providers: Providers) -> Result<Arc<Self>, TenantError> {
         let database = place.control().await?;
         database.migrate(CONTROL).await?;
         let error = |cause| database.error(cause);
@@ -89,21 +103,18 @@ impl Control {
             .fetch_optional(database.pool())
             .await
             .map_err(error)?;
-        // A key is never made over data that is there.
-        let store = if row.is_some() {
-            keyring::Store::HasData
-        } else if place.has_tenants()? {
-            return Err(TenantError::Orphans {
-                place: place.name(),
-            });
-        } else {
-            keyring::Store::Empty
-        };
-        let provider = Provider::Keyring(Keyring::open_or_create(keyring, store)?);
         let row = match row {
             Some(row) => row,
+            // A key is never made over data that is there.
+            None if place.has_tenants()? => {
+                return Err(TenantError::Orphans {
+                    place: place.name(),
+                });
+            }
             None => {
-                add_deployment(&database, &provider).await?;
+                let root = providers.named("")?;
+                root.prepare(keyring::Store::Empty).await?;
+                add_deployment(&database, root).await?;
                 // Of two that start at once the first wins, and the other reads what it wrote.
                 sqlx::query(READ_DEPLOYMENT)
                     .fetch_one(database.pool())
@@ -111,17 +122,24 @@ impl Control {
                     .map_err(error)?
             }
         };
-        let root: i64 = row.try_get("root_version").map_err(error)?;
-        let root = u32::try_from(root).map_err(|_| TenantError::Corrupt { what: "deployment" })?;
+        let wrapped_by: String = row.try_get("wrapped_by").map_err(error)?;
+        let root = providers.named(&wrapped_by)?;
+        if wrapped_by != providers.root_name() {
+            tracing::warn!(
+                root = providers.root_name(),
+                wrapped_by,
+                "the deployment's key is not wrapped where `keys.root` says: run `cedarkeep keys rewrap`"
+            );
+        }
+        let version: i64 = row.try_get("root_version").map_err(error)?;
+        let version =
+            u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "deployment" })?;
         let check: Vec<u8> = row.try_get("root_check").map_err(error)?;
-        provider.verify(root, &CheckValue::from_slice(&check)?)?;
+        root.verify(version, &RootCheck::from_slice(&check)).await?;
         let wrapped = |sealed, check| wrapped(&database, &row, sealed, check);
-        let key = TenantKey::open(
-            &provider,
-            DEPLOYMENT,
-            1,
-            &wrapped("key_wrapped", "key_check")?,
-        )?;
+        let key = root
+            .open_key(DEPLOYMENT, 1, &wrapped("key_wrapped", "key_check")?)
+            .await?;
         let records = key.open_data_key(
             Purpose::Records,
             1,
@@ -132,7 +150,8 @@ impl Control {
         Ok(Arc::new(Self {
             place,
             database,
-            provider,
+            providers,
+            wrapped_by,
             records,
             slugs,
         }))
@@ -143,7 +162,60 @@ impl Control {
     /// # Errors
     /// `Taken`, or the database does not answer.
     pub async fn create(&self, slug: &Slug, now: DateTime<Utc>) -> Result<Created, TenantError> {
-        self.make((slug, Kind::Organization), now).await
+        self.make((slug, Kind::Organization, ""), now).await
+    }
+
+    /// The same, with its key under root keys of its own; of `""` and of the name of the deployment's it is the same.
+    ///
+    /// # Errors
+    /// The same, or there is no such provider.
+    pub async fn create_with_keys(
+        &self,
+        slug: &Slug,
+        keys: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Created, TenantError> {
+        let keys = self.own_provider(keys)?;
+        self.make((slug, Kind::Organization, keys), now).await
+    }
+
+    /// The providers of root keys.
+    pub const fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    /// Asks each provider that wraps anything for what it must be able to do, so that it is known which are down though
+    /// nothing is opened; how many are, or are not known here.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub async fn look_at_root_keys(&self) -> Result<u32, TenantError> {
+        let error = |cause| self.database.error(cause);
+        let rows = sqlx::query(IN_USE)
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(error)?;
+        let mut down: u32 = 0;
+        for row in &rows {
+            let name: String = row.try_get("wrapped_by").map_err(error)?;
+            let told = match self.providers.named(&name) {
+                Ok(root) => root.check_value().await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            // What it says is noted where it is asked.
+            down = down.saturating_add(u32::from(told.is_err()));
+        }
+        Ok(down)
+    }
+
+    /// What a tenant's row says of a provider: its name, or nothing for the deployment's.
+    pub(super) fn own_provider<'a>(&self, name: &'a str) -> Result<&'a str, TenantError> {
+        self.providers.named(name)?;
+        Ok(if name == self.providers.root_name() {
+            ""
+        } else {
+            name
+        })
     }
 
     /// The deployment's own log; nothing before it is made.
@@ -165,7 +237,7 @@ impl Control {
             return Ok(id);
         }
         let made = self
-            .make((&Slug::deployment(), Kind::Deployment), now)
+            .make((&Slug::deployment(), Kind::Deployment, ""), now)
             .await;
         match made {
             Ok(Created { id, store }) => {
@@ -181,7 +253,7 @@ impl Control {
 
     async fn make(
         &self,
-        (slug, kind): (&Slug, Kind),
+        (slug, kind, keys): (&Slug, Kind, &str),
         now: DateTime<Utc>,
     ) -> Result<Created, TenantError> {
         let row = match self.by_slug(slug).await? {
@@ -192,7 +264,7 @@ impl Control {
             }
             Some(row) => row,
             None => {
-                self.add((slug, kind), now).await?;
+                self.add((slug, kind, keys), now).await?;
                 let row = self
                     .by_slug(slug)
                     .await?
@@ -205,8 +277,14 @@ impl Control {
                 row
             }
         };
+        if row.provider != keys {
+            return Err(TenantError::OtherProvider {
+                slug: slug.to_string(),
+                provider: self.providers.named(&row.provider)?.name().into(),
+            });
+        }
         let id = row.tenant.id;
-        let key = self.key(&row)?;
+        let key = self.key(&row).await?;
         let database = self.place.create_tenant(id).await?;
         Store::create(&database, id, &key).await?;
         let shelf = self.place.shelf(id, &database);
@@ -323,7 +401,7 @@ impl Control {
         let row = row.ok_or_else(|| TenantError::NotFound {
             name: id.to_string(),
         })?;
-        let key = self.key(&row)?;
+        let key = self.key(&row).await?;
         let database = self.place.tenant(id).await?;
         let shelf = self.place.shelf(id, &database);
         Store::open((database, shelf), (id, row.kind), key, next).await
@@ -342,23 +420,35 @@ impl Control {
             .map_err(|cause| self.database.error(cause).into())
     }
 
-    fn key(&self, row: &Row) -> Result<TenantKey, TenantError> {
-        Ok(TenantKey::open(
-            &self.provider,
-            &row.tenant.id.to_string(),
-            row.key_version,
-            &row.key,
-        )?)
+    pub(super) async fn key(&self, row: &Row) -> Result<TenantKey, TenantError> {
+        let root = self.providers.named(&row.wrapped_by)?;
+        root.open_key(&row.tenant.id.to_string(), row.key_version, &row.key)
+            .await
+    }
+
+    /// The provider of that name, with a root key in it: the first is made where nothing is wrapped by it yet.
+    pub(super) async fn ready_provider(&self, name: &str) -> Result<&Arc<RootKeys>, TenantError> {
+        let root = self.providers.named(name)?;
+        let wraps = sqlx::query(WRAPS)
+            .bind(root.name())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        if wraps.is_none() {
+            root.prepare(keyring::Store::Empty).await?;
+        }
+        Ok(root)
     }
 
     async fn add(
         &self,
-        (slug, kind): (&Slug, Kind),
+        (slug, kind, keys): (&Slug, Kind, &str),
         now: DateTime<Utc>,
     ) -> Result<(), TenantError> {
         let id = TenantId::new(crate::crypto::random()?);
         let text = id.to_string();
-        let (_, wrapped) = TenantKey::create(&self.provider, &text, 1)?;
+        let root = self.ready_provider(keys).await?;
+        let (_, wrapped) = root.create_key(&text, 1).await?;
         let sealed = self.records.seal(
             &slug_binding(&text),
             Salt::random()?,
@@ -373,6 +463,8 @@ impl Control {
             .bind(wrapped.check.as_bytes().as_slice())
             .bind(now.timestamp_micros())
             .bind(i64::from(kind == Kind::Deployment))
+            .bind(keys)
+            .bind(root.name())
             .execute(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
@@ -388,7 +480,7 @@ impl Control {
         row.map(|row| self.read(&row)).transpose()
     }
 
-    fn read(&self, row: &AnyRow) -> Result<Row, TenantError> {
+    pub(super) fn read(&self, row: &AnyRow) -> Result<Row, TenantError> {
         let error = |cause| self.database.error(cause);
         let corrupt = || TenantError::Corrupt { what: "tenant" };
         let text: String = row.try_get("id").map_err(error)?;
@@ -419,6 +511,8 @@ impl Control {
             key: wrapped(&self.database, row, "key_wrapped", "key_check")?,
             ready: ready == 1,
             kind,
+            provider: row.try_get("provider").map_err(error)?,
+            wrapped_by: row.try_get("wrapped_by").map_err(error)?,
         })
     }
 }
@@ -434,7 +528,7 @@ fn slug_binding(id: &str) -> Binding<'_> {
     }
 }
 
-fn wrapped(
+pub(super) fn wrapped(
     database: &Database,
     row: &AnyRow,
     sealed: &str,
@@ -448,20 +542,21 @@ fn wrapped(
     })
 }
 
-async fn add_deployment(database: &Database, provider: &Provider) -> Result<(), TenantError> {
-    let (root, root_check) = provider.check_value();
-    let (key, wrapped) = TenantKey::create(provider, DEPLOYMENT, 1)?;
+async fn add_deployment(database: &Database, root: &RootKeys) -> Result<(), TenantError> {
+    let (version, root_check) = root.check_value().await?;
+    let (key, wrapped) = root.create_key(DEPLOYMENT, 1).await?;
     let (_, records): (DataKey, Wrapped) = key.create_data_key(Purpose::Records, 1)?;
     let (_, slugs) = key.create_data_key(SLUG, 1)?;
     let mut query = sqlx::query(ADD_DEPLOYMENT)
-        .bind(i64::from(root))
-        .bind(root_check.as_bytes().as_slice());
+        .bind(i64::from(version))
+        .bind(root_check.as_bytes());
     for one in [&wrapped, &records, &slugs] {
         query = query
             .bind(one.sealed.as_slice())
             .bind(one.check.as_bytes().as_slice());
     }
     query
+        .bind(root.name())
         .execute(database.pool())
         .await
         .map(|_| ())

@@ -2,10 +2,14 @@
 
 mod control;
 mod keys;
+mod providers;
+mod rewrap;
 mod store;
 
 pub use control::{Control, Created, Tenant};
 pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use providers::{KEYRING, Providers, RootKeys};
+pub use rewrap::Rewrapped;
 pub use store::Kind;
 pub use store::{Life, Store, SubjectKeys};
 
@@ -21,6 +25,62 @@ pub enum TenantError {
     /// A key.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// The root keys that something is wrapped under.
+    #[error("the root keys of `{provider}` cannot be used")]
+    Keys {
+        /// The provider's name in the settings.
+        provider: String,
+        /// Why.
+        #[source]
+        cause: CryptoError,
+    },
+    /// A provider that the control database names, or a command.
+    #[error(
+        "there is no provider of root keys `{name}` here: add `[keys.providers.{name}]` to the settings"
+    )]
+    NoProvider {
+        /// Its name.
+        name: String,
+    },
+    /// A half made organization was begun with other root keys.
+    #[error(
+        "`{slug}` was left half made with root keys of `{provider}`: give the same, or `cedarkeep keys rewrap` it later"
+    )]
+    OtherProvider {
+        /// The slug.
+        slug: String,
+        /// The provider's name.
+        provider: String,
+    },
+    /// The deployment's keys go where the settings say.
+    #[error(
+        "the deployment's keys go to `keys.root`, which is `{root}`: set `keys.root` to `{to}` first, or name an organization with --org"
+    )]
+    NotTheRoot {
+        /// What `keys.root` says.
+        root: String,
+        /// Where they were to go.
+        to: String,
+    },
+    /// A row that says otherwise than it is: without an operator's word no key goes over from one owner's root keys to
+    /// another's.
+    #[error(
+        "the key of `{name}` is wrapped by `{found}`, and its row says that it belongs to `{wanted}`: if that is right, say so with --org {name} --to {wanted}"
+    )]
+    Strayed {
+        /// The slug.
+        name: String,
+        /// The provider that wraps it.
+        found: String,
+        /// The provider that the row names.
+        wanted: String,
+    },
+    /// Somebody else wrote the row each time.
+    #[error("the key of `{name}` is being changed by somebody else: try again")]
+    Contended {
+        /// The slug, or `deployment`.
+        name: String,
+    },
     /// Nobody has that name or id.
     #[error("there is no organization `{name}`: `cedarkeep org list` shows those that there are")]
     NotFound {
@@ -72,6 +132,31 @@ pub enum TenantError {
         /// Which.
         what: &'static str,
     },
+}
+
+impl TenantError {
+    /// Why the root keys cannot be used, in words for whoever may know nothing of where they are kept; nothing where it is
+    /// not they.
+    #[must_use]
+    pub fn keys_unavailable(&self) -> Option<&'static str> {
+        match self {
+            Self::Keys { cause, .. } => Some(cause.reason()),
+            Self::NoProvider { .. } => Some("what keeps its root key is not known to this node"),
+            _ => None,
+        }
+    }
+
+    /// Whether it may pass without anybody's doing.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Keys {
+                cause: CryptoError::Provider(error),
+                ..
+            } => error.may_pass(),
+            _ => false,
+        }
+    }
 }
 
 /// An organization's short name: 2 to 63 of a-z, 0-9 and `-`, beginning with a letter.

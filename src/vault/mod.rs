@@ -240,6 +240,19 @@ impl Vault {
         rows::versions(self.store.database(), resource, after, limit).await
     }
 
+    /// Versions under a person's key, behind one of that name, in the order of their names.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn of_person(
+        &self,
+        person: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Held>, VaultError> {
+        rows::of_person(self.store.database(), person, after, limit).await
+    }
+
     async fn new_key(&self, spot: &Spot) -> Result<(DataKeys, Wrapped), VaultError> {
         let row = spot.row();
         let binding = self.binding("wrapped", &row, None);

@@ -14,6 +14,8 @@ const VERSION: &str = "SELECT version, resource, from_index, to_index, subject, 
      WHERE version = $1 AND resource = $2 LIMIT 1";
 const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE resource = $1 AND from_index > $2 ORDER BY from_index LIMIT $3";
+const OF_PERSON: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
+     WHERE subject = $1 AND version > $2 ORDER BY version LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
 /// By the index of those that are present: a resource may have thousands of versions.
 const END: &str = "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND resource IN ";
@@ -118,6 +120,22 @@ pub(super) async fn versions(
     let rows = sqlx::query(VERSIONS)
         .bind(resource)
         .bind(after.unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    rows.iter().map(|row| held(database, row)).collect()
+}
+
+pub(super) async fn of_person(
+    database: &Database,
+    person: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Held>, VaultError> {
+    let rows = sqlx::query(OF_PERSON)
+        .bind(person)
+        .bind(after)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(database.pool())
         .await

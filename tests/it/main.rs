@@ -18,6 +18,7 @@ mod decide;
 mod e2e;
 mod harness;
 mod http;
+mod keys;
 mod log;
 mod policy;
 mod publish;

@@ -77,6 +77,7 @@ impl Event {
                 | Self::ToolEdited
                 | Self::AssistantEdited
                 | Self::AgentEdited
+                | Self::AgentRunRecorded
         )
     }
 }
@@ -207,6 +208,8 @@ events! {
     }
     AiActivity {
         AgentRunStarted = "agent.run_started",
+        // What it did was kept.
+        AgentRunRecorded = "agent.run_recorded",
         AgentRunCompleted = "agent.run_completed",
         AgentRunFailed = "agent.run_failed",
         AgentRunCancelled = "agent.run_cancelled",
@@ -248,8 +251,13 @@ events! {
         EntityDeleted = "entity.deleted",
         ContentRead = "content.read",
         SearchMade = "search.made",
+        // What is private is handed out only where two Admins want it.
+        DataExportRequested = "data.export_requested",
+        DataExportApproved = "data.export_approved",
         DataExported = "data.exported",
         DataErasureRequested = "data.erasure_requested",
+        // The closing of an organization was called off.
+        DataErasureCancelled = "data.erasure_cancelled",
         DataErased = "data.erased",
         AuditLogRead = "audit_log.read",
         AuditLogExported = "audit_log.exported",

@@ -332,7 +332,8 @@ async fn an_integration_is_connected_refreshed_and_disconnected() {
         json!(null)
     );
     let refreshed = service
-        .by(&tenant, tenant.admin, "POST", &format!("{place}/refresh"))
+        .by(&tenant, tenant.admin, "PUT", &format!("{place}/token"))
+        .content("text/plain", "a token")
         .send()
         .await
         .ok();

@@ -336,6 +336,8 @@ impl Service {
             json!({"name": "Calendar", "provider": "calendar"}),
         )
         .await;
+        let run = self.by(tenant, by, "POST", &format!("/v1/agents/{agent}/runs"));
+        let run = run.send().await.id();
         let share = json!({"resource": thread, "grantee": tenant.viewer, "level": "viewer"});
         let share = make("/v1/shares", share).await;
         let key = make("/v1/api-keys", json!({"name": "nightly"})).await;
@@ -349,6 +351,7 @@ impl Service {
             tool,
             assistant,
             agent,
+            run,
             memory,
             integration,
             share,
@@ -368,6 +371,7 @@ pub struct Things {
     pub tool: String,
     pub assistant: String,
     pub agent: String,
+    pub run: String,
     pub memory: String,
     pub integration: String,
     pub share: String,

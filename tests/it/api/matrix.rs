@@ -61,6 +61,7 @@ impl Route {
             "tools" => &things.tool,
             "assistants" => &things.assistant,
             "agents" => &things.agent,
+            "agent-runs" => &things.run,
             "memory" => &things.memory,
             "integrations" => &things.integration,
             "shares" => &things.share,
@@ -109,13 +110,24 @@ impl Route {
             }
             ("DELETE", "/v1/entities") => json!({"type": "Ticket", "id": "1"}),
             ("PUT", "/v1/organization/retention") => json!({"retention_days": 365}),
+            ("PATCH", "/v1/agent-runs/{id}") => json!({"status": "failed"}),
+            ("POST", "/v1/organization/closing") => json!({"days": 7}),
             ("POST", "/v1/organization/hold" | "/v1/organization/release") => {
                 json!({"reason": "a lawsuit"})
             }
             ("PUT", path) if path.ends_with("/content") || path.ends_with("/token") => {
                 json!({"any": "content"})
             }
-            ("POST", "/v1/integrations/{id}/use" | "/v1/audit/key" | "/v1/users/{id}/erasure")
+            (
+                "POST",
+                "/v1/agents/{id}/runs"
+                | "/v1/agent-runs/{id}/cancel"
+                | "/v1/organization/private-export"
+                | "/v1/organization/private-export/approval"
+                | "/v1/integrations/{id}/use"
+                | "/v1/audit/key"
+                | "/v1/users/{id}/erasure",
+            )
             | ("DELETE" | "GET" | "HEAD", _) => return None,
             ("PATCH", _) => renamed,
             ("POST", _) => made,

@@ -182,3 +182,94 @@ async fn messages_are_a_list_that_only_grows() {
     assert_eq!(gone.status, 204);
     assert_eq!(kept(&service, &tenant).await.0, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_did_is_open_to_whom_it_ran_for_alone() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let agent = json!({"name": "Runner", "audience": tenant.everybody});
+    let agent = service
+        .post(&tenant, tenant.admin, "/v1/agents", agent)
+        .await;
+    let (definition, agent) = (agent.body["id"].clone(), agent.body["agents"][0].clone());
+    let share = json!({"resource": definition, "grantee": tenant.member, "level": "editor"});
+    service
+        .post(&tenant, tenant.admin, "/v1/shares", share)
+        .await
+        .id();
+    let runs = format!("/v1/agents/{}/runs", definition.as_str().unwrap());
+    let start = async |user| service.by(&tenant, user, "POST", &runs).send().await;
+    start(tenant.viewer).await.is_problem(403);
+    let (theirs, own) = (
+        start(tenant.member).await.id(),
+        start(tenant.admin).await.id(),
+    );
+    let place = format!("/v1/agent-runs/{theirs}");
+    let put = async |user, run: &str| {
+        let ask = service.by(
+            &tenant,
+            user,
+            "PUT",
+            &format!("/v1/agent-runs/{run}/content"),
+        );
+        ask.content("text/plain", "what it did").send().await
+    };
+    put(tenant.member, &theirs).await.ok();
+    // Neither an Admin, nor whoever owns the agent, nor whoever it is shared with sees what it did for another.
+    for (user, run) in [(tenant.admin, &theirs), (tenant.member, &own)] {
+        put(user, run).await.is_problem(404);
+        for what in ["", "/content", "/versions"] {
+            let told = service
+                .get(&tenant, user, &format!("/v1/agent-runs/{run}{what}"))
+                .await;
+            told.is_problem(404);
+        }
+        let told = service.patch(
+            &tenant,
+            user,
+            &format!("/v1/agent-runs/{run}"),
+            json!({"status": "failed"}),
+        );
+        told.await.is_problem(404);
+    }
+    let read = service
+        .get(&tenant, tenant.member, &format!("{place}/content"))
+        .await;
+    assert_eq!(read.bytes, b"what it did");
+    // The agent that acts for them does.
+    let ask = service.by(&tenant, tenant.member, "GET", &format!("{place}/content"));
+    let read = ask
+        .header("cedarkeep-acting-agent", agent.as_str().unwrap())
+        .send()
+        .await;
+    assert_eq!(read.bytes, b"what it did");
+    let list = service
+        .get(&tenant, tenant.member, "/v1/agent-runs")
+        .await
+        .ok();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    let ended = service.patch(
+        &tenant,
+        tenant.member,
+        &place,
+        json!({"status": "completed"}),
+    );
+    assert_eq!(ended.await.ok()["status"], "completed");
+    let again = service.patch(&tenant, tenant.member, &place, json!({"status": "failed"}));
+    again.await.is_problem(400);
+    let cancel = service.by(
+        &tenant,
+        tenant.admin,
+        "POST",
+        &format!("/v1/agent-runs/{own}/cancel"),
+    );
+    assert_eq!(cancel.send().await.ok()["status"], "cancelled");
+    for event in ["started", "recorded", "completed", "cancelled"] {
+        let found = events(&service, &tenant, &format!("agent.run_{event}")).await;
+        assert_eq!(
+            found.len(),
+            if event == "started" { 2 } else { 1 },
+            "{event}"
+        );
+    }
+}

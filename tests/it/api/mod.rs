@@ -21,4 +21,5 @@ mod permissions;
 mod races;
 pub mod restore;
 mod sealed;
+mod takeout;
 mod tamper;

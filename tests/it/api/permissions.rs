@@ -489,7 +489,7 @@ async fn an_agent_may_what_both_it_and_its_member_may() {
     assert!(items.len() > 400 && allowed > 20 && actions.len() > 90);
 }
 
-/// Actions on invitations and runs alone: no route of the directory makes one of those for a question.
+/// Actions on invitations alone: no route of the directory makes one of those for a question, and none places a run.
 const ABSENT: [&str; 3] = [
     "agent.cancel",
     "member.resend_invitation",

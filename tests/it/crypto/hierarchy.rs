@@ -12,6 +12,12 @@ use cedarkeep::crypto::sealing::{self, Binding, DataKey, DataKeys, IndexedField,
 use cedarkeep::crypto::secret::Secret32;
 use tempfile::TempDir;
 
+/// Its result, once it is there.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.build().unwrap().block_on(work)
+}
+
 struct Root {
     provider: Provider,
     folder: TempDir,
@@ -20,23 +26,22 @@ struct Root {
 impl Root {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keyring =
-            Keyring::open_or_create(&folder.path().join("keyring"), Store::Empty).unwrap();
+        let path = folder.path().join("keyring");
+        Keyring::open_or_create(&path, Store::Empty).unwrap();
         Self {
-            provider: Provider::Keyring(keyring),
+            provider: Provider::Keyring(path),
             folder,
         }
     }
 
     fn tenant(&self, name: &str) -> (TenantKey, Wrapped) {
-        TenantKey::create(&self.provider, name, 1).unwrap()
+        wait(TenantKey::create(&self.provider, name, 1)).unwrap()
     }
 
-    /// Adds a root key, as an operator's command would, and reads the keyring anew.
-    fn rotate(&mut self) -> Keyring {
+    /// Adds a root key, as an operator's command would; it is seen at once by whoever knows where the keyring is.
+    fn rotate(&self) -> Keyring {
         let path = self.folder.path().join("keyring");
         Keyring::open(&path).unwrap().add_root().unwrap();
-        self.provider = Provider::Keyring(Keyring::open(&path).unwrap());
         Keyring::open(&path).unwrap()
     }
 }
@@ -45,28 +50,29 @@ impl Root {
 fn a_tenant_key_opens_again_for_its_tenant_alone() {
     let root = Root::new();
     let (key, wrapped) = root.tenant("ten_a");
-    let again = TenantKey::open(&root.provider, "ten_a", 1, &wrapped).unwrap();
+    let again = wait(TenantKey::open(&root.provider, "ten_a", 1, &wrapped)).unwrap();
     assert_eq!(again.check_value(), key.check_value());
 
-    let other = TenantKey::open(&root.provider, "ten_b", 1, &wrapped);
+    let other = wait(TenantKey::open(&root.provider, "ten_b", 1, &wrapped));
     assert!(matches!(other, Err(CryptoError::DoesNotOpen)));
-    let later = TenantKey::open(&root.provider, "ten_a", 2, &wrapped);
+    let later = wait(TenantKey::open(&root.provider, "ten_a", 2, &wrapped));
     assert!(matches!(later, Err(CryptoError::DoesNotOpen)));
 }
 
 #[test]
 fn a_tenant_key_does_not_open_under_another_root() {
     let (_, wrapped) = Root::new().tenant("ten_a");
-    let opened = TenantKey::open(&Root::new().provider, "ten_a", 1, &wrapped);
+    let another = Root::new();
+    let opened = wait(TenantKey::open(&another.provider, "ten_a", 1, &wrapped));
     assert!(matches!(opened, Err(CryptoError::DoesNotOpen)));
 }
 
 #[test]
 fn another_root_key_is_told_at_start() {
     let (mine, other) = (Root::new(), Root::new());
-    let (version, recorded) = mine.provider.check_value();
-    mine.provider.verify(version, &recorded).unwrap();
-    let wrong = other.provider.verify(version, &recorded);
+    let (version, recorded) = wait(mine.provider.check_value()).unwrap();
+    wait(mine.provider.verify(version, &recorded)).unwrap();
+    let wrong = wait(other.provider.verify(version, &recorded));
     assert!(matches!(
         wrong,
         Err(CryptoError::WrongKey {
@@ -74,7 +80,7 @@ fn another_root_key_is_told_at_start() {
             version: 1
         })
     ));
-    let missing = mine.provider.verify(2, &recorded);
+    let missing = wait(mine.provider.verify(2, &recorded));
     assert!(matches!(
         missing,
         Err(CryptoError::UnknownVersion {
@@ -163,18 +169,17 @@ fn a_check_value_depends_on_key_purpose_and_version() {
 /// key from an old backup opens nothing.
 #[test]
 fn what_was_not_rewrapped_is_lost_with_the_old_root() {
-    let mut root = Root::new();
+    let root = Root::new();
     let (survivor, _) = root.tenant("ten_a");
     let (_, erased) = root.tenant("ten_b");
     let mut keyring = root.rotate();
-    let rewrapped = survivor.rewrap(&root.provider).unwrap();
+    let rewrapped = wait(survivor.rewrap(&root.provider)).unwrap();
     assert_eq!(sealing::key_version(&rewrapped.sealed).unwrap(), 2);
 
     keyring.destroy_root(1).unwrap();
-    let provider = Provider::Keyring(keyring);
-    let again = TenantKey::open(&provider, "ten_a", 1, &rewrapped).unwrap();
+    let again = wait(TenantKey::open(&root.provider, "ten_a", 1, &rewrapped)).unwrap();
     assert_eq!(again.check_value(), survivor.check_value());
-    let lost = TenantKey::open(&provider, "ten_b", 1, &erased);
+    let lost = wait(TenantKey::open(&root.provider, "ten_b", 1, &erased));
     assert!(matches!(
         lost,
         Err(CryptoError::UnknownVersion {
@@ -189,7 +194,7 @@ fn data_keys_go_over_to_a_new_tenant_key() {
     let root = Root::new();
     let (old, _) = root.tenant("ten_a");
     let (key, wrapped) = old.create_data_key(Purpose::Records, 1).unwrap();
-    let (new, _) = TenantKey::create(&root.provider, "ten_a", 2).unwrap();
+    let (new, _) = wait(TenantKey::create(&root.provider, "ten_a", 2)).unwrap();
     let moved = new
         .wrap_data_key(&old.open_data_key(Purpose::Records, 1, &wrapped).unwrap())
         .unwrap();

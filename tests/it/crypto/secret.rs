@@ -55,8 +55,8 @@ fn debug_of_what_holds_a_secret_shows_no_byte_of_it() {
 }
 
 /// Their keys are random, so what is compared is the whole of what is printed.
-#[test]
-fn debug_of_keyring_and_tenant_key_is_made_of_names_and_versions() {
+#[tokio::test]
+async fn debug_of_keyring_and_tenant_key_is_made_of_names_and_versions() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = Keyring::open_or_create(&folder.path().join("k"), Store::Empty).unwrap();
     let root = "DataKey { purpose: TenantWrap, version: 1, secret: Secret32 }";
@@ -67,7 +67,8 @@ fn debug_of_keyring_and_tenant_key_is_made_of_names_and_versions() {
             folder.path().join("k")
         )
     );
-    let (tenant, _) = TenantKey::create(&Provider::Keyring(keyring), "ten_a", 1).unwrap();
+    let provider = Provider::Keyring(folder.path().join("k"));
+    let (tenant, _) = TenantKey::create(&provider, "ten_a", 1).await.unwrap();
     let key = "DataKey { purpose: DataWrap, version: 1, secret: Secret32 }";
     assert_eq!(
         format!("{tenant:?}"),

@@ -18,7 +18,15 @@ async fn nothing_is_left(site: &Site) {
     site.refused(&["org", "close", "closed", "--confirm", "other"]);
     assert!(server.client(&closed).decision(&question).await);
 
-    site.done(&["org", "close", "closed", "--confirm", "closed"]);
+    site.done(&[
+        "org",
+        "close",
+        "closed",
+        "--confirm",
+        "closed",
+        "--grace",
+        "0",
+    ]);
     let client = server.client(&closed);
     let since = Instant::now();
     loop {
@@ -37,7 +45,15 @@ async fn nothing_is_left(site: &Site) {
     }
     assert!(server.client(&other).decision(&question).await);
     assert!(!site.done(&["org", "list"]).contains("closed"));
-    site.refused(&["org", "close", "closed", "--confirm", "closed"]);
+    site.refused(&[
+        "org",
+        "close",
+        "closed",
+        "--confirm",
+        "closed",
+        "--grace",
+        "0",
+    ]);
     server.stop();
     site.verify("other");
 }

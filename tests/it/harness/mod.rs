@@ -3,8 +3,10 @@
 pub mod chance;
 pub mod client;
 pub mod cosigner;
+pub mod kms;
 pub mod postgres;
 pub mod raw;
 pub mod scan;
 pub mod server;
+pub mod token;
 pub mod witness;

@@ -112,6 +112,16 @@ impl Site {
         self.command(arguments).output().unwrap()
     }
 
+    /// Starts a command, and does not wait for it.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs a command that must succeed; what it printed.
     pub fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cedarkeep::ids::TenantId;
 use cedarkeep::storage::{Place, StorageError};
-use cedarkeep::tenant::{Control, Slug, TenantError};
+use cedarkeep::tenant::{Control, Providers, Slug, TenantError};
 use chrono::Utc;
 
 use crate::harness::postgres;
@@ -15,7 +15,7 @@ fn slug(text: &str) -> Slug {
 }
 
 async fn opened(place: &Place, dir: &Path) -> Result<Arc<Control>, TenantError> {
-    Control::open(place.clone(), &dir.join("keyring")).await
+    Control::open(place.clone(), Providers::keyring(dir.join("keyring"))).await
 }
 
 async fn made(control: &Control, name: &str) -> TenantId {
@@ -66,11 +66,11 @@ async fn lives(place: &Place, dir: &Path) {
         drop((one, two));
         (
             opened(place, dir).await.unwrap(),
-            Control::open(place.clone(), &dir.join("other")).await,
+            Control::open(place.clone(), Providers::keyring(dir.join("other"))).await,
         )
     };
     assert_eq!(one.open_store(acme).await.unwrap().id(), acme);
-    assert!(matches!(two, Err(TenantError::Crypto(_))));
+    assert!(matches!(two, Err(TenantError::Keys { .. })));
     one.remove(half).await.unwrap();
     one.remove(half).await.unwrap();
     assert_eq!(one.find(&slug("half")).await.unwrap(), None);

@@ -1,0 +1,386 @@
+//! A person's or an organization's data handed out as one tar: what it is, then piece by piece, in constant memory.
+//!
+//! `manifest.json` first; `objects/`, `shares/`, `entities/` and `log/` as numbered files of JSON lines; `policies/`; under
+//! `content/<resource>/` each version and what it is; `end.json` last, with how much there is of each: without it the export is not whole.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tar::Header;
+
+use super::audit;
+use super::door::Door;
+use super::error::Unwritten;
+use super::export::{Broken, Outlet, Walk};
+use super::world::World;
+use crate::crypto::CryptoError;
+use crate::crypto::recipient::{Envelope, Recipient};
+use crate::directory::takeout::{self, Of};
+use crate::directory::{Kind, Ref, view};
+use crate::log::entry::Entry;
+use crate::vault::{Held, Vault, VaultError};
+
+/// How long one file of lines becomes, about.
+const FILE: usize = 1 << 20;
+/// How much is gathered before it is sent.
+const CHUNK: usize = 1 << 16;
+/// How many versions are read at a time.
+const VERSIONS: usize = 100;
+
+/// Why an export of data is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// The state or the log.
+    #[error(transparent)]
+    Unread(#[from] Unwritten),
+    /// What is kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Sealing for the receiver.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// A file that tar cannot hold.
+    #[error("a file of the export cannot be written")]
+    File(#[from] std::io::Error),
+    /// Whoever wanted it is gone.
+    #[error("nobody takes the export any more")]
+    Gone,
+}
+
+/// An export of data that is decided and recorded.
+#[derive(Debug)]
+pub struct Takeout {
+    door: Arc<Door>,
+    world: Arc<World>,
+    of: Of,
+    said: Value,
+    written: u64,
+}
+
+/// What is being sent.
+struct Sending {
+    out: Outlet,
+    envelope: Option<Envelope>,
+    gathered: Vec<u8>,
+    time: u64,
+}
+
+impl Takeout {
+    /// Of the state as it is known here now. `said`: what was recorded of it.
+    #[must_use]
+    pub fn new(door: Arc<Door>, of: Of, said: Value) -> Self {
+        Self {
+            world: door.glance(),
+            door,
+            of,
+            said,
+            written: 0,
+        }
+    }
+
+    /// Writes all of it, sealed for the recipient where there is one. `now`: seconds since 1970, as the files are dated. What goes wrong is
+    /// the last that is sent.
+    ///
+    /// # Errors
+    /// Something cannot be read any more, or nobody takes what is sent.
+    pub async fn write(
+        mut self,
+        out: Outlet,
+        recipient: Option<Recipient>,
+        now: u64,
+    ) -> Result<(), NotTaken> {
+        let mut sending = Sending {
+            out,
+            envelope: recipient.as_ref().map(Envelope::begin).transpose()?,
+            gathered: Vec::with_capacity(CHUNK),
+            time: now,
+        };
+        let written = self.write_all(&mut sending).await;
+        match written {
+            Ok(()) => sending.end().await,
+            Err(error) => {
+                if !matches!(error, NotTaken::Gone) {
+                    tracing::error!(tenant.id = %self.door.store().id(), %error, "an export of data ended early");
+                }
+                // Whoever is gone needs no word.
+                drop(sending.out.send(Err(Broken)).await);
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_all(&mut self, sending: &mut Sending) -> Result<(), NotTaken> {
+        let snapshot = Arc::clone(&self.world);
+        let snapshot = snapshot.snapshot();
+        let whose = match self.of {
+            Of::Organization { .. } => snapshot.org(),
+            Of::Person(person) => person,
+        };
+        let manifest = json!({
+            "format": "cedarkeep.data.v1", "of": whose, "log": self.door.origin().as_str(), "as_of": snapshot.as_of(),
+            "recorded": self.said,
+        });
+        sending.file("manifest.json", &line(&manifest)).await?;
+        let objects = takeout::objects(snapshot, self.of);
+        let mut lines = Lines::of("objects");
+        for reference in &objects {
+            if let Some(stored) = snapshot.object(*reference) {
+                let object = view::view(*reference, &stored.value, snapshot);
+                lines.add(sending, &object).await?;
+            }
+        }
+        let objects_written = lines.end(sending).await?;
+        let mut lines = Lines::of("shares");
+        for id in takeout::shares(snapshot, self.of) {
+            if let Some(stored) = snapshot.share(id) {
+                lines.add(sending, &view::share(id, stored)).await?;
+            }
+        }
+        let shares = lines.end(sending).await?;
+        let mut entities = 0;
+        if matches!(self.of, Of::Organization { .. }) {
+            let mut lines = Lines::of("entities");
+            for (_, _, entity) in snapshot.own(None) {
+                lines.add(sending, &view::own(entity)).await?;
+            }
+            entities = lines.end(sending).await?;
+            let library = snapshot.library();
+            sending
+                .file("policies/schema.cedarschema", library.schema.as_bytes())
+                .await?;
+            for (name, text) in &library.policies {
+                let place = format!("policies/{name}.cedar");
+                sending.file(&place, text.as_bytes()).await?;
+            }
+        }
+        match self.of {
+            Of::Organization { .. } => {
+                for reference in objects {
+                    // A token is nobody's to read.
+                    if super::content::is_carried_by(reference.kind)
+                        && reference.kind != Kind::Integration
+                    {
+                        self.contents_of(sending, reference).await?;
+                    }
+                }
+            }
+            Of::Person(person) => {
+                self.contents_by(sending, person).await?;
+                // What they wrote for a circle is the circle's, and theirs to take.
+                for reference in objects {
+                    if reference.kind == Kind::Memory && !self.is_their_own(reference) {
+                        self.contents_of(sending, reference).await?;
+                    }
+                }
+            }
+        }
+        let log = match self.of {
+            Of::Organization { .. } => 0,
+            Of::Person(person) => self.log_about(sending, person).await?,
+        };
+        let end = json!({
+            "objects": objects_written, "shares": shares, "entities": entities, "contents": self.written, "log_entries": log,
+        });
+        sending.file("end.json", &line(&end)).await
+    }
+
+    /// Whether it is under the person's own key, and so was written with what is.
+    fn is_their_own(&self, reference: Ref) -> bool {
+        crate::directory::content::owner(self.world.snapshot(), reference)
+            .is_ok_and(|owner| owner.is_some())
+    }
+
+    async fn contents_of(&mut self, sending: &mut Sending, of: Ref) -> Result<(), NotTaken> {
+        let (vault, name) = (self.door.vault(), of.to_string());
+        let mut after = None;
+        loop {
+            let some = vault.versions(&name, after, VERSIONS).await?;
+            for held in &some {
+                after = Some(held.from_index);
+                self.content(sending, &vault, held).await?;
+            }
+            if some.len() < VERSIONS {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn contents_by(&mut self, sending: &mut Sending, person: Ref) -> Result<(), NotTaken> {
+        let (vault, name) = (self.door.vault(), person.to_string());
+        let mut after = String::new();
+        loop {
+            let some = vault.of_person(&name, &after, VERSIONS).await?;
+            for held in &some {
+                after.clone_from(&held.spot().version);
+                self.content(sending, &vault, held).await?;
+            }
+            if some.len() < VERSIONS {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn content(
+        &mut self,
+        sending: &mut Sending,
+        vault: &Vault,
+        held: &Held,
+    ) -> Result<(), NotTaken> {
+        let mut opened = match vault.open(held).await {
+            Ok(opened) => opened,
+            // They were erased since; there is nothing to hand out.
+            Err(VaultError::Forgotten) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let spot = held.spot();
+        let place = format!("content/{}/{}", spot.resource, spot.version);
+        let label = opened.label().clone();
+        let said = json!({
+            "resource": spot.resource, "version": spot.version, "media_type": label.media_type, "length": label.length,
+            "author": label.author, "at": chrono::DateTime::from_timestamp_micros(label.at), "comment": label.comment,
+            "from_index": held.from_index, "to_index": held.to_index,
+        });
+        sending.file(&format!("{place}.json"), &line(&said)).await?;
+        sending.begin(&place, label.length).await?;
+        let mut at = 0;
+        while at < label.length {
+            let piece = opened.next(at, label.length).await?;
+            at = at.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            sending.bytes(&piece).await?;
+        }
+        sending.pad(label.length).await?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// What the log says by, for or about somebody, with what its parts say.
+    async fn log_about(&self, sending: &mut Sending, person: Ref) -> Result<u64, NotTaken> {
+        let store = self.door.store();
+        let head = audit::head(store).await?;
+        let mut walk = Walk::of(store, head.minimum, head.size);
+        let mut lines = Lines::of("log");
+        let person = person.to_string();
+        while let Some(read) = walk.page().await? {
+            let theirs = |entry: &Entry| {
+                let about = [&entry.actor, &entry.acts_for, &entry.resource];
+                about
+                    .into_iter()
+                    .flatten()
+                    .any(|one| one.id.as_str() == person)
+            };
+            let theirs = read
+                .into_iter()
+                .filter(|(entry, ..)| theirs(entry))
+                .collect();
+            for (_, shown) in audit::show(store, theirs).await? {
+                lines.add(sending, &shown.line()).await?;
+            }
+        }
+        lines.end(sending).await
+    }
+}
+
+/// Lines on their way into numbered files.
+struct Lines {
+    folder: &'static str,
+    file: u32,
+    lines: u64,
+    gathered: Vec<u8>,
+}
+
+impl Lines {
+    const fn of(folder: &'static str) -> Self {
+        Self {
+            folder,
+            file: 0,
+            lines: 0,
+            gathered: Vec::new(),
+        }
+    }
+
+    async fn add(&mut self, sending: &mut Sending, value: &Value) -> Result<(), NotTaken> {
+        self.gathered.extend(line(value));
+        self.lines += 1;
+        if self.gathered.len() >= FILE {
+            self.flush(sending).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, sending: &mut Sending) -> Result<(), NotTaken> {
+        if !self.gathered.is_empty() {
+            self.file += 1;
+            let place = format!("{}/{:06}.jsonl", self.folder, self.file);
+            sending.file(&place, &self.gathered).await?;
+            self.gathered.clear();
+        }
+        Ok(())
+    }
+
+    async fn end(mut self, sending: &mut Sending) -> Result<u64, NotTaken> {
+        self.flush(sending).await?;
+        Ok(self.lines)
+    }
+}
+
+impl Sending {
+    async fn file(&mut self, place: &str, bytes: &[u8]) -> Result<(), NotTaken> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.begin(place, length).await?;
+        self.bytes(bytes).await?;
+        self.pad(length).await
+    }
+
+    async fn begin(&mut self, place: &str, length: u64) -> Result<(), NotTaken> {
+        let mut header = Header::new_gnu();
+        header.set_path(place)?;
+        header.set_size(length);
+        header.set_mode(0o600);
+        header.set_mtime(self.time);
+        header.set_cksum();
+        self.bytes(header.as_bytes()).await
+    }
+
+    /// A file in a tar fills whole blocks of 512 bytes.
+    async fn pad(&mut self, length: u64) -> Result<(), NotTaken> {
+        let over = usize::try_from(length % 512).unwrap_or_default();
+        if over == 0 {
+            return Ok(());
+        }
+        self.bytes(&vec![0; 512 - over]).await
+    }
+
+    async fn bytes(&mut self, bytes: &[u8]) -> Result<(), NotTaken> {
+        match &mut self.envelope {
+            Some(envelope) => self.gathered.extend(envelope.push(bytes)?),
+            None => self.gathered.extend_from_slice(bytes),
+        }
+        if self.gathered.len() >= CHUNK {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), NotTaken> {
+        self.bytes(&[0; 1024]).await?;
+        if let Some(envelope) = self.envelope.take() {
+            self.gathered.extend(envelope.finish()?);
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), NotTaken> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let gathered = std::mem::replace(&mut self.gathered, Vec::with_capacity(CHUNK));
+        self.out
+            .send(Ok(gathered))
+            .await
+            .map_err(|_| NotTaken::Gone)
+    }
+}
+
+fn line(value: &Value) -> Vec<u8> {
+    format!("{value}\n").into_bytes()
+}
