@@ -203,6 +203,9 @@ impl Scene {
     async fn check(&self, server: &Server, from: usize) -> usize {
         let kept = self.kept.lock().unwrap().clone();
         let mut raw = self.connect(server).await;
+        // Whoever asks first has the organization opened.
+        let list = whole(&self.head("GET", "/v1/documents"), b"");
+        assert_eq!(raw.exchange(&list).await.unwrap().0, 200);
         for (place, seed, length) in &kept[from..] {
             let get = whole(&self.head("GET", place), b"");
             let (status, body) = raw.exchange(&get).await.unwrap();
@@ -257,9 +260,9 @@ async fn of_what_was_killed_nothing_is_left(scene: Scene, chance: &mut Chance) {
 
         let server = scene.site.serve().await;
         let before = read;
-        // Whoever asks first has the organization opened; a round comes within seconds.
         read = scene.check(&server, before).await;
         let begun = Instant::now();
+        // A round comes within seconds.
         loop {
             let (left, shelved) = scene.left().await;
             if left == 0 {
