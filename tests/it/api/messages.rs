@@ -224,8 +224,8 @@ async fn what_an_agent_did_is_open_to_whom_it_ran_for_alone() {
                 .await;
             told.is_problem(404);
         }
-        let one = format!("/v1/agent-runs/{run}");
-        let told = service.patch(&tenant, user, &one, json!({"status": "failed"}));
+        let path = format!("/v1/agent-runs/{run}");
+        let told = service.patch(&tenant, user, &path, json!({"status": "failed"}));
         told.await.is_problem(404);
     }
     let read = service
