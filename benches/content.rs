@@ -239,7 +239,7 @@ async fn long(scene: &Scene, suffix: &str, length: usize, summary: &mut Vec<Valu
     let aside = scene.site.beside().join("raw");
     let mut raws = (Vec::new(), Vec::new());
     let mut ours = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
-    let mut used = Duration::ZERO;
+    let (mut used, mut peaks) = (Duration::ZERO, [0, 0]);
     // The first of each is not counted.
     for turn in 0..=TURNS {
         settled();
@@ -255,11 +255,15 @@ async fn long(scene: &Scene, suffix: &str, length: usize, summary: &mut Vec<Valu
             let mut raw = scene.connect(over).await;
             settled();
             let before = cpu(scene.server.id());
+            let idle = scene.server.forget_peak();
             let begun = Instant::now();
             let head = scene.head("PUT", &path);
             let (status, body) = raw.upload(&head, length, |_| &piece).await.unwrap();
             let put = begun.elapsed();
+            let beyond = scene.server.status("VmHWM:").saturating_sub(idle);
+            peaks[0] = beyond.max(peaks[0]);
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+            let idle = scene.server.forget_peak();
             let begun = Instant::now();
             raw.send(&whole(&scene.head("GET", &path), b""))
                 .await
@@ -274,6 +278,8 @@ async fn long(scene: &Scene, suffix: &str, length: usize, summary: &mut Vec<Valu
             });
             assert_eq!(answer.await.unwrap().status, 200);
             let get = begun.elapsed();
+            let beyond = scene.server.status("VmHWM:").saturating_sub(idle);
+            peaks[1] = beyond.max(peaks[1]);
             assert_eq!(taken, length);
             used += cpu(scene.server.id()) - before;
             if turn > 0 {
@@ -290,6 +296,12 @@ async fn long(scene: &Scene, suffix: &str, length: usize, summary: &mut Vec<Valu
         "the service used {:.2} s of processor time a GiB in and out",
         used.as_secs_f64() / (2 * (TURNS + 1)) as f64 * LONG as f64 / length as f64
     );
+    for (what, peak) in ["put", "get"].into_iter().zip(peaks) {
+        println!("{what}: at most {} MiB more memory than idle", peak >> 10);
+        summary.push(json!({
+            "name": format!("content_{what}_peak{suffix}"), "value": peak >> 10, "unit": "MiB over idle",
+        }));
+    }
     println!("| what | MiB/s | raw MiB/s | ratio |");
     println!("| --- | ---: | ---: | ---: |");
     let rate = |time: Duration| length as f64 / (1 << 20) as f64 / time.as_secs_f64();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::harness::postgres;
 use crate::harness::raw::{Raw, request, whole};
-use crate::harness::server::{Server, Site};
+use crate::harness::server::Site;
 
 /// The most that it may hold beyond that, in KiB: the issue says 64 MiB.
 const MOST: u64 = 24 * 1024;
@@ -18,20 +18,6 @@ fn length() -> usize {
     } else {
         64 << 20
     }
-}
-
-/// A line of the process's status, in KiB.
-fn status(server: &Server, line: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-    let value = text
-        .lines()
-        .find_map(|one| one.strip_prefix(line)?.trim().strip_suffix(" kB"));
-    value.unwrap().trim().parse().unwrap()
-}
-
-/// Has the peak begin anew.
-fn forget_peak(server: &Server) {
-    std::fs::write(format!("/proc/{}/clear_refs", server.id()), "5").unwrap();
 }
 
 async fn content_takes_no_memory_for_its_length(mut site: Site, name: &str) {
@@ -63,8 +49,7 @@ async fn content_takes_no_memory_for_its_length(mut site: Site, name: &str) {
     }
     let mut peaks = Vec::new();
     for what in ["upload", "download"] {
-        let idle = status(&server, "VmRSS:");
-        forget_peak(&server);
+        let idle = server.forget_peak();
         match what {
             "upload" => {
                 let (told, body) = raw.upload(&put, length(), |_| &piece).await.unwrap();
@@ -83,7 +68,7 @@ async fn content_takes_no_memory_for_its_length(mut site: Site, name: &str) {
                 assert_eq!(taken, length());
             }
         }
-        let peak = status(&server, "VmHWM:");
+        let peak = server.status("VmHWM:");
         peaks.push((what, idle, peak.saturating_sub(idle)));
     }
     println!(

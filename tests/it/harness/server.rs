@@ -359,6 +359,21 @@ impl Server {
         self.child.as_ref().unwrap().id()
     }
 
+    /// A line of the process's status, as in `VmRSS:`, in KiB.
+    pub fn status(&self, line: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let value = text
+            .lines()
+            .find_map(|one| one.strip_prefix(line)?.trim().strip_suffix(" kB"));
+        value.unwrap().trim().parse().unwrap()
+    }
+
+    /// Has the peak of its memory (`VmHWM:`) begin anew; what it holds now.
+    pub fn forget_peak(&self) -> u64 {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
+        self.status("VmRSS:")
+    }
+
     /// A client with this API key, or none if it is empty, and a connection of its own.
     pub fn client(&self, key: &str) -> Client {
         Client::new(&self.ca, self.port, key)
