@@ -100,6 +100,19 @@ impl Directory {
             let id = self.make(canaries, "/v1/memory", body).await;
             made.push((id, "/v1/memory".to_owned()));
         }
+        let (agent, _) = made
+            .iter()
+            .find(|(_, path)| path.ends_with("agents"))
+            .unwrap();
+        let runs = format!("/v1/agents/{agent}/runs");
+        let run = self.call(Method::POST, &runs, &canaries.word(), None).await;
+        made.insert(
+            0,
+            (
+                run["id"].as_str().unwrap().to_owned(),
+                "/v1/agent-runs".into(),
+            ),
+        );
         for (number, (id, path)) in made.iter().enumerate() {
             let place = format!("{path}/{id}/content");
             for length in [40, 200_000, 16_500, 3_000] {
