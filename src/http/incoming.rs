@@ -170,14 +170,13 @@ impl Incoming {
             }
             if upload.is_none() && gathered.len() > SHORT {
                 upload = Some(vault.begin(spot(owner), now).await.map_err(unkept)?);
+                // It does not grow from here on, step by step, for each piece anew.
+                gathered.reserve(2 * PIECE);
             }
             if let Some(upload) = &mut upload
                 && (gathered.len() >= PIECE || ended)
             {
-                // The next piece grows into nothing: it has its place at once.
-                let room = if ended { 0 } else { 2 * PIECE };
-                let piece = std::mem::replace(&mut gathered, Vec::with_capacity(room));
-                upload.push(piece, now).await.map_err(unkept)?;
+                upload.push(&mut gathered, now).await.map_err(unkept)?;
             }
         }
         if declared.is_some_and(|declared| {
