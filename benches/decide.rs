@@ -18,6 +18,7 @@
     reason = "a measurement that fails has failed; the harness is shared with the tests"
 )]
 
+mod figures;
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
 
@@ -47,6 +48,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use figures::cpu;
 use harness::client::may_morty_change;
 use harness::server::Site;
 
@@ -239,20 +241,14 @@ async fn measure() {
             }));
         }
     }
-    where_the_time_goes(&server.client("").get("/metrics").await.unwrap().body);
+    figures::where_the_time_goes(&server.client("").get("/metrics").await.unwrap().body);
     child.kill().unwrap();
     child.wait().unwrap();
     server.stop();
     site.verify("bench");
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/summary.json");
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(
-        &path,
-        serde_json::to_string_pretty(&summary).unwrap() + "\n",
-    )
-    .unwrap();
-    println!("\nthe log of this run verifies; wrote {}", path.display());
+    println!("\nthe log of this run verifies");
+    figures::write(summary);
 }
 
 fn spawn_bare(data: &Path) -> (Child, u16) {
@@ -372,19 +368,6 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() == head + 4 + length.expect("a body of known length")
 }
 
-/// Processor time that a process has used, in steps of 10 ms.
-fn cpu(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let (_, rest) = stat.rsplit_once(')').unwrap();
-    let ticks: u64 = rest
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<u64>().unwrap())
-        .sum();
-    Duration::from_millis(ticks * 10)
-}
-
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(0, usize::from)
 }
@@ -402,35 +385,4 @@ fn flush_us(directory: &Path) -> u128 {
         .collect();
     times.sort_unstable();
     times[times.len() / 2]
-}
-
-/// Every summary and histogram that the service keeps, by its mean.
-fn where_the_time_goes(metrics: &str) {
-    println!("\nwhere the time goes, by the service's own metrics (means over the run):");
-    let value = |line: &str| {
-        line.rsplit_once(' ')
-            .and_then(|(_, number)| number.parse::<f64>().ok())
-    };
-    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
-        let name = line.split([' ', '{']).next().unwrap();
-        let Some(base) = name.strip_suffix("_sum") else {
-            continue;
-        };
-        let count = line.replacen(name, &format!("{base}_count"), 1);
-        let count = count.rsplit_once(' ').map_or("", |(series, _)| series);
-        let count = metrics.lines().find(|other| {
-            other
-                .rsplit_once(' ')
-                .is_some_and(|(series, _)| series == count)
-        });
-        if let (Some(sum), Some(count)) = (value(line), count.and_then(value))
-            && count > 0.0
-        {
-            let series = line
-                .rsplit_once(' ')
-                .map_or("", |(series, _)| series)
-                .replacen("_sum", "", 1);
-            println!("  {series}: {:.6} ({count} times)", sum / count);
-        }
-    }
 }

@@ -19,6 +19,7 @@
     reason = "a measurement that fails has failed; the harness is shared with the tests"
 )]
 
+mod figures;
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
 
@@ -72,18 +73,7 @@ fn main() {
         let url = Database::Postgres(server.url());
         measure("postgres", url, entries, &mut summary).await;
     });
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/summary.json");
-    // The other benchmarks' figures stay.
-    let mut all: Vec<Value> = std::fs::read(&path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    all.retain(|one| !summary.iter().any(|new: &Value| new["name"] == one["name"]));
-    all.extend(summary);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let text = serde_json::to_string_pretty(&all).unwrap() + "\n";
-    std::fs::write(&path, text).unwrap();
-    println!("\nwrote {}", path.display());
+    figures::write(summary);
 }
 
 /// An organization with people who act.

@@ -638,4 +638,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 4, "0004_lives"),
     migration!("tenant", 5, "0005_anchors"),
     migration!("tenant", 6, "0006_content"),
+    migration!("tenant", 9, "0009_content_present"),
 ];

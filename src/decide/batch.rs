@@ -176,7 +176,8 @@ fn encode(
         ..known.head.clone()
     };
     if let Some(applied) = applied {
-        if !applied.rows.is_empty() || !matches!(applied.effect, Prepared::Nothing) {
+        // Content alone leaves the world as it was.
+        if applied.world.snapshot().as_of() == applied.index {
             head.last_change = applied.index;
         }
         match &applied.effect {

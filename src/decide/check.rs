@@ -81,6 +81,7 @@ pub async fn verify(
         wrong,
     };
     check.segments(&head, &mut progress).await?;
+    check.said.last_row = rows::last_change(store, head.size).await?;
     check.head(&head);
     check.beyond(&head).await?;
     check.index(&head).await?;
@@ -123,7 +124,10 @@ fn stored(what: &str, why: impl std::fmt::Display) -> Finding {
 /// What the entries say of the head.
 #[derive(Debug, Default)]
 struct Said {
+    /// The last entry that changed something, whatever else it may have been of.
     last_change: Option<u64>,
+    /// The last change that the state has rows of.
+    last_row: u64,
     last_time: Option<i64>,
     minimum: u64,
     key: Option<[u8; 32]>,
@@ -232,7 +236,8 @@ impl Check<'_> {
     fn hear(&mut self, entry: &Entry, change: &mut Option<u64>) {
         self.said.last_time = Some(entry.time.micros());
         // A change is alone in its segment, with the decision that allowed it: its index is that of its first event.
-        if change.is_none() && entry.event.changes_state() {
+        let surely = entry.event.changes_state() && !entry.event.may_be_of_content();
+        if change.is_none() && surely {
             *change = Some(entry.index);
         }
         match (entry.event, &entry.fact) {
@@ -279,11 +284,10 @@ impl Check<'_> {
         {
             wrong("its last time is not the last entry's");
         }
-        if self
-            .said
-            .last_change
-            .is_some_and(|change| change != head.last_change)
-        {
+        // Of what is not kept any more nobody can tell.
+        let last_change = self.said.last_change.unwrap_or_default();
+        let last_change = last_change.max(self.said.last_row);
+        if last_change != head.last_change && last_change.max(head.last_change) >= head.minimum {
             wrong("its last change is not the last entry that changed something");
         }
         // Whatever is pruned is followed by the entry that says so.

@@ -30,6 +30,8 @@ const ENDED: &str =
     "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
 const EACH: &str =
     "SELECT from_index, body FROM state WHERE id = $1 ORDER BY from_index LIMIT 100000";
+const LAST: &str = "SELECT (SELECT MAX(from_index) FROM state WHERE from_index < $1) AS begun, \
+     (SELECT MAX(to_index) FROM state WHERE to_index < $1) AS ended";
 const REPLACE: &str = "UPDATE state SET body = $1 WHERE id = $2 AND from_index = $3";
 const ADD_SUBJECT: &str =
     "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
@@ -200,6 +202,21 @@ pub(super) async fn blank(
             .map_err(error)?;
     }
     Ok(())
+}
+
+/// The last change below an index that left rows behind.
+pub(super) async fn last_change(store: &Store, below: u64) -> Result<u64, Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let row = sqlx::query(LAST)
+        .bind(column(below)?)
+        .fetch_one(database.pool())
+        .await
+        .map_err(error)?;
+    let begun: Option<i64> = row.try_get("begun").map_err(error)?;
+    let ended: Option<i64> = row.try_get("ended").map_err(error)?;
+    let last = begun.max(ended).unwrap_or_default();
+    u64::try_from(last).map_err(|_| Unwritten::Corrupt { what: "state" })
 }
 
 fn seal_body(store: &Store, id: &str, index: u64, body: &Body) -> Result<Vec<u8>, Unwritten> {

@@ -170,12 +170,13 @@ impl Incoming {
             }
             if upload.is_none() && gathered.len() > SHORT {
                 upload = Some(vault.begin(spot(owner), now).await.map_err(unkept)?);
+                // It does not grow from here on, step by step, for each piece anew.
+                gathered.reserve(2 * PIECE);
             }
             if let Some(upload) = &mut upload
                 && (gathered.len() >= PIECE || ended)
             {
-                let piece = std::mem::take(&mut gathered);
-                upload.push(piece, now).await.map_err(unkept)?;
+                upload.push(&mut gathered, now).await.map_err(unkept)?;
             }
         }
         if declared.is_some_and(|declared| {

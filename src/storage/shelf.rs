@@ -2,11 +2,11 @@
 //!
 //! What is being written has a name that no row knows yet. In a folder it is `incoming/<name>.part`, beside the file `incoming/<name>`
 //! that whoever writes holds locked until its row is committed: a lock that nobody holds is of somebody who died. In a database it is a
-//! row of `content_upload` that says when the last piece came, and that the commit takes away.
+//! row of `content_upload` that says when the last piece came, and that the commit takes away; below zero it was given up.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sqlx::{Any, Row as _, Transaction};
@@ -22,14 +22,20 @@ const SILENT: i64 = 60 * 60 * 1_000_000;
 const FEW: i64 = 100;
 
 const BEGIN: &str = "INSERT INTO content_upload (version, touched_at) VALUES ($1, $2)";
-const TOUCH: &str = "UPDATE content_upload SET touched_at = $2 WHERE version = $1";
-const SETTLE: &str = "DELETE FROM content_upload WHERE version = $1";
+const TOUCH: &str =
+    "UPDATE content_upload SET touched_at = $2 WHERE version = $1 AND touched_at >= 0";
+const SETTLE: &str = "DELETE FROM content_upload WHERE version = $1 AND touched_at >= 0";
 const ADD: &str = "INSERT INTO content_piece (version, number, bytes) VALUES ($1, $2, $3)";
 const READ: &str = "SELECT bytes FROM content_piece WHERE version = $1 AND number = $2 LIMIT 1";
-const REMOVE: &str = "DELETE FROM content_piece WHERE version = $1";
+/// Some at a time: a statement may take ten seconds, and a long value has thousands.
+const REMOVE: &str = "DELETE FROM content_piece WHERE version = $1 AND number IN \
+     (SELECT number FROM content_piece WHERE version = $1 ORDER BY number LIMIT 256)";
 const ABANDONED: &str =
     "SELECT version FROM content_upload WHERE touched_at < $1 ORDER BY version LIMIT $2";
-const GIVE_UP: &str = "DELETE FROM content_upload WHERE version = $1 AND touched_at < $2";
+/// From then on it can not be settled; the row goes once the pieces are gone.
+const GIVE_UP: &str =
+    "UPDATE content_upload SET touched_at = -1 WHERE version = $1 AND touched_at < $2";
+const FORGET: &str = "DELETE FROM content_upload WHERE version = $1";
 
 /// Where the long sealed values of one tenant lie.
 #[derive(Debug, Clone)]
@@ -52,9 +58,7 @@ impl Shelf {
                 let incoming = folder.join("incoming");
                 private_folder(&incoming)?;
                 let part = incoming.join(format!("{name}.part"));
-                let mark = new_file(&incoming.join(&name))?;
-                mark.lock()
-                    .map_err(|cause| failed(&incoming.join(&name), cause))?;
+                let mark = new_mark(&incoming.join(&name))?;
                 let file = new_file(&part)?;
                 let place = Place::Folder {
                     folder: folder.clone(),
@@ -136,12 +140,7 @@ impl Shelf {
     pub async fn remove(&self, name: &str) -> Result<(), StorageError> {
         match self {
             Self::Folder(folder) => block_in_place(|| removed(&folder.join(name))),
-            Self::Rows(database) => sqlx::query(REMOVE)
-                .bind(name)
-                .execute(database.pool())
-                .await
-                .map(|_| ())
-                .map_err(|cause| database.error(cause)),
+            Self::Rows(database) => remove_pieces(database, name).await,
         }
     }
 
@@ -218,8 +217,9 @@ impl Shelf {
         if !named {
             self.remove(&abandoned.name).await?;
         }
-        if let Self::Folder(folder) = self {
-            block_in_place(|| unmark(folder, &abandoned.name))?;
+        match self {
+            Self::Folder(folder) => block_in_place(|| unmark(folder, &abandoned.name))?,
+            Self::Rows(database) => forget_upload(database, &abandoned.name).await?,
         }
         drop(abandoned.mark);
         Ok(())
@@ -382,36 +382,26 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// Bytes from an offset on, so many as there are up to `length`.
+    /// Reads bytes from an offset on in place of what `into` holds, so many as there are up to `length`.
     ///
     /// # Errors
     /// They cannot be read.
-    pub async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
+    pub async fn read(
+        &mut self,
+        offset: u64,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
         match self {
-            Self::File { file, path } => block_in_place(|| {
-                let mut bytes = vec![0; length];
-                let mut filled = 0;
-                while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                    // A usize never exceeds a u64 on a platform that this builds for.
-                    let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
-                    match file.read_at(rest, at) {
-                        Ok(0) => break,
-                        Ok(read) => filled += read,
-                        Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-                        Err(cause) => return Err(failed(path, cause)),
-                    }
-                }
-                bytes.truncate(filled);
-                Ok(bytes)
-            }),
+            Self::File { .. } => block_in_place(|| self.read_file(offset, length, into)),
             Self::Rows {
                 database,
                 name,
                 piece,
             } => {
-                let mut bytes = Vec::with_capacity(length);
-                while bytes.len() < length {
-                    let at = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                into.clear();
+                while into.len() < length {
+                    let at = offset.saturating_add(u64::try_from(into.len()).unwrap_or(u64::MAX));
                     let number = at / PIECE;
                     if piece.as_ref().is_none_or(|(held, _)| *held != number) {
                         *piece = read_piece(database, name, number).await?;
@@ -424,12 +414,41 @@ impl Reading {
                     if rest.is_empty() {
                         break;
                     }
-                    let wanted = rest.len().min(length - bytes.len());
-                    bytes.extend_from_slice(rest.get(..wanted).unwrap_or_default());
+                    let wanted = rest.len().min(length - into.len());
+                    into.extend_from_slice(rest.get(..wanted).unwrap_or_default());
                 }
-                Ok(bytes)
+                Ok(())
             }
         }
+    }
+
+    /// The same of a file, and nothing of anything else: it waits for the disk, in a place where that is allowed.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn read_file(
+        &self,
+        offset: u64,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let Self::File { file, path } = self else {
+            return Ok(());
+        };
+        into.resize(length, 0);
+        let mut filled = 0;
+        while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            // A usize never exceeds a u64 on a platform that this builds for.
+            let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
+            match file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return Err(failed(path, cause)),
+            }
+        }
+        into.truncate(filled);
+        Ok(())
     }
 }
 
@@ -492,11 +511,49 @@ async fn add_pieces(
 }
 
 async fn give_up(database: Database, name: String) {
-    for statement in [REMOVE, SETTLE] {
-        let done = sqlx::query(statement).bind(&name).execute(database.pool());
-        if let Err(cause) = done.await {
-            let error = database.error(cause);
-            tracing::warn!(%error, "what is left of an upload is removed later");
+    let gone = async {
+        remove_pieces(&database, &name).await?;
+        forget_upload(&database, &name).await
+    };
+    if let Err(error) = gone.await {
+        tracing::warn!(%error, "what is left of an upload is removed later");
+    }
+}
+
+async fn remove_pieces(database: &Database, name: &str) -> Result<(), StorageError> {
+    loop {
+        let done = sqlx::query(REMOVE)
+            .bind(name)
+            .execute(database.pool())
+            .await
+            .map_err(|cause| database.error(cause))?;
+        if done.rows_affected() == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn forget_upload(database: &Database, name: &str) -> Result<(), StorageError> {
+    sqlx::query(FORGET)
+        .bind(name)
+        .execute(database.pool())
+        .await
+        .map(|_| ())
+        .map_err(|cause| database.error(cause))
+}
+
+/// A mark that is held by the time others can find it.
+fn new_mark(path: &Path) -> Result<File, StorageError> {
+    loop {
+        let mark = new_file(path)?;
+        let inode = mark
+            .lock()
+            .and_then(|()| mark.metadata())
+            .map_err(|cause| failed(path, cause))?
+            .ino();
+        // Whoever tidies may have come between the two, and have taken it away as one that nobody holds.
+        if std::fs::metadata(path).is_ok_and(|there| there.ino() == inode) {
+            return Ok(mark);
         }
     }
 }

@@ -24,7 +24,8 @@ pub struct Opened {
 #[derive(Debug)]
 enum Bytes {
     Short(Zeroizing<Vec<u8>>),
-    Long(Box<(Reading, Opener)>),
+    /// With what was read last, whose place is used again.
+    Long(Box<(Reading, Opener, Vec<u8>)>),
 }
 
 impl Vault {
@@ -54,9 +55,10 @@ impl Vault {
         text.drain(..4 + length);
         let bytes = if held.shelved {
             let mut reading = self.store.shelf().open(&held.spot.version)?;
-            let start = reading.read(0, PREFIX + HEADER).await?;
+            let mut start = Vec::new();
+            reading.read(0, PREFIX + HEADER, &mut start).await?;
             let opener = keys.opener(&self.binding("shelf", &row, index), &start)?;
-            Bytes::Long(Box::new((reading, opener)))
+            Bytes::Long(Box::new((reading, opener, start)))
         } else if u64::try_from(text.len()) == Ok(label.length) {
             Bytes::Short(text)
         } else {
@@ -94,24 +96,30 @@ impl Opened {
         match &mut self.bytes {
             Bytes::Short(bytes) => cut(bytes, at, end),
             Bytes::Long(long) => {
-                let (reading, opener) = long.as_mut();
+                let (reading, opener, sealed) = long.as_mut();
                 let (first, _) = chunk_of(at);
                 let (last, _) = chunk_of(end - 1);
                 let count = (last - first + 1).min(CHUNKS);
                 let begin = chunk_offset(first).saturating_add(size(PREFIX));
                 let wanted =
                     usize::try_from(count).map_err(|_| VaultError::Corrupt)? * SEALED_CHUNK;
-                let sealed = reading.read(begin, wanted).await?;
-                let mut text = Vec::with_capacity(sealed.len());
+                let is_file = matches!(reading, Reading::File { .. });
+                if !is_file {
+                    reading.read(begin, wanted, sealed).await?;
+                }
+                let mut text = Vec::with_capacity(wanted);
                 let opened = tokio::task::block_in_place(|| {
+                    if is_file {
+                        reading.read_file(begin, wanted, sealed)?;
+                    }
                     for (index, chunk) in (first..).zip(sealed.chunks(SEALED_CHUNK)) {
                         let kind = opener.open_chunk(index, chunk, &mut text)?;
                         // The last chunk stands where the label says that the end is, and nowhere else.
                         if (kind == Chunk::Last) != (index == length / size(CHUNK)) {
-                            return Err(CryptoError::Truncated);
+                            return Err(CryptoError::Truncated.into());
                         }
                     }
-                    Ok(())
+                    Ok::<_, VaultError>(())
                 });
                 opened?;
                 let base = first * size(CHUNK);
@@ -119,7 +127,12 @@ impl Opened {
                 if upto <= at {
                     return Err(CryptoError::Truncated.into());
                 }
-                cut(&text, at - base, upto - base)
+                // Mostly all of it is wanted: then it is not copied.
+                text.truncate(place(upto - base)?);
+                match place(at - base)? {
+                    0 => Ok(text),
+                    ahead => Ok(text.split_off(ahead)),
+                }
             }
         }
     }
@@ -145,8 +158,11 @@ impl Opened {
     }
 }
 
+fn place(position: u64) -> Result<usize, VaultError> {
+    usize::try_from(position).map_err(|_| VaultError::Corrupt)
+}
+
 fn cut(bytes: &[u8], at: u64, end: u64) -> Result<Vec<u8>, VaultError> {
-    let place = |position| usize::try_from(position).map_err(|_| VaultError::Corrupt);
     let found = bytes.get(place(at)?..place(end)?);
     found.map(<[u8]>::to_vec).ok_or(VaultError::Corrupt)
 }

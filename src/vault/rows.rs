@@ -17,8 +17,8 @@ const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject,
 const OF_PERSON: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE subject = $1 AND version > $2 ORDER BY version LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
-const END: &str =
-    "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND from_index < $1 AND resource IN ";
+/// By the index of those that are present: a resource may have thousands of versions.
+const END: &str = "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND resource IN ";
 const GONE: &str = "INSERT INTO content_gone (version) \
      SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
@@ -28,8 +28,8 @@ const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT 
 const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version = $1";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
 
-/// How many rows one statement writes: as many places as it has, so that two statements are prepared and no more.
-const MANY: usize = 32;
+/// The most rows that one statement writes, a power of two.
+const MANY: usize = 64;
 const COLUMNS: usize = 9;
 
 /// A version as it is stored.
@@ -207,7 +207,9 @@ pub async fn write(
     let added = added(steps);
     let mut rest = added.as_slice();
     while !rest.is_empty() {
-        let (some, more) = rest.split_at(if rest.len() < MANY { 1 } else { MANY });
+        // A power of two of them: so few statements are prepared, and few are needed for any number.
+        let most = 1 << rest.len().min(MANY).ilog2();
+        let (some, more) = rest.split_at(most);
         rest = more;
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "{ADD}{}",
@@ -333,7 +335,7 @@ pub async fn is_named(database: &Database, version: &str) -> Result<bool, Storag
 }
 
 const fn padded(count: usize) -> usize {
-    if count == 1 { 1 } else { MANY }
+    count.next_power_of_two()
 }
 
 /// `$first, $first+1, ...`, as many as `count` of them are padded to.

@@ -64,6 +64,22 @@ impl Event {
                 | Self::LogAnchored
         )
     }
+
+    /// Whether its entry may be of content alone: then no decision is made on what changed, and the log's last change stays where it is.
+    #[must_use]
+    pub const fn may_be_of_content(self) -> bool {
+        matches!(
+            self,
+            Self::ThreadPosted
+                | Self::DocumentEdited
+                | Self::MemoryWritten
+                | Self::PromptTemplateEdited
+                | Self::ToolEdited
+                | Self::AssistantEdited
+                | Self::AgentEdited
+                | Self::AgentRunRecorded
+        )
+    }
 }
 
 words! {

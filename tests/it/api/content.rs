@@ -538,3 +538,61 @@ async fn nothing_is_for_training_and_the_refusal_is_recorded() {
         .header("cedarkeep-purpose", "two words");
     bad.send().await.is_problem(400);
 }
+
+/// A writer on PostgreSQL that was given up, whose end came before all of its pieces were gone: the next round takes up where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_up_is_taken_away_and_can_not_be_settled() {
+    let server = postgres::start();
+    let service = Service::still(Database::Postgres(server.url())).await;
+    let tenant = service.tenant("acme").await;
+    let place = document(&service, &tenant).await;
+    let mut database = service.database(&tenant).await;
+    for sql in [
+        "INSERT INTO content_upload (version, touched_at) VALUES ('ver_silent', 1), ('ver_given_up', -1)",
+        "INSERT INTO content_piece (version, number, bytes) SELECT 'ver_silent', number, 'x' FROM generate_series(0, 700) number",
+        "INSERT INTO content_piece (version, number, bytes) VALUES ('ver_given_up', 3, 'x')",
+    ] {
+        sqlx::query(sql).execute(&mut database).await.unwrap();
+    }
+    upkeep::round(&tenant.door, chrono::Utc::now(), true)
+        .await
+        .unwrap();
+    assert_eq!(kept(&service, &tenant).await, (0, 0, 0));
+    // One that is given up while it is still being written: it is told so, and leaves nothing.
+    let (body, taken) = counted(200, false);
+    let given_up = async {
+        while taken.load(Ordering::Relaxed) < 100 {
+            tokio::task::yield_now().await;
+        }
+        let sql = "UPDATE content_upload SET touched_at = -1";
+        let done = sqlx::query(sql).execute(&mut database).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+    };
+    let put = service.by(&tenant, tenant.admin, "PUT", &place);
+    let put = put.content("text/plain", body).send();
+    let (told, ()) = tokio::join!(put, given_up);
+    assert_eq!(told.status, 503, "{}", told.body);
+    upkeep::round(&tenant.door, chrono::Utc::now(), true)
+        .await
+        .unwrap();
+    assert_eq!(kept(&service, &tenant).await, (0, 0, 0));
+    service
+        .get(&tenant, tenant.admin, &place)
+        .await
+        .is_problem(404);
+}
+
+/// Content alone is no change of what is decided on: the log's check knows which entries are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_ends_with_content_is_sound() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let place = document(&service, &tenant).await;
+    for length in [10, MIB] {
+        put(&service, &tenant, &place, bytes(length)).await.ok();
+    }
+    let (store, origin) = (tenant.door.store(), tenant.door.origin());
+    let report = cedarkeep::decide::check::verify(store, origin, &[], |_, _| {});
+    let report = report.await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}

@@ -11,6 +11,8 @@ use crate::harness::postgres;
 use crate::harness::scan::{Scan, forms};
 use crate::harness::server::Site;
 
+mod content;
+
 /// A word for each field that a caller or an operator fills.
 struct Canaries {
     chance: Chance,
@@ -95,7 +97,7 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
             .push(key.rsplit('_').next().unwrap().to_owned());
         key
     };
-    let every = "directory.read,directory.write,content,audit.read,policy,provision";
+    let every = "directory.read,directory.write,content,events,audit.read,policy,provision";
     let (all, key) = (key(every), key("decide"));
 
     let server = site.serve().await;
@@ -170,10 +172,12 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
     );
     let directory = Directory {
         client: server.client(&all),
+        key: all,
         admin,
     };
     let ticket = json!({"uid": {"type": kind, "id": canaries.word()}, "attrs": {attribute.as_str(): canaries.word()}, "parents": []});
     directory.use_it(canaries, &schema, &ticket).await;
+    directory.use_content(canaries, &server, site).await;
 
     let metrics = client.get("/metrics").await.unwrap().body;
     assert_eq!(
@@ -196,6 +200,7 @@ fn email(canaries: &mut Canaries) -> String {
 /// The directory's calls, as an Admin.
 struct Directory {
     client: Client,
+    key: String,
     admin: String,
 }
 

@@ -7,6 +7,8 @@ mod close;
 mod crash;
 mod export;
 mod faults;
+mod footprint;
 mod nodes;
 mod offline;
 mod tls;
+mod uploads;

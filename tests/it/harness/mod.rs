@@ -5,6 +5,7 @@ pub mod client;
 pub mod cosigner;
 pub mod kms;
 pub mod postgres;
+pub mod raw;
 pub mod scan;
 pub mod server;
 pub mod token;

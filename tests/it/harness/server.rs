@@ -128,8 +128,9 @@ impl Site {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
-            "{arguments:?}: {}: {stderr}",
-            output.status
+            "{arguments:?}: {}: {stderr}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout)
         );
         String::from_utf8(output.stdout).unwrap()
     }
@@ -383,6 +384,21 @@ impl Server {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// A line of the process's status, as in `VmRSS:`, in KiB.
+    pub fn status(&self, line: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let value = text
+            .lines()
+            .find_map(|one| one.strip_prefix(line)?.trim().strip_suffix(" kB"));
+        value.unwrap().trim().parse().unwrap()
+    }
+
+    /// Has the peak of its memory (`VmHWM:`) begin anew; what it holds now.
+    pub fn forget_peak(&self) -> u64 {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
+        self.status("VmRSS:")
     }
 
     /// A client with this API key, or none if it is empty, and a connection of its own.
