@@ -433,24 +433,27 @@ impl App {
     }
 
     /// Closes an organization whose time has come: from the last entry of its log on every node denies whatever it is asked, then its
-    /// keys and all that it has are destroyed, and the deployment's log says so. One that does not open is destroyed as it is.
+    /// keys and all that it has are destroyed, and the deployment's log says so.
     ///
     /// # Errors
-    /// A legal hold stands, its time has not come, or a database does not answer.
+    /// A legal hold stands, its time has not come, it does not open, or a database does not answer.
     pub async fn close_for_good(&self, id: TenantId) -> Result<(), AppError> {
-        match self.door(id).await {
-            Ok(door) => {
-                door.operate(closing::close).await?;
-                self.open
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pop(&id);
-                door.close().await;
-            }
-            Err(error) => {
-                tracing::warn!(tenant.id = %id, %error, "closed without opening");
-            }
-        }
+        let door = self.door(id).await?;
+        door.operate(closing::close).await?;
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop(&id);
+        door.close().await;
+        self.destroy_for_good(id).await
+    }
+
+    /// Destroys all that an organization has as it is, whether it opens or not, and has the deployment's log say so. Whether a legal hold
+    /// stands is not asked: it is for one that has been closed, or whose database or key is lost.
+    ///
+    /// # Errors
+    /// A database does not answer.
+    pub async fn destroy_for_good(&self, id: TenantId) -> Result<(), AppError> {
         // Said before it is done and once it is done: its own log is destroyed with it.
         let organization = Ref::new(Kind::Organization, *id.bytes());
         let deployment = self.deployment().await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::keeping::{self, Keeping};
 use super::print::Out;
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::Door;
@@ -415,15 +415,23 @@ async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> Outcome {
                 return Ok(());
             }
         }
-        Err(error) if grace == 0 => out.progress(&format!("`{slug}` does not open ({error})")),
+        // What is only out of reach for now may be under a legal hold, and is not destroyed unseen.
+        Err(AppError::Tenant(error)) if grace == 0 && !error.may_pass() => {
+            out.progress(&format!("`{slug}` does not open ({error})"));
+            app.destroy_for_good(id).await?;
+            return closed(out, slug);
+        }
         Err(error) => {
-            return Err(format!(
-                "`{slug}` does not open, so nothing can be asked of it ({error}): --grace 0 destroys it as it is"
-            )
-            .into());
+            return Err(
+                format!("`{slug}` does not open, so nothing can be asked of it: {error}").into(),
+            );
         }
     }
     app.close_for_good(id).await?;
+    closed(out, slug)
+}
+
+fn closed(out: &Out, slug: &str) -> Outcome {
     out.say(
         &json!({ "slug": slug, "closed": true }),
         &format!("{slug} is closed"),

@@ -63,7 +63,7 @@ pub(super) struct Made {
 pub(super) fn make(
     setting: &Setting,
     known: &Known,
-    (keys, present): (&SubjectKeys, Option<String>),
+    (keys, found): (&SubjectKeys, content::Found),
     batch: &[Work],
     now: DateTime<Utc>,
 ) -> Result<Made, Unwritten> {
@@ -79,7 +79,7 @@ pub(super) fn make(
         first: known.head.size,
         entries: Vec::new(),
         kept: Vec::new(),
-        present,
+        found,
     };
     let mut done = Vec::with_capacity(batch.len());
     let mut applied = None;
@@ -325,6 +325,12 @@ impl Made {
         let Some(written) = &self.written else {
             return Ok(());
         };
+        // Nothing is destroyed on the side while the organization is under a legal hold.
+        let held = known
+            .world
+            .snapshot()
+            .organization()
+            .is_ok_and(|organization| organization.holds > 0);
         if let Some(applied) = &self.applied {
             rows::write_state(store, transaction, &applied.rows, applied.index).await?;
             rows::write_subjects(store, transaction, &applied.new_subjects).await?;
@@ -334,9 +340,11 @@ impl Made {
             let rows = &applied.rows;
             self.write_effect(store, transaction, (&applied.effect, rows), written)
                 .await?;
-            content::end(store, transaction, &applied.rows).await?;
+            if !held {
+                content::end(store, transaction, &applied.rows).await?;
+            }
         }
-        content::write(store, transaction, &self.kept).await?;
+        content::write(store, transaction, (&self.kept, held)).await?;
         // Never two checkpoints that contradict each other: this one grows out of the head that is locked.
         if written.segment.first != known.head.size {
             return Err(Unwritten::Corrupt {

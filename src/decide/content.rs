@@ -1,5 +1,7 @@
 //! What a commit does to content: deposits, what is no more, and the shelf's upkeep.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Transaction};
 
@@ -8,9 +10,10 @@ use super::drafts::Kept;
 use super::error::Unwritten;
 use super::work::Work;
 use crate::directory::{Kind, Ref, Row, RowId};
+use crate::log::append;
 use crate::tenant::Store;
 use crate::vault::rows::{self, Step};
-use crate::vault::{Condition, Vault};
+use crate::vault::{Condition, Keeping, Vault};
 
 /// How many values one round takes from the shelf.
 const SOME: i64 = 100;
@@ -32,33 +35,58 @@ pub const fn is_carried_by(kind: Kind) -> bool {
     )
 }
 
-/// The version that is there now, where a deposit says what it must be: such a one is alone in its batch.
-pub(super) async fn present(store: &Store, batch: &[Work]) -> Result<Option<String>, Unwritten> {
-    for work in batch {
-        if let Work::Change(proposal) = work
-            && let Some(deposit) = &proposal.content
-            && deposit.condition != Condition::Always
-        {
-            let resource = proposal.resource.to_string();
-            return Ok(rows::current_name(store.database(), &resource).await?);
-        }
-    }
-    Ok(None)
+/// What the deposits of a batch find in the database.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The version that is there now, where a deposit says what it must be: such a one is alone in its batch.
+    pub(super) present: Option<String>,
+    /// People whose content a deposit is, and whose key is gone.
+    pub(super) forgotten: BTreeSet<String>,
 }
 
-/// Writes what becomes of content.
+/// Looks for what the deposits of a batch have to know.
+pub(super) async fn find(store: &Store, batch: &[Work]) -> Result<Found, Unwritten> {
+    let mut found = Found::default();
+    let mut subjects = BTreeSet::new();
+    for work in batch {
+        let Work::Change(proposal) = work else {
+            continue;
+        };
+        let Some(deposit) = &proposal.content else {
+            continue;
+        };
+        if deposit.condition != Condition::Always {
+            let resource = proposal.resource.to_string();
+            found.present = rows::current_name(store.database(), &resource).await?;
+        }
+        let sealed = deposit.sealed.as_ref();
+        subjects.extend(sealed.and_then(|sealed| sealed.spot().subject.as_deref()));
+    }
+    for subject in subjects {
+        if !rows::has_key(store.database(), subject).await? {
+            found.forgotten.insert(subject.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+/// Writes what becomes of content. Under a legal hold what was there is kept beside what replaces it.
 pub(super) async fn write(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    kept: &[Kept],
+    (kept, held): (&[Kept], bool),
 ) -> Result<(), Unwritten> {
+    let keeping = |keeping| match keeping {
+        Keeping::Newest if held => Keeping::Versions,
+        keeping => keeping,
+    };
     let steps: Vec<Step<'_>> = kept
         .iter()
         .map(|kept| Step {
             index: kept.index,
             resource: &kept.resource,
             sealed: kept.deposit.sealed.as_deref(),
-            keeping: kept.deposit.keeping,
+            keeping: keeping(kept.deposit.keeping),
         })
         .collect();
     rows::write(store.database(), transaction, &steps).await?;
@@ -90,18 +118,35 @@ fn ended(row: &Row) -> Option<String> {
     }
 }
 
-/// Takes from the shelf what no row names: versions that are no more, and uploads whose writer is gone.
+/// Takes from the shelf what no row names: versions that are no more, and uploads whose writer is gone. What cannot be taken now does not
+/// keep the rest.
 pub(super) async fn tidy(store: &Store, now: DateTime<Utc>) -> Result<(), Unwritten> {
     let (database, shelf) = (store.database(), store.shelf());
+    let mut failed = None;
     for version in rows::gone(database, SOME).await? {
-        shelf.remove(&version).await?;
-        rows::forget_gone(database, &version).await?;
+        match shelf.remove(&version).await {
+            Ok(()) => rows::forget_gone(database, &version).await?,
+            Err(error) => failed = Some(error),
+        }
     }
     for abandoned in shelf.abandoned(now.timestamp_micros()).await? {
-        let named = rows::is_named(database, &abandoned.name).await?;
-        shelf.end(abandoned, named).await?;
+        // Its commit may have been under way when its writer gave up on it: nobody commits while this holds the lock.
+        let mut connection = database.connect().await?;
+        let mut transaction = database.begin(&mut connection).await?;
+        append::lock(database, &mut transaction).await?;
+        let named = rows::is_named_at_last(database, &mut transaction, &abandoned.name).await?;
+        transaction
+            .rollback()
+            .await
+            .map_err(|cause| database.error(cause))?;
+        if let Err(error) = shelf.end(abandoned, named).await {
+            failed = Some(error);
+        }
     }
-    Ok(())
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
 }
 
 impl Door {

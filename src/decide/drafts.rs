@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::content;
 use super::error::{Refused, Unwritten};
 use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Question, Until};
@@ -16,9 +17,10 @@ use super::work::{
 };
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
-use crate::directory::{Change, Effect, Happening, Kind, Ref, Row};
+use crate::directory::{Change, DirectoryError, Effect, Happening, Kind, Ref, Row};
 use crate::log::entry::Fact;
 use crate::tenant::{NextSigner, Store};
+use crate::vault::Sealed;
 
 /// What each piece of work came to; its entries are counted from the batch's first.
 pub(super) enum Done {
@@ -130,8 +132,8 @@ pub(super) struct Drafts<'a> {
     pub(super) entries: Vec<Unsealed>,
     /// What becomes of content, in order.
     pub(super) kept: Vec<Kept>,
-    /// The version that a conditional deposit finds.
-    pub(super) present: Option<String>,
+    /// What the deposits find in the database.
+    pub(super) found: content::Found,
 }
 
 /// What becomes of one resource's content with one entry.
@@ -283,10 +285,8 @@ impl Drafts<'_> {
                 return Ok((Done::Denied(Box::new(judgement), at), None));
             }
         }
-        if let Some(deposit) = &work.content
-            && !deposit.condition.holds(self.present.as_deref())
-        {
-            return Ok((Done::Change(Err(Refused::Precondition)), None));
+        if let Some(refused) = work.content.as_ref().and_then(|one| self.unfit(one)) {
+            return Ok((Done::Change(Err(refused)), None));
         }
         let ground = Ground {
             snapshot: world.snapshot(),
@@ -354,6 +354,26 @@ impl Drafts<'_> {
             effect,
         };
         Ok((Done::Change(Ok((change.reply, last))), Some(applied)))
+    }
+
+    /// Why a deposit cannot be made on what is there.
+    fn unfit(&self, deposit: &Deposit) -> Option<Refused> {
+        let organization = self.moment.world.snapshot().organization();
+        let held = organization.is_ok_and(|organization| organization.holds > 0);
+        let forgotten = |sealed: &Arc<Sealed>| {
+            let subject = sealed.spot().subject.as_ref();
+            subject.is_some_and(|subject| self.found.forgotten.contains(subject))
+        };
+        if !deposit.condition.holds(self.found.present.as_deref()) {
+            Some(Refused::Precondition)
+        } else if deposit.sealed.is_none() && held {
+            Some(DirectoryError::Held.into())
+        } else if deposit.sealed.as_ref().is_some_and(forgotten) {
+            // Whose it would be was erased after it was sealed: it would never open.
+            Some(Refused::Forgotten)
+        } else {
+            None
+        }
     }
 
     /// Drafts a change's events; the last one's place in the batch.

@@ -122,6 +122,9 @@ pub enum Refused {
     /// The content is not what the request says that it must be.
     #[error("the content is not the version that this request names: read it again")]
     Precondition,
+    /// The person whose content it would be was erased.
+    #[error("the person whose content this would be was erased")]
+    Forgotten,
     /// The log could not be written in time, so there is no answer.
     #[error("the log cannot be written now: try again")]
     Unavailable,

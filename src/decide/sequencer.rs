@@ -471,9 +471,9 @@ pub(super) async fn make(
     let subjects = drafts::subjects(batch, &known.world);
     let keys = rows::subject_keys(&setting.store, subjects).await?;
     // Exact, since the head is compared under the lock: whoever changes content moves it.
-    let present = content::present(&setting.store, batch).await?;
+    let found = content::find(&setting.store, batch).await?;
     let now = at_least(known.head.last_time)?;
-    tokio::task::block_in_place(|| batch::make(setting, known, (&keys, present), batch, now))
+    tokio::task::block_in_place(|| batch::make(setting, known, (&keys, found), batch, now))
 }
 
 /// The clock, or the last entry's time where the clock went back.

@@ -4,14 +4,17 @@
 //! `content/<resource>/` each version and what it is; `end.json` last, with how much there is of each: without it the export is not whole.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tar::Header;
 
 use super::audit;
-use super::door::Door;
+use super::authorized::DataExport;
+use super::door::{Changed, Door};
 use super::error::Unwritten;
 use super::export::{Broken, Outlet, Walk};
+use super::question::Asker;
 use super::world::World;
 use crate::crypto::CryptoError;
 use crate::crypto::recipient::{Envelope, Recipient};
@@ -24,6 +27,8 @@ use crate::vault::{Held, Vault, VaultError};
 const FILE: usize = 1 << 20;
 /// How much is gathered before it is sent.
 const CHUNK: usize = 1 << 16;
+/// After how long an export that lasts is decided anew.
+const PERMITTED_FOR: Duration = Duration::from_secs(5);
 /// How many versions are read at a time.
 const VERSIONS: usize = 100;
 
@@ -42,6 +47,9 @@ pub enum NotTaken {
     /// A file that tar cannot hold.
     #[error("a file of the export cannot be written")]
     File(#[from] std::io::Error),
+    /// It is not allowed any more.
+    #[error("the export is not allowed any more")]
+    Denied,
     /// Whoever wanted it is gone.
     #[error("nobody takes the export any more")]
     Gone,
@@ -53,7 +61,11 @@ pub struct Takeout {
     door: Arc<Door>,
     world: Arc<World>,
     of: Of,
+    asker: Asker,
+    /// The index at which it was decided: nothing that is newer goes out.
+    until: u64,
     said: Value,
+    permitted: Instant,
     written: u64,
 }
 
@@ -66,14 +78,17 @@ struct Sending {
 }
 
 impl Takeout {
-    /// Of the state as it is known here now. `said`: what was recorded of it.
+    /// Of the state as it is known here now, as it was decided and recorded for whoever asks.
     #[must_use]
-    pub fn new(door: Arc<Door>, of: Of, said: Value) -> Self {
+    pub fn new(door: Arc<Door>, of: Of, (asker, exported): (Asker, Changed)) -> Self {
         Self {
             world: door.glance(),
             door,
             of,
-            said,
+            asker,
+            until: exported.recorded.map_or(0, |recorded| recorded.index),
+            said: exported.reply,
+            permitted: Instant::now(),
             written: 0,
         }
     }
@@ -148,10 +163,15 @@ impl Takeout {
             sending
                 .file("policies/schema.cedarschema", library.schema.as_bytes())
                 .await?;
-            for (name, text) in &library.policies {
-                let place = format!("policies/{name}.cedar");
+            let mut names = Vec::new();
+            for (number, (name, text)) in (1_u32..).zip(&library.policies) {
+                // What an Admin called it need not be the name of a file.
+                let place = format!("policies/{number:06}.cedar");
                 sending.file(&place, text.as_bytes()).await?;
+                names.push(json!({"file": place, "name": name}));
             }
+            let names = Value::Array(names);
+            sending.file("policies/names.json", &line(&names)).await?;
         }
         match self.of {
             Of::Organization { .. } => {
@@ -166,11 +186,9 @@ impl Takeout {
             }
             Of::Person(person) => {
                 self.contents_by(sending, person).await?;
-                // What they wrote for a circle is the circle's, and theirs to take.
-                for reference in objects {
-                    if reference.kind == Kind::Memory && !self.is_their_own(reference) {
-                        self.contents_of(sending, reference).await?;
-                    }
+                // What they wrote for a circle is the circle's: of that they take what is in their own words.
+                for reference in takeout::shared_memories(snapshot, person) {
+                    self.contents_of(sending, reference).await?;
                 }
             }
         }
@@ -184,10 +202,26 @@ impl Takeout {
         sending.file("end.json", &line(&end)).await
     }
 
-    /// Whether it is under the person's own key, and so was written with what is.
-    fn is_their_own(&self, reference: Ref) -> bool {
-        crate::directory::content::owner(self.world.snapshot(), reference)
-            .is_ok_and(|owner| owner.is_some())
+    /// What is still allowed to go out: the export is decided anew every few seconds, and what has become private meanwhile stays here.
+    async fn may_go(&mut self, resource: Ref) -> Result<bool, NotTaken> {
+        if self.permitted.elapsed() >= PERMITTED_FOR {
+            let whole = match self.of {
+                Of::Organization { .. } => self.world.snapshot().org(),
+                Of::Person(person) => person,
+            };
+            let asked = self
+                .door
+                .permit::<DataExport>(self.asker.clone(), whole, Map::new())
+                .await;
+            asked.map_err(|_| NotTaken::Denied)?;
+            self.permitted = Instant::now();
+        }
+        let now = self.door.glance();
+        let private = now
+            .snapshot()
+            .object(resource)
+            .is_none_or(|object| takeout::is_private(now.snapshot(), &object.value));
+        Ok(!private || !matches!(self.of, Of::Organization { private: false }))
     }
 
     async fn contents_of(&mut self, sending: &mut Sending, of: Ref) -> Result<(), NotTaken> {
@@ -226,6 +260,11 @@ impl Takeout {
         vault: &Vault,
         held: &Held,
     ) -> Result<(), NotTaken> {
+        let name = &held.spot().resource;
+        let resource = name.parse().map_err(|_| VaultError::Corrupt)?;
+        if held.from_index > self.until || !self.may_go(resource).await? {
+            return Ok(());
+        }
         let mut opened = match vault.open(held).await {
             Ok(opened) => opened,
             // They were erased since; there is nothing to hand out.
@@ -235,6 +274,12 @@ impl Takeout {
         let spot = held.spot();
         let place = format!("content/{}/{}", spot.resource, spot.version);
         let label = opened.label().clone();
+        if let Of::Person(person) = self.of
+            && spot.subject.is_none()
+            && label.author != Some(person.to_string())
+        {
+            return Ok(());
+        }
         let said = json!({
             "resource": spot.resource, "version": spot.version, "media_type": label.media_type, "length": label.length,
             "author": label.author, "at": chrono::DateTime::from_timestamp_micros(label.at), "comment": label.comment,

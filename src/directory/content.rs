@@ -9,8 +9,9 @@ use super::object::{Body, Kind, Layer, Object, Ref};
 use super::snapshot::Snapshot;
 use super::view;
 use crate::decide::authorized::{
-    Action, AgentEdit, AgentRun, AssistantEdit, Authorized, DocumentEdit, IntegrationRefreshToken,
-    MemoryWrite, PromptTemplateEdit, ThreadComment, ThreadPost, ToolEdit,
+    Action, AgentDelete, AgentEdit, AgentRun, AssistantDelete, AssistantEdit, Authorized,
+    DocumentDelete, DocumentEdit, IntegrationRefreshToken, MemoryForget, MemoryWrite,
+    PromptTemplateDelete, PromptTemplateEdit, ThreadComment, ThreadPost, ToolDelete, ToolEdit,
 };
 use crate::log::vocabulary::Event;
 
@@ -23,6 +24,19 @@ binding! {
         ToolEdit = Tool, ToolEdited;
         AssistantEdit = Assistant, AssistantEdited;
         AgentEdit = AgentDefinition, AgentEdited;
+        AgentRun = AgentRun, AgentRunRecorded;
+    }
+}
+
+binding! {
+    /// An action that takes the content of one away, with all its versions.
+    Removes {
+        DocumentDelete = Document, DocumentEdited;
+        MemoryForget = Memory, MemoryForgotten;
+        PromptTemplateDelete = PromptTemplate, PromptTemplateEdited;
+        ToolDelete = Tool, ToolEdited;
+        AssistantDelete = Assistant, AssistantEdited;
+        AgentDelete = AgentDefinition, AgentEdited;
         AgentRun = AgentRun, AgentRunRecorded;
     }
 }
@@ -94,7 +108,7 @@ pub fn written<A: Writes>(
 ///
 /// # Errors
 /// It is not there.
-pub fn removed<A: Writes>(
+pub fn removed<A: Removes>(
     by: &Authorized<A>,
     snapshot: &Snapshot,
 ) -> Result<Change, DirectoryError> {

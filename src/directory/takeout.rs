@@ -123,6 +123,10 @@ pub fn organization(
         false => None,
         true => Some(approved(snapshot, by.now())?),
     };
+    // Two Admins have agreed that one of them takes it, and no third.
+    if approval.is_some_and(|(one, other)| ![Some(one), Some(other)].contains(&by.user())) {
+        return Err(DirectoryError::NotApproved);
+    }
     let details = json!({
         "private": private, "sealed": sealed,
         "requested_by": approval.map(|(requested_by, _)| requested_by),
@@ -212,7 +216,7 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
         Of::Organization { private } => private || !is_private(snapshot, object),
         Of::Person(person) => match object {
             Object::User(_) => reference == person,
-            Object::Memory(memory) => memory.owner == person,
+            Object::Memory(memory) => memory.layer == Layer::Personal && memory.owner == person,
             Object::AgentRun(run) => run.owner == person,
             Object::Group { .. } => snapshot
                 .user(person)
@@ -225,6 +229,16 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
         .filter(|(reference, stored)| fits(*reference, &stored.value))
         .map(|(reference, _)| reference)
         .collect()
+}
+
+/// What a person has begun to have a team, a project, a thread or the organization remember: others may have written in it since.
+#[must_use]
+pub fn shared_memories(snapshot: &Snapshot, person: Ref) -> Vec<Ref> {
+    let memories = snapshot.objects_of(Kind::Memory, None);
+    let theirs = memories.filter(|(_, stored)| {
+        matches!(&stored.value, Object::Memory(memory) if memory.layer != Layer::Personal && memory.owner == person)
+    });
+    theirs.map(|(reference, _)| reference).collect()
 }
 
 /// The shares that are handed out: of what is handed out, and to the person.

@@ -71,7 +71,8 @@ fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             && text.bytes().all(|byte| byte.is_ascii_graphic())
     });
     match (text, values.next()) {
-        (Some(text), None) => Ok(Some(text.to_owned())),
+        // `Train` is `train`.
+        (Some(text), None) => Ok(Some(text.to_ascii_lowercase())),
         _ => Err(Problem::Malformed(
             "the header `Cedarkeep-Purpose` must be there once, with 1 to 64 visible ASCII characters".into(),
         )),

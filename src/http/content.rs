@@ -17,12 +17,13 @@ use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::authorized::{
-    Action, AgentEdit, AgentRead, AgentRun, AssistantEdit, AssistantRead, DocumentEdit,
-    DocumentRead, MemoryRead, MemoryWrite, PromptTemplateEdit, PromptTemplateRead, ToolEdit,
-    ToolRead,
+    Action, AgentDelete, AgentEdit, AgentRead, AgentRun, AssistantDelete, AssistantEdit,
+    AssistantRead, DocumentDelete, DocumentEdit, DocumentRead, MemoryForget, MemoryRead,
+    MemoryWrite, PromptTemplateDelete, PromptTemplateEdit, PromptTemplateRead, ToolDelete,
+    ToolEdit, ToolRead,
 };
 use crate::decide::{Beside, Deposit};
-use crate::directory::content::{self, Writes};
+use crate::directory::content::{self, Removes, Writes};
 use crate::directory::{Kind, Ref};
 use crate::log::Event;
 use crate::vault::{Condition, Held, Keeping, Label, Opened, VaultError};
@@ -90,7 +91,7 @@ async fn stored<A: Writes>(
     Ok(response)
 }
 
-async fn removed<A: Writes>(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
+async fn removed<A: Removes>(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
     let resource = call.named("id", A::KIND)?;
     let asked = condition(&headers)?;
     let any = asked == Condition::Always;
@@ -101,6 +102,9 @@ async fn removed<A: Writes>(call: Call, headers: HeaderMap) -> Result<Response, 
         condition: if any { Condition::Present } else { asked },
     };
     let [] = call.query([])?;
+    if A::KIND == Kind::AgentRun {
+        call.read::<AgentRead>(resource).await?;
+    }
     let digest = *super::fields::Fields::none().digest();
     let asked = call
         .ask_change::<A>(
@@ -210,6 +214,10 @@ pub(super) async fn give<A: Action>(
     call.read_and::<A>(resource, (Event::ContentRead, details))
         .await?;
     let vault = call.door().vault();
+    // It was looked for before it was decided: what was taken away since is not given.
+    if !vault.holds(&held).await.map_err(unopened)? {
+        return Err(Problem::NotFound);
+    }
     let opened = vault.open(&held).await.map_err(unopened)?;
     let length = opened.label().length;
     let part = range
@@ -231,7 +239,7 @@ pub(super) async fn give<A: Action>(
             let bytes = bytes.get(place(at)?..place(end)?);
             Body::from(bytes.ok_or(Problem::Internal)?.to_vec())
         }
-        None => stream::<A>(Arc::new(call), resource, opened, (at, end)),
+        None => stream::<A>(Arc::new(call), (resource, held), opened, (at, end)),
     };
     Ok(response)
 }
@@ -253,7 +261,7 @@ fn part(range: &str, length: u64) -> Result<Option<(u64, u64)>, Problem> {
 /// The bytes on their way out. While they flow the reading is decided anew every few seconds, and ends where it is denied.
 fn stream<A: Action>(
     call: Arc<Call>,
-    resource: Ref,
+    (resource, held): (Ref, Held),
     mut opened: Opened,
     (mut at, end): (u64, u64),
 ) -> Body {
@@ -262,7 +270,8 @@ fn stream<A: Action>(
         let mut permitted = Instant::now();
         while at < end {
             if permitted.elapsed() >= PERMITTED_FOR {
-                if call.read::<A>(resource).await.is_err() {
+                let there = call.door().vault().holds(&held).await.unwrap_or(false);
+                if !there || call.read::<A>(resource).await.is_err() {
                     let broken = std::io::Error::other("the reading is not allowed any more");
                     // Whoever is gone needs no word.
                     drop(out.send(Err(broken)).await);
@@ -395,7 +404,7 @@ pub(super) fn unopened(error: VaultError) -> Problem {
 
 macro_rules! contents {
     ($(#[doc = $doc:literal])* $module:ident, $path:literal, $versions:literal, $kind:ident,
-     [$put:literal, $get:literal, $head:literal, $delete:literal, $list:literal], [$read:ident, $write:ident]) => {
+     [$put:literal, $get:literal, $head:literal, $delete:literal, $list:literal], [$read:ident, $write:ident, $remove:ident]) => {
         $(#[doc = $doc])*
         pub(super) mod $module {
             use super::*;
@@ -446,7 +455,7 @@ macro_rules! contents {
                     (status = 412, description = "the content is not the version that the request names"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn delete(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
-                removed::<$write>(call, headers).await
+                removed::<$remove>(call, headers).await
             }
 
             /// Its versions, the oldest first.
@@ -465,44 +474,44 @@ contents! {
     #[doc = "The content of documents."]
     documents, "/v1/documents/{id}/content", "/v1/documents/{id}/versions", Document,
     ["put_document_content", "read_document_content", "head_document_content", "delete_document_content", "list_document_versions"],
-    [DocumentRead, DocumentEdit]
+    [DocumentRead, DocumentEdit, DocumentDelete]
 }
 contents! {
     #[doc = "The content of memories."]
     memory, "/v1/memory/{id}/content", "/v1/memory/{id}/versions", Memory,
     ["put_memory_content", "read_memory_content", "head_memory_content", "delete_memory_content", "list_memory_versions"],
-    [MemoryRead, MemoryWrite]
+    [MemoryRead, MemoryWrite, MemoryForget]
 }
 contents! {
     #[doc = "The content of prompt templates."]
     prompt_templates, "/v1/prompt-templates/{id}/content", "/v1/prompt-templates/{id}/versions", PromptTemplate,
     ["put_prompt_template_content", "read_prompt_template_content", "head_prompt_template_content", "delete_prompt_template_content", "list_prompt_template_versions"],
-    [PromptTemplateRead, PromptTemplateEdit]
+    [PromptTemplateRead, PromptTemplateEdit, PromptTemplateDelete]
 }
 contents! {
     #[doc = "The content of tools."]
     tools, "/v1/tools/{id}/content", "/v1/tools/{id}/versions", Tool,
     ["put_tool_content", "read_tool_content", "head_tool_content", "delete_tool_content", "list_tool_versions"],
-    [ToolRead, ToolEdit]
+    [ToolRead, ToolEdit, ToolDelete]
 }
 contents! {
     #[doc = "The content of assistants."]
     assistants, "/v1/assistants/{id}/content", "/v1/assistants/{id}/versions", Assistant,
     ["put_assistant_content", "read_assistant_content", "head_assistant_content", "delete_assistant_content", "list_assistant_versions"],
-    [AssistantRead, AssistantEdit]
+    [AssistantRead, AssistantEdit, AssistantDelete]
 }
 contents! {
     #[doc = "The content of agents' definitions."]
     agents, "/v1/agents/{id}/content", "/v1/agents/{id}/versions", AgentDefinition,
     ["put_agent_content", "read_agent_content", "head_agent_content", "delete_agent_content", "list_agent_versions"],
-    [AgentRead, AgentEdit]
+    [AgentRead, AgentEdit, AgentDelete]
 }
 
 contents! {
     #[doc = "What runs of agents did."]
     runs, "/v1/agent-runs/{id}/content", "/v1/agent-runs/{id}/versions", AgentRun,
     ["put_agent_run_content", "read_agent_run_content", "head_agent_run_content", "delete_agent_run_content", "list_agent_run_versions"],
-    [AgentRead, AgentRun]
+    [AgentRead, AgentRun, AgentRun]
 }
 
 /// The headers by which content is asked for, as they are documented.

@@ -102,7 +102,9 @@ impl Incoming {
             subject: owner.map(|owner| owner.to_string()),
         };
         let vault = call.door().vault();
-        let mut hash = call.is_keyed().then(Sha256::new);
+        // The same bytes as something else are another request.
+        let kind = format!("{media_type}\n{comment}\n");
+        let mut hash = call.is_keyed().then(|| Sha256::new().chain_update(kind));
         let mut heard = |piece: &[u8]| {
             if let Some(hash) = &mut hash {
                 hash.update(piece);
@@ -196,8 +198,17 @@ impl Incoming {
             None => {
                 let gathered = zeroize::Zeroizing::new(gathered);
                 let label = label(u64::try_from(gathered.len()).unwrap_or(u64::MAX));
-                let sealed = vault.seal(spot(owner), &label, &gathered).await;
-                (sealed.map_err(unkept)?, None, label)
+                let sealed = match vault.seal(spot(owner), &label, &gathered).await {
+                    Ok(sealed) => sealed,
+                    Err(error) => {
+                        // Why it cannot be kept is told to whoever may write it, and to nobody else.
+                        if decided.is_none() {
+                            call.permit_change::<A>(resource).await?;
+                        }
+                        return Err(unkept(error));
+                    }
+                };
+                (sealed, None, label)
             }
         };
         Ok(Arrived {

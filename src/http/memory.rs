@@ -105,7 +105,10 @@ async fn of_use(call: &Call, thread: &str, paging: &Paging) -> Result<Response, 
         };
         let mut item = view::view(*reference, &stored.value, snapshot);
         let held = vault.current(&reference.to_string()).await;
-        let said = match held.map_err(content::unopened)? {
+        // What came after the decision is not what was decided on.
+        let until = listed.recorded().index;
+        let held = held.map_err(content::unopened)?;
+        let said = match held.filter(|held| held.from_index <= until) {
             None => Value::Null,
             Some(held) => {
                 versions.push(held.spot().version.clone());

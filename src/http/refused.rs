@@ -68,6 +68,7 @@ pub(super) fn problem(refused: Refused) -> Problem {
         Refused::Nobody { what: "key" } => Problem::BadCredential,
         nobody @ Refused::Nobody { .. } => Problem::Forbidden(nobody.to_string()),
         Refused::Precondition => Problem::PreconditionFailed(refused.to_string()),
+        Refused::Forgotten => Problem::Conflict(refused.to_string()),
         Refused::Unavailable => Problem::AuditUnavailable,
     }
 }

@@ -129,7 +129,7 @@ fn handed_out(
         Of::Organization { .. } => call.org(),
         Of::Person(person) => person,
     };
-    let takeout = Takeout::new(call.door().clone(), of, exported.reply);
+    let takeout = Takeout::new(call.door().clone(), of, (call.asker(), exported));
     let (out, chunks) = mpsc::channel(WAITING);
     let now = u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default();
     // It says itself what went wrong; a reader who is gone ends it.

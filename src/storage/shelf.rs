@@ -25,14 +25,17 @@ const BEGIN: &str = "INSERT INTO content_upload (version, touched_at) VALUES ($1
 const TOUCH: &str =
     "UPDATE content_upload SET touched_at = $2 WHERE version = $1 AND touched_at >= 0";
 const SETTLE: &str = "DELETE FROM content_upload WHERE version = $1 AND touched_at >= 0";
-const ADD: &str = "INSERT INTO content_piece (version, number, bytes) VALUES ($1, $2, $3)";
+/// Only while nobody has given it up.
+const ADD: &str = "INSERT INTO content_piece (version, number, bytes) SELECT $1, $2, $3 \
+     WHERE EXISTS (SELECT 1 FROM content_upload WHERE version = $1 AND touched_at >= 0)";
 const READ: &str = "SELECT bytes FROM content_piece WHERE version = $1 AND number = $2 LIMIT 1";
 /// Some at a time: a statement may take ten seconds, and a long value has thousands.
 const REMOVE: &str = "DELETE FROM content_piece WHERE version = $1 AND number IN \
      (SELECT number FROM content_piece WHERE version = $1 ORDER BY number LIMIT 256)";
 const ABANDONED: &str =
     "SELECT version FROM content_upload WHERE touched_at < $1 ORDER BY version LIMIT $2";
-/// From then on it can not be settled; the row goes once the pieces are gone.
+/// From then on it can neither be settled nor grow; the row goes once the pieces are gone.
+const LET_GO: &str = "UPDATE content_upload SET touched_at = -1 WHERE version = $1";
 const GIVE_UP: &str =
     "UPDATE content_upload SET touched_at = -1 WHERE version = $1 AND touched_at < $2";
 const FORGET: &str = "DELETE FROM content_upload WHERE version = $1";
@@ -488,13 +491,17 @@ async fn add_pieces(
     while gathered.len() >= full || (whole && !gathered.is_empty()) {
         let rest = gathered.split_off(full.min(gathered.len()));
         let piece = std::mem::replace(gathered, rest);
-        sqlx::query(ADD)
+        let added = sqlx::query(ADD)
             .bind(name)
             .bind(*number)
             .bind(piece)
             .execute(database.pool())
             .await
             .map_err(|cause| database.error(cause))?;
+        if added.rows_affected() == 0 {
+            // It was silent for too long, and whoever tidies has taken it.
+            return Err(database.error(sqlx::Error::RowNotFound));
+        }
         *number += 1;
     }
     // Often enough that nobody takes a slow upload for an abandoned one.
@@ -512,6 +519,11 @@ async fn add_pieces(
 
 async fn give_up(database: Database, name: String) {
     let gone = async {
+        sqlx::query(LET_GO)
+            .bind(&name)
+            .execute(database.pool())
+            .await
+            .map_err(|cause| database.error(cause))?;
         remove_pieces(&database, &name).await?;
         forget_upload(&database, &name).await
     };

@@ -227,6 +227,14 @@ impl Vault {
         rows::version(self.store.database(), resource, version).await
     }
 
+    /// Whether a version is there still.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn holds(&self, held: &Held) -> Result<bool, VaultError> {
+        Ok(rows::is_named(self.store.database(), &held.spot.version).await?)
+    }
+
     /// Versions that begin after an index, the oldest first.
     ///
     /// # Errors

@@ -15,17 +15,23 @@ use crate::storage::shelf::Reading;
 const CHUNKS: u64 = 16;
 
 /// A version that is open: what it is, and its bytes.
-#[derive(Debug)]
 pub struct Opened {
     label: Label,
     bytes: Bytes,
 }
 
-#[derive(Debug)]
 enum Bytes {
     Short(Zeroizing<Vec<u8>>),
     /// With what was read last, whose place is used again.
     Long(Box<(Reading, Opener, Vec<u8>)>),
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened")
+            .field("length", &self.label.length)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Vault {

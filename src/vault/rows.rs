@@ -1,5 +1,7 @@
 //! The rows of what is kept: begun and ended in the transaction of the log, and read back.
 
+use std::collections::BTreeMap;
+
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
@@ -17,8 +19,8 @@ const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject,
 const OF_PERSON: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE subject = $1 AND version > $2 ORDER BY version LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
-/// By the index of those that are present: a resource may have thousands of versions.
-const END: &str = "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND resource IN ";
+const END: &str = "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND resource = $2";
+const PRESENT: &str = "SELECT resource FROM content WHERE to_index IS NULL AND resource IN ";
 const GONE: &str = "INSERT INTO content_gone (version) \
      SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
@@ -27,6 +29,8 @@ const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
 const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT $1";
 const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version = $1";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
+
+const HAS_KEY: &str = "SELECT 1 AS found FROM subject_key WHERE subject = $1 LIMIT 1";
 
 /// The most rows that one statement writes, a power of two.
 const MANY: usize = 64;
@@ -180,19 +184,40 @@ pub async fn write(
     let Some(first) = steps.first() else {
         return Ok(());
     };
-    for (keeping, statements) in [
-        (Keeping::Versions, &[END][..]),
-        (Keeping::Newest, &[GONE, REMOVE][..]),
-    ] {
+    // What was there ends where its own successor begins, not where the commit does.
+    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    for step in steps
+        .iter()
+        .filter(|step| step.keeping == Keeping::Versions)
+    {
+        ends.entry(step.resource).or_insert(step.index);
+    }
+    let present = present(
+        database,
+        transaction,
+        &ends.keys().copied().collect::<Vec<_>>(),
+    )
+    .await?;
+    for resource in &present {
+        if let Some(index) = ends.get(resource.as_str()) {
+            sqlx::query(END)
+                .bind(column(*index)?)
+                .bind(resource)
+                .execute(&mut **transaction)
+                .await
+                .map_err(error)?;
+        }
+    }
+    {
         let mut resources: Vec<&str> = steps
             .iter()
-            .filter(|step| step.keeping == keeping)
+            .filter(|step| step.keeping == Keeping::Newest)
             .map(|step| step.resource)
             .collect();
         resources.sort_unstable();
         resources.dedup();
         for some in resources.chunks(MANY) {
-            for statement in statements {
+            for statement in [GONE, REMOVE] {
                 let places = places(some.len(), 1, 2);
                 let mut query = sqlx::query(AssertSqlSafe(format!("{statement}({places})")))
                     .bind(column(first.index)?);
@@ -230,6 +255,28 @@ pub async fn write(
         query.execute(&mut **transaction).await.map_err(error)?;
     }
     Ok(())
+}
+
+/// Which of these have content now.
+async fn present(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    resources: &[&str],
+) -> Result<Vec<String>, VaultError> {
+    let error = |cause| database.error(cause);
+    let mut found = Vec::new();
+    for some in resources.chunks(MANY) {
+        let places = places(some.len(), 1, 1);
+        let mut query = sqlx::query(AssertSqlSafe(format!("{PRESENT}({places})")));
+        for at in 0..padded(some.len()) {
+            query = query.bind(some.get(at).or(some.last()).copied().unwrap_or_default());
+        }
+        let rows = query.fetch_all(&mut **transaction).await.map_err(error)?;
+        for row in &rows {
+            found.push(row.try_get("resource").map_err(error)?);
+        }
+    }
+    Ok(found)
 }
 
 /// What is added, from which index on and up to which: a step that another one of the same commit replaces ends there, or is left out.
@@ -328,6 +375,36 @@ pub async fn forget_gone(database: &Database, version: &str) -> Result<(), Stora
 pub async fn is_named(database: &Database, version: &str) -> Result<bool, StorageError> {
     sqlx::query(NAMED)
         .bind(version)
+        .fetch_optional(database.pool())
+        .await
+        .map(|row| row.is_some())
+        .map_err(|cause| database.error(cause))
+}
+
+/// The same, as whoever holds the head's lock sees it: no commit that is under way can still name it.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn is_named_at_last(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    version: &str,
+) -> Result<bool, StorageError> {
+    sqlx::query(NAMED)
+        .bind(version)
+        .fetch_optional(&mut **transaction)
+        .await
+        .map(|row| row.is_some())
+        .map_err(|cause| database.error(cause))
+}
+
+/// Whether a person's key is there still.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn has_key(database: &Database, subject: &str) -> Result<bool, StorageError> {
+    sqlx::query(HAS_KEY)
+        .bind(subject)
         .fetch_optional(database.pool())
         .await
         .map(|row| row.is_some())

@@ -136,7 +136,10 @@ async fn a_backup_of_one_database_goes_to_the_other_and_back() {
     let moved = Service::of(there.config.clone()).await;
     let id = tenant.door.store().id();
     tenant.door = moved.app().door(id).await.unwrap();
-    let after = rows_of(&moved, &tenant).await;
+    let mut after = rows_of(&moved, &tenant).await;
+    // There the shelf is in the database.
+    after.retain(|(name, _)| !["content_piece", "content_upload"].contains(&name.as_str()));
+    assert_eq!(before.len(), after.len());
     for ((name, before), (other, after)) in before.iter().zip(&after) {
         assert_eq!(name, other);
         let added = ["head", "life", "log_key", "data_key"].contains(&name.as_str());
