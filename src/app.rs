@@ -9,12 +9,13 @@ use chrono::{DateTime, Utc};
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
+use crate::backup::BackupError;
 use crate::config::{self, Config};
 use crate::crypto::CryptoError;
 use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
-use crate::decide::restore::{self, NotRestored};
+use crate::decide::restore;
 use crate::decide::{Door, Refused, anchor, audit, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
@@ -22,9 +23,12 @@ use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
-use crate::tenant::{Control, Created, Providers, Slug, TenantError};
+use crate::tenant::{Control, Created, Ledger, Providers, Slug, TenantError};
 
+mod backup;
 mod roots;
+
+pub use backup::{Restore, Returned};
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum AppError {
     /// The upkeep of a tenant's log.
     #[error(transparent)]
     Unkept(#[from] upkeep::Unkept),
+    /// A backup, taken or put back.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// A commitment to a tenant's log.
     #[error(transparent)]
     Unanchored(#[from] anchor::Unanchored),
@@ -60,6 +67,27 @@ pub enum AppError {
 
 /// How often a start asks again for root keys that are out of reach.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Where the databases lie.
+fn place(config: &Config) -> Result<Place, AppError> {
+    let place = match &config.data.database {
+        config::Database::Sqlite => Place::Folder(config.data.dir.clone()),
+        config::Database::Postgres(url) => Place::server(
+            url,
+            config
+                .database_password()?
+                .as_ref()
+                .map(config::Password::expose),
+        )?,
+    };
+    Ok(place)
+}
+
+/// Has this node's ledger know what other nodes have noted. One that cannot be read keeps nobody from being served: a restore refuses it.
+async fn settle(ledger: &Ledger) {
+    if let Err(error) = ledger.settle(&[]).await {
+        tracing::error!(%error, "the ledger of erasures is not whole here");
+    }
+}
 
 /// How many tenants are listed at a time.
 const TENANTS: i64 = 100;
@@ -105,16 +133,7 @@ impl App {
     async fn begin(config: Config, upkeep: bool) -> Result<Arc<Self>, AppError> {
         crate::crypto::process::forbid_core_dumps()?;
         let library = Arc::new(Library::builtin()?);
-        let place = match &config.data.database {
-            config::Database::Sqlite => Place::Folder(config.data.dir.clone()),
-            config::Database::Postgres(url) => Place::server(
-                url,
-                config
-                    .database_password()?
-                    .as_ref()
-                    .map(config::Password::expose),
-            )?,
-        };
+        let place = place(&config)?;
         let providers = roots::providers(&config)?;
         let wait = if upkeep {
             config.keys.wait()
@@ -130,8 +149,12 @@ impl App {
             commit_timeout: config.log.commit_timeout(),
             heartbeat: config.log.heartbeat(),
             marks: config.data.dir.join("marks"),
+            ledger: Arc::new(Ledger::of(Arc::clone(&control), config.ledger())),
             upkeep,
         };
+        if upkeep {
+            settle(&terms.ledger).await;
+        }
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {
             config,
@@ -163,6 +186,22 @@ impl App {
     /// The built-in policies.
     pub const fn library(&self) -> &Arc<Library> {
         &self.terms.library
+    }
+
+    /// Who was erased and what was closed, where no restore reaches it.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.terms.ledger
+    }
+
+    /// Takes a tenant away that is closed, for good: its keys and its database.
+    ///
+    /// # Errors
+    /// The ledger or the databases do not answer; it is done by being done again.
+    pub async fn destroy(&self, id: TenantId) -> Result<(), AppError> {
+        let now = Utc::now().timestamp_micros();
+        let noted = self.ledger().closed(id, now).await?;
+        Ok(self.control.remove(noted).await?)
     }
 
     /// The high-water mark of a tenant's log on this machine.
@@ -219,16 +258,29 @@ impl App {
         Ok(Door::open(created.store, &self.terms).await?)
     }
 
-    /// Begins another life of a tenant's log, whose database was put back from a backup.
+    /// Begins another life of a tenant's log, whose database was put back by other means than ours, and has those erased again whom the
+    /// ledger knows and what was put back has the keys of.
     ///
     /// # Errors
-    /// What was put back is not sound, or its database does not answer.
+    /// What was put back is not sound, or its database or the ledger does not answer.
     pub async fn restored(
         &self,
         id: TenantId,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Vec<Restored>, NotRestored> {
-        restore::restored(&self.control, id, &self.terms, progress).await
+    ) -> Result<Vec<Restored>, AppError> {
+        let known = self.ledger().settle(&[]).await?;
+        if known.closed.contains(&id) {
+            let name = id.to_string();
+            return Err(BackupError::Closed { name }.into());
+        }
+        let told = restore::restored(&self.control, id, &self.terms, progress)
+            .await
+            .map_err(BackupError::from)?;
+        let people = restore::returned(&self.control, id, &known.people_of(id)).await?;
+        if !people.is_empty() {
+            restore::erase_again(&self.control, id, &self.terms, &people).await?;
+        }
+        Ok(told)
     }
 
     /// The deployment's own log; it is made where there is none.
@@ -334,6 +386,7 @@ impl App {
     /// # Errors
     /// The control database does not answer. A tenant that does not open is only logged.
     pub async fn wake_silent(&self, now: DateTime<Utc>, silent: Duration) -> Result<(), AppError> {
+        settle(self.ledger()).await;
         let mut after = None;
         loop {
             let tenants = self.control.list(after, TENANTS).await?;
@@ -404,7 +457,7 @@ impl App {
         deployment
             .operate(move |by, _| closing::destroying(by, organization))
             .await?;
-        self.control.remove(id).await?;
+        self.destroy(id).await?;
         deployment
             .operate(move |by, _| closing::destroyed(by, organization))
             .await?;

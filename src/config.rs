@@ -104,6 +104,7 @@ const REFERENCE: &[Setting] = settings! {
     "data.dir", "path", "\"./data\"", "directory of everything that is kept: databases, own certificates";
     "data.database", "`sqlite` or a postgres:// address", "\"sqlite\"", "where tenants live; an address carries no password";
     "data.password_file", "path", "", "file that holds the password of the PostgreSQL user, and nothing else";
+    "data.ledger", "path", "", "the ledger of erasures, which no restore puts back; by default `erasures` in `data.dir`";
     "http.listen", "address:port", "\"127.0.0.1:8443\"", "where HTTPS listens; there is no listener without TLS";
     "http.base_url", "https URL", "\"https://127.0.0.1:8443\"", "how clients reach the service; published URLs are built from it, never from a request";
     "http.unix_socket", "path", "", "a Unix socket (mode 0660) beside HTTPS, for callers on the same machine";
@@ -180,6 +181,8 @@ pub struct Data {
     pub database: Database,
     /// File with the password of the PostgreSQL user.
     pub password_file: Option<PathBuf>,
+    /// The ledger of erasures, when it is not in `dir`.
+    pub ledger: Option<PathBuf>,
 }
 
 /// `http.*`
@@ -290,6 +293,7 @@ impl Default for Data {
             dir: PathBuf::from("./data"),
             database: Database::Sqlite,
             password_file: None,
+            ledger: None,
         }
     }
 }
@@ -462,6 +466,15 @@ impl Config {
             .map_err(|refused| Misconfigured::Malformed(refused.to_string()))?;
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Where the ledger of erasures lies.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.data
+            .ledger
+            .clone()
+            .unwrap_or_else(|| self.data.dir.join("erasures"))
     }
 
     /// Where the local keyring lies.

@@ -11,6 +11,7 @@
 //! - [`tenant`]: the control database and a tenant's open store.
 //! - [`vault`]: what is kept of resources, sealed.
 //! - [`decide`]: the door. It alone sees directory, policies and log at once: it answers, and it records.
+//! - [`backup`]: all of it taken while the service runs, sealed, and put back.
 //! - [`publish`]: the deployment's own log shown to the world, which commits to the tenants' logs.
 //! - [`authn`]: who asks. [`http`]: the edge. [`cli`]: the operator at the machine. [`app`]: all of it put together.
 //!
@@ -21,6 +22,7 @@
 
 pub mod app;
 pub mod authn;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -11,6 +11,8 @@ use sqlx::{
 
 use crate::ids::TenantId;
 
+pub mod beside;
+pub mod copy;
 pub mod shelf;
 
 use shelf::Shelf;
@@ -55,6 +57,14 @@ pub enum StorageError {
         found: i64,
         /// The newest version that this program knows.
         known: i64,
+    },
+    /// Something in a schema that this program does not know.
+    #[error("the database `{place}` has {what}: was it written by another program?")]
+    Unknown {
+        /// Which database.
+        place: String,
+        /// What.
+        what: String,
     },
     /// A URL that cannot be used.
     #[error("`{what}`: {why}")]
@@ -618,6 +628,7 @@ pub const CONTROL: &[Migration] = &[
     migration!("control", 1, "0001_tenants"),
     migration!("control", 2, "0002_deployment_log"),
     migration!("control", 4, "0004_providers"),
+    migration!("control", 5, "0005_restores"),
 ];
 /// The schema of a tenant's database.
 pub const TENANT: &[Migration] = &[

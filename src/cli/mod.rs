@@ -1,6 +1,7 @@
 //! The command line: what the operator at the machine can do.
 
 mod audit;
+mod backup;
 mod demo;
 mod export;
 mod keeping;
@@ -40,6 +41,7 @@ Examples:
   cedarkeep key create acme --name backend       make an API key that may ask for decisions
   cedarkeep audit verify acme                    check everything that its log holds
   cedarkeep keys rewrap                          wrap all keys under the newest root key of `keys.root`
+  cedarkeep backup --output /backups/monday      take everything, sealed, while the service runs
 
 Every setting can come from the file or from the environment; `cedarkeep config` lists them.";
 
@@ -65,6 +67,10 @@ enum Command {
     /// The log: read it, check it, export it, get a receipt
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Take a backup of everything, or of one organization, while the service runs
+    Backup(backup::Backup),
+    /// Check a backup, and put it back: everything on a new machine, or one organization
+    Restore(backup::Restore),
     /// List every setting with its default and its meaning
     Config,
 }
@@ -111,6 +117,9 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             telemetry::speak(&config.telemetry)?;
             return serve.run(config, out).await;
         }
+        if let Command::Restore(restore) = arguments.command {
+            return restore.run(config, out).await;
+        }
         let app = App::visit(config).await?;
         let outcome = match arguments.command {
             Command::Org(org) => org.run(&app, out).await,
@@ -119,7 +128,8 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             Command::Keys(Keys::Rewrap(rewrap)) => rewrap.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,
             Command::Audit(audit) => audit.run(&app, out).await,
-            Command::Serve(_) | Command::Config => Ok(()),
+            Command::Backup(backup) => backup.run(&app, out).await,
+            Command::Serve(_) | Command::Restore(_) | Command::Config => Ok(()),
         };
         app.close().await;
         outcome

@@ -73,6 +73,36 @@ impl Keyring {
         }
     }
 
+    /// Puts a keyring that was kept elsewhere where there is none.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyringIo`]: it is there already, or the disk; [`CryptoError::KeyringDamaged`]: it is none.
+    pub fn put(path: &Path, text: &[u8]) -> Result<Self, CryptoError> {
+        let roots = parse(text).map_err(|why| CryptoError::KeyringDamaged {
+            path: path.to_owned(),
+            why,
+        })?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder(path))
+            .map_err(|source| io("make the folder of", path, source))?;
+        let lock = Lock::take(path)?;
+        match Self::open(path) {
+            Err(CryptoError::KeyringMissing(_)) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                return Err(io(
+                    "replace",
+                    path,
+                    std::io::ErrorKind::AlreadyExists.into(),
+                ));
+            }
+        }
+        lock.write(path, &encode(&roots))?;
+        Self::open(path)
+    }
+
     /// The root keys.
     #[must_use]
     pub fn roots(&self) -> &DataKeys {

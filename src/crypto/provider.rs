@@ -183,6 +183,22 @@ impl Provider {
         }
     }
 
+    /// The versions that there are, oldest first.
+    ///
+    /// # Errors
+    /// As [`Provider::prepare`].
+    pub async fn versions(&self) -> Result<Vec<u32>, CryptoError> {
+        match self {
+            Self::Keyring(path) => {
+                let keyring = on_file(path, Keyring::open).await?;
+                Ok(keyring.roots().iter().map(|root| root.version).collect())
+            }
+            Self::Pkcs11(token) => token.versions().await,
+            #[cfg(feature = "aws-kms")]
+            Self::AwsKms(kms) => Ok(vec![kms.newest()]),
+        }
+    }
+
     /// Adds a new root key, which wraps from now on, and returns its version.
     ///
     /// # Errors
@@ -193,6 +209,18 @@ impl Provider {
             Self::Pkcs11(token) => token.create_next().await,
             #[cfg(feature = "aws-kms")]
             Self::AwsKms(kms) => Err(kms.own_versions().into()),
+        }
+    }
+
+    /// Makes sure that there is a root key after this version, and returns the newest: a rotation that was interrupted goes on
+    /// with the one that it made.
+    ///
+    /// # Errors
+    /// As [`Provider::create_next`].
+    pub async fn add_after(&self, version: u32) -> Result<u32, CryptoError> {
+        match self.newest().await? {
+            newest if newest > version => Ok(newest),
+            _ => self.create_next().await,
         }
     }
 
@@ -209,6 +237,19 @@ impl Provider {
             #[cfg(feature = "aws-kms")]
             Self::AwsKms(kms) => Err(kms.own_versions().into()),
         }
+    }
+
+    /// The same for every root key before this version; doing it again changes nothing.
+    ///
+    /// # Errors
+    /// As [`Provider::destroy`].
+    pub async fn destroy_before(&self, version: u32) -> Result<(), CryptoError> {
+        for older in self.versions().await? {
+            if older < version {
+                self.destroy(older).await?;
+            }
+        }
+        Ok(())
     }
 }
 

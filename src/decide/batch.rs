@@ -421,6 +421,14 @@ impl Made {
         }
     }
 
+    /// Who was forgotten by it.
+    pub(super) fn forgotten(&self) -> Option<Ref> {
+        match self.applied.as_ref().map(|applied| &applied.effect) {
+            Some(Prepared::Forget(person)) => Some(*person),
+            _ => None,
+        }
+    }
+
     /// The state after the commit.
     pub(super) fn known(&self, before: &Known) -> Known {
         let world = self

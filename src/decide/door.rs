@@ -30,7 +30,7 @@ use crate::log::checkpoint::{Origin, VerifierKey};
 use crate::log::entry::{Fact, Outcome};
 use crate::log::merkle::Hash;
 use crate::policy::Library;
-use crate::tenant::Store;
+use crate::tenant::{Ledger, Store};
 
 /// How long a change may take: it may bring thousands of rows.
 const CHANGE: Duration = Duration::from_secs(30);
@@ -52,6 +52,8 @@ pub struct Terms {
     pub heartbeat: Duration,
     /// The folder of the logs' high-water marks.
     pub marks: std::path::PathBuf,
+    /// Who was erased, where no restore reaches it.
+    pub ledger: Arc<Ledger>,
     /// Whether open tenants are kept: indexed, pruned, heard of; a process that ends after one command leaves that to others.
     pub upkeep: bool,
 }
@@ -135,6 +137,7 @@ impl Door {
             region: terms.region.clone(),
             origin: origin.clone(),
             recent: Recent::default(),
+            ledger: Arc::clone(&terms.ledger),
         };
         let setting = Arc::new(setting);
         let mark = Mark::of(&terms.marks, store.id());
@@ -176,6 +179,11 @@ impl Door {
     /// What the newest entries of this node say.
     pub(super) fn recent(&self) -> &Recent {
         &self.setting.recent
+    }
+
+    /// Who was erased, where no restore reaches it.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.setting.ledger
     }
 
     /// The end of the log as this node has seen it last.

@@ -1,13 +1,20 @@
 //! A log that was put back from a backup goes on as another life of it, whose first entry says what is known of the one before.
 
+use std::collections::BTreeSet;
+
+use chrono::Utc;
+
 use super::audit;
 use super::check;
 use super::door::{Door, Terms};
 use super::error::{Refused, Unwritten};
 use super::mark::Mark;
+use super::upkeep::{self, Unkept};
+use crate::directory::Ref;
 use crate::directory::keeping::{self, Before};
 use crate::ids::TenantId;
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::log::upkeep as log;
 use crate::log::verify::{Kept, Restored};
 use crate::tenant::{Control, TenantError};
 
@@ -47,6 +54,7 @@ pub async fn restored(
     progress: impl FnMut(u64, u64),
 ) -> Result<Vec<Restored>, NotRestored> {
     let mark = Mark::of(&terms.marks, id).read()?;
+    let terms = &resting(terms);
     let (before, lost) = checked(control, id, (terms, mark.as_ref()), progress).await?;
     let store = control.open_restored(id).await?;
     let index = store.life().first;
@@ -69,6 +77,71 @@ pub async fn restored(
     Ok(lives.map(told).collect())
 }
 
+/// Those of these people whose key is there again.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn returned(
+    control: &Control,
+    id: TenantId,
+    people: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Unwritten> {
+    let store = control.open_put_back(id).await?;
+    let mut found = BTreeSet::new();
+    for person in people {
+        if store.subjects().get(person).await?.is_some() {
+            found.insert(person.clone());
+        }
+    }
+    store.database().close().await;
+    Ok(found)
+}
+
+/// Has everybody erased again whom what was put back holds again, and what the log says about them written out of it, before anybody is
+/// served.
+///
+/// # Errors
+/// The log does not answer, or the ledger of erasures.
+pub async fn erase_again(
+    control: &Control,
+    id: TenantId,
+    terms: &Terms,
+    people: &BTreeSet<String>,
+) -> Result<(), Unkept> {
+    let people: Result<Vec<Ref>, _> = people.iter().map(|person| person.parse()).collect();
+    let people = people.map_err(|_| Unwritten::Corrupt {
+        what: "ledger of erasures",
+    })?;
+    let store = control.open_put_back(id).await.map_err(Unwritten::from)?;
+    let door = Door::open(store, &resting(terms)).await?;
+    let erased = async {
+        for person in people {
+            door.keep(move |by, snapshot| keeping::erase_again(by, snapshot, person))
+                .await?;
+        }
+        // Also those that were under way when the backup was taken.
+        while !log::erasures(door.store().database())
+            .await
+            .map_err(Unwritten::from)?
+            .is_empty()
+        {
+            upkeep::round(&door, Utc::now(), false).await?;
+        }
+        Ok(())
+    };
+    let erased = erased.await;
+    door.close().await;
+    erased
+}
+
+/// The same terms for a log that nobody else keeps meanwhile.
+fn resting(terms: &Terms) -> Terms {
+    Terms {
+        upkeep: false,
+        ..terms.clone()
+    }
+}
+
 /// What is known of the life that ends: its last checkpoint here, or the one that this machine has seen. That is believed unsigned where it
 /// says that there was more: its key may be among what is lost, and nobody but this machine writes it.
 async fn checked(
@@ -77,7 +150,7 @@ async fn checked(
     (terms, mark): (&Terms, Option<&SignedCheckpoint>),
     progress: impl FnMut(u64, u64),
 ) -> Result<(Before, Option<Before>), NotRestored> {
-    let store = control.open_store(id).await?;
+    let store = control.open_put_back(id).await?;
     let origin = audit::origin(&store, &terms.deployment).map_err(Unwritten::from)?;
     let head = audit::head(&store).await?;
     if head.size == 0 {

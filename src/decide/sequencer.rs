@@ -30,7 +30,7 @@ use crate::log::append::{self, Head};
 use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::tiles::Edge;
 use crate::policy::Library;
-use crate::tenant::Store;
+use crate::tenant::{Ledger, Store};
 
 /// How often a batch is made before the lock is held over the making.
 const TRIES: usize = 3;
@@ -42,6 +42,7 @@ pub(super) struct Setting {
     pub(super) region: String,
     pub(super) origin: Origin,
     pub(super) recent: Recent,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// The state that the next batch is made for.
@@ -172,6 +173,9 @@ impl Sequencer {
                 metrics::histogram!("cedarkeep_commit_seconds")
                     .record(started.elapsed().as_secs_f64());
                 metrics::counter!("cedarkeep_entries_total").increment(made.entries());
+                if let Some(person) = made.forgotten() {
+                    note_erased(&self.setting, person).await;
+                }
                 made.answer(batch);
             }
             Err(error) => {
@@ -382,6 +386,16 @@ impl Sequencer {
         } else {
             Err(wrong())
         }
+    }
+}
+
+/// Notes an erasure that is committed, before it is answered. Where that fails, it is done by the next round of whoever keeps the log: the
+/// erasure is not over before.
+async fn note_erased(setting: &Setting, person: Ref) {
+    let (id, now) = (setting.store.id(), Utc::now().timestamp_micros());
+    let person = person.to_string();
+    if let Err(error) = setting.ledger.erased(id, &person, now).await {
+        tracing::error!(tenant.id = %id, error = %chain(&error), "an erasure is noted in the ledger later");
     }
 }
 

@@ -182,6 +182,10 @@ async fn erase(door: &Door, erasure: &Erasure) -> Result<(), Unkept> {
     let Ok(person) = erasure.subject.parse::<Ref>() else {
         return Err(Unwritten::Corrupt { what: "erasure" }.into());
     };
+    // Whoever was killed between the commit and the ledger's line: it is not over before the ledger has it.
+    let now = Utc::now().timestamp_micros();
+    let noted = door.ledger().erased(store.id(), &erasure.subject, now);
+    noted.await.map_err(Unwritten::from)?;
     let (begun, end) = (Instant::now(), door.tip().size);
     let mut reached = erasure.reached;
     while reached < end {

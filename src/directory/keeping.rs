@@ -241,15 +241,39 @@ fn forget(snapshot: &Snapshot, person: Ref) -> Result<Change, DirectoryError> {
         ),
         None => Change::new(Event::DataErasureRequested, Some(person), json!({})),
     };
+    Ok(with_theirs(change, snapshot, person)
+        .effect(Effect::Forget(person))
+        .reply(json!({"id": person, "erasing": true})))
+}
+
+/// A person is forgotten again who was erased before, and whom a restore has brought back. Neither a legal hold that what was put back
+/// knows of, nor that they were the last Admin then, keeps them: it was decided when they were erased.
+///
+/// # Errors
+/// None.
+pub fn erase_again(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    person: Ref,
+) -> Result<Change, DirectoryError> {
+    let requested = (Event::DataErasureRequested, Some(person), json!({}));
+    let change = match snapshot.user(person) {
+        Some(_) => people::vanish(snapshot, person)?.and(requested.0, requested.1, requested.2),
+        None => Change::new(requested.0, requested.1, requested.2),
+    };
+    Ok(with_theirs(change, snapshot, person)
+        .effect(Effect::Forget(person))
+        .reply(json!({"id": person, "erasing": true})))
+}
+
+/// The change, which takes along what is theirs alone.
+fn with_theirs(mut change: Change, snapshot: &Snapshot, person: Ref) -> Change {
     let ended: BTreeSet<RowId> = change.rows.iter().map(Row::id).collect();
     let theirs = theirs_alone(snapshot, person);
-    let mut change = change;
     for row in theirs.into_iter().filter(|row| !ended.contains(row)) {
         change = change.end(row);
     }
-    Ok(change
-        .effect(Effect::Forget(person))
-        .reply(json!({"id": person, "erasing": true})))
+    change
 }
 
 /// What is nobody else's: their personal memory, and what they made and shared with nobody, with what hangs from it.

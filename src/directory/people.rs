@@ -136,6 +136,34 @@ pub fn remove(
 
 /// What it takes for somebody to leave.
 pub(super) fn leave(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryError> {
+    let (change, active_admins) = departure(snapshot, user, Said::Who)?;
+    if active_admins == 0 && snapshot.user(user).is_some_and(is_active_admin) {
+        return Err(DirectoryError::LastAdmin {
+            id: user.to_string(),
+        });
+    }
+    Ok(change)
+}
+
+/// The same for somebody who was erased before, and whom a restore has brought back: nothing is said of who they were, and nothing that
+/// stands in what was put back keeps them.
+pub(super) fn vanish(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryError> {
+    departure(snapshot, user, Said::Nothing).map(|(change, _)| change)
+}
+
+/// What an entry says of somebody who leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Who,
+    Nothing,
+}
+
+/// How somebody leaves, and how many active Admins there are then.
+fn departure(
+    snapshot: &Snapshot,
+    user: Ref,
+    said: Said,
+) -> Result<(Change, usize), DirectoryError> {
     let old = snapshot.require_user(user)?;
     let shares: Vec<_> = snapshot
         .shares()
@@ -147,10 +175,13 @@ pub(super) fn leave(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryE
         .filter(|(_, run)| matches!(&run.value, Object::AgentRun(run) if run.owner == user))
         .map(|(run, _)| run)
         .collect();
-    let details = json!({
-        "name": old.name, "email": old.email, "role": old.role.name(),
-        "shares_ended": shares.len(), "runs_ended": runs.len(),
-    });
+    let details = match said {
+        Said::Who => json!({
+            "name": old.name, "email": old.email, "role": old.role.name(),
+            "shares_ended": shares.len(), "runs_ended": runs.len(),
+        }),
+        Said::Nothing => json!({}),
+    };
     let mut change = Change::new(Event::MemberRemoved, Some(user), details)
         .end(RowId::Object(user))
         .reply(json!({"id": user}));
@@ -160,7 +191,8 @@ pub(super) fn leave(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryE
     for run in runs {
         change = change.end(RowId::Object(run));
     }
-    keep_admins(snapshot, user, None, change)
+    let others = other_admins(snapshot, user);
+    Ok((count_admins(snapshot, others, change)?, others))
 }
 
 fn joined(
@@ -213,14 +245,7 @@ fn keep_admins(
     new: Option<&User>,
     change: Change,
 ) -> Result<Change, DirectoryError> {
-    let organization = snapshot.organization()?;
-    let others = snapshot
-        .objects_of(Kind::User, None)
-        .filter(|(other, stored)| {
-            *other != changed
-                && matches!(&stored.value, Object::User(user) if is_active_admin(user))
-        })
-        .count();
+    let others = other_admins(snapshot, changed);
     let was = snapshot.user(changed).is_some_and(is_active_admin);
     let is = new.is_some_and(is_active_admin);
     if was && !is && others == 0 {
@@ -228,8 +253,26 @@ fn keep_admins(
             id: changed.to_string(),
         });
     }
-    // Counted anew each time: a number that is moved by steps stays wrong once it is.
-    let active_admins = i64::try_from(others + usize::from(is)).unwrap_or(i64::MAX);
+    count_admins(snapshot, others + usize::from(is), change)
+}
+
+/// How many active Admins there are beside this person.
+fn other_admins(snapshot: &Snapshot, person: Ref) -> usize {
+    let users = snapshot.objects_of(Kind::User, None);
+    let others = users.filter(|(other, stored)| {
+        *other != person && matches!(&stored.value, Object::User(user) if is_active_admin(user))
+    });
+    others.count()
+}
+
+/// Notes how many active Admins there are. Counted anew each time: a number that is moved by steps stays wrong once it is.
+fn count_admins(
+    snapshot: &Snapshot,
+    admins: usize,
+    change: Change,
+) -> Result<Change, DirectoryError> {
+    let organization = snapshot.organization()?;
+    let active_admins = i64::try_from(admins).unwrap_or(i64::MAX);
     if active_admins == organization.active_admins {
         return Ok(change);
     }

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::ledger::Noted;
 use super::providers::{Providers, RootKeys};
+use super::restoring::PUT_BACK;
 use super::store::{Kind, Store};
 use super::{DEPLOYMENT as DEPLOYMENT_LOG, Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
@@ -69,12 +71,12 @@ pub struct Created {
 /// The control database, and the provider of root keys.
 #[derive(Debug)]
 pub struct Control {
-    place: Place,
+    pub(super) place: Place,
     pub(super) database: Database,
     pub(super) providers: Providers,
     /// Whose root keys wrapped the deployment's key when this was opened.
     pub(super) wrapped_by: String,
-    records: DataKeys,
+    pub(super) records: DataKeys,
     slugs: BlindIndex,
 }
 
@@ -83,11 +85,23 @@ pub(super) struct Row {
     pub(super) key_version: u32,
     pub(super) key: Wrapped,
     ready: bool,
+    /// It is being put back from a backup.
+    restoring: bool,
     kind: Kind,
     /// Whose root keys are to wrap it; empty for the deployment's.
     pub(super) provider: String,
     /// Whose root keys do.
     pub(super) wrapped_by: String,
+}
+
+impl Row {
+    fn found(self) -> Result<Self, TenantError> {
+        if self.restoring {
+            let name = self.tenant.slug.to_string();
+            return Err(TenantError::Restoring { name });
+        }
+        Ok(self)
+    }
 }
 
 impl Control {
@@ -224,6 +238,7 @@ impl Control {
     /// The database does not answer.
     pub async fn deployment(&self) -> Result<Option<TenantId>, TenantError> {
         let row = self.by_slug(&Slug::deployment()).await?;
+        let row = row.map(Row::found).transpose()?;
         let row = row.filter(|row| row.ready && row.kind == Kind::Deployment);
         Ok(row.map(|row| row.tenant.id))
     }
@@ -257,7 +272,7 @@ impl Control {
         now: DateTime<Utc>,
     ) -> Result<Created, TenantError> {
         let row = match self.by_slug(slug).await? {
-            Some(row) if row.ready => {
+            Some(row) if row.ready || row.restoring => {
                 return Err(TenantError::Taken {
                     slug: slug.to_string(),
                 });
@@ -307,11 +322,12 @@ impl Control {
             .map_err(|cause| self.database.error(cause).into())
     }
 
-    /// Takes a tenant away: first its key, then its database. Doing it again changes nothing.
+    /// Takes a tenant away whose closing is in the ledger: first its key, then its database. Doing it again changes nothing.
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn remove(&self, id: TenantId) -> Result<(), TenantError> {
+    pub async fn remove(&self, noted: Noted) -> Result<(), TenantError> {
+        let id = noted.tenant();
         let error = |cause| self.database.error(cause);
         sqlx::query(REMOVE)
             .bind(id.to_string())
@@ -350,11 +366,13 @@ impl Control {
         Ok(self
             .by_slug(slug)
             .await?
+            .map(Row::found)
+            .transpose()?
             .filter(|row| row.ready && row.kind == Kind::Organization)
             .map(|row| row.tenant.id))
     }
 
-    /// Whether there is a tenant of that id: one that was closed is gone.
+    /// Whether there is a tenant of that id that may be open: one that was closed is gone, and one that is being put back may not.
     ///
     /// # Errors
     /// The database does not answer.
@@ -364,7 +382,8 @@ impl Control {
             .fetch_optional(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
-        Ok(row.is_some())
+        let row = row.map(|row| self.read(&row)).transpose()?;
+        Ok(row.is_some_and(|row| !row.restoring))
     }
 
     /// Opens a tenant's store.
@@ -372,39 +391,43 @@ impl Control {
     /// # Errors
     /// `NotFound`, `Exchanged`, or the database does not answer.
     pub async fn open_store(&self, id: TenantId) -> Result<Store, TenantError> {
-        self.open_life(id, None).await
+        self.open_life(id, None, false).await
     }
 
-    /// The same, to begin another life of its log: its database was put back from a backup.
-    ///
-    /// # Errors
-    /// The same, or the system has no randomness.
-    pub async fn open_restored(&self, id: TenantId) -> Result<Store, TenantError> {
-        let next = Incarnation::new(crate::crypto::random()?);
-        self.open_life(id, Some(next)).await
-    }
-
-    async fn open_life(
+    pub(super) async fn open_life(
         &self,
         id: TenantId,
         next: Option<Incarnation>,
+        put_back: bool,
     ) -> Result<Store, TenantError> {
+        let row = self.row_to_open(id, put_back).await?;
+        let key = self.key(&row).await?;
+        let database = self.place.tenant(id).await?;
+        let shelf = self.place.shelf(id, &database);
+        let opened = Store::open((database, shelf), (id, row.kind), key, next).await?;
+        // A restore may have begun meanwhile, and what was opened may be what it puts back, which is nobody's to go on in yet.
+        if !put_back && let Err(error) = self.row_to_open(id, put_back).await {
+            opened.database().close().await;
+            return Err(error);
+        }
+        Ok(opened)
+    }
+
+    /// The row of a tenant that may be opened.
+    async fn row_to_open(&self, id: TenantId, put_back: bool) -> Result<Row, TenantError> {
         let row = sqlx::query(BY_ID)
             .bind(id.to_string())
             .fetch_optional(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
-        let row = row
-            .map(|row| self.read(&row))
-            .transpose()?
-            .filter(|row| row.ready);
-        let row = row.ok_or_else(|| TenantError::NotFound {
+        let row = row.map(|row| self.read(&row)).transpose()?;
+        let row = match put_back {
+            true => row.filter(|row| row.ready || row.restoring),
+            false => row.map(Row::found).transpose()?.filter(|row| row.ready),
+        };
+        row.ok_or_else(|| TenantError::NotFound {
             name: id.to_string(),
-        })?;
-        let key = self.key(&row).await?;
-        let database = self.place.tenant(id).await?;
-        let shelf = self.place.shelf(id, &database);
-        Store::open((database, shelf), (id, row.kind), key, next).await
+        })
     }
 
     /// Whether the control database answers.
@@ -510,6 +533,7 @@ impl Control {
             key_version: u32::try_from(version).map_err(|_| corrupt())?,
             key: wrapped(&self.database, row, "key_wrapped", "key_check")?,
             ready: ready == 1,
+            restoring: ready == PUT_BACK,
             kind,
             provider: row.try_get("provider").map_err(error)?,
             wrapped_by: row.try_get("wrapped_by").map_err(error)?,

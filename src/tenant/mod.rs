@@ -2,13 +2,17 @@
 
 mod control;
 mod keys;
+mod ledger;
 mod providers;
+mod restoring;
 mod rewrap;
 mod store;
 
 pub use control::{Control, Created, Tenant};
 pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use ledger::{Known, Ledger, Noted};
 pub use providers::{KEYRING, Providers, RootKeys};
+pub use restoring::{NOT_PUT_BACK, Restoring, Stored, restoring};
 pub use rewrap::Rewrapped;
 pub use store::Kind;
 pub use store::{Life, Store, SubjectKeys};
@@ -92,6 +96,25 @@ pub enum TenantError {
     Taken {
         /// The slug.
         slug: String,
+    },
+    /// It is being put back from a backup.
+    #[error(
+        "`{name}` is being put back from a backup and is not served until that is done: run `cedarkeep restore` again as it was begun"
+    )]
+    Restoring {
+        /// The slug.
+        name: String,
+    },
+    /// The ledger of erasures, without which nothing is put back.
+    #[error(
+        "the ledger of erasures `{}` cannot be used: {why}; put a copy that is whole in its place, or take the line out that is not",
+        path.display()
+    )]
+    Ledger {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
     },
     /// There is no log of the deployment's own.
     #[error(

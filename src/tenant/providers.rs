@@ -131,6 +131,12 @@ impl RootKeys {
         self.known_down().as_ref().map(|down| down.cause.reason())
     }
 
+    /// The provider itself, without what is remembered of its being down.
+    #[must_use]
+    pub const fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
     /// Has a root key ready, and makes the first where there is nothing yet for it to open.
     ///
     /// # Errors
@@ -204,6 +210,30 @@ impl RootKeys {
     /// As [`RootKeys::prepare`].
     pub async fn create_next(&self) -> Result<u32, TenantError> {
         self.ask(self.provider.create_next()).await
+    }
+
+    /// The versions that there are, oldest first.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn versions(&self) -> Result<Vec<u32>, TenantError> {
+        self.ask(self.provider.versions()).await
+    }
+
+    /// Makes sure that there is a root key after this version, and returns the newest.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn add_after(&self, version: u32) -> Result<u32, TenantError> {
+        self.ask(self.provider.add_after(version)).await
+    }
+
+    /// Destroys every root key before this version.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn destroy_before(&self, version: u32) -> Result<(), TenantError> {
+        self.ask(self.provider.destroy_before(version)).await
     }
 
     /// Destroys an older root key.

@@ -13,6 +13,7 @@
 )]
 
 mod api;
+mod backup;
 mod crypto;
 mod decide;
 mod e2e;

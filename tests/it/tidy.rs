@@ -43,9 +43,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
+    // It takes and puts back what the rooms below own, by the names that their tables have.
+    (
+        "backup",
+        &["crypto", "decide", "ids", "log", "storage", "tenant"],
+    ),
     (
         "app",
         &[
+            "backup",
             "config",
             "crypto",
             "decide",
@@ -84,6 +90,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "app",
             "authn",
+            "backup",
             "config",
             "crypto",
             "decide",

@@ -101,6 +101,12 @@ impl Token {
         self.ask(move |desk| newest(desk, &settings)).await
     }
 
+    pub(super) async fn versions(&self) -> Result<Vec<u32>, CryptoError> {
+        // One that has none may be away.
+        self.newest().await?;
+        self.ask(|desk| desk.versions()).await
+    }
+
     pub(super) async fn create_next(&self) -> Result<u32, CryptoError> {
         let newest = match self.newest().await {
             Err(CryptoError::Provider(ProviderError::NoKey { .. })) => 0,

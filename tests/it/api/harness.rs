@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 pub struct Service {
     app: Arc<App>,
     routes: Router,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 /// An organization with somebody in each role, and a key with every scope.
@@ -175,13 +175,24 @@ impl Service {
         let mut config = Config::default();
         config.data.dir = dir.path().to_owned();
         config.data.database = database;
-        let app = open(config).await.unwrap();
+        Self {
+            _dir: Some(dir),
+            ..Self::of_app(open(config).await.unwrap())
+        }
+    }
+
+    /// The service on what is there, which outlives it; nothing happens but what a test does.
+    pub async fn of(config: Config) -> Self {
+        Self::of_app(App::visit(config).await.unwrap())
+    }
+
+    fn of_app(app: Arc<App>) -> Self {
         let counts = PrometheusBuilder::new().build_recorder().handle();
         let routes = http::router(Arc::clone(&app), counts);
         Self {
             app,
             routes,
-            _dir: dir,
+            _dir: None,
         }
     }
 

@@ -184,6 +184,33 @@ impl Site {
         said
     }
 
+    /// Runs a command that must refuse, where no file can be longer than so many KiB, as on a full disk; what it said.
+    pub fn refused_within(&self, kibibytes: u64, arguments: &[&str]) -> String {
+        let plain = self.command(arguments);
+        let mut shell = Command::new("sh");
+        let script = format!(
+            "trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"",
+            kibibytes * 2
+        );
+        shell
+            .args(["-c", &script])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let output = shell.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        said
+    }
+
     /// Makes an organization with all that a plan can hold; its id.
     pub fn create_org(&self, slug: &str) -> String {
         let made = self.told(&[

@@ -153,19 +153,49 @@ fn root_keys_have_versions_and_check_values() {
             TenantKey::open(&root, "ten_a", 1, &new).await.unwrap();
             // A gap stays one.
             assert_eq!(root.create_next().await.unwrap(), 3);
+            each_has_one_after(&root, 3).await;
 
             let (version, check) = root.check_value().await.unwrap();
             let other = provider(dir, "other-root");
-            for _ in 0..3 {
+            for _ in 0..4 {
                 other.create_next().await.unwrap();
             }
             let wrong = other.verify(version, &check).await;
             assert!(
-                matches!(wrong, Err(CryptoError::WrongKey { version: 3, .. })),
+                matches!(wrong, Err(CryptoError::WrongKey { version: 4, .. })),
                 "{wrong:?}"
             );
         },
     );
+}
+
+/// A rotation that was interrupted goes on with the root key that it made.
+async fn each_has_one_after(root: &Provider, newest: u32) {
+    assert_eq!(root.add_after(newest - 1).await.unwrap(), newest);
+    assert_eq!(root.add_after(newest).await.unwrap(), newest + 1);
+    assert_eq!(root.add_after(newest).await.unwrap(), newest + 1);
+    assert!(root.versions().await.unwrap().len() > 1);
+    for _ in 0..2 {
+        root.destroy_before(newest + 1).await.unwrap();
+        assert_eq!(root.versions().await.unwrap(), [newest + 1]);
+    }
+}
+
+#[tokio::test]
+async fn a_keyring_has_versions_as_a_token_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Provider::Keyring(dir.path().join("ring"));
+    root.prepare(Store::Empty).await.unwrap();
+    let (key, old) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+    each_has_one_after(&root, 1).await;
+    let new = key.rewrap(&root).await.unwrap();
+    TenantKey::open(&root, "ten_a", 1, &new).await.unwrap();
+    // What was destroyed in the file is gone for whoever had it open.
+    let gone = TenantKey::open(&root, "ten_a", 1, &old).await;
+    assert!(matches!(
+        gone,
+        Err(CryptoError::UnknownVersion { version: 1, .. })
+    ));
 }
 
 #[test]

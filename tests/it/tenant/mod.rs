@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cedarkeep::ids::TenantId;
 use cedarkeep::storage::{Place, StorageError};
-use cedarkeep::tenant::{Control, Providers, Slug, TenantError};
+use cedarkeep::tenant::{Control, Ledger, Providers, Slug, TenantError};
 use chrono::Utc;
 
 use crate::harness::postgres;
@@ -71,8 +71,11 @@ async fn lives(place: &Place, dir: &Path) {
     };
     assert_eq!(one.open_store(acme).await.unwrap().id(), acme);
     assert!(matches!(two, Err(TenantError::Keys { .. })));
-    one.remove(half).await.unwrap();
-    one.remove(half).await.unwrap();
+    let ledger = Ledger::of(Arc::clone(&one), dir.join("erasures"));
+    for _ in 0..2 {
+        let noted = ledger.closed(half, 0).await.unwrap();
+        one.remove(noted).await.unwrap();
+    }
     assert_eq!(one.find(&slug("half")).await.unwrap(), None);
     assert!(one.open_store(half).await.is_err());
 }

@@ -1,0 +1,252 @@
+//! What the control database knows of backups: a tenant's row as a whole, and which tenants are being put back, so that none of them opens.
+
+use super::TenantError;
+use super::control::Control;
+use super::store::Store;
+use crate::crypto::hierarchy::{CheckValue, Wrapped};
+use crate::crypto::provider::Provider;
+use crate::ids::{Incarnation, TenantId};
+use crate::storage::copy::{Cell, CellKind, Column, Table};
+use crate::storage::{Database, Place};
+
+const NAME: &str = "tenant";
+const RESTORING: &str = "restoring";
+
+/// What `ready` says of a tenant that is being put back.
+pub(super) const PUT_BACK: i64 = 2;
+
+/// A tenant's row of the control database, whatever it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The table.
+    pub table: Table,
+    /// The row.
+    pub row: Vec<Cell>,
+}
+
+impl Stored {
+    fn cell(&self, name: &str) -> Result<&Cell, TenantError> {
+        let at = self.table.place(name);
+        at.and_then(|at| self.row.get(at))
+            .ok_or(TenantError::Corrupt { what: NAME })
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, TenantError> {
+        match self.cell(name)? {
+            Cell::Bytes(bytes) => Ok(bytes.clone()),
+            _ => Err(TenantError::Corrupt { what: NAME }),
+        }
+    }
+
+    /// The same, of a tenant that is being put back.
+    ///
+    /// # Errors
+    /// It is no such row.
+    pub fn put_back(&self) -> Result<Self, TenantError> {
+        let mut stored = self.clone();
+        let at = stored.table.place("ready");
+        let cell = at.and_then(|at| stored.row.get_mut(at));
+        *cell.ok_or(TenantError::Corrupt { what: NAME })? = Cell::Number(PUT_BACK);
+        Ok(stored)
+    }
+}
+
+/// A tenant that is being put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restoring {
+    /// Who.
+    pub tenant: TenantId,
+    /// From which backup.
+    pub backup: String,
+    /// Whether its rows and files lie whole beside its database, or in its place already.
+    pub loaded: bool,
+}
+
+/// The rows that say in a control database that these tenants are being put back: the table, and a row for each.
+#[must_use]
+pub fn restoring(
+    ids: impl IntoIterator<Item = TenantId>,
+    backup: &str,
+    loaded: bool,
+) -> (Table, Vec<Vec<Cell>>) {
+    let column = |name: &str, kind| Column {
+        name: name.to_owned(),
+        kind,
+    };
+    let columns = vec![
+        column("tenant", CellKind::Text),
+        column("backup", CellKind::Text),
+        column("loaded", CellKind::Number),
+    ];
+    let row = |id: TenantId| {
+        vec![
+            Cell::Text(id.to_string()),
+            Cell::Text(backup.to_owned()),
+            Cell::Number(i64::from(loaded)),
+        ]
+    };
+    (
+        Table::told(RESTORING.into(), columns),
+        ids.into_iter().map(row).collect(),
+    )
+}
+
+/// The tables of the control database that no backup puts back.
+pub const NOT_PUT_BACK: &[&str] = &[RESTORING];
+
+impl Control {
+    /// Where the databases lie.
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its own database.
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Where the deployment's root key is.
+    ///
+    /// # Errors
+    /// It is not configured here.
+    pub fn provider(&self) -> Result<&Provider, TenantError> {
+        Ok(self.providers.named("")?.provider())
+    }
+
+    /// A tenant's row as it is committed.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn stored(&self, id: TenantId) -> Result<Option<Stored>, TenantError> {
+        let mut reading = self.database.reading().await?;
+        let table = reading.table(NAME).await?;
+        let row = reading.row(&table, Cell::Text(id.to_string())).await?;
+        reading.close().await?;
+        Ok(row.map(|row| Stored { table, row }))
+    }
+
+    /// Whether the key in this row opens here, and is the one that a tenant's database was written with, by its check value.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn fits(
+        &self,
+        id: TenantId,
+        stored: &Stored,
+        check: &[u8],
+    ) -> Result<(), TenantError> {
+        let Cell::Number(version) = stored.cell("key_version")? else {
+            return Err(TenantError::Corrupt { what: NAME });
+        };
+        let version = u32::try_from(*version).map_err(|_| TenantError::Corrupt { what: NAME })?;
+        let wrapped = Wrapped {
+            sealed: stored.bytes("key_wrapped")?,
+            check: CheckValue::from_slice(&stored.bytes("key_check")?)?,
+        };
+        let wrapped_by = match stored.cell("wrapped_by") {
+            Ok(Cell::Text(name)) => name.as_str(),
+            _ => return Err(TenantError::Corrupt { what: NAME }),
+        };
+        let root = self.providers.named(wrapped_by)?;
+        let key = root.open_key(&id.to_string(), version, &wrapped).await?;
+        Ok(key.verify(&CheckValue::from_slice(check)?)?)
+    }
+
+    /// Says that a tenant is being put back, and puts this row in the place of the one that it has: from here on nobody opens it.
+    ///
+    /// # Errors
+    /// The database does not take it, or another organization has its name.
+    pub async fn begin_restoring(
+        &self,
+        id: TenantId,
+        stored: &Stored,
+        backup: &str,
+    ) -> Result<(), TenantError> {
+        let key = Cell::Text(id.to_string());
+        let (table, rows) = restoring([id], backup, true);
+        let mut loading = self.database.loading().await?;
+        loading.remove((NAME, "id"), &key).await?;
+        loading.add(&stored.table, &stored.put_back()?.row).await?;
+        loading.remove((RESTORING, "tenant"), &key).await?;
+        for row in &rows {
+            loading.add(&table, row).await?;
+        }
+        Ok(loading.finish().await?)
+    }
+
+    /// Those that are being put back, by id.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn restoring(&self) -> Result<Vec<Restoring>, TenantError> {
+        let corrupt = || TenantError::Corrupt { what: RESTORING };
+        let mut reading = self.database.reading().await?;
+        let table = reading.table(RESTORING).await?;
+        let mut all: Vec<Restoring> = Vec::new();
+        let mut last: Option<Vec<Cell>> = None;
+        loop {
+            let page = reading.page(&table, last.as_deref()).await?;
+            for row in &page {
+                let [Cell::Text(tenant), Cell::Text(backup), Cell::Number(loaded)] = row.as_slice()
+                else {
+                    return Err(corrupt());
+                };
+                all.push(Restoring {
+                    tenant: tenant.parse().map_err(|_| corrupt())?,
+                    backup: backup.clone(),
+                    loaded: *loaded == 1,
+                });
+            }
+            match page.into_iter().next_back() {
+                Some(row) => last = Some(row),
+                None => break,
+            }
+        }
+        reading.close().await?;
+        Ok(all)
+    }
+
+    /// Opens the store of a tenant that is being put back, or was by other means.
+    ///
+    /// # Errors
+    /// As [`Control::open_store`].
+    pub async fn open_put_back(&self, id: TenantId) -> Result<Store, TenantError> {
+        self.open_life(id, None, true).await
+    }
+
+    /// The same, to begin another life of its log.
+    ///
+    /// # Errors
+    /// The same, or the system has no randomness.
+    pub async fn open_restored(&self, id: TenantId) -> Result<Store, TenantError> {
+        let next = Incarnation::new(crate::crypto::random()?);
+        self.open_life(id, Some(next), true).await
+    }
+
+    /// A tenant that was put back is there again.
+    ///
+    /// # Errors
+    /// The database does not take it.
+    pub async fn end_restoring(&self, id: TenantId) -> Result<(), TenantError> {
+        // Ready first: whoever is killed in between finds that there is nothing left to do.
+        self.mark_ready(id).await?;
+        let mut loading = self.database.loading().await?;
+        let key = Cell::Text(id.to_string());
+        loading.remove((RESTORING, "tenant"), &key).await?;
+        Ok(loading.finish().await?)
+    }
+
+    /// A tenant that is not put back after all, since it was closed: nothing of it stays here.
+    ///
+    /// # Errors
+    /// The database does not take it.
+    pub async fn give_up_restoring(&self, id: TenantId) -> Result<(), TenantError> {
+        let key = Cell::Text(id.to_string());
+        let mut loading = self.database.loading().await?;
+        loading.remove((NAME, "id"), &key).await?;
+        loading.remove((RESTORING, "tenant"), &key).await?;
+        loading.finish().await?;
+        self.place.drop_beside(id).await?;
+        Ok(self.place.remove_tenant(id).await?)
+    }
+}
