@@ -9,8 +9,10 @@ use crate::harness::postgres;
 use crate::harness::raw::{Raw, request, whole};
 use crate::harness::server::Site;
 
-/// The most that it may hold beyond that, in KiB: the issue says 64 MiB.
-const MOST: u64 = 24 * 1024;
+/// The most that it may hold beyond that, in KiB, where 64 MiB is promised: of pieces of a file, and of rows of a MiB, some of which are
+/// on their way through the driver.
+const OF_FILES: u64 = 16 * 1024;
+const OF_ROWS: u64 = 48 * 1024;
 
 fn length() -> usize {
     if std::env::var_os("PROVE").is_some() {
@@ -20,7 +22,7 @@ fn length() -> usize {
     }
 }
 
-async fn content_takes_no_memory_for_its_length(mut site: Site, name: &str) {
+async fn content_takes_no_memory_for_its_length(mut site: Site, (name, most): (&str, u64)) {
     // What is let go of is given back at once: the peak is of what is held.
     site.set("MIMALLOC_PURGE_DELAY", "0");
     site.create_org("acme");
@@ -76,19 +78,19 @@ async fn content_takes_no_memory_for_its_length(mut site: Site, name: &str) {
         length() >> 20
     );
     for (what, _, beyond) in peaks {
-        assert!(beyond < MOST, "{what}: {beyond} KiB beyond idle");
+        assert!(beyond < most, "{what}: {beyond} KiB beyond idle");
     }
     server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_takes_no_memory_for_its_length_on_sqlite() {
-    content_takes_no_memory_for_its_length(Site::sqlite(), "SQLite").await;
+    content_takes_no_memory_for_its_length(Site::sqlite(), ("SQLite", OF_FILES)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_takes_no_memory_for_its_length_on_postgresql() {
     let database = postgres::start();
     let site = Site::postgres(&database.url());
-    content_takes_no_memory_for_its_length(site, "PostgreSQL").await;
+    content_takes_no_memory_for_its_length(site, ("PostgreSQL", OF_ROWS)).await;
 }
