@@ -15,13 +15,15 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore::{self, NotRestored};
-use crate::decide::{Door, anchor, audit, upkeep};
+use crate::decide::{Door, above, anchor, audit, upkeep};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, Slug, TenantError};
+
+mod keys;
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum AppError {
     /// A commitment to a tenant's log.
     #[error(transparent)]
     Unanchored(#[from] anchor::Unanchored),
+    /// A key above those of tenants.
+    #[error(transparent)]
+    Unrotated(#[from] above::Unrotated),
     /// The process could not be hardened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),

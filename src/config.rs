@@ -121,6 +121,7 @@ const REFERENCE: &[Setting] = settings! {
     "publish.ca", "path", "", "PEM certificates that are trusted for `publish.sink` and witnesses, beside the system's";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
+    "keys.shred_after_s", "seconds", "86400", "how long after an organization was closed the root key is rotated, so that no old backup of the control database opens it; 0: only by `cedarkeep keys rotate root`";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
     "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
 };
@@ -252,11 +253,31 @@ pub struct Tenants {
 }
 
 /// `keys.*`
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Keys {
     /// The local keyring, when it is not in `data.dir`.
     pub keyring: Option<PathBuf>,
+    /// How long after an organization was closed the root key is rotated.
+    pub shred_after_s: u32,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            keyring: None,
+            shred_after_s: 86_400,
+        }
+    }
+}
+
+impl Keys {
+    /// How long after an organization was closed the root key is rotated; nothing where that is not done by itself.
+    #[must_use]
+    pub fn shred_after(&self) -> Option<chrono::Duration> {
+        let after = i64::from(self.shred_after_s);
+        (after > 0).then(|| chrono::Duration::seconds(after))
+    }
 }
 
 /// `telemetry.*`

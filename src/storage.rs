@@ -88,14 +88,40 @@ impl Dialect {
         }
     }
 
+    /// Locks the row that whoever changes a tenant's keys holds alone; SQLite has locked the database already.
+    pub(crate) const fn keys_lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT key_check FROM tenant WHERE one = 1",
+            Self::Postgres => "SELECT key_check FROM tenant WHERE one = 1 FOR UPDATE",
+        }
+    }
+
+    /// The same for those who seal outside of the head's lock: they hold it together.
+    pub(crate) const fn keys_share(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT key_check FROM tenant WHERE one = 1",
+            Self::Postgres => "SELECT key_check FROM tenant WHERE one = 1 FOR SHARE",
+        }
+    }
+
+    /// Locks the deployment's row of the control database: whoever wraps a key under a root key holds it.
+    pub(crate) const fn deployment_lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT version, root_version, root_next FROM deployment WHERE one = 1",
+            Self::Postgres => {
+                "SELECT version, root_version, root_next FROM deployment WHERE one = 1 FOR UPDATE"
+            }
+        }
+    }
+
     /// What follows a SELECT that locks its row; SQLite has locked the database already.
     pub(crate) const fn head_lock(self) -> &'static str {
         match self {
             Self::Sqlite => {
-                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation, keys_version FROM head WHERE one = 1"
             }
             Self::Postgres => {
-                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1 FOR UPDATE"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation, keys_version FROM head WHERE one = 1 FOR UPDATE"
             }
         }
     }
@@ -596,6 +622,7 @@ macro_rules! migration {
 pub const CONTROL: &[Migration] = &[
     migration!("control", 1, "0001_tenants"),
     migration!("control", 2, "0002_deployment_log"),
+    migration!("control", 3, "0003_rotation"),
 ];
 /// The schema of a tenant's database.
 pub const TENANT: &[Migration] = &[
@@ -604,4 +631,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 3, "0003_uncompressed"),
     migration!("tenant", 4, "0004_lives"),
     migration!("tenant", 5, "0005_anchors"),
+    migration!("tenant", 7, "0007_epochs"),
 ];

@@ -4,6 +4,7 @@ mod audit;
 mod demo;
 mod export;
 mod keeping;
+mod keys;
 mod offline;
 mod org;
 mod print;
@@ -54,6 +55,9 @@ enum Command {
     /// API keys of an organization
     #[command(subcommand)]
     Key(org::Key),
+    /// Keys that everything is sealed under: how they stand, and their rotation
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Policies of an organization
     #[command(subcommand)]
     Policy(org::Policy),
@@ -103,6 +107,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             Command::Org(org) => org.run(&app, out).await,
             Command::Member(member) => member.run(&app, out).await,
             Command::Key(key) => key.run(&app, out).await,
+            Command::Keys(keys) => keys.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,
             Command::Audit(audit) => audit.run(&app, out).await,
             Command::Serve(_) | Command::Config => Ok(()),

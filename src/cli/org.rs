@@ -333,9 +333,18 @@ impl Org {
                 let id = tenant(app, &slug).await?;
                 close(app, out, id, &slug).await?;
                 app.control().remove(id).await?;
+                let shred = match app.config().keys.shred_after() {
+                    Some(after) => format!(
+                        "a running service does that within {} s",
+                        after.num_seconds()
+                    ),
+                    None => "`cedarkeep keys rotate root` does that".to_owned(),
+                };
                 out.say(
                     &json!({ "slug": slug, "closed": true }),
-                    &format!("{slug} is closed"),
+                    &format!(
+                        "{slug} is closed; once the root key is rotated no backup of the control database opens it: {shred}"
+                    ),
                 )?;
             }
             Self::Keeping(keeping) => keeping.run(app, out).await?,

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::cobblestone::{self, HEADER, Opener, Salt, Sealer};
 use super::secret::Secret32;
@@ -365,6 +366,24 @@ impl DataKeys {
             Format::Plain => cobblestone::open(cipher, &context, message),
             Format::Digest => cobblestone::open(cipher, &digest(&context), message),
         }
+    }
+
+    /// Seals a stored value again under the newest version, in the same place; nothing where it is so already.
+    ///
+    /// # Errors
+    /// As [`DataKeys::open`] and [`DataKeys::seal`].
+    pub fn reseal(
+        &self,
+        binding: &Binding<'_>,
+        salt: Salt,
+        stored: &[u8],
+    ) -> Result<Option<Vec<u8>>, CryptoError> {
+        let (format, version, _) = split_prefix(stored)?;
+        if matches!(format, Format::Digest) && version == self.newest.key.version {
+            return Ok(None);
+        }
+        let text = Zeroizing::new(self.open(binding, stored)?);
+        self.seal(binding, salt, &text).map(Some)
     }
 
     /// Starts a long value: prefix and header are appended to `out`, and the sealer appends the rest.

@@ -1,5 +1,6 @@
 //! The door: questions of tenants are answered here, and actions of our own are allowed here; both only once recorded.
 
+pub mod above;
 mod ahead;
 pub mod anchor;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod question;
 pub mod recent;
 mod record;
 pub mod restore;
+pub mod rotate;
 mod rows;
 pub mod search;
 mod sequencer;

@@ -270,6 +270,7 @@ impl Sequencer {
             .ok_or(Unwritten::Corrupt { what: "connection" })?;
         let mut transaction = database.begin(&mut connection).await?;
         let head = append::lock(database, &mut transaction).await?;
+        know_keys(&self.setting.store, &head).await?;
         if let Some(reply) = rows::replayed(&setting.store, &mut transaction, batch).await? {
             transaction.rollback().await.map_err(error)?;
             self.connection = Some(connection);
@@ -295,7 +296,8 @@ impl Sequencer {
         let next = made.known(before);
         self.seen.store(Arc::clone(&next.world));
         self.tip.send_replace(Tip::of(&next.head));
-        self.known = Some(next);
+        // Other keys are read before anything else is made.
+        self.known = (!made.changes_keys()).then_some(next);
         made
     }
 
@@ -343,8 +345,9 @@ impl Sequencer {
         }
         if head.signing_version != store.keys().signing().version() {
             let (keys, version) = (store.keys(), head.signing_version);
-            keys.reload_signer(store.database(), version).await?;
+            keys.reload_signer(version).await?;
         }
+        know_keys(store, &head).await?;
         // Others have written, and may have erased somebody.
         self.setting.recent.forget();
         let edge = append::load_edge(store.database(), head.size).await?;
@@ -382,6 +385,14 @@ impl Sequencer {
             Err(wrong())
         }
     }
+}
+
+/// Makes sure that the keys in memory are those in force at this head, or newer ones.
+async fn know_keys(store: &Store, head: &Head) -> Result<(), Unwritten> {
+    if head.keys_version != store.keys().label() {
+        store.reload_keys().await?;
+    }
+    Ok(())
 }
 
 /// A stage of a commit, timed into `cedarkeep_stage_seconds`: `judge`, `encode`, `lock`, `write`, `flush`.
@@ -429,11 +440,17 @@ async fn write(
     let mut transaction = database.begin(connection).await?;
     let head = append::lock(database, &mut transaction).await?;
     locking.end();
-    let step = match rows::replayed(store, &mut transaction, batch).await? {
-        Some(reply) => Step::Replayed(reply),
-        None if head != known.head => Step::Behind,
-        None if made.entries() == 0 => Step::Nothing,
-        None => {
+    // A reply may lie under keys that this node has not read yet.
+    let replayed = match head.keys_version == store.keys().label() {
+        true => Some(rows::replayed(store, &mut transaction, batch).await?),
+        false => None,
+    };
+    let step = match replayed {
+        None => Step::Behind,
+        Some(Some(reply)) => Step::Replayed(reply),
+        Some(None) if head != known.head => Step::Behind,
+        Some(None) if made.entries() == 0 => Step::Nothing,
+        Some(None) => {
             let writing = Stage::begin("write");
             made.write(store, &mut transaction, known).await?;
             writing.end();

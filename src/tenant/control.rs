@@ -3,40 +3,33 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::deployment::{self, Own, slug_binding};
+use super::roots::{self, Roots, TRIES};
 use super::store::{Kind, Store};
 use super::{DEPLOYMENT as DEPLOYMENT_LOG, Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
-use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
-use crate::crypto::keyring::{self, Keyring};
-use crate::crypto::provider::Provider;
-use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
+use crate::crypto::hierarchy::TenantKey;
+use crate::crypto::keyring;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::{CONTROL, Database, Place};
 
-/// What the deployment's own key is bound to; no tenant has such an id.
-const DEPLOYMENT: &str = "deployment";
-
-const SLUG: Purpose = Purpose::BlindIndex(IndexedField::Slug);
-
-const READ_DEPLOYMENT: &str = "SELECT root_version, root_check, key_wrapped, key_check, records_wrapped, \
-     records_check, slug_wrapped, slug_check FROM deployment WHERE one = 1";
-const ADD_DEPLOYMENT: &str = "INSERT INTO deployment (one, root_version, root_check, key_wrapped, key_check, \
-     records_wrapped, records_check, slug_wrapped, slug_check) VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8) \
-     ON CONFLICT (one) DO NOTHING";
+const PING: &str = "SELECT one FROM deployment WHERE one = 1";
 const ADD_TENANT: &str = "INSERT INTO tenant (id, slug_index, slug, key_version, key_wrapped, key_check, ready, \
      created_at, kind) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8) ON CONFLICT (slug_index) DO NOTHING";
-const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
-     WHERE slug_index = $1 LIMIT 1";
-const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
-     WHERE id = $1 LIMIT 1";
-const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind FROM tenant \
+const BY_SLUG: &str =
+    "SELECT id, slug, ready, created_at, kind FROM tenant WHERE slug_index = $1 LIMIT 1";
+const BY_ID: &str = "SELECT id, slug, ready, created_at, kind FROM tenant WHERE id = $1 LIMIT 1";
+const PAGE: &str = "SELECT id, slug, ready, created_at, kind FROM tenant \
      WHERE id > $1 AND ready = 1 AND kind = 0 ORDER BY id LIMIT $2";
 const READY: &str = "UPDATE tenant SET ready = 1 WHERE id = $1";
 const REMOVE: &str = "DELETE FROM tenant WHERE id = $1";
+const REMOVED: &str = "UPDATE deployment SET removed_at = CASE WHEN removed = shredded THEN $1 ELSE removed_at END, \
+     removed = removed + 1 WHERE one = 1";
 
 /// A tenant as the control database knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,16 +55,14 @@ pub struct Created {
 #[derive(Debug)]
 pub struct Control {
     place: Place,
-    database: Database,
-    provider: Provider,
-    records: DataKeys,
-    slugs: BlindIndex,
+    pub(super) database: Database,
+    pub(super) roots: Arc<Roots>,
+    /// The deployment's own keys, as they were read last.
+    pub(super) own: ArcSwap<Own>,
 }
 
 struct Row {
     tenant: Tenant,
-    key_version: u32,
-    key: Wrapped,
     ready: bool,
     kind: Kind,
 }
@@ -84,13 +75,9 @@ impl Control {
     pub async fn open(place: Place, keyring: &Path) -> Result<Arc<Self>, TenantError> {
         let database = place.control().await?;
         database.migrate(CONTROL).await?;
-        let error = |cause| database.error(cause);
-        let row = sqlx::query(READ_DEPLOYMENT)
-            .fetch_optional(database.pool())
-            .await
-            .map_err(error)?;
+        let is_new = !deployment::is_there(&database).await?;
         // A key is never made over data that is there.
-        let store = if row.is_some() {
+        let store = if !is_new {
             keyring::Store::HasData
         } else if place.has_tenants()? {
             return Err(TenantError::Orphans {
@@ -99,42 +86,17 @@ impl Control {
         } else {
             keyring::Store::Empty
         };
-        let provider = Provider::Keyring(Keyring::open_or_create(keyring, store)?);
-        let row = match row {
-            Some(row) => row,
-            None => {
-                add_deployment(&database, &provider).await?;
-                // Of two that start at once the first wins, and the other reads what it wrote.
-                sqlx::query(READ_DEPLOYMENT)
-                    .fetch_one(database.pool())
-                    .await
-                    .map_err(error)?
-            }
-        };
-        let root: i64 = row.try_get("root_version").map_err(error)?;
-        let root = u32::try_from(root).map_err(|_| TenantError::Corrupt { what: "deployment" })?;
-        let check: Vec<u8> = row.try_get("root_check").map_err(error)?;
-        provider.verify(root, &CheckValue::from_slice(&check)?)?;
-        let wrapped = |sealed, check| wrapped(&database, &row, sealed, check);
-        let key = TenantKey::open(
-            &provider,
-            DEPLOYMENT,
-            1,
-            &wrapped("key_wrapped", "key_check")?,
-        )?;
-        let records = key.open_data_key(
-            Purpose::Records,
-            1,
-            &wrapped("records_wrapped", "records_check")?,
-        )?;
-        let slugs = key.open_data_key(SLUG, 1, &wrapped("slug_wrapped", "slug_check")?)?;
-        let (records, slugs) = (DataKeys::new(records)?, BlindIndex::new(slugs)?);
+        let roots = Arc::new(Roots::open(database.clone(), keyring, store)?);
+        if is_new {
+            // Of two that start at once the first wins, and the other reads what it wrote.
+            deployment::add(&database, &roots).await?;
+        }
+        let own = Own::read(&database, &roots).await?;
         Ok(Arc::new(Self {
             place,
             database,
-            provider,
-            records,
-            slugs,
+            roots,
+            own: ArcSwap::from_pointee(own),
         }))
     }
 
@@ -206,12 +168,14 @@ impl Control {
             }
         };
         let id = row.tenant.id;
-        let key = self.key(&row)?;
+        let key = self.roots.tenant_keys(id).await?;
+        let key = key.first().ok_or(TenantError::Corrupt { what: "tenant" })?;
         let database = self.place.create_tenant(id).await?;
-        Store::create(&database, id, &key).await?;
+        Store::create(&database, id, key).await?;
+        let roots = Arc::clone(&self.roots);
         Ok(Created {
             id,
-            store: Store::open(database, (id, kind), key, None).await?,
+            store: Store::open(database, roots, (id, kind), None).await?,
         })
     }
 
@@ -228,17 +192,30 @@ impl Control {
             .map_err(|cause| self.database.error(cause).into())
     }
 
-    /// Takes a tenant away: first its key, then its database. Doing it again changes nothing.
+    /// Takes a tenant away: first its key, then its database. From then on it is due that the root key is rotated, so that no old backup
+    /// of the control database opens it. Doing it again changes nothing.
     ///
     /// # Errors
     /// The database does not answer.
     pub async fn remove(&self, id: TenantId) -> Result<(), TenantError> {
         let error = |cause| self.database.error(cause);
-        sqlx::query(REMOVE)
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        // The deployment's row first, as everybody does who writes both.
+        roots::lock(&self.database, &mut transaction).await?;
+        let done = sqlx::query(REMOVE)
             .bind(id.to_string())
-            .execute(self.database.pool())
+            .execute(&mut *transaction)
             .await
             .map_err(error)?;
+        if done.rows_affected() > 0 {
+            sqlx::query(REMOVED)
+                .bind(Utc::now().timestamp_micros())
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+        }
+        transaction.commit().await.map_err(error)?;
         Ok(self.place.remove_tenant(id).await?)
     }
 
@@ -251,16 +228,14 @@ impl Control {
         after: Option<TenantId>,
         limit: i64,
     ) -> Result<Vec<Tenant>, TenantError> {
-        let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let rows = sqlx::query(PAGE)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        rows.iter()
-            .map(|row| self.read(row).map(|row| row.tenant))
-            .collect()
+        for _ in 1..TRIES {
+            match self.page(after, limit).await {
+                // The deployment's keys have been rotated since they were read.
+                Err(error) if error.is_of_unknown_key() => drop(self.reload().await?),
+                page => return page,
+            }
+        }
+        self.page(after, limit).await
     }
 
     /// The tenant of that name.
@@ -310,20 +285,14 @@ impl Control {
         id: TenantId,
         next: Option<Incarnation>,
     ) -> Result<Store, TenantError> {
-        let row = sqlx::query(BY_ID)
-            .bind(id.to_string())
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
+        let row = self.by_id(id).await?;
         let row = row
-            .map(|row| self.read(&row))
-            .transpose()?
-            .filter(|row| row.ready);
-        let row = row.ok_or_else(|| TenantError::NotFound {
-            name: id.to_string(),
-        })?;
-        let key = self.key(&row)?;
-        Store::open(self.place.tenant(id).await?, (id, row.kind), key, next).await
+            .filter(|row| row.ready)
+            .ok_or_else(|| TenantError::NotFound {
+                name: id.to_string(),
+            })?;
+        let (database, roots) = (self.place.tenant(id).await?, Arc::clone(&self.roots));
+        Store::open(database, roots, (id, row.kind), next).await
     }
 
     /// Whether the control database answers.
@@ -331,21 +300,10 @@ impl Control {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), TenantError> {
-        let asked = sqlx::query(READ_DEPLOYMENT)
-            .fetch_one(self.database.pool())
-            .await;
+        let asked = sqlx::query(PING).fetch_one(self.database.pool()).await;
         asked
             .map(|_| ())
             .map_err(|cause| self.database.error(cause).into())
-    }
-
-    fn key(&self, row: &Row) -> Result<TenantKey, TenantError> {
-        Ok(TenantKey::open(
-            &self.provider,
-            &row.tenant.id.to_string(),
-            row.key_version,
-            &row.key,
-        )?)
     }
 
     async fn add(
@@ -354,35 +312,97 @@ impl Control {
         now: DateTime<Utc>,
     ) -> Result<(), TenantError> {
         let id = TenantId::new(crate::crypto::random()?);
-        let text = id.to_string();
-        let (_, wrapped) = TenantKey::create(&self.provider, &text, 1)?;
-        let sealed = self.records.seal(
+        for _ in 0..TRIES {
+            if self.try_add(id, (slug, kind), now).await? {
+                return Ok(());
+            }
+            // The deployment's keys, or the root key, have been rotated since they were read.
+            self.roots.reload()?;
+            self.reload().await?;
+        }
+        Err(TenantError::Corrupt { what: "deployment" })
+    }
+
+    /// Whether the row was written under the keys that are in force.
+    async fn try_add(
+        &self,
+        id: TenantId,
+        (slug, kind): (&Slug, Kind),
+        now: DateTime<Utc>,
+    ) -> Result<bool, TenantError> {
+        let error = |cause| self.database.error(cause);
+        let (text, own) = (id.to_string(), self.own.load_full());
+        let (_, wrapped) = TenantKey::create(&self.roots.provider(), &text, 1)?;
+        let sealed = own.records.seal(
             &slug_binding(&text),
             Salt::random()?,
             slug.as_str().as_bytes(),
         )?;
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        let locked = self.roots.locked(&mut transaction, &wrapped).await?;
+        if locked.is_none_or(|locked| locked.version != own.version) {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(false);
+        }
         sqlx::query(ADD_TENANT)
             .bind(&text)
-            .bind(self.slugs.of(slug.as_str()).as_slice())
+            .bind(own.slugs.of(slug.as_str()).as_slice())
             .bind(sealed)
             .bind(1_i64)
             .bind(wrapped.sealed.as_slice())
             .bind(wrapped.check.as_bytes().as_slice())
             .bind(now.timestamp_micros())
             .bind(i64::from(kind == Kind::Deployment))
-            .execute(self.database.pool())
+            .execute(&mut *transaction)
             .await
-            .map_err(|cause| self.database.error(cause))?;
-        Ok(())
+            .map_err(error)?;
+        transaction.commit().await.map_err(error)?;
+        Ok(true)
     }
 
     async fn by_slug(&self, slug: &Slug) -> Result<Option<Row>, TenantError> {
-        let row = sqlx::query(BY_SLUG)
-            .bind(self.slugs.of(slug.as_str()).as_slice())
-            .fetch_optional(self.database.pool())
+        for _ in 0..TRIES {
+            let own = self.own.load_full();
+            let row = sqlx::query(BY_SLUG)
+                .bind(own.slugs.of(slug.as_str()).as_slice())
+                .fetch_optional(self.database.pool())
+                .await
+                .map_err(|cause| self.database.error(cause))?;
+            match row.map(|row| self.read(&row)).transpose() {
+                Err(error) if error.is_of_unknown_key() => drop(self.reload().await?),
+                // Where nothing is found the index may have another key now.
+                Ok(None) if self.reload().await? != own.version => {}
+                found => return found,
+            }
+        }
+        Err(TenantError::Corrupt { what: "deployment" })
+    }
+
+    async fn by_id(&self, id: TenantId) -> Result<Option<Row>, TenantError> {
+        for _ in 0..TRIES {
+            let row = sqlx::query(BY_ID)
+                .bind(id.to_string())
+                .fetch_optional(self.database.pool())
+                .await
+                .map_err(|cause| self.database.error(cause))?;
+            match row.map(|row| self.read(&row)).transpose() {
+                Err(error) if error.is_of_unknown_key() => drop(self.reload().await?),
+                found => return found,
+            }
+        }
+        Err(TenantError::Corrupt { what: "deployment" })
+    }
+
+    async fn page(&self, after: Option<TenantId>, limit: i64) -> Result<Vec<Tenant>, TenantError> {
+        let rows = sqlx::query(PAGE)
+            .bind(after.map(|id| id.to_string()).unwrap_or_default())
+            .bind(limit)
+            .fetch_all(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
-        row.map(|row| self.read(&row)).transpose()
+        let tenants = rows.iter().map(|row| self.read(row).map(|row| row.tenant));
+        tenants.collect()
     }
 
     fn read(&self, row: &AnyRow) -> Result<Row, TenantError> {
@@ -391,9 +411,13 @@ impl Control {
         let text: String = row.try_get("id").map_err(error)?;
         let id: TenantId = text.parse().map_err(|_| corrupt())?;
         let sealed: Vec<u8> = row.try_get("slug").map_err(error)?;
-        let slug = String::from_utf8(self.records.open(&slug_binding(&text), &sealed)?)
-            .map_err(|_| corrupt())?;
-        let version: i64 = row.try_get("key_version").map_err(error)?;
+        let slug = String::from_utf8(
+            self.own
+                .load()
+                .records
+                .open(&slug_binding(&text), &sealed)?,
+        )
+        .map_err(|_| corrupt())?;
         let ready: i64 = row.try_get("ready").map_err(error)?;
         let created: i64 = row.try_get("created_at").map_err(error)?;
         let kind: i64 = row.try_get("kind").map_err(error)?;
@@ -412,55 +436,8 @@ impl Control {
                 },
                 created_at: DateTime::from_timestamp_micros(created).ok_or_else(corrupt)?,
             },
-            key_version: u32::try_from(version).map_err(|_| corrupt())?,
-            key: wrapped(&self.database, row, "key_wrapped", "key_check")?,
             ready: ready == 1,
             kind,
         })
     }
-}
-
-fn slug_binding(id: &str) -> Binding<'_> {
-    Binding {
-        tenant: DEPLOYMENT,
-        incarnation: "",
-        table: "tenant",
-        column: "slug",
-        row: id,
-        row_version: 0,
-    }
-}
-
-fn wrapped(
-    database: &Database,
-    row: &AnyRow,
-    sealed: &str,
-    check: &str,
-) -> Result<Wrapped, TenantError> {
-    let error = |cause| database.error(cause);
-    let bytes: Vec<u8> = row.try_get(check).map_err(error)?;
-    Ok(Wrapped {
-        sealed: row.try_get(sealed).map_err(error)?,
-        check: CheckValue::from_slice(&bytes)?,
-    })
-}
-
-async fn add_deployment(database: &Database, provider: &Provider) -> Result<(), TenantError> {
-    let (root, root_check) = provider.check_value();
-    let (key, wrapped) = TenantKey::create(provider, DEPLOYMENT, 1)?;
-    let (_, records): (DataKey, Wrapped) = key.create_data_key(Purpose::Records, 1)?;
-    let (_, slugs) = key.create_data_key(SLUG, 1)?;
-    let mut query = sqlx::query(ADD_DEPLOYMENT)
-        .bind(i64::from(root))
-        .bind(root_check.as_bytes().as_slice());
-    for one in [&wrapped, &records, &slugs] {
-        query = query
-            .bind(one.sealed.as_slice())
-            .bind(one.check.as_bytes().as_slice());
-    }
-    query
-        .execute(database.pool())
-        .await
-        .map(|_| ())
-        .map_err(|cause| database.error(cause).into())
 }

@@ -1,13 +1,23 @@
-//! Tenants: the control database that knows where each lies, its keys, and its open store.
+//! Tenants: the control database that knows where each lies, its keys and their rotation, and its open store.
 
 mod control;
+mod deployment;
 mod keys;
+mod ring;
+mod roots;
+mod rotation;
+pub mod sealed;
 mod store;
+mod subjects;
 
 pub use control::{Control, Created, Tenant};
-pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use deployment::Standing;
+pub use keys::{KeysAt, NextSigner, Signer, TenantKeys, is_of_an_epoch};
+pub use ring::{Epoch, Rotation};
+pub use rotation::NewKey;
 pub use store::Kind;
-pub use store::{Life, Store, SubjectKeys};
+pub use store::{Life, Store};
+pub use subjects::SubjectKeys;
 
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;
@@ -72,6 +82,14 @@ pub enum TenantError {
         /// Which.
         what: &'static str,
     },
+}
+
+impl TenantError {
+    /// Whether a value names a version of a key that is not in memory: another node has rotated it, and what was read is read again with
+    /// the keys as they are now.
+    pub fn is_of_unknown_key(&self) -> bool {
+        matches!(self, Self::Crypto(CryptoError::UnknownVersion { .. }))
+    }
 }
 
 /// An organization's short name: 2 to 63 of a-z, 0-9 and `-`, beginning with a letter.

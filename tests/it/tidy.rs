@@ -174,7 +174,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "drafts of policies: today a load is in force at once",
         "policy.drafted",
     ),
-    ("rotation of keys", "key.rotated"),
     (
         "reports of what back ends did after an allow",
         "integration.used agent.run_started agent.run_completed agent.run_failed agent.run_cancelled thread.posted",

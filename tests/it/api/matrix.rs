@@ -65,7 +65,7 @@ impl Route {
             "integrations" => &things.integration,
             "shares" => &things.share,
             "api-keys" => &things.key,
-            "organization" | "policy-set" | "entities" | "audit" => "",
+            "organization" | "policy-set" | "entities" | "audit" | "keys" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
         let place = self
@@ -73,6 +73,7 @@ impl Route {
             .replace("{id}", id)
             .replace("{user}", &things.user)
             .replace("{index}", "0")
+            .replace("{key}", "epoch")
             .replace("{path}", "0/000.p/1");
         match (self.method.as_str(), self.path.as_str()) {
             ("GET", "/v1/audit/export") => format!("{place}?format=jsonl"),
@@ -113,7 +114,10 @@ impl Route {
             }
             (
                 "POST",
-                "/v1/integrations/{id}/refresh" | "/v1/audit/key" | "/v1/users/{id}/erasure",
+                "/v1/integrations/{id}/refresh"
+                | "/v1/audit/key"
+                | "/v1/keys/{key}/rotation"
+                | "/v1/users/{id}/erasure",
             )
             | ("DELETE" | "GET", _) => return None,
             ("PATCH", _) => renamed,
