@@ -242,7 +242,11 @@ impl Sequencer {
             };
             self.connection = Some(connection);
             match step {
-                Step::Committed => return Ok(self.committed(made, &known)),
+                Step::Committed => {
+                    let made = self.committed(made, &known);
+                    read_changed_keys(&setting.store, &made).await;
+                    return Ok(made);
+                }
                 Step::Nothing => {
                     self.known = Some(known);
                     return Ok(made);
@@ -287,7 +291,9 @@ impl Sequencer {
         made.write(&setting.store, &mut transaction, &known).await?;
         transaction.commit().await.map_err(error)?;
         self.connection = Some(connection);
-        Ok(self.committed(made, &known))
+        let made = self.committed(made, &known);
+        read_changed_keys(&setting.store, &made).await;
+        Ok(made)
     }
 
     /// What the memory takes over once a batch is committed.
@@ -393,6 +399,16 @@ async fn know_keys(store: &Store, head: &Head) -> Result<(), Unwritten> {
         store.reload_keys().await?;
     }
     Ok(())
+}
+
+/// Reads the keys that a committed batch has changed, so that whoever asked for it finds them here. What it has done is done, even if
+/// they cannot be read now: then they are before anything else is made.
+async fn read_changed_keys(store: &Store, made: &Made) {
+    if made.changes_keys()
+        && let Err(error) = store.reload_keys().await
+    {
+        tracing::warn!(tenant.id = %store.id(), error = %chain(&error), "changed keys are read later");
+    }
 }
 
 /// A stage of a commit, timed into `cedarkeep_stage_seconds`: `judge`, `encode`, `lock`, `write`, `flush`.

@@ -22,5 +22,6 @@ mod log;
 mod policy;
 mod publish;
 mod replay;
+mod rotation;
 mod tenant;
 mod tidy;

@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 pub struct Service {
     app: Arc<App>,
     routes: Router,
-    _dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 /// An organization with somebody in each role, and a key with every scope.
@@ -162,22 +162,53 @@ impl Service {
         Self::with(database, App::visit).await
     }
 
+    /// The service on that database, where an answer may take as long as a busy machine needs.
+    pub async fn patient(database: Database) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = Self::settings(database, &dir);
+        config.log.commit_timeout_ms = 60_000;
+        Self::of(App::open(config).await.unwrap(), dir)
+    }
+
     async fn with(
         database: Database,
         open: impl AsyncFnOnce(Config) -> Result<Arc<App>, AppError>,
     ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let config = Self::settings(database, &dir);
+        Self::of(open(config).await.unwrap(), dir)
+    }
+
+    fn settings(database: Database, dir: &TempDir) -> Config {
         let mut config = Config::default();
         config.data.dir = dir.path().to_owned();
         config.data.database = database;
-        let app = open(config).await.unwrap();
+        config
+    }
+
+    fn of(app: Arc<App>, dir: Arc<TempDir>) -> Self {
         let counts = PrometheusBuilder::new().build_recorder().handle();
         let routes = http::router(Arc::clone(&app), counts);
-        Self {
-            app,
-            routes,
-            _dir: dir,
-        }
+        Self { app, routes, dir }
+    }
+
+    /// Another node of the same deployment, with routes of its own.
+    pub async fn beside(&self) -> Self {
+        Self::of(self.second_node().await, Arc::clone(&self.dir))
+    }
+
+    /// A connection of one's own to the control database.
+    pub async fn control(&self) -> sqlx::AnyConnection {
+        use sqlx::Connection as _;
+        let url = match &self.app.config().data.database {
+            Database::Sqlite => {
+                let file = self.app.config().data.dir.join("control.db");
+                format!("sqlite://{}", file.display())
+            }
+            Database::Postgres(url) => url.clone(),
+        };
+        sqlx::any::install_default_drivers();
+        sqlx::AnyConnection::connect(&url).await.unwrap()
     }
 
     /// The service itself.

@@ -4,7 +4,7 @@ mod audit;
 mod bad_input;
 mod directory;
 mod export;
-mod found;
+pub mod found;
 pub mod harness;
 mod idempotency;
 pub mod keeping;
