@@ -73,7 +73,11 @@ pub async fn advance(
 ) -> Result<Vec<Rotation>, Unkept> {
     let store = door.store();
     let begun = Instant::now();
-    for mut rotation in store.keys().rotations() {
+    if store.keys().rotations().is_empty() {
+        return Ok(Vec::new());
+    }
+    // How far it has come is read anew: a round goes on where any node's last one ended.
+    for mut rotation in store.rotations().await.map_err(Unwritten::from)? {
         let Some(key) = name(rotation.purpose) else {
             continue;
         };

@@ -353,7 +353,7 @@ async fn epochs(
     Ok((keys, epochs))
 }
 
-async fn rotations(database: &Database) -> Result<Vec<Rotation>, TenantError> {
+pub(super) async fn rotations(database: &Database) -> Result<Vec<Rotation>, TenantError> {
     let error = |cause| database.error(cause);
     let corrupt = |_| TenantError::Corrupt { what: "rotation" };
     let rows = sqlx::query(ROTATIONS)

@@ -185,7 +185,15 @@ impl Store {
             .map_err(|cause| error(cause).into())
     }
 
-    /// The rotation of a key that is under way, as it was read last.
+    /// The rotations that are under way, as far as they have come by now.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn rotations(&self) -> Result<Vec<Rotation>, TenantError> {
+        ring::rotations(&self.database).await
+    }
+
+    /// The rotation of a key that is under way, as it was when the keys were read.
     pub fn rotation(&self, purpose: Purpose) -> Option<Rotation> {
         self.keys.ring().rotation(purpose).cloned()
     }

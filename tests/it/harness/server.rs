@@ -112,6 +112,15 @@ impl Site {
         self.command(arguments).output().unwrap()
     }
 
+    /// Starts a command and does not wait for it.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs a command that must succeed; what it printed.
     pub fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);

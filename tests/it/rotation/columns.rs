@@ -157,6 +157,16 @@ async fn scan(
     named
 }
 
+/// Which versions are named in an organization's database that this is a connection to.
+pub async fn named_in(rows: &mut AnyConnection, database: &Database) -> Named {
+    scan(rows, database, TENANT).await
+}
+
+/// The same of the control database.
+pub async fn named_in_control(rows: &mut AnyConnection, database: &Database) -> Named {
+    scan(rows, database, CONTROL).await
+}
+
 /// Which versions are named in an organization's database.
 pub async fn named(service: &Service, tenant: &Tenant) -> Named {
     let database = service.app().config().data.database.clone();
