@@ -186,7 +186,9 @@ async fn of_one(app: &Arc<App>, out: &Out, slug: &str, which: Which, wait: bool)
         out.progress("what the version before finds is kept for a day: it goes when that has expired, and is not waited for");
     } else if wait && key != KeyName::Epoch {
         finish(&door, out, key).await?;
-        said["phase"] = json!("done");
+        if let Some(said) = said.as_object_mut() {
+            said.insert("phase".into(), json!("done"));
+        }
     }
     let text = told(slug, &said);
     if let Some(said) = said.as_object_mut() {
@@ -303,21 +305,23 @@ fn said(out: &Out, slug: &str, store: &Store) -> Outcome {
             .into_iter()
             .find(|rotation| rotation.purpose == purpose)
             .map(|rotation| (rotation.old, rotation.new));
-        let mut one = json!({ "version": newest, "held": all });
+        let mut one = Map::new();
+        one.insert("version".into(), json!(newest));
+        one.insert("held".into(), json!(all));
         if let Some((old, new)) = rotation {
-            one["rotation"] = json!({ "old": old, "new": new });
+            one.insert("rotation".into(), json!({ "old": old, "new": new }));
         }
         let mut line = format!("  {name}: version {newest}{}", under_way(rotation));
         if let Some(kept) = held
             .kept_for_segments()
             .filter(|_| purpose == Purpose::Records)
         {
-            one["kept_for_segments"] = json!(kept);
+            one.insert("kept_for_segments".into(), json!(kept));
             line.push_str(&format!(
                 "; version {kept} is kept for entries that are older than epochs, until they are pruned"
             ));
         }
-        versions.insert(name.to_owned(), one);
+        versions.insert(name.to_owned(), Value::Object(one));
         lines.push(line);
     }
     let epochs = held.epochs();
