@@ -15,7 +15,7 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore::{self, NotRestored};
-use crate::decide::{Door, above, anchor, audit, upkeep};
+use crate::decide::{Door, above, anchor, audit, rotate, upkeep};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::policy::{Library, PolicyError};
@@ -358,9 +358,11 @@ impl App {
         }
         let door = Door::open(store, &self.terms).await?;
         let kept = upkeep::round(&door, now, true).await;
+        let rotated = rotate::finish(&door, now).await;
         door.close().await;
         self.written().insert(id);
-        Ok(kept?)
+        kept?;
+        Ok(rotated?)
     }
 
     /// Lets go of those that were closed: their keys leave the memory. One whose sequencer has ended, since its log goes on as another

@@ -18,6 +18,9 @@ use crate::tenant::Rotation;
 /// After so many entries another epoch of the log begins.
 pub const EPOCH: u64 = 1_000_000;
 
+/// How long one piece of the work is where there is nothing else to do.
+const WHOLE: Duration = Duration::from_secs(5);
+
 /// Between two pieces the log's appender has the database to itself.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -60,6 +63,17 @@ pub(super) async fn round(door: &Door, now: DateTime<Utc>, stint: Duration) -> R
         }
     }
     advance(door, now, stint).await.map(|_| ())
+}
+
+/// Goes on with everything that is under way until it is done, but for what waits for something to expire: of a log that is opened for its
+/// upkeep alone.
+///
+/// # Errors
+/// The same.
+pub async fn finish(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
+    let waits = |rotation: &Rotation| matches!(rotation.purpose, Purpose::BlindIndex(_));
+    while !advance(door, now, WHOLE).await?.iter().all(waits) {}
+    Ok(())
 }
 
 /// Goes on with the rotations that are under way, for `stint` at most; those that are left.

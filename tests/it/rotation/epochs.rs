@@ -174,6 +174,33 @@ async fn a_log_that_is_older_than_epochs_goes_on_opening_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_open_nowhere_is_gone_on_with_when_it_is_woken() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    service.things(&tenant).await;
+    for key in [KeyName::Records, KeyName::SubjectWrap, KeyName::Tenant] {
+        begin(&tenant.door, key).await;
+    }
+    tenant.door.close().await;
+    let fresh = service.second_node().await;
+    let later = Utc::now() + chrono::Duration::hours(25);
+    let day = Duration::from_secs(24 * 60 * 60);
+    fresh.wake_silent(later, day).await.unwrap();
+    let store = fresh
+        .control()
+        .open_store(tenant.door.store().id())
+        .await
+        .unwrap();
+    assert!(store.keys().rotations().is_empty());
+    let versions = held(&service, &tenant).await;
+    assert_eq!(
+        (&versions["records"], &versions["subject-wrap"]),
+        (&vec![2], &vec![2])
+    );
+    assert_eq!(named(&service, &tenant).await.of("tenant"), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_begun_elsewhere_is_read_and_gone_on_with() {
     let service = Service::still(Database::Sqlite).await;
     let tenant = service.tenant("acme").await;
