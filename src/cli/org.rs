@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use super::close::close;
 use super::keeping::{self, Keeping};
 use super::print::Out;
 use crate::app::App;
@@ -389,46 +390,6 @@ impl Org {
         }
         Ok(())
     }
-}
-
-/// Says when an organization is closed, and closes it where that is now. What does not open, because its database is lost or its key is
-/// another, has no way to say so: nodes that have it open let go of it within seconds.
-async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> Outcome {
-    let id = tenant(app, slug).await?;
-    match app.door(id).await {
-        Ok(door) => {
-            let asked = door.glance().snapshot().organization()?.closes_at.is_some();
-            if asked && grace == 0 {
-                // What was to be closed later is closed now.
-                door.operate(closing::call_off_by_operator).await?;
-            }
-            let asked = door
-                .operate(move |by, snapshot| closing::request_by_operator(by, snapshot, grace))
-                .await?;
-            if grace > 0 {
-                let at = asked.reply.get("closes_at").cloned().unwrap_or_default();
-                let at = at.as_str().unwrap_or_default();
-                out.say(
-                    &json!({ "slug": slug, "closes_at": at }),
-                    &format!("{slug} is closed at {at}; `cedarkeep org keep {slug}` calls it off"),
-                )?;
-                return Ok(());
-            }
-        }
-        Err(error) if grace == 0 => out.progress(&format!("`{slug}` does not open ({error})")),
-        Err(error) => {
-            return Err(format!(
-                "`{slug}` does not open, so nothing can be asked of it ({error}): --grace 0 destroys it as it is"
-            )
-            .into());
-        }
-    }
-    app.close_for_good(id).await?;
-    out.say(
-        &json!({ "slug": slug, "closed": true }),
-        &format!("{slug} is closed"),
-    )?;
-    Ok(())
 }
 
 async fn load(

@@ -204,6 +204,30 @@ impl RootKeys {
         self.ask(self.provider.newest()).await
     }
 
+    /// The versions of its root keys, oldest first.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn versions(&self) -> Result<Vec<u32>, TenantError> {
+        self.ask(self.provider.versions()).await
+    }
+
+    /// Makes sure that there is a root key after this version; the newest.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn add_after(&self, version: u32) -> Result<u32, TenantError> {
+        self.ask(self.provider.add_after(version)).await
+    }
+
+    /// Destroys the root keys before this version.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn destroy_before(&self, version: u32) -> Result<(), TenantError> {
+        self.ask(self.provider.destroy_before(version)).await
+    }
+
     /// Adds a root key, which wraps from now on.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ mod bad_input;
 mod content;
 mod directory;
 mod export;
-mod found;
+pub mod found;
 pub mod harness;
 mod idempotency;
 pub mod keeping;
