@@ -16,7 +16,7 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore;
-use crate::decide::{Door, Refused, anchor, audit, upkeep};
+use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
@@ -29,6 +29,8 @@ mod backup;
 mod roots;
 
 pub use backup::{Restore, Returned};
+
+mod keys;
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,9 @@ pub enum AppError {
     /// A commitment to a tenant's log.
     #[error(transparent)]
     Unanchored(#[from] anchor::Unanchored),
+    /// A key above those of tenants.
+    #[error(transparent)]
+    Unrotated(#[from] above::Unrotated),
     /// The process could not be hardened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -422,14 +427,16 @@ impl App {
         }
         let door = Door::open(store, &self.terms).await?;
         let kept = upkeep::round(&door, now, true).await;
+        let rotated = rotate::finish(&door, now).await;
         let due = closing::is_due(door.glance().snapshot(), now);
         door.close().await;
         self.written().insert(id);
         kept?;
+        // What is to be closed is closed, whatever its rotations have come to.
         if due {
-            self.close_for_good(id).await?;
+            return self.close_for_good(id).await;
         }
-        Ok(())
+        Ok(rotated?)
     }
 
     /// Closes an organization whose time has come: from the last entry of its log on every node denies whatever it is asked, then its

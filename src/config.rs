@@ -133,6 +133,7 @@ const REFERENCE: &[Setting] = settings! {
     "keys.providers", "tables", "", "further providers of root keys, `[keys.providers.NAME]` with `kind` = `keyring`, `pkcs11` or `aws-kms`; in the environment as one inline table of TOML";
     "keys.timeout_ms", "milliseconds", "5000", "how long one call to a provider of root keys may take";
     "keys.wait_s", "seconds", "60", "how long a start waits for root keys that are out of reach, before it gives up";
+    "keys.shred_after_s", "seconds", "86400", "how long after an organization was closed the root key is rotated, so that no old backup of the control database opens it; 0: only by `cedarkeep keys rotate root`";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
     "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
 };

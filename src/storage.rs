@@ -13,8 +13,10 @@ use crate::ids::TenantId;
 
 pub mod beside;
 pub mod copy;
+mod schema;
 pub mod shelf;
 
+pub use schema::{CONTROL, Migration, TENANT};
 use shelf::Shelf;
 
 /// Why a database did not do what was asked.
@@ -102,14 +104,42 @@ impl Dialect {
         }
     }
 
+    /// Locks the row that whoever changes a tenant's keys holds alone; SQLite has locked the database already.
+    pub(crate) const fn keys_lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT key_check FROM tenant WHERE one = 1",
+            Self::Postgres => "SELECT key_check FROM tenant WHERE one = 1 FOR UPDATE",
+        }
+    }
+
+    /// The same for those who seal outside of the head's lock: they hold it together.
+    pub(crate) const fn keys_share(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT key_check FROM tenant WHERE one = 1",
+            Self::Postgres => "SELECT key_check FROM tenant WHERE one = 1 FOR SHARE",
+        }
+    }
+
+    /// Locks the deployment's row of the control database: whoever wraps a key under a root key holds it.
+    pub(crate) const fn deployment_lock(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT version, root_version, root_next, wrapped_by FROM deployment WHERE one = 1"
+            }
+            Self::Postgres => {
+                "SELECT version, root_version, root_next, wrapped_by FROM deployment WHERE one = 1 FOR UPDATE"
+            }
+        }
+    }
+
     /// What follows a SELECT that locks its row; SQLite has locked the database already.
     pub(crate) const fn head_lock(self) -> &'static str {
         match self {
             Self::Sqlite => {
-                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation, keys_version FROM head WHERE one = 1"
             }
             Self::Postgres => {
-                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1 FOR UPDATE"
+                "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation, keys_version FROM head WHERE one = 1 FOR UPDATE"
             }
         }
     }
@@ -596,47 +626,3 @@ async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
     }
     Ok(())
 }
-
-/// One step of a schema, for both dialects.
-#[derive(Debug, Clone, Copy)]
-pub struct Migration {
-    version: i64,
-    name: &'static str,
-    sqlite: &'static str,
-    postgres: &'static str,
-}
-
-macro_rules! migration {
-    ($room:literal, $version:literal, $name:literal) => {
-        Migration {
-            version: $version,
-            name: $name,
-            sqlite: include_str!(concat!("../migrations/", $room, "/sqlite/", $name, ".sql")),
-            postgres: include_str!(concat!(
-                "../migrations/",
-                $room,
-                "/postgres/",
-                $name,
-                ".sql"
-            )),
-        }
-    };
-}
-
-/// The schema of the control database.
-pub const CONTROL: &[Migration] = &[
-    migration!("control", 1, "0001_tenants"),
-    migration!("control", 2, "0002_deployment_log"),
-    migration!("control", 4, "0004_providers"),
-    migration!("control", 5, "0005_restores"),
-];
-/// The schema of a tenant's database.
-pub const TENANT: &[Migration] = &[
-    migration!("tenant", 1, "0001_state_and_log"),
-    migration!("tenant", 2, "0002_upkeep"),
-    migration!("tenant", 3, "0003_uncompressed"),
-    migration!("tenant", 4, "0004_lives"),
-    migration!("tenant", 5, "0005_anchors"),
-    migration!("tenant", 6, "0006_content"),
-    migration!("tenant", 9, "0009_content_present"),
-];

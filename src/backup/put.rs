@@ -55,7 +55,8 @@ pub enum PutBack {
 #[must_use]
 pub fn identity(one: &Stored, other: &Stored) -> bool {
     let of = |stored: &Stored| {
-        let bytes = bytes(&stored.table, &stored.row, "key_check");
+        // The one key of a deployment that is never another.
+        let bytes = bytes(&stored.table, &stored.row, "ledger_check");
         bytes.map(<[u8]>::to_vec)
     };
     of(one).is_some() && of(one) == of(other)
@@ -137,7 +138,11 @@ async fn begin_control(
     }
     backup.check_read(CONTROL, frames.into_inner())?;
     for found in &checked.found {
-        let stored = found.stored.put_back()?;
+        let mut stored = found.stored.put_back()?;
+        // Its name is under the keys that the deployment had at the backup's end, as the deployment's own row is.
+        if let Some(last) = checked.rows.get(&found.id) {
+            stored.named_as(last)?;
+        }
         loading.add(&stored.table, &stored.row).await?;
     }
     let ids = checked.found.iter().map(|found| found.id);
@@ -181,7 +186,9 @@ pub async fn put_back(
         let stored = key_of(control, checked, found).await?;
         let people = backup.keyed(id, &known.people_of(id))?;
         load(place, backup, found, &people, progress).await?;
-        control.begin_restoring(id, &stored, backup.id()).await?;
+        control
+            .begin_restoring((id, &found.slug), &stored, backup.id())
+            .await?;
     }
     let mut people = known.people_of(id);
     if place.has_beside(id).await? {

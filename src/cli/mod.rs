@@ -2,9 +2,11 @@
 
 mod audit;
 mod backup;
+mod close;
 mod demo;
 mod export;
 mod keeping;
+mod keys;
 mod offline;
 mod org;
 mod print;
@@ -58,12 +60,12 @@ enum Command {
     /// API keys of an organization
     #[command(subcommand)]
     Key(org::Key),
+    /// Keys that everything is sealed under: how they stand, their rotation, and who wraps them
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Policies of an organization
     #[command(subcommand)]
     Policy(org::Policy),
-    /// Root keys: move what is wrapped to another provider, or to the newest root key
-    #[command(subcommand)]
-    Keys(Keys),
     /// The log: read it, check it, export it, get a receipt
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -73,14 +75,6 @@ enum Command {
     Restore(backup::Restore),
     /// List every setting with its default and its meaning
     Config,
-}
-
-#[derive(Debug, Subcommand)]
-enum Keys {
-    /// Wrap the keys of the deployment and of its organizations anew: those of the deployment under the newest root key of
-    /// `keys.root`, those of an organization with a provider of its own under the newest of that. Only rows of the control
-    /// database change; organizations that are open go on. Run it again if it was interrupted
-    Rewrap(rewrap::Rewrap),
 }
 
 /// What a command failed with: a message with the next step.
@@ -125,7 +119,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             Command::Org(org) => org.run(&app, out).await,
             Command::Member(member) => member.run(&app, out).await,
             Command::Key(key) => key.run(&app, out).await,
-            Command::Keys(Keys::Rewrap(rewrap)) => rewrap.run(&app, out).await,
+            Command::Keys(keys) => keys.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,
             Command::Audit(audit) => audit.run(&app, out).await,
             Command::Backup(backup) => backup.run(&app, out).await,

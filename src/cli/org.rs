@@ -8,9 +8,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use super::close::close;
 use super::keeping::{self, Keeping};
 use super::print::Out;
-use crate::app::{App, AppError};
+use crate::app::App;
 use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::Door;
@@ -389,54 +390,6 @@ impl Org {
         }
         Ok(())
     }
-}
-
-/// Says when an organization is closed, and closes it where that is now. What does not open, because its database is lost or its key is
-/// another, has no way to say so: nodes that have it open let go of it within seconds.
-async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> Outcome {
-    let id = tenant(app, slug).await?;
-    match app.door(id).await {
-        Ok(door) => {
-            let asked = door.glance().snapshot().organization()?.closes_at.is_some();
-            if asked && grace == 0 {
-                // What was to be closed later is closed now.
-                door.operate(closing::call_off_by_operator).await?;
-            }
-            let asked = door
-                .operate(move |by, snapshot| closing::request_by_operator(by, snapshot, grace))
-                .await?;
-            if grace > 0 {
-                let at = asked.reply.get("closes_at").cloned().unwrap_or_default();
-                let at = at.as_str().unwrap_or_default();
-                out.say(
-                    &json!({ "slug": slug, "closes_at": at }),
-                    &format!("{slug} is closed at {at}; `cedarkeep org keep {slug}` calls it off"),
-                )?;
-                return Ok(());
-            }
-        }
-        // What is only out of reach for now may be under a legal hold, and is not destroyed unseen.
-        Err(AppError::Tenant(error)) if grace == 0 && !error.may_pass() => {
-            out.progress(&format!("`{slug}` does not open ({error})"));
-            app.destroy_for_good(id).await?;
-            return closed(out, slug);
-        }
-        Err(error) => {
-            return Err(
-                format!("`{slug}` does not open, so nothing can be asked of it: {error}").into(),
-            );
-        }
-    }
-    app.close_for_good(id).await?;
-    closed(out, slug)
-}
-
-fn closed(out: &Out, slug: &str) -> Outcome {
-    out.say(
-        &json!({ "slug": slug, "closed": true }),
-        &format!("{slug} is closed"),
-    )?;
-    Ok(())
 }
 
 async fn load(

@@ -121,6 +121,16 @@ impl Serve {
                 }
             }
         });
+        let keys = Arc::clone(&app);
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(UPKEEP_EVERY);
+            loop {
+                every.tick().await;
+                if let Err(error) = keys.keep_keys(chrono::Utc::now()).await {
+                    tracing::error!(error = %with_causes(&error), "the keys above those of organizations are gone on with later");
+                }
+            }
+        });
         tokio::spawn(publish(Arc::clone(&app), publisher));
         tokio::spawn(look_at_root_keys(Arc::clone(&app)));
         let routes = http::router(Arc::clone(&app), counts);

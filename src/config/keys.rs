@@ -29,6 +29,8 @@ pub struct Keys {
     pub timeout_ms: u64,
     /// How long a start waits for root keys that are out of reach.
     pub wait_s: u64,
+    /// How long after an organization was closed the root key is rotated.
+    pub shred_after_s: u32,
 }
 
 /// One provider of root keys.
@@ -89,11 +91,19 @@ impl Default for Keys {
             providers: None,
             timeout_ms: 5_000,
             wait_s: 60,
+            shred_after_s: 86_400,
         }
     }
 }
 
 impl Keys {
+    /// How long after an organization was closed the root key is rotated; nothing where that is not done by itself.
+    #[must_use]
+    pub fn shred_after(&self) -> Option<chrono::Duration> {
+        let after = i64::from(self.shred_after_s);
+        (after > 0).then(|| chrono::Duration::seconds(after))
+    }
+
     /// How long one call to a provider may take.
     #[must_use]
     pub const fn timeout(&self) -> Duration {

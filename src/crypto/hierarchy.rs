@@ -18,6 +18,10 @@ const SUBJECT_KEY_VERSION: u32 = 1;
 /// The version that every content key has: a version of content has a key of its own, which is only destroyed.
 const CONTENT_KEY_VERSION: u32 = 1;
 
+/// The version of a tenant's first epoch key. They are counted from here so that a stored part says by its version alone whether an
+/// epoch key has sealed it: no other key is ever rotated so often.
+pub const FIRST_EPOCH: u32 = (1 << 31) | 1;
+
 /// 64 bits derived from a key, kept in the clear: they tell that a key is the right one and nothing else about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckValue([u8; 8]);
@@ -227,6 +231,7 @@ impl TenantKey {
         )
     }
 
+    /// The place of a data key, wrapped by this one.
     fn data_key_binding(&self, purpose: Purpose, version: u32) -> Binding<'_> {
         Binding {
             tenant: &self.tenant,
@@ -296,7 +301,9 @@ fn subject_wrap(keys: &DataKeys) -> Result<&DataKeys, CryptoError> {
     }
 }
 
-fn subject_binding<'a>(tenant: &'a str, subject: &'a str) -> Binding<'a> {
+/// The place of a subject's key, wrapped by the subject-wrap key.
+#[must_use]
+pub const fn subject_binding<'a>(tenant: &'a str, subject: &'a str) -> Binding<'a> {
     Binding {
         tenant,
         incarnation: "",
@@ -357,6 +364,59 @@ fn content_wrap(keys: &DataKeys) -> Result<&DataKeys, CryptoError> {
         found => Err(CryptoError::WrongPurpose {
             found,
             wanted: "a key that wraps content keys",
+        }),
+    }
+}
+
+/// The place of an epoch key, wrapped by the records key.
+#[must_use]
+pub const fn epoch_binding<'a>(tenant: &'a str, row: &'a str) -> Binding<'a> {
+    Binding {
+        tenant,
+        incarnation: "",
+        table: "epoch",
+        column: "wrapped",
+        row,
+        row_version: 0,
+    }
+}
+
+/// A new key for the segments of one epoch, wrapped under the newest records key.
+///
+/// # Errors
+/// [`CryptoError::WrongPurpose`] unless the keys are for this; [`CryptoError::NoRandomness`].
+pub fn create_epoch_key(
+    records: &DataKeys,
+    tenant: &str,
+    version: u32,
+) -> Result<(DataKey, Wrapped), CryptoError> {
+    let key = DataKey::random(Purpose::Epoch, version)?;
+    let row = version.to_string();
+    let wrapped = records_key(records)?.wrap(&epoch_binding(tenant, &row), &key)?;
+    Ok((key, wrapped))
+}
+
+/// The key of an epoch.
+///
+/// # Errors
+/// [`CryptoError::WrongPurpose`]; as [`DataKeys::unwrap_key`].
+pub fn open_epoch_key(
+    records: &DataKeys,
+    tenant: &str,
+    version: u32,
+    wrapped: &Wrapped,
+) -> Result<DataKey, CryptoError> {
+    let row = version.to_string();
+    let binding = epoch_binding(tenant, &row);
+    records_key(records)?.unwrap_key(&binding, Purpose::Epoch, version, wrapped)
+}
+
+fn records_key(keys: &DataKeys) -> Result<&DataKeys, CryptoError> {
+    match keys.purpose() {
+        Purpose::Records => Ok(keys),
+        found => Err(CryptoError::WrongPurpose {
+            found,
+            wanted: "a key that wraps epoch keys",
         }),
     }
 }

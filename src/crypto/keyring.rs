@@ -99,7 +99,7 @@ impl Keyring {
                 ));
             }
         }
-        lock.write(path, &encode(&roots))?;
+        lock.write(path, &encode(&roots), Old::Kept)?;
         Self::open(path)
     }
 
@@ -120,17 +120,39 @@ impl Keyring {
             purpose,
             version: newest,
         })?;
-        self.replace(|roots| roots.add(DataKey::random(purpose, version)?))?;
+        let add = |roots: &mut DataKeys| roots.add(DataKey::random(purpose, version)?);
+        self.replace(Old::Kept, add)?;
         Ok(version)
     }
 
-    /// Takes an older root key out of the file: what is still wrapped under it, here and in
-    /// backups of the database, is lost as soon as no copy of the old file is left.
+    /// Takes older root keys out of the file, those before this version: what is still wrapped under them, here and in backups of the
+    /// database, is lost as soon as no copy of the old file is left. The old file is overwritten in place once the new one is there; a
+    /// file system that copies on write, a snapshot or the flash beneath it may keep its content nevertheless.
+    ///
+    /// # Errors
+    /// [`CryptoError::LastVersion`] for one after the newest; as [`Keyring::add_root`].
+    pub fn destroy_roots_before(&mut self, version: u32) -> Result<(), CryptoError> {
+        let purpose = Purpose::TenantWrap;
+        if version > self.roots.newest().version {
+            return Err(CryptoError::LastVersion(purpose));
+        }
+        let older: Vec<u32> = self.roots.iter().map(|root| root.version).collect();
+        let older = older.into_iter().filter(|other| *other < version);
+        let older: Vec<u32> = older.collect();
+        if older.is_empty() {
+            return Ok(());
+        }
+        self.replace(Old::Overwritten, |roots| {
+            older.iter().try_for_each(|version| roots.remove(*version))
+        })
+    }
+
+    /// The same for one older root key.
     ///
     /// # Errors
     /// [`CryptoError::LastVersion`], [`CryptoError::UnknownVersion`]; as [`Keyring::add_root`].
     pub fn destroy_root(&mut self, version: u32) -> Result<(), CryptoError> {
-        self.replace(|roots| roots.remove(version))
+        self.replace(Old::Overwritten, |roots| roots.remove(version))
     }
 
     pub(super) fn wrap(&self, tenant: &str, key: &DataKey) -> Result<Wrapped, CryptoError> {
@@ -165,7 +187,7 @@ impl Keyring {
             other => return other,
         }
         let roots = DataKeys::new(DataKey::random(Purpose::TenantWrap, 1)?)?;
-        lock.write(path, &encode(&roots))?;
+        lock.write(path, &encode(&roots), Old::Kept)?;
         Ok(Self {
             path: path.to_owned(),
             roots,
@@ -175,6 +197,7 @@ impl Keyring {
     /// Changes a copy of what is in the file, writes it, and only then goes over to it.
     fn replace(
         &mut self,
+        old: Old,
         change: impl FnOnce(&mut DataKeys) -> Result<(), CryptoError>,
     ) -> Result<(), CryptoError> {
         let lock = Lock::take(&self.path)?;
@@ -186,10 +209,19 @@ impl Keyring {
             return Err(CryptoError::KeyringChanged(self.path.clone()));
         }
         change(&mut current.roots)?;
-        lock.write(&self.path, &encode(&current.roots))?;
+        lock.write(&self.path, &encode(&current.roots), old)?;
         self.roots = current.roots;
         Ok(())
     }
+}
+
+/// What becomes of the content that a keyring had before.
+#[derive(Debug, Clone, Copy)]
+enum Old {
+    /// All of it is in the new one.
+    Kept,
+    /// It has a key that is to be gone.
+    Overwritten,
 }
 
 /// The folder, locked against other processes that would write a keyring in it.
@@ -210,10 +242,17 @@ impl Lock {
     }
 
     /// Puts the text in the file's place at once and for good: at any moment there is the old one or the new one.
-    fn write(&self, path: &Path, text: &str) -> Result<(), CryptoError> {
+    fn write(&self, path: &Path, text: &str, old: Old) -> Result<(), CryptoError> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let fresh = path.with_file_name(name);
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = match old {
+            Old::Kept => None,
+            Old::Overwritten => Some(rustix::fs::open(path, flags, Mode::empty())),
+        };
+        let opened = opened.transpose();
+        let opened = opened.map_err(|errno| io("open", path, errno.into()))?;
         // What a crash left behind. Nobody else writes here while the lock is held.
         remove(&fresh).map_err(|source| io("clear the way for", path, source))?;
         let written = self.write_through(&fresh, path, text);
@@ -221,7 +260,10 @@ impl Lock {
             // The first error is the one to tell; this one would only repeat it.
             drop(remove(&fresh));
         }
-        written.map_err(|source| io("write", path, source))
+        written.map_err(|source| io("write", path, source))?;
+        opened.map(File::from).map_or(Ok(()), |old| {
+            overwrite(&old).map_err(|source| io("overwrite the old content of", path, source))
+        })
     }
 
     fn write_through(&self, fresh: &Path, path: &Path, text: &str) -> std::io::Result<()> {
@@ -236,6 +278,14 @@ impl Lock {
         std::fs::rename(fresh, path)?;
         self.folder.sync_all()
     }
+}
+
+/// Nulls over a file that has no name any more.
+fn overwrite(mut old: &File) -> std::io::Result<()> {
+    let length = old.metadata()?.len().min(MAX_BYTES.into());
+    let nothing = vec![0; usize::try_from(length).unwrap_or_default()];
+    old.write_all(&nothing)?;
+    old.sync_all()
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

@@ -23,6 +23,9 @@ use super::secret::{Secret32, same};
 /// What tells that a root key is the right one where it can not be looked at: this text was sealed under it, and opens.
 const CANARY: &[u8] = b"cedarkeep/root-check/1";
 
+/// How often a keyring is changed that somebody else changes at the same time.
+const TRIES: usize = 5;
+
 /// The place of that text: no tenant has such an id, and no key such a version.
 const CANARY_PLACE: (&str, u32) = ("root-check", 0);
 
@@ -183,7 +186,20 @@ impl Provider {
         }
     }
 
-    /// The versions that there are, oldest first.
+    /// Adds a new root key, which wraps from now on, and returns its version.
+    ///
+    /// # Errors
+    /// [`ProviderError::OwnVersions`] where versions are not ours to make; as [`Provider::prepare`].
+    pub async fn create_next(&self) -> Result<u32, CryptoError> {
+        match self {
+            Self::Keyring(path) => on_file(path, |path| Keyring::open(path)?.add_root()).await,
+            Self::Pkcs11(token) => token.create_next().await,
+            #[cfg(feature = "aws-kms")]
+            Self::AwsKms(kms) => Err(kms.own_versions().into()),
+        }
+    }
+
+    /// The versions of the root keys that are held, oldest first.
     ///
     /// # Errors
     /// As [`Provider::prepare`].
@@ -199,28 +215,73 @@ impl Provider {
         }
     }
 
-    /// Adds a new root key, which wraps from now on, and returns its version.
+    /// Whether versions of root keys are ours to make and to destroy.
+    #[must_use]
+    pub const fn rotates(&self) -> bool {
+        match self {
+            Self::Keyring(_) | Self::Pkcs11(_) => true,
+            #[cfg(feature = "aws-kms")]
+            Self::AwsKms(_) => false,
+        }
+    }
+
+    /// Whether its root keys are those of another one, under another name.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keyring(one), Self::Keyring(other)) => {
+                let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+                real(one) == real(other)
+            }
+            (Self::Pkcs11(one), Self::Pkcs11(other)) => one.is_same_as(other),
+            _ => false,
+        }
+    }
+
+    /// Makes sure that there is a root key after this version, and returns the newest.
     ///
     /// # Errors
-    /// [`ProviderError::OwnVersions`] where versions are not ours to make; as [`Provider::prepare`].
-    pub async fn create_next(&self) -> Result<u32, CryptoError> {
+    /// As [`Provider::create_next`].
+    pub async fn add_after(&self, version: u32) -> Result<u32, CryptoError> {
         match self {
-            Self::Keyring(path) => on_file(path, |path| Keyring::open(path)?.add_root()).await,
-            Self::Pkcs11(token) => token.create_next().await,
+            Self::Keyring(path) => {
+                on_file(path, move |path| {
+                    again(|| {
+                        let mut keyring = Keyring::open(path)?;
+                        // Over data whose root key is not there none is made.
+                        keyring.roots().version(version)?;
+                        let newest = keyring.roots().newest().version;
+                        if newest > version {
+                            Ok(newest)
+                        } else {
+                            keyring.add_root()
+                        }
+                    })
+                })
+                .await
+            }
+            Self::Pkcs11(token) => token.add_after(version).await,
             #[cfg(feature = "aws-kms")]
             Self::AwsKms(kms) => Err(kms.own_versions().into()),
         }
     }
 
-    /// Makes sure that there is a root key after this version, and returns the newest: a rotation that was interrupted goes on
-    /// with the one that it made.
+    /// Destroys the root keys before this version: what is still wrapped under them is lost, here and in backups. Doing it again changes
+    /// nothing.
     ///
     /// # Errors
-    /// As [`Provider::create_next`].
-    pub async fn add_after(&self, version: u32) -> Result<u32, CryptoError> {
-        match self.newest().await? {
-            newest if newest > version => Ok(newest),
-            _ => self.create_next().await,
+    /// [`CryptoError::LastVersion`]; as [`Provider::create_next`].
+    pub async fn destroy_before(&self, version: u32) -> Result<(), CryptoError> {
+        match self {
+            Self::Keyring(path) => {
+                on_file(path, move |path| {
+                    again(|| Keyring::open(path)?.destroy_roots_before(version))
+                })
+                .await
+            }
+            Self::Pkcs11(token) => token.destroy_before(version).await,
+            #[cfg(feature = "aws-kms")]
+            Self::AwsKms(kms) => Err(kms.own_versions().into()),
         }
     }
 
@@ -238,19 +299,17 @@ impl Provider {
             Self::AwsKms(kms) => Err(kms.own_versions().into()),
         }
     }
+}
 
-    /// The same for every root key before this version; doing it again changes nothing.
-    ///
-    /// # Errors
-    /// As [`Provider::destroy`].
-    pub async fn destroy_before(&self, version: u32) -> Result<(), CryptoError> {
-        for older in self.versions().await? {
-            if older < version {
-                self.destroy(older).await?;
-            }
+/// Does it again where another process has changed the keyring between the reading and the writing.
+fn again<T>(work: impl Fn() -> Result<T, CryptoError>) -> Result<T, CryptoError> {
+    for _ in 1..TRIES {
+        match work() {
+            Err(CryptoError::KeyringChanged(_)) => {}
+            done => return done,
         }
-        Ok(())
     }
+    work()
 }
 
 /// Works on the file on a thread that may wait: it may lie on another machine.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::cobblestone::{self, HEADER, Opener, Salt, Sealer};
 use super::secret::Secret32;
@@ -49,6 +50,8 @@ pub enum Purpose {
     SubjectWrap,
     /// A subject key: seals what is said of one person, and wraps their content keys.
     Subject,
+    /// Seals the lines of the ledger of erasures, which lie in files as well: it is never another.
+    Ledger,
     /// The seed of the log's Ed25519 key.
     LogSigning,
     /// Finds equal values of a field without opening them.
@@ -74,7 +77,7 @@ pub enum IndexedField {
 
 impl Purpose {
     /// Each of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TenantWrap,
         Self::DataWrap,
         Self::Records,
@@ -83,6 +86,7 @@ impl Purpose {
         Self::ContentWrap,
         Self::SubjectWrap,
         Self::Subject,
+        Self::Ledger,
         Self::LogSigning,
         Self::BlindIndex(IndexedField::Email),
         Self::BlindIndex(IndexedField::UserName),
@@ -104,6 +108,7 @@ impl Purpose {
             Self::ContentWrap => "content-wrap",
             Self::SubjectWrap => "subject-wrap",
             Self::Subject => "subject",
+            Self::Ledger => "ledger",
             Self::LogSigning => "log-signing",
             Self::BlindIndex(IndexedField::Email) => "blind-index/email",
             Self::BlindIndex(IndexedField::UserName) => "blind-index/user-name",
@@ -124,7 +129,8 @@ impl Purpose {
             | Self::Content
             | Self::ContentWrap
             | Self::SubjectWrap
-            | Self::Subject => true,
+            | Self::Subject
+            | Self::Ledger => true,
         }
     }
 }
@@ -374,6 +380,24 @@ impl DataKeys {
             Format::Plain => cobblestone::open(cipher, &context, message),
             Format::Digest => cobblestone::open(cipher, &digest(&context), message),
         }
+    }
+
+    /// Seals a stored value again under the newest version, in the same place; nothing where it is so already.
+    ///
+    /// # Errors
+    /// As [`DataKeys::open`] and [`DataKeys::seal`].
+    pub fn reseal(
+        &self,
+        binding: &Binding<'_>,
+        salt: Salt,
+        stored: &[u8],
+    ) -> Result<Option<Vec<u8>>, CryptoError> {
+        let (format, version, _) = split_prefix(stored)?;
+        if matches!(format, Format::Digest) && version == self.newest.key.version {
+            return Ok(None);
+        }
+        let text = Zeroizing::new(self.open(binding, stored)?);
+        self.seal(binding, salt, &text).map(Some)
     }
 
     /// Starts a long value: prefix and header are appended to `out`, and the sealer appends the rest.

@@ -10,6 +10,9 @@ use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, Fact};
 use crate::tenant::Store;
 
+/// How often a salt is read again that another node has sealed anew meanwhile.
+const TRIES: usize = 3;
+
 /// Why a log was not anchored.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanchored {
@@ -28,6 +31,21 @@ pub enum Unanchored {
 /// # Errors
 /// Either log does not answer.
 pub async fn anchor(
+    (store, origin): (&Store, &Origin),
+    deployment: &Door,
+) -> Result<Option<u64>, Unanchored> {
+    for _ in 1..TRIES {
+        match try_anchor((store, origin), deployment).await {
+            Err(Unanchored::Unwritten(error)) if error.is_of_unknown_key() => {
+                store.reload_keys().await.map_err(Unwritten::from)?;
+            }
+            anchored => return anchored,
+        }
+    }
+    try_anchor((store, origin), deployment).await
+}
+
+async fn try_anchor(
     (store, origin): (&Store, &Origin),
     deployment: &Door,
 ) -> Result<Option<u64>, Unanchored> {
@@ -54,7 +72,11 @@ async fn begun(store: &Store, size: u64) -> Result<Option<Row>, Unwritten> {
         match row.entry {
             Some(_) if row.size >= size => return Ok(None),
             Some(_) => break,
-            None if row.size <= size && open_salt(store, &row).is_ok() => return Ok(Some(row)),
+            None if row.size <= size => match open_salt(store, &row) {
+                Ok(_) => return Ok(Some(row)),
+                Err(error) if error.is_of_unknown_key() => return Err(error),
+                Err(_) => anchors::forget(database, row.size).await?,
+            },
             // It was begun for what is not there any more.
             None => anchors::forget(database, row.size).await?,
         }
@@ -64,11 +86,25 @@ async fn begun(store: &Store, size: u64) -> Result<Option<Row>, Unwritten> {
     }
     let salt: Salt = crate::crypto::random()?;
     let row = size.to_string();
-    let keys = store.keys().at(size.saturating_sub(1));
-    let sealed = keys.seal("anchor", "salt", &row, 0, &salt)?;
-    // Of two nodes that do so at once both go on with the first one's.
-    anchors::begin(database, size, &sealed).await?;
-    Ok(anchors::newest(database).await?)
+    for _ in 0..TRIES {
+        let label = store.keys().label();
+        let keys = store.keys().at(size.saturating_sub(1));
+        let sealed = keys.seal("anchor", "salt", &row, 0, &salt)?;
+        drop(keys);
+        let error = |cause| database.error(cause);
+        let mut connection = database.connect().await?;
+        let mut transaction = database.begin(&mut connection).await?;
+        if store.hold_keys(&mut transaction, label).await? {
+            // Of two nodes that do so at once both go on with the first one's.
+            anchors::begin(database, &mut transaction, size, &sealed).await?;
+            transaction.commit().await.map_err(error)?;
+            return Ok(anchors::newest(database).await?);
+        }
+        // The key may be gone by now: it is sealed with those in force.
+        transaction.rollback().await.map_err(error)?;
+        store.reload_keys().await?;
+    }
+    Err(Unwritten::Contended)
 }
 
 fn open_salt(store: &Store, anchor: &Row) -> Result<Salt, Unwritten> {
@@ -97,6 +133,20 @@ async fn checkpoint_at(store: &Store, origin: &Origin, size: u64) -> Result<Chec
 /// # Errors
 /// Either database does not answer. Nothing where there is no such commitment.
 pub async fn proof(
+    (store, origin): (&Store, &Origin),
+    deployment: &Store,
+    size: Option<u64>,
+) -> Result<Option<Anchor>, Unwritten> {
+    for _ in 1..TRIES {
+        match try_proof((store, origin), deployment, size).await {
+            Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
+            proof => return proof,
+        }
+    }
+    try_proof((store, origin), deployment, size).await
+}
+
+async fn try_proof(
     (store, origin): (&Store, &Origin),
     deployment: &Store,
     size: Option<u64>,

@@ -85,6 +85,21 @@ pub(super) fn open(
         .collect()
 }
 
+/// The same; where another node has begun an epoch that is not known here yet, the keys are read again first.
+pub(super) async fn open_known(
+    store: &Store,
+    segment: &append::Segment,
+    wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<Stored>, Unwritten> {
+    match open(store, segment, &wanted) {
+        Err(error) if error.is_of_unknown_key() => {
+            store.reload_keys().await?;
+            open(store, segment, &wanted)
+        }
+        opened => opened,
+    }
+}
+
 /// How many segments to read at a time for so many entries, going by one that was read: they hold from one entry to a thousand.
 pub(super) fn worth(entries: u64, of: Option<&append::Segment>) -> i64 {
     let each = of.map_or(256, |segment| segment.entries.max(1));
@@ -117,7 +132,8 @@ pub(super) async fn read(store: &Store, first: u64, limit: usize) -> Result<Vec<
         for segment in &segments {
             next = segment.first + segment.entries;
             let left = limit.saturating_sub(read.len());
-            for stored in open(store, segment, |index| index >= first)?
+            for stored in open_known(store, segment, |index| index >= first)
+                .await?
                 .into_iter()
                 .take(left)
             {
@@ -204,7 +220,11 @@ pub async fn world_at(
 /// The database does not answer.
 pub async fn head(store: &Store) -> Result<append::Head, Unwritten> {
     let mut connection = store.database().connect().await?;
-    Ok(append::read_head(store.database(), &mut connection).await?)
+    let head = append::read_head(store.database(), &mut connection).await?;
+    if head.keys_version != store.keys().label() {
+        store.reload_keys().await?;
+    }
+    Ok(head)
 }
 
 /// The name of a log in its present life.
@@ -299,7 +319,7 @@ pub async fn receipt_under(
     let Some(segment) = append::segment_of(store.database(), index).await? else {
         return Ok(None);
     };
-    let found = open(store, &segment, |other| other == index)?;
+    let found = open_known(store, &segment, |other| other == index).await?;
     let Some((_, leaf, _)) = found.into_iter().next() else {
         return Ok(None);
     };

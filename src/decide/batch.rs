@@ -195,6 +195,8 @@ fn encode(
                 head.incarnation = store.life().incarnation.to_string();
             }
             Prepared::Prune(minimum) => head.minimum = *minimum,
+            // Whoever holds the lock next sees that the keys are others.
+            Prepared::RotateKey(_) | Prepared::EndRotation(_) => head.keys_version += 1,
             Prepared::Nothing | Prepared::Forget(_) | Prepared::Forgotten(_) => {}
         }
     }
@@ -383,7 +385,7 @@ impl Made {
                     };
                     upkeep::write_key(database, transaction, &key).await?;
                 }
-                keys.write_signer(database, transaction, next).await?;
+                keys.write_signer(transaction, next).await?;
                 if matches!(effect, Prepared::BeginLife(_)) {
                     store.write_life(transaction).await?;
                 }
@@ -406,6 +408,13 @@ impl Made {
                 let (database, name) = (store.database(), subject.to_string());
                 upkeep::end_erasure(database, transaction, &name).await?;
             }
+            Prepared::RotateKey(next) => {
+                // An epoch begins with the segment that follows this one.
+                store
+                    .write_key(transaction, next, written.head.size)
+                    .await?;
+            }
+            Prepared::EndRotation(rotation) => store.write_end(transaction, rotation).await?,
             // The rows go afterwards, a few at a time; from here on nobody reads them.
             Prepared::Prune(_) | Prepared::Nothing => {}
         }
@@ -435,6 +444,15 @@ impl Made {
             Some(Prepared::Forget(person)) => Some(*person),
             _ => None,
         }
+    }
+
+    /// Whether the keys in memory are not those in force any more once it is committed.
+    pub(super) fn changes_keys(&self) -> bool {
+        let effect = self.applied.as_ref().map(|applied| &applied.effect);
+        matches!(
+            effect,
+            Some(Prepared::RotateKey(_) | Prepared::EndRotation(_))
+        )
     }
 
     /// The state after the commit.

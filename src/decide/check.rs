@@ -197,6 +197,14 @@ impl Check<'_> {
         head: &Head,
     ) -> Result<(), Unwritten> {
         let name = format!("segment {}", segment.first);
+        let opened = match opened {
+            // Another node has begun an epoch meanwhile.
+            Err(error) if error.is_of_unknown_key() => {
+                self.store.reload_keys().await?;
+                open(self.store, segment)
+            }
+            opened => opened,
+        };
         let entries = match opened {
             Ok(entries) => entries,
             Err(error) => {
@@ -355,6 +363,17 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Whether a block of the search index opens in its place.
+    fn opens_block(&self, block: u64, (filter, places): (&[u8], Option<&[u8]>)) -> bool {
+        let row = block.to_string();
+        let keys = self.store.keys().at(block.saturating_mul(BLOCK));
+        let opens = |column, sealed: &[u8]| {
+            let opened = keys.open_value("search_block", column, &row, 0, sealed);
+            opened.is_ok()
+        };
+        opens("filter", filter) && places.is_none_or(|places| opens("pairs", places))
+    }
+
     /// Rows of the search index: each must open in its place. One that is missing is built again.
     async fn index(&mut self, head: &Head) -> Result<(), Unwritten> {
         let mut newest = head.size;
@@ -366,14 +385,18 @@ impl Check<'_> {
             let oldest = *oldest;
             for (block, filter) in &page {
                 let places = upkeep::places(self.store.database(), *block).await?;
-                let first = block.saturating_mul(BLOCK);
-                let (row, keys) = (block.to_string(), self.store.keys().at(first));
-                let opens = |column, sealed: &[u8]| {
-                    keys.open_value("search_block", column, &row, 0, sealed)
-                        .is_ok()
-                };
-                if !opens("filter", filter) || places.is_some_and(|places| !opens("pairs", &places))
-                {
+                let mut opens = self.opens_block(*block, (filter, places.as_deref()));
+                if !opens {
+                    // It may have been sealed again under another key since it was read.
+                    self.store.reload_keys().await?;
+                    let database = self.store.database();
+                    let filter = upkeep::filters(database, (*block, *block), 1).await?;
+                    let places = upkeep::places(database, *block).await?;
+                    opens = filter.first().is_none_or(|(_, filter)| {
+                        self.opens_block(*block, (filter, places.as_deref()))
+                    });
+                }
+                if !opens {
                     let why =
                         "it does not open; queries read past it, `audit reindex` builds it again";
                     self.wrong

@@ -89,7 +89,7 @@ pub(super) async fn write(
             keeping: keeping(kept.deposit.keeping),
         })
         .collect();
-    rows::write(store.database(), transaction, &steps).await?;
+    rows::write(store, transaction, &steps).await?;
     for sealed in steps.iter().filter_map(|step| step.sealed) {
         let name = &sealed.spot().version;
         if sealed.is_shelved() && !store.shelf().settle(transaction, name).await? {
@@ -106,7 +106,7 @@ pub(super) async fn end(
     changed: &[Row],
 ) -> Result<(), Unwritten> {
     let ended: Vec<String> = changed.iter().filter_map(ended).collect();
-    Ok(rows::forget(store.database(), transaction, &ended).await?)
+    Ok(rows::forget(store, transaction, &ended).await?)
 }
 
 fn ended(row: &Row) -> Option<String> {

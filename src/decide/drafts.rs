@@ -10,6 +10,7 @@ use super::error::{Refused, Unwritten};
 use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Question, Until};
 use super::record::{self, Unsealed};
+use super::rotate;
 use super::rows;
 use super::sequencer::Setting;
 use super::work::{
@@ -17,9 +18,11 @@ use super::work::{
 };
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
+use crate::crypto::sealing::Purpose;
+use crate::directory::keys::{self, KeyName, Phase};
 use crate::directory::{Change, DirectoryError, Effect, Happening, Kind, Ref, Row};
 use crate::log::entry::Fact;
-use crate::tenant::{NextSigner, Store};
+use crate::tenant::{NewKey, NextSigner, Rotation, Store};
 use crate::vault::Sealed;
 
 /// What each piece of work came to; its entries are counted from the batch's first.
@@ -52,6 +55,8 @@ pub(super) enum Prepared {
     Forget(Ref),
     Forgotten(Ref),
     Prune(u64),
+    RotateKey(NewKey),
+    EndRotation(Rotation),
 }
 
 impl Prepared {
@@ -62,6 +67,27 @@ impl Prepared {
             Effect::Forget(subject) => Self::Forget(subject),
             Effect::Forgotten(subject) => Self::Forgotten(subject),
             Effect::Prune(minimum) => Self::Prune(minimum),
+            Effect::RotateKey(_) | Effect::BeginEpoch(_) => {
+                let key = match change.effect {
+                    Effect::RotateKey(key) => key,
+                    _ => KeyName::Epoch,
+                };
+                let next = store.next_key(rotate::purpose(key))?;
+                let phase = match key {
+                    // What it seals is never sealed again.
+                    KeyName::Epoch => Phase::Done,
+                    _ => Phase::Begun,
+                };
+                tell(change, keys::said(key.as_str(), next.versions(), phase));
+                Self::RotateKey(next)
+            }
+            Effect::EndRotation(key) => {
+                let rotation = store.rotation(rotate::purpose(key));
+                let rotation = rotation.ok_or(Unwritten::Corrupt { what: "rotation" })?;
+                let versions = (rotation.old, rotation.new);
+                tell(change, keys::said(key.as_str(), versions, Phase::Done));
+                Self::EndRotation(rotation)
+            }
             Effect::RotateLogKey => Self::Rotate(next_signer(change, store)?),
             // Somebody may have written since it was opened, and then another life would begin elsewhere.
             Effect::BeginLife if store.begins() && store.life().first == index => {
@@ -70,6 +96,39 @@ impl Prepared {
             Effect::BeginLife => return Err(Unwritten::OtherLife),
         })
     }
+}
+
+/// Has the change's last event, and the reply, say this of a key.
+fn tell(change: &mut Change, said: Value) {
+    change.reply = said.clone();
+    if let Some(happening) = change.events.last_mut() {
+        happening.details = said;
+    }
+}
+
+/// Why a key is not rotated now.
+fn not_now(effect: Effect, store: &Store) -> Option<DirectoryError> {
+    let rotates = |key| store.keys().rotates(rotate::purpose(key));
+    match effect {
+        Effect::RotateKey(key) if rotates(key) => {
+            let key = key.as_str();
+            Some(DirectoryError::Rotating { key })
+        }
+        Effect::EndRotation(key) if !rotates(key) => {
+            let key = key.as_str();
+            Some(DirectoryError::NotRotating { key })
+        }
+        Effect::BeginEpoch(after) if newest_epoch(store) != after => {
+            let key = KeyName::Epoch.as_str();
+            Some(DirectoryError::NotRotating { key })
+        }
+        _ => None,
+    }
+}
+
+fn newest_epoch(store: &Store) -> u32 {
+    let newest = store.keys().versions(Purpose::Epoch);
+    newest.last().copied().unwrap_or_default()
 }
 
 /// Makes the log's next key, which the change's last event names.
@@ -298,6 +357,9 @@ impl Drafts<'_> {
             Ok(change) => change,
             Err(error) => return Ok((Done::Change(Err(error.into())), None)),
         };
+        if let Some(error) = not_now(change.effect, store) {
+            return Ok((Done::Change(Err(error.into())), None));
+        }
         let index = self.first + self.entries.len() as u64;
         if work.content_alone {
             if !change.rows.is_empty() || change.effect != Effect::Nothing {

@@ -1,5 +1,6 @@
 //! Why there is no answer, or no change.
 
+use crate::crypto::CryptoError;
 use crate::directory::DirectoryError;
 use crate::log::flaw::Flaw;
 use crate::policy::PolicyError;
@@ -78,6 +79,17 @@ pub enum Unwritten {
     /// It took too long.
     #[error("the log did not answer in time")]
     Slow,
+}
+
+impl Unwritten {
+    /// Whether a value names a version of a key that is not in memory: another node has rotated it.
+    pub(super) const fn is_of_unknown_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Crypto(CryptoError::UnknownVersion { .. })
+                | Self::Tenant(TenantError::Crypto(CryptoError::UnknownVersion { .. }))
+        )
+    }
 }
 
 /// Why there is no answer: an error, and never a decision.

@@ -487,7 +487,8 @@ impl<'a> Walk<'a> {
                 return Err(corrupt());
             }
             let (from, end) = (self.next, self.end);
-            let opened = audit::open(self.store, &segment, |index| (from..end).contains(&index))?;
+            let wanted = |index| (from..end).contains(&index);
+            let opened = audit::open_known(self.store, &segment, wanted).await?;
             drop(segment);
             for stored in opened {
                 self.next = stored.0 + 1;

@@ -1,5 +1,6 @@
 //! The door: questions of tenants are answered here, and actions of our own are allowed here; both only once recorded.
 
+pub mod above;
 mod ahead;
 pub mod anchor;
 pub mod audit;
@@ -11,6 +12,7 @@ pub mod door;
 mod drafts;
 pub mod error;
 pub mod export;
+mod flood;
 pub mod judge;
 pub mod mark;
 mod permitted;
@@ -19,6 +21,7 @@ pub mod question;
 pub mod recent;
 mod record;
 pub mod restore;
+pub mod rotate;
 mod rows;
 pub mod search;
 mod sequencer;

@@ -42,7 +42,13 @@ pub(super) async fn pick(store: &Store, wanted: &[u64]) -> Result<(u64, Vec<Stor
     if !few || start.entries > ENTRIES {
         return whole(store, wanted, newest).await;
     }
-    let segment = Opened::of(store, &start)?;
+    let segment = match Opened::of(store, &start) {
+        Err(error) if error.is_of_unknown_key() => {
+            store.reload_keys().await?;
+            Opened::of(store, &start)?
+        }
+        opened => opened?,
+    };
     let mut picked = Vec::with_capacity(here.len());
     for index in here {
         picked.push(segment.entry(store, *index).await?);
@@ -62,9 +68,10 @@ async fn whole(
     if segment.first + segment.entries <= newest {
         return Err(corrupt());
     }
-    let all = audit::open(store, &segment, |index| {
+    let all = audit::open_known(store, &segment, |index| {
         wanted.binary_search(&index).is_ok()
-    })?;
+    })
+    .await?;
     Ok((segment.first, all))
 }
 

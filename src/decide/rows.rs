@@ -18,7 +18,7 @@ use crate::crypto::sealing::DataKeys;
 use crate::directory::{Body, Kind, Object, Ref, Row, RowId};
 use crate::log::append::column;
 use crate::log::entry::PartName;
-use crate::tenant::{KeysAt, Store};
+use crate::tenant::{KeysAt, Store, is_of_an_epoch};
 
 const END: &str = "UPDATE state SET to_index = $1 WHERE id = $2 AND to_index IS NULL";
 const BEGIN: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES ($1, $2, NULL, $3)";
@@ -36,8 +36,10 @@ const REPLACE: &str = "UPDATE state SET body = $1 WHERE id = $2 AND from_index =
 const ADD_SUBJECT: &str =
     "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
 const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
-const ADD_REPLY: &str = "INSERT INTO idempotency (key, request, reply, at) VALUES ($1, $2, $3, $4)";
+const ADD_REPLY: &str =
+    "INSERT INTO idempotency (key_version, key, request, reply, at) VALUES ($1, $2, $3, $4, $5)";
 const OLD_REPLIES: &str = "DELETE FROM idempotency WHERE at < $1";
+const BEFORE: &str = "SELECT 1 AS found FROM idempotency WHERE key_version < $1 LIMIT 1";
 
 /// What stands where something about a person was.
 pub(super) const ERASED: &str = "[erased]";
@@ -45,7 +47,7 @@ pub(super) const ERASED: &str = "[erased]";
 /// How long a reply is kept for its Idempotency-Key, in microseconds.
 const KEPT: i64 = 24 * 60 * 60 * 1_000_000;
 
-/// Seals a part of an entry under its subject's key, else under the tenant's records key.
+/// Seals a part of an entry under its subject's key, else under that of the log's epoch.
 pub(super) fn seal_part(
     store: &Store,
     subject: Option<&DataKeys>,
@@ -54,9 +56,9 @@ pub(super) fn seal_part(
 ) -> Result<Vec<u8>, Unwritten> {
     let text = serde_json::to_vec(value).map_err(|_| Unwritten::Corrupt { what: "part" })?;
     let row = index.to_string();
-    let keys = store.keys();
-    let key = subject.unwrap_or_else(|| keys.records());
-    let place = keys.at(index).binding("segment", name.as_str(), &row, 0);
+    let keys = store.keys().at(index);
+    let place = keys.binding("segment", name.as_str(), &row, 0);
+    let key = subject.unwrap_or_else(|| keys.of_log());
     Ok(key.seal(&place, salt, &text)?)
 }
 
@@ -68,30 +70,37 @@ pub(super) fn open_part(
     sealed: &[u8],
 ) -> Option<Value> {
     let row = index.to_string();
-    let keys = store.keys();
-    let binding = keys.at(index).binding("segment", name.as_str(), &row, 0);
-    let text = subject
-        .and_then(|subject| subject.open(&binding, sealed).ok())
-        .or_else(|| keys.records().open(&binding, sealed).ok())?;
+    let keys = store.keys().at(index);
+    let binding = keys.binding("segment", name.as_str(), &row, 0);
+    // The leaf was opened before it: what is not known of its epoch by now has been pruned.
+    let opened = keys
+        .of_stored(sealed)
+        .and_then(|key| key.open(&binding, sealed));
+    let text = match subject {
+        Some(subject) if !is_of_an_epoch(sealed).ok()? => {
+            subject.open(&binding, sealed).or(opened).ok()?
+        }
+        _ => opened.ok()?,
+    };
     serde_json::from_slice(&text).ok()
 }
 
 /// Seals the framed leaves of a segment.
 pub(super) fn seal_leaves(store: &Store, first: u64, framed: &[u8]) -> Result<Vec<u8>, Unwritten> {
     let keys = store.keys().at(first);
-    Ok(keys.seal("segment", "leaves", &first.to_string(), 0, framed)?)
+    Ok(keys.seal_log("leaves", &first.to_string(), framed)?)
 }
 
 /// Opens them.
 pub(super) fn open_leaves(store: &Store, first: u64, sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
     let keys = store.keys().at(first);
-    Ok(keys.open_value("segment", "leaves", &first.to_string(), 0, sealed)?)
+    Ok(keys.open_log("leaves", &first.to_string(), sealed)?)
 }
 
 /// Opens some chunks of a segment's leaves and no more: those of the numbers that are asked for.
 pub(super) fn leaves_opener(store: &Store, first: u64, start: &[u8]) -> Result<Opener, Unwritten> {
     let (keys, row) = (store.keys().at(first), first.to_string());
-    Ok(keys.opener("segment", "leaves", &row, 0, start)?)
+    Ok(keys.log_opener("leaves", &row, start)?)
 }
 
 /// A new person's key, wrapped.
@@ -231,10 +240,6 @@ fn open_body(store: &Store, id: &str, index: u64, sealed: &[u8]) -> Result<Body,
     serde_json::from_slice(&text).map_err(|_| Unwritten::Corrupt { what: "state" })
 }
 
-fn reply_key(store: &Store, key: &IdempotencyKey) -> [u8; 16] {
-    store.keys().blind().of(&key.scope)
-}
-
 fn reply_row(key: &[u8; 16]) -> String {
     data_encoding::HEXLOWER.encode(key)
 }
@@ -256,14 +261,23 @@ pub(super) async fn replayed(
     let Some(wanted) = &proposal.idempotency else {
         return Ok(None);
     };
-    let key = reply_key(store, wanted);
     let error = |cause| store.database().error(cause);
-    let row = sqlx::query(REPLY)
-        .bind(key.as_slice())
-        .fetch_optional(&mut **transaction)
-        .await
-        .map_err(error)?;
-    let Some(row) = row else { return Ok(None) };
+    let mut found = None;
+    // Under the newest key and those before it: a reply stays found by the one that was new when it was kept.
+    for (_, key) in store.keys().blind(&wanted.scope) {
+        let row = sqlx::query(REPLY)
+            .bind(key.as_slice())
+            .fetch_optional(&mut **transaction)
+            .await
+            .map_err(error)?;
+        if let Some(row) = row {
+            found = Some((key, row));
+            break;
+        }
+    }
+    let Some((key, row)) = found else {
+        return Ok(None);
+    };
     let request: Vec<u8> = row.try_get("request").map_err(error)?;
     if request != Sha256::digest(wanted.request).as_slice() {
         return Ok(Some(Err(Refused::KeyReused)));
@@ -287,7 +301,8 @@ pub(super) async fn write_reply(
     now: i64,
 ) -> Result<(), Unwritten> {
     let error = |cause| store.database().error(cause);
-    let id = reply_key(store, key);
+    let newest = store.keys().blind(&key.scope).into_iter().next();
+    let (version, id) = newest.ok_or(Unwritten::Corrupt { what: "data key" })?;
     let text = serde_json::to_vec(reply).map_err(|_| Unwritten::Corrupt { what: "reply" })?;
     let sealed = reply_keys(store).seal("idempotency", "reply", &reply_row(&id), 0, &text)?;
     sqlx::query(OLD_REPLIES)
@@ -296,6 +311,7 @@ pub(super) async fn write_reply(
         .await
         .map_err(error)?;
     sqlx::query(ADD_REPLY)
+        .bind(i64::from(version))
         .bind(id.as_slice())
         .bind(Sha256::digest(key.request).as_slice())
         .bind(sealed)
@@ -306,9 +322,46 @@ pub(super) async fn write_reply(
     Ok(())
 }
 
+/// Lets go of answers that are kept no longer; whether none is left that only a blind index before this version finds.
+pub(super) async fn expire_replies(
+    store: &Store,
+    version: u32,
+    now: i64,
+) -> Result<bool, Unwritten> {
+    let error = |cause| store.database().error(cause);
+    sqlx::query(OLD_REPLIES)
+        .bind(now - KEPT)
+        .execute(store.database().pool())
+        .await
+        .map_err(error)?;
+    let left = sqlx::query(BEFORE)
+        .bind(i64::from(version))
+        .fetch_optional(store.database().pool())
+        .await
+        .map_err(error)?;
+    Ok(left.is_none())
+}
+
+/// How often rows are read again that another node has sealed anew meanwhile.
+const TRIES: usize = 3;
+
 /// The world at the last change, from the one that is known and the rows that began and ended since. Head and rows are
 /// read one after the other, and another node may write in between: rows beyond that change belong to a later world.
 pub(super) async fn catch_up(
+    store: &Store,
+    before: &Arc<World>,
+    last_change: u64,
+) -> Result<World, Unwritten> {
+    for _ in 1..TRIES {
+        match try_catch_up(store, before, last_change).await {
+            Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
+            world => return world,
+        }
+    }
+    try_catch_up(store, before, last_change).await
+}
+
+async fn try_catch_up(
     store: &Store,
     before: &Arc<World>,
     last_change: u64,

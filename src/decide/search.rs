@@ -7,6 +7,7 @@ use super::audit::{self, Read, Shown};
 use super::error::Unwritten;
 use super::pick::pick;
 use super::recent::Recent;
+use crate::crypto::CryptoError;
 use crate::log::append;
 use crate::log::entry::Time;
 use crate::log::query::{Query, said};
@@ -102,7 +103,7 @@ pub async fn first_at(store: &Store, moment: Time) -> Result<u64, Unwritten> {
             return Err(Unwritten::Corrupt { what: "segment" });
         }
         // A batch has one time.
-        let opened = audit::open(store, &segment, |index| index == segment.first)?;
+        let opened = audit::open_known(store, &segment, |index| index == segment.first).await?;
         let stored = opened.into_iter().next();
         let stored = stored.ok_or(Unwritten::Corrupt { what: "segment" })?;
         let (entry, ..) = audit::parsed(stored)?;
@@ -227,7 +228,8 @@ impl Walk<'_> {
                     return Err(Unwritten::Corrupt { what: "segment" });
                 }
                 let (from, end) = (floor.max(segment.first), self.end);
-                let read = audit::open(self.store, segment, |index| (from..end).contains(&index))?;
+                let wanted = |index| (from..end).contains(&index);
+                let read = audit::open_known(self.store, segment, wanted).await?;
                 self.left = self.left.saturating_sub(end - from);
                 self.take(read).await?;
                 if self.entries.len() == self.limit || self.over {
@@ -295,7 +297,8 @@ fn chunks(mut all: Vec<Read>, size: usize) -> Vec<Vec<Read>> {
 fn open(store: &Store, column: &str, block: u64, sealed: &[u8]) -> Option<Vec<u8>> {
     let keys = store.keys().at(block.saturating_mul(BLOCK));
     let opened = keys.open_value("search_block", column, &block.to_string(), 0, sealed);
-    if opened.is_err() {
+    // A key that was rotated a moment ago is no damage: the block is read whole this once.
+    if matches!(&opened, Err(error) if !matches!(error, CryptoError::UnknownVersion { .. })) {
         tracing::warn!(tenant.id = %store.id(), block, column, "a row of the search index does not open: run `cedarkeep audit reindex`");
     }
     opened.ok()
@@ -325,12 +328,30 @@ pub async fn index_next(store: &Store, recent: &Recent) -> Result<Option<u64>, U
     };
     let (filter, places) = builder.finish();
     let row = block.to_string();
-    let keys = store.keys().at(block.saturating_mul(BLOCK));
-    let filter = keys.seal("search_block", "filter", &row, 0, &filter)?;
-    let places = keys.seal("search_block", "pairs", &row, 0, &places)?;
-    upkeep::add_block(database, block, (&filter, &places)).await?;
+    let label = store.keys().label();
+    let (filter, places) = {
+        let keys = store.keys().at(block.saturating_mul(BLOCK));
+        (
+            keys.seal("search_block", "filter", &row, 0, &filter)?,
+            keys.seal("search_block", "pairs", &row, 0, &places)?,
+        )
+    };
+    let error = |cause| database.error(cause);
+    let mut connection = database.connect().await?;
+    let mut transaction = database.begin(&mut connection).await?;
+    if !store.hold_keys(&mut transaction, label).await? {
+        // The key may be gone by now: the block is indexed with those in force the next time.
+        transaction.rollback().await.map_err(error)?;
+        store.reload_keys().await?;
+        return Ok(Some(missing));
+    }
+    upkeep::add_block(database, &mut transaction, block, (&filter, &places)).await?;
+    transaction.commit().await.map_err(error)?;
     Ok(Some(missing - 1))
 }
+
+// What is bound to a block is sealed again as what it is.
+const _: () = assert!(BLOCK == crate::tenant::sealed::BLOCK);
 
 /// What the entries of a block say, as they are stored.
 async fn read_block(store: &Store, block: u64) -> Result<Builder, Unwritten> {

@@ -247,7 +247,11 @@ impl Sequencer {
             };
             self.connection = Some(connection);
             match step {
-                Step::Committed => return Ok(self.committed(made, &known)),
+                Step::Committed => {
+                    let made = self.committed(made, &known);
+                    read_changed_keys(&setting.store, &made).await;
+                    return Ok(made);
+                }
                 Step::Nothing => {
                     self.known = Some(known);
                     return Ok(made);
@@ -275,6 +279,7 @@ impl Sequencer {
             .ok_or(Unwritten::Corrupt { what: "connection" })?;
         let mut transaction = database.begin(&mut connection).await?;
         let head = append::lock(database, &mut transaction).await?;
+        know_keys(&self.setting.store, &head).await?;
         if let Some(reply) = rows::replayed(&setting.store, &mut transaction, batch).await? {
             transaction.rollback().await.map_err(error)?;
             self.connection = Some(connection);
@@ -291,7 +296,9 @@ impl Sequencer {
         made.write(&setting.store, &mut transaction, &known).await?;
         transaction.commit().await.map_err(error)?;
         self.connection = Some(connection);
-        Ok(self.committed(made, &known))
+        let made = self.committed(made, &known);
+        read_changed_keys(&setting.store, &made).await;
+        Ok(made)
     }
 
     /// What the memory takes over once a batch is committed.
@@ -300,7 +307,8 @@ impl Sequencer {
         let next = made.known(before);
         self.seen.store(Arc::clone(&next.world));
         self.tip.send_replace(Tip::of(&next.head));
-        self.known = Some(next);
+        // Other keys are read before anything else is made.
+        self.known = (!made.changes_keys()).then_some(next);
         made
     }
 
@@ -348,8 +356,9 @@ impl Sequencer {
         }
         if head.signing_version != store.keys().signing().version() {
             let (keys, version) = (store.keys(), head.signing_version);
-            keys.reload_signer(store.database(), version).await?;
+            keys.reload_signer(version).await?;
         }
+        know_keys(store, &head).await?;
         // Others have written, and may have erased somebody.
         self.setting.recent.forget();
         let edge = append::load_edge(store.database(), head.size).await?;
@@ -399,6 +408,24 @@ async fn note_erased(setting: &Setting, person: Ref) {
     }
 }
 
+/// Makes sure that the keys in memory are those in force at this head, or newer ones.
+async fn know_keys(store: &Store, head: &Head) -> Result<(), Unwritten> {
+    if head.keys_version != store.keys().label() {
+        store.reload_keys().await?;
+    }
+    Ok(())
+}
+
+/// Reads the keys that a committed batch has changed, so that whoever asked for it finds them here. What it has done is done, even if
+/// they cannot be read now: then they are before anything else is made.
+async fn read_changed_keys(store: &Store, made: &Made) {
+    if made.changes_keys()
+        && let Err(error) = store.reload_keys().await
+    {
+        tracing::warn!(tenant.id = %store.id(), error = %chain(&error), "changed keys are read later");
+    }
+}
+
 /// A stage of a commit, timed into `cedarkeep_stage_seconds`: `judge`, `encode`, `lock`, `write`, `flush`.
 pub(super) struct Stage {
     name: &'static str,
@@ -444,11 +471,17 @@ async fn write(
     let mut transaction = database.begin(connection).await?;
     let head = append::lock(database, &mut transaction).await?;
     locking.end();
-    let step = match rows::replayed(store, &mut transaction, batch).await? {
-        Some(reply) => Step::Replayed(reply),
-        None if head != known.head => Step::Behind,
-        None if made.entries() == 0 => Step::Nothing,
-        None => {
+    // A reply may lie under keys that this node has not read yet.
+    let replayed = match head.keys_version == store.keys().label() {
+        true => Some(rows::replayed(store, &mut transaction, batch).await?),
+        false => None,
+    };
+    let step = match replayed {
+        None => Step::Behind,
+        Some(Some(reply)) => Step::Replayed(reply),
+        Some(None) if head != known.head => Step::Behind,
+        Some(None) if made.entries() == 0 => Step::Nothing,
+        Some(None) => {
             let writing = Stage::begin("write");
             made.write(store, &mut transaction, known).await?;
             writing.end();

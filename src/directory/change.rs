@@ -1,5 +1,6 @@
 //! What a change is: rows that begin or end, events that it is recorded as, and the reply to whoever asked.
 
+use super::keys::KeyName;
 use super::object::{Body, Ref};
 use crate::ids;
 use crate::log::entry::Fact;
@@ -96,6 +97,12 @@ pub enum Effect {
     Forgotten(Ref),
     /// Entries below this index, a multiple of 256, are not kept any more.
     Prune(u64),
+    /// A key that follows is used from here on, and what lies under the one before is sealed again in the background.
+    RotateKey(KeyName),
+    /// The log's next epoch begins, where the newest is still this one: the version of its key, 0 before the first.
+    BeginEpoch(u32),
+    /// Nothing lies under the key before any more: it is destroyed.
+    EndRotation(KeyName),
 }
 
 /// All that a change does; it is applied whole or not at all.

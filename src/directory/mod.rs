@@ -9,6 +9,7 @@ pub mod content;
 pub mod entity;
 pub mod integration;
 pub mod keeping;
+pub mod keys;
 mod lookup;
 pub mod made;
 pub mod memory;
@@ -79,6 +80,20 @@ pub enum DirectoryError {
         "what is private is handed out only once another Admin has approved it: ask at `private-export`"
     )]
     NotApproved,
+    /// A key is rotated once at a time.
+    #[error(
+        "the key `{key}` is being rotated: wait until that is done, `cedarkeep keys status` says how far it is"
+    )]
+    Rotating {
+        /// Which.
+        key: &'static str,
+    },
+    /// Nothing is to be ended.
+    #[error("the key `{key}` is not being rotated")]
+    NotRotating {
+        /// Which.
+        key: &'static str,
+    },
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]
     NoActingUser,

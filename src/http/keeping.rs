@@ -10,6 +10,7 @@ use super::problem::Problem;
 use crate::decide::authorized::{
     DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, RetentionUpdate, SettingsUpdate,
 };
+use crate::directory::keys::{self, KeyName};
 use crate::directory::{Kind, closing, keeping};
 
 /// For how many days entries of the log are kept. Older ones are taken away in steps of 256; their hashes stay, so that receipts and
@@ -123,6 +124,26 @@ pub(super) async fn call_off(call: Call) -> Result<Response, Problem> {
     let settings = call.singleton(Kind::Settings);
     let changed = call
         .change::<SettingsUpdate>(settings, Map::new(), &Fields::none(), closing::call_off)
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// A key of the organization's is rotated: the next version is used from here on, what lies under the one before is sealed or wrapped again
+/// in the background, and then that is destroyed; `key.rotated` says when it is begun and when it is done.
+#[utoipa::path(post, path = "/v1/keys/{key}/rotation", tag = "Directory", operation_id = "rotate_key",
+    params(("key" = String, Path, description = "`tenant`, `records`, `content-wrap`, `subject-wrap`, `idempotency` or `epoch`"), Acting, Keyed),
+    responses((status = 200, description = "`key`, its `old` and `new` version, and the `phase`: `begun`, or `done` where nothing is left to do", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn rotate_key(call: Call) -> Result<Response, Problem> {
+    let key: KeyName = call.text("key")?.parse().map_err(|_| Problem::NotFound)?;
+    let settings = call.singleton(Kind::Settings);
+    let changed = call
+        .change::<KeyRotate>(
+            settings,
+            Map::new(),
+            &Fields::none(),
+            move |by, snapshot| keys::rotate(by, snapshot, key),
+        )
         .await?;
     Ok(page::changed_to(changed))
 }

@@ -90,6 +90,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::anchor))
         .routes(routes!(follow::follow))
         .routes(routes!(keeping::rotate))
+        .routes(routes!(keeping::rotate_key))
         .routes(routes!(keeping::retention))
         .routes(routes!(keeping::hold))
         .routes(routes!(keeping::release))

@@ -96,9 +96,11 @@ fn policy(error: PolicyError) -> Problem {
 fn directory(error: DirectoryError) -> Problem {
     match error {
         DirectoryError::NotFound { .. } => Problem::NotFound,
-        DirectoryError::Taken { .. } | DirectoryError::NotEmpty { .. } | DirectoryError::Held => {
-            Problem::Conflict(error.to_string())
-        }
+        DirectoryError::Taken { .. }
+        | DirectoryError::NotEmpty { .. }
+        | DirectoryError::Held
+        | DirectoryError::Rotating { .. }
+        | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
         DirectoryError::NotApproved => Problem::Forbidden(error.to_string()),
         DirectoryError::Invalid { .. }
         | DirectoryError::NoActingUser

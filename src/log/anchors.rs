@@ -1,7 +1,7 @@
 //! The rows of anchors, and of the last checkpoint that was published.
 
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
 
 use super::append::{Unreadable, bytes, column, number};
 use crate::storage::Database;
@@ -88,11 +88,16 @@ pub async fn before(database: &Database, size: u64) -> Result<Option<Row>, Unrea
 ///
 /// # Errors
 /// The database does not take it.
-pub async fn begin(database: &Database, size: u64, salt: &[u8]) -> Result<(), Unreadable> {
+pub async fn begin(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    size: u64,
+    salt: &[u8],
+) -> Result<(), Unreadable> {
     sqlx::query(BEGIN)
         .bind(column(size)?)
         .bind(salt)
-        .execute(database.pool())
+        .execute(&mut **transaction)
         .await
         .map(|_| ())
         .map_err(|cause| database.error(cause).into())

@@ -47,6 +47,8 @@ pub struct Head {
     pub signing_version: u32,
     /// The life of the log that it is of.
     pub incarnation: String,
+    /// Counts the changes of the tenant's keys: those in memory are in force if they were read at this count.
+    pub keys_version: u64,
 }
 
 impl Head {
@@ -82,9 +84,9 @@ pub struct Segment {
     pub hashes: Vec<u8>,
 }
 
-const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation FROM head WHERE one = 1";
+const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation, keys_version FROM head WHERE one = 1";
 const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5, \
-     minimum = $6, signing_version = $7, incarnation = $8 WHERE one = 1";
+     minimum = $6, signing_version = $7, incarnation = $8, keys_version = $9 WHERE one = 1";
 const ADD_SEGMENT: &str =
     "INSERT INTO segment (first_index, entries, leaves, parts, hashes) VALUES ($1, $2, $3, $4, $5)";
 const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3)";
@@ -147,6 +149,7 @@ fn head(row: &AnyRow) -> Result<Head, Unreadable> {
             .map_err(|_| Unreadable::Missing {
                 what: "incarnation",
             })?,
+        keys_version: number(row, "keys_version")?,
     })
 }
 
@@ -219,6 +222,7 @@ pub async fn write(
         .bind(column(head.minimum)?)
         .bind(i64::from(head.signing_version))
         .bind(head.incarnation.as_str())
+        .bind(column(head.keys_version)?)
         .execute(&mut **transaction)
         .await
         .map_err(error)?;

@@ -92,6 +92,7 @@ pub async fn missing_block(
 /// The database does not take it.
 pub async fn add_block(
     database: &Database,
+    transaction: &mut Transaction<'_, Any>,
     block: u64,
     (filter, places): (&[u8], &[u8]),
 ) -> Result<(), Unreadable> {
@@ -99,7 +100,7 @@ pub async fn add_block(
         .bind(column(block)?)
         .bind(filter)
         .bind(places)
-        .execute(database.pool())
+        .execute(&mut **transaction)
         .await
         .map_err(|cause| database.error(cause))?;
     Ok(())

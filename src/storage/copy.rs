@@ -466,6 +466,30 @@ impl Loading {
             .map_err(|cause| self.database.error(cause))
     }
 
+    /// Locks the deployment's row of the control database, and what it says.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn lock_deployment(&mut self) -> Result<AnyRow, StorageError> {
+        sqlx::query(self.database.dialect.deployment_lock())
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|cause| self.database.error(cause))
+    }
+
+    /// Lets go of the database; nothing was written.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn abandon(mut self) -> Result<(), StorageError> {
+        self.say("ROLLBACK").await?;
+        let database = self.database;
+        self.connection
+            .close()
+            .await
+            .map_err(|cause| database.error(cause))
+    }
+
     /// Writes a row of a table that was cleared, or of one of ours.
     ///
     /// # Errors

@@ -2,51 +2,43 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::deployment::{self, Own, slug_binding};
 use super::ledger::Noted;
 use super::providers::{Providers, RootKeys};
 use super::restoring::PUT_BACK;
+use super::roots::{self, Held, NEXT, PRESENT, Roots, TRIES, held};
 use super::store::{Kind, Store};
 use super::{DEPLOYMENT as DEPLOYMENT_LOG, Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
-use crate::crypto::hierarchy::{BlindIndex, CheckValue, TenantKey, Wrapped};
 use crate::crypto::keyring;
-use crate::crypto::provider::RootCheck;
-use crate::crypto::sealing::{Binding, DataKey, DataKeys, IndexedField, Purpose};
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::{CONTROL, Database, Place};
 
-/// What the deployment's own key is bound to; no tenant has such an id.
-pub(super) const DEPLOYMENT: &str = "deployment";
-
-const SLUG: Purpose = Purpose::BlindIndex(IndexedField::Slug);
-
-const READ_DEPLOYMENT: &str = "SELECT root_version, root_check, key_wrapped, key_check, records_wrapped, \
-     records_check, slug_wrapped, slug_check, wrapped_by FROM deployment WHERE one = 1";
-const ADD_DEPLOYMENT: &str = "INSERT INTO deployment (one, root_version, root_check, key_wrapped, key_check, \
-     records_wrapped, records_check, slug_wrapped, slug_check, wrapped_by) \
-     VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9) \
-     ON CONFLICT (one) DO NOTHING";
+const PING: &str = "SELECT one FROM deployment WHERE one = 1";
 const ADD_TENANT: &str = "INSERT INTO tenant (id, slug_index, slug, key_version, key_wrapped, key_check, ready, \
      created_at, kind, provider, wrapped_by) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10) \
      ON CONFLICT (slug_index) DO NOTHING";
-const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
-     wrapped_by FROM tenant \
+const BY_SLUG: &str = "SELECT id, slug, key_version, key_wrapped, key_check, next_version, next_wrapped, next_check, ready, \
+     created_at, kind, provider, wrapped_by FROM tenant \
      WHERE slug_index = $1 LIMIT 1";
-const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
-     wrapped_by FROM tenant \
+const BY_ID: &str = "SELECT id, slug, key_version, key_wrapped, key_check, next_version, next_wrapped, next_check, ready, \
+     created_at, kind, provider, wrapped_by FROM tenant \
      WHERE id = $1 LIMIT 1";
-const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
-     wrapped_by FROM tenant \
+const PAGE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, next_version, next_wrapped, next_check, ready, \
+     created_at, kind, provider, wrapped_by FROM tenant \
      WHERE id > $1 AND ready = 1 AND kind = 0 ORDER BY id LIMIT $2";
 const WRAPS: &str = "SELECT 1 AS found FROM deployment WHERE wrapped_by = $1 \
      UNION ALL SELECT 1 FROM tenant WHERE wrapped_by = $1 LIMIT 1";
 const IN_USE: &str = "SELECT wrapped_by FROM deployment UNION SELECT wrapped_by FROM tenant ORDER BY wrapped_by LIMIT 1000";
 const READY: &str = "UPDATE tenant SET ready = 1 WHERE id = $1";
 const REMOVE: &str = "DELETE FROM tenant WHERE id = $1";
+const REMOVED: &str = "UPDATE deployment SET removed_at = CASE WHEN removed = shredded THEN $1 ELSE removed_at END, \
+     removed = removed + 1 WHERE one = 1";
 
 /// A tenant as the control database knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,25 +65,25 @@ pub struct Created {
 pub struct Control {
     pub(super) place: Place,
     pub(super) database: Database,
-    pub(super) providers: Providers,
+    pub(super) roots: Arc<Roots>,
     /// Whose root keys wrapped the deployment's key when this was opened.
     pub(super) wrapped_by: String,
-    pub(super) records: DataKeys,
-    slugs: BlindIndex,
+    /// The deployment's own keys, as they were read last.
+    pub(super) own: ArcSwap<Own>,
 }
 
 pub(super) struct Row {
     pub(super) tenant: Tenant,
-    pub(super) key_version: u32,
-    pub(super) key: Wrapped,
+    /// Its key.
+    pub(super) key: Held,
+    /// The one that it is being rotated to.
+    pub(super) next: Option<Held>,
     ready: bool,
     /// It is being put back from a backup.
     restoring: bool,
     kind: Kind,
     /// Whose root keys are to wrap it; empty for the deployment's.
     pub(super) provider: String,
-    /// Whose root keys do.
-    pub(super) wrapped_by: String,
 }
 
 impl Row {
@@ -112,62 +104,35 @@ impl Control {
     pub async fn open(place: Place, providers: Providers) -> Result<Arc<Self>, TenantError> {
         let database = place.control().await?;
         database.migrate(CONTROL).await?;
-        let error = |cause| database.error(cause);
-        let row = sqlx::query(READ_DEPLOYMENT)
-            .fetch_optional(database.pool())
-            .await
-            .map_err(error)?;
-        let row = match row {
-            Some(row) => row,
+        let roots = Arc::new(Roots::new(database.clone(), providers));
+        if !deployment::is_there(&database).await? {
             // A key is never made over data that is there.
-            None if place.has_tenants()? => {
+            if place.has_tenants()? {
                 return Err(TenantError::Orphans {
                     place: place.name(),
                 });
             }
-            None => {
-                let root = providers.named("")?;
-                root.prepare(keyring::Store::Empty).await?;
-                add_deployment(&database, root).await?;
-                // Of two that start at once the first wins, and the other reads what it wrote.
-                sqlx::query(READ_DEPLOYMENT)
-                    .fetch_one(database.pool())
-                    .await
-                    .map_err(error)?
-            }
-        };
-        let wrapped_by: String = row.try_get("wrapped_by").map_err(error)?;
-        let root = providers.named(&wrapped_by)?;
-        if wrapped_by != providers.root_name() {
+            let root = roots.providers().named("")?;
+            root.prepare(keyring::Store::Empty).await?;
+            // Of two that start at once the first wins, and the other reads what it wrote.
+            deployment::add(&database, root).await?;
+        }
+        let wrapped_by = deployment::wrapped_by(&database).await?;
+        let root = roots.providers().root_name();
+        if wrapped_by != root {
             tracing::warn!(
-                root = providers.root_name(),
+                root,
                 wrapped_by,
                 "the deployment's key is not wrapped where `keys.root` says: run `cedarkeep keys rewrap`"
             );
         }
-        let version: i64 = row.try_get("root_version").map_err(error)?;
-        let version =
-            u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "deployment" })?;
-        let check: Vec<u8> = row.try_get("root_check").map_err(error)?;
-        root.verify(version, &RootCheck::from_slice(&check)).await?;
-        let wrapped = |sealed, check| wrapped(&database, &row, sealed, check);
-        let key = root
-            .open_key(DEPLOYMENT, 1, &wrapped("key_wrapped", "key_check")?)
-            .await?;
-        let records = key.open_data_key(
-            Purpose::Records,
-            1,
-            &wrapped("records_wrapped", "records_check")?,
-        )?;
-        let slugs = key.open_data_key(SLUG, 1, &wrapped("slug_wrapped", "slug_check")?)?;
-        let (records, slugs) = (DataKeys::new(records)?, BlindIndex::new(slugs)?);
+        let own = Own::read(&database, &roots).await?;
         Ok(Arc::new(Self {
             place,
             database,
-            providers,
+            roots,
             wrapped_by,
-            records,
-            slugs,
+            own: ArcSwap::from_pointee(own),
         }))
     }
 
@@ -194,8 +159,8 @@ impl Control {
     }
 
     /// The providers of root keys.
-    pub const fn providers(&self) -> &Providers {
-        &self.providers
+    pub fn providers(&self) -> &Providers {
+        self.roots.providers()
     }
 
     /// Asks each provider that wraps anything for what it must be able to do, so that it is known which are down though
@@ -212,7 +177,7 @@ impl Control {
         let mut down: u32 = 0;
         for row in &rows {
             let name: String = row.try_get("wrapped_by").map_err(error)?;
-            let told = match self.providers.named(&name) {
+            let told = match self.providers().named(&name) {
                 Ok(root) => root.check_value().await.map(|_| ()),
                 Err(error) => Err(error),
             };
@@ -224,8 +189,8 @@ impl Control {
 
     /// What a tenant's row says of a provider: its name, or nothing for the deployment's.
     pub(super) fn own_provider<'a>(&self, name: &'a str) -> Result<&'a str, TenantError> {
-        self.providers.named(name)?;
-        Ok(if name == self.providers.root_name() {
+        self.providers().named(name)?;
+        Ok(if name == self.providers().root_name() {
             ""
         } else {
             name
@@ -295,17 +260,19 @@ impl Control {
         if row.provider != keys {
             return Err(TenantError::OtherProvider {
                 slug: slug.to_string(),
-                provider: self.providers.named(&row.provider)?.name().into(),
+                provider: self.providers().named(&row.provider)?.name().into(),
             });
         }
         let id = row.tenant.id;
-        let key = self.key(&row).await?;
+        let key = self.roots.tenant_keys(id).await?;
+        let key = key.first().ok_or(TenantError::Corrupt { what: "tenant" })?;
         let database = self.place.create_tenant(id).await?;
-        Store::create(&database, id, &key).await?;
+        Store::create(&database, id, key).await?;
         let shelf = self.place.shelf(id, &database);
+        let roots = Arc::clone(&self.roots);
         Ok(Created {
             id,
-            store: Store::open((database, shelf), (id, kind), key, None).await?,
+            store: Store::open((database, shelf), roots, (id, kind), None).await?,
         })
     }
 
@@ -322,19 +289,42 @@ impl Control {
             .map_err(|cause| self.database.error(cause).into())
     }
 
-    /// Takes a tenant away whose closing is in the ledger: first its key, then its database. Doing it again changes nothing.
+    /// Takes a tenant away whose closing is in the ledger: first its key, then its database. From then on it is due that the root key is
+    /// rotated, so that no old backup of the control database opens it. Doing it again changes nothing.
     ///
     /// # Errors
     /// The database does not answer.
     pub async fn remove(&self, noted: Noted) -> Result<(), TenantError> {
         let id = noted.tenant();
         let error = |cause| self.database.error(cause);
-        sqlx::query(REMOVE)
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        // The deployment's row first, as everybody does who writes both.
+        roots::lock(&self.database, &mut transaction).await?;
+        let done = sqlx::query(REMOVE)
             .bind(id.to_string())
-            .execute(self.database.pool())
+            .execute(&mut *transaction)
             .await
             .map_err(error)?;
+        if done.rows_affected() > 0 {
+            sqlx::query(REMOVED)
+                .bind(Utc::now().timestamp_micros())
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+        }
+        transaction.commit().await.map_err(error)?;
         Ok(self.place.remove_tenant(id).await?)
+    }
+
+    /// A tenant's key was taken away by other means.
+    pub(super) async fn removed(&self) -> Result<(), TenantError> {
+        sqlx::query(REMOVED)
+            .bind(Utc::now().timestamp_micros())
+            .execute(self.database.pool())
+            .await
+            .map(|_| ())
+            .map_err(|cause| self.database.error(cause).into())
     }
 
     /// Those that there are, by id, after `after`.
@@ -346,16 +336,14 @@ impl Control {
         after: Option<TenantId>,
         limit: i64,
     ) -> Result<Vec<Tenant>, TenantError> {
-        let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let rows = sqlx::query(PAGE)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        rows.iter()
-            .map(|row| self.read(row).map(|row| row.tenant))
-            .collect()
+        for _ in 1..TRIES {
+            match self.page(after, limit).await {
+                // The deployment's keys have been rotated since they were read.
+                Err(error) if error.is_of_unknown_key() => drop(self.reload().await?),
+                page => return page,
+            }
+        }
+        self.page(after, limit).await
     }
 
     /// The tenant of that name.
@@ -377,12 +365,7 @@ impl Control {
     /// # Errors
     /// The database does not answer.
     pub async fn holds(&self, id: TenantId) -> Result<bool, TenantError> {
-        let row = sqlx::query(BY_ID)
-            .bind(id.to_string())
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        let row = row.map(|row| self.read(&row)).transpose()?;
+        let row = self.by_id(id).await?;
         Ok(row.is_some_and(|row| !row.restoring))
     }
 
@@ -401,10 +384,10 @@ impl Control {
         put_back: bool,
     ) -> Result<Store, TenantError> {
         let row = self.row_to_open(id, put_back).await?;
-        let key = self.key(&row).await?;
         let database = self.place.tenant(id).await?;
         let shelf = self.place.shelf(id, &database);
-        let opened = Store::open((database, shelf), (id, row.kind), key, next).await?;
+        let roots = Arc::clone(&self.roots);
+        let opened = Store::open((database, shelf), roots, (id, row.kind), next).await?;
         // A restore may have begun meanwhile, and what was opened may be what it puts back, which is nobody's to go on in yet.
         if !put_back && let Err(error) = self.row_to_open(id, put_back).await {
             opened.database().close().await;
@@ -415,12 +398,7 @@ impl Control {
 
     /// The row of a tenant that may be opened.
     async fn row_to_open(&self, id: TenantId, put_back: bool) -> Result<Row, TenantError> {
-        let row = sqlx::query(BY_ID)
-            .bind(id.to_string())
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        let row = row.map(|row| self.read(&row)).transpose()?;
+        let row = self.by_id(id).await?;
         let row = match put_back {
             true => row.filter(|row| row.ready || row.restoring),
             false => row.map(Row::found).transpose()?.filter(|row| row.ready),
@@ -435,23 +413,15 @@ impl Control {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), TenantError> {
-        let asked = sqlx::query(READ_DEPLOYMENT)
-            .fetch_one(self.database.pool())
-            .await;
+        let asked = sqlx::query(PING).fetch_one(self.database.pool()).await;
         asked
             .map(|_| ())
             .map_err(|cause| self.database.error(cause).into())
     }
 
-    pub(super) async fn key(&self, row: &Row) -> Result<TenantKey, TenantError> {
-        let root = self.providers.named(&row.wrapped_by)?;
-        root.open_key(&row.tenant.id.to_string(), row.key_version, &row.key)
-            .await
-    }
-
     /// The provider of that name, with a root key in it: the first is made where nothing is wrapped by it yet.
     pub(super) async fn ready_provider(&self, name: &str) -> Result<&Arc<RootKeys>, TenantError> {
-        let root = self.providers.named(name)?;
+        let root = self.providers().named(name)?;
         let wraps = sqlx::query(WRAPS)
             .bind(root.name())
             .fetch_optional(self.database.pool())
@@ -469,17 +439,44 @@ impl Control {
         now: DateTime<Utc>,
     ) -> Result<(), TenantError> {
         let id = TenantId::new(crate::crypto::random()?);
-        let text = id.to_string();
+        for _ in 0..TRIES {
+            if self.try_add(id, (slug, kind, keys), now).await? {
+                return Ok(());
+            }
+            // The deployment's keys, or the root key, have been rotated since they were read.
+            self.reload().await?;
+        }
+        Err(TenantError::Contended {
+            name: slug.to_string(),
+        })
+    }
+
+    /// Whether the row was written under the keys that are in force.
+    async fn try_add(
+        &self,
+        id: TenantId,
+        (slug, kind, keys): (&Slug, Kind, &str),
+        now: DateTime<Utc>,
+    ) -> Result<bool, TenantError> {
+        let error = |cause| self.database.error(cause);
+        let (text, own) = (id.to_string(), self.own.load_full());
         let root = self.ready_provider(keys).await?;
         let (_, wrapped) = root.create_key(&text, 1).await?;
-        let sealed = self.records.seal(
+        let sealed = own.records.seal(
             &slug_binding(&text),
             Salt::random()?,
             slug.as_str().as_bytes(),
         )?;
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        let locked = roots::lock(&self.database, &mut transaction).await?;
+        if locked.version != own.version || !locked.takes(root.name(), &wrapped)? {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(false);
+        }
         sqlx::query(ADD_TENANT)
             .bind(&text)
-            .bind(self.slugs.of(slug.as_str()).as_slice())
+            .bind(own.slugs.of(slug.as_str()).as_slice())
             .bind(sealed)
             .bind(1_i64)
             .bind(wrapped.sealed.as_slice())
@@ -488,19 +485,56 @@ impl Control {
             .bind(i64::from(kind == Kind::Deployment))
             .bind(keys)
             .bind(root.name())
-            .execute(self.database.pool())
+            .execute(&mut *transaction)
             .await
-            .map_err(|cause| self.database.error(cause))?;
-        Ok(())
+            .map_err(error)?;
+        transaction.commit().await.map_err(error)?;
+        Ok(true)
     }
 
     async fn by_slug(&self, slug: &Slug) -> Result<Option<Row>, TenantError> {
-        let row = sqlx::query(BY_SLUG)
-            .bind(self.slugs.of(slug.as_str()).as_slice())
-            .fetch_optional(self.database.pool())
+        for _ in 0..TRIES {
+            let own = self.own.load_full();
+            let row = sqlx::query(BY_SLUG)
+                .bind(own.slugs.of(slug.as_str()).as_slice())
+                .fetch_optional(self.database.pool())
+                .await
+                .map_err(|cause| self.database.error(cause))?;
+            match row.map(|row| self.read(&row)).transpose() {
+                Err(error) if error.is_of_unknown_key() => drop(self.reload().await?),
+                // Where nothing is found the index may have another key now.
+                Ok(None) if self.reload().await? != own.version => {}
+                found => return found,
+            }
+        }
+        Err(TenantError::Corrupt { what: "deployment" })
+    }
+
+    /// The row of a tenant, as it is.
+    pub(super) async fn by_id(&self, id: TenantId) -> Result<Option<Row>, TenantError> {
+        for _ in 0..TRIES {
+            let row = sqlx::query(BY_ID)
+                .bind(id.to_string())
+                .fetch_optional(self.database.pool())
+                .await
+                .map_err(|cause| self.database.error(cause))?;
+            match row.map(|row| self.read(&row)).transpose() {
+                Err(error) if error.is_of_unknown_key() => drop(self.reload().await?),
+                found => return found,
+            }
+        }
+        Err(TenantError::Corrupt { what: "deployment" })
+    }
+
+    async fn page(&self, after: Option<TenantId>, limit: i64) -> Result<Vec<Tenant>, TenantError> {
+        let rows = sqlx::query(PAGE)
+            .bind(after.map(|id| id.to_string()).unwrap_or_default())
+            .bind(limit)
+            .fetch_all(self.database.pool())
             .await
             .map_err(|cause| self.database.error(cause))?;
-        row.map(|row| self.read(&row)).transpose()
+        let tenants = rows.iter().map(|row| self.read(row).map(|row| row.tenant));
+        tenants.collect()
     }
 
     pub(super) fn read(&self, row: &AnyRow) -> Result<Row, TenantError> {
@@ -509,9 +543,9 @@ impl Control {
         let text: String = row.try_get("id").map_err(error)?;
         let id: TenantId = text.parse().map_err(|_| corrupt())?;
         let sealed: Vec<u8> = row.try_get("slug").map_err(error)?;
-        let slug = String::from_utf8(self.records.open(&slug_binding(&text), &sealed)?)
+        let own = self.own.load();
+        let slug = String::from_utf8(own.records.open(&slug_binding(&text), &sealed)?)
             .map_err(|_| corrupt())?;
-        let version: i64 = row.try_get("key_version").map_err(error)?;
         let ready: i64 = row.try_get("ready").map_err(error)?;
         let created: i64 = row.try_get("created_at").map_err(error)?;
         let kind: i64 = row.try_get("kind").map_err(error)?;
@@ -530,59 +564,12 @@ impl Control {
                 },
                 created_at: DateTime::from_timestamp_micros(created).ok_or_else(corrupt)?,
             },
-            key_version: u32::try_from(version).map_err(|_| corrupt())?,
-            key: wrapped(&self.database, row, "key_wrapped", "key_check")?,
+            key: held(&self.database, row, PRESENT)?.ok_or_else(corrupt)?,
+            next: held(&self.database, row, NEXT)?,
             ready: ready == 1,
             restoring: ready == PUT_BACK,
             kind,
             provider: row.try_get("provider").map_err(error)?,
-            wrapped_by: row.try_get("wrapped_by").map_err(error)?,
         })
     }
-}
-
-fn slug_binding(id: &str) -> Binding<'_> {
-    Binding {
-        tenant: DEPLOYMENT,
-        incarnation: "",
-        table: "tenant",
-        column: "slug",
-        row: id,
-        row_version: 0,
-    }
-}
-
-pub(super) fn wrapped(
-    database: &Database,
-    row: &AnyRow,
-    sealed: &str,
-    check: &str,
-) -> Result<Wrapped, TenantError> {
-    let error = |cause| database.error(cause);
-    let bytes: Vec<u8> = row.try_get(check).map_err(error)?;
-    Ok(Wrapped {
-        sealed: row.try_get(sealed).map_err(error)?,
-        check: CheckValue::from_slice(&bytes)?,
-    })
-}
-
-async fn add_deployment(database: &Database, root: &RootKeys) -> Result<(), TenantError> {
-    let (version, root_check) = root.check_value().await?;
-    let (key, wrapped) = root.create_key(DEPLOYMENT, 1).await?;
-    let (_, records): (DataKey, Wrapped) = key.create_data_key(Purpose::Records, 1)?;
-    let (_, slugs) = key.create_data_key(SLUG, 1)?;
-    let mut query = sqlx::query(ADD_DEPLOYMENT)
-        .bind(i64::from(version))
-        .bind(root_check.as_bytes());
-    for one in [&wrapped, &records, &slugs] {
-        query = query
-            .bind(one.sealed.as_slice())
-            .bind(one.check.as_bytes().as_slice());
-    }
-    query
-        .bind(root.name())
-        .execute(database.pool())
-        .await
-        .map(|_| ())
-        .map_err(|cause| database.error(cause).into())
 }

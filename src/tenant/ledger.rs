@@ -1,7 +1,8 @@
 //! The ledger of erasures: who was erased and which organizations were closed, kept where no restore of a backup reaches.
 //!
 //! It lies in a file of each node and in the control database; each has what the other has. A line has random ids alone: the tenant, the
-//! person (`-` for the organization itself), and the time, sealed under the deployment's key, so that nobody else adds one.
+//! person (`-` for the organization itself), and the time, sealed under a key that only the deployment has, so that nobody else adds one. It is
+//! never another: no rotation reaches the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -103,7 +104,7 @@ impl Ledger {
             return Ok(());
         }
         let row = row_of(&whom);
-        let sealed = self.control.records.seal(
+        let sealed = self.control.own.load().ledger.seal(
             &binding(&row),
             Salt::random()?,
             now.to_string().as_bytes(),
@@ -148,7 +149,9 @@ impl Ledger {
                 );
                 let sealed: Vec<u8> = row.try_get("sealed").map_err(error)?;
                 self.control
-                    .records
+                    .own
+                    .load()
+                    .ledger
                     .open(&binding(&row_of(&whom)), &sealed)
                     .map_err(|_| TenantError::Corrupt {
                         what: "ledger of erasures",
@@ -246,7 +249,12 @@ impl Ledger {
             let subject = if subject == EVERYTHING { "" } else { subject };
             let whom: Whom = (tenant.to_owned(), subject.to_owned());
             let sealed = BASE64.decode(sealed.as_bytes()).map_err(|_| wrong())?;
-            let opened = self.control.records.open(&binding(&row_of(&whom)), &sealed);
+            let opened = self
+                .control
+                .own
+                .load()
+                .ledger
+                .open(&binding(&row_of(&whom)), &sealed);
             opened.map_err(|_| wrong())?;
             lines.insert(whom, sealed);
         }

@@ -1,21 +1,32 @@
-//! Tenants: the control database that knows where each lies, its keys, and its open store.
+//! Tenants: the control database that knows where each lies, its keys and their rotation, and its open store.
 
 mod control;
+mod deployment;
 mod keys;
 mod ledger;
 mod providers;
 mod restoring;
 mod rewrap;
+mod ring;
+mod root_rotation;
+mod roots;
+mod rotation;
+pub mod sealed;
 mod store;
+mod subjects;
 
 pub use control::{Control, Created, Tenant};
-pub use keys::{KeysAt, NextSigner, Signer, TenantKeys};
+pub use deployment::Standing;
+pub use keys::{KeysAt, NextSigner, Signer, TenantKeys, is_of_an_epoch};
 pub use ledger::{Known, Ledger, Noted};
 pub use providers::{KEYRING, Providers, RootKeys};
 pub use restoring::{NOT_PUT_BACK, Restoring, Stored, restoring};
 pub use rewrap::Rewrapped;
+pub use ring::{Epoch, Rotation};
+pub use rotation::NewKey;
 pub use store::Kind;
-pub use store::{Life, Store, SubjectKeys};
+pub use store::{Life, Store};
+pub use subjects::SubjectKeys;
 
 use crate::crypto::CryptoError;
 use crate::storage::StorageError;
@@ -85,6 +96,29 @@ pub enum TenantError {
         /// The slug, or `deployment`.
         name: String,
     },
+    /// What is rotated and where the settings say that keys go are not the same.
+    #[error(
+        "the deployment's keys are wrapped by `{found}`, and `keys.root` is `{root}`: run `cedarkeep keys rewrap` first"
+    )]
+    NotMoved {
+        /// The provider that wraps them.
+        found: String,
+        /// What `keys.root` says.
+        root: String,
+    },
+    /// Two names for the same root keys: to destroy what the one has not in use would take it from the other.
+    #[error(
+        "`{one}` and `{other}` under `keys.providers` are the same root keys, so none of them can be destroyed: give each its own, and run `cedarkeep keys rewrap`"
+    )]
+    SameRoots {
+        /// A provider.
+        one: String,
+        /// Another.
+        other: String,
+    },
+    /// The root key is being rotated.
+    #[error("the root key is being rotated: run `cedarkeep keys rotate root` to the end first")]
+    RootRotates,
     /// Nobody has that name or id.
     #[error("there is no organization `{name}`: `cedarkeep org list` shows those that there are")]
     NotFound {
@@ -158,6 +192,20 @@ pub enum TenantError {
 }
 
 impl TenantError {
+    /// Whether a value names a version of a key that is not in memory, or not there any more: another node has rotated it, and what was
+    /// read is read again with the keys as they are now.
+    #[must_use]
+    pub const fn is_of_unknown_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Crypto(CryptoError::UnknownVersion { .. })
+                | Self::Keys {
+                    cause: CryptoError::UnknownVersion { .. },
+                    ..
+                }
+        )
+    }
+
     /// Why the root keys cannot be used, in words for whoever may know nothing of where they are kept; nothing where it is
     /// not they.
     #[must_use]

@@ -204,15 +204,7 @@ impl RootKeys {
         self.ask(self.provider.newest()).await
     }
 
-    /// Adds a root key, which wraps from now on.
-    ///
-    /// # Errors
-    /// As [`RootKeys::prepare`].
-    pub async fn create_next(&self) -> Result<u32, TenantError> {
-        self.ask(self.provider.create_next()).await
-    }
-
-    /// The versions that there are, oldest first.
+    /// The versions of its root keys, oldest first.
     ///
     /// # Errors
     /// As [`RootKeys::prepare`].
@@ -220,7 +212,7 @@ impl RootKeys {
         self.ask(self.provider.versions()).await
     }
 
-    /// Makes sure that there is a root key after this version, and returns the newest.
+    /// Makes sure that there is a root key after this version; the newest.
     ///
     /// # Errors
     /// As [`RootKeys::prepare`].
@@ -228,12 +220,20 @@ impl RootKeys {
         self.ask(self.provider.add_after(version)).await
     }
 
-    /// Destroys every root key before this version.
+    /// Destroys the root keys before this version.
     ///
     /// # Errors
     /// As [`RootKeys::prepare`].
     pub async fn destroy_before(&self, version: u32) -> Result<(), TenantError> {
         self.ask(self.provider.destroy_before(version)).await
+    }
+
+    /// Adds a root key, which wraps from now on.
+    ///
+    /// # Errors
+    /// As [`RootKeys::prepare`].
+    pub async fn create_next(&self) -> Result<u32, TenantError> {
+        self.ask(self.provider.create_next()).await
     }
 
     /// Destroys an older root key.

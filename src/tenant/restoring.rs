@@ -2,7 +2,10 @@
 
 use super::TenantError;
 use super::control::Control;
+use super::deployment::slug_binding;
+use super::roots::{Held, Locked, NEXT, PRESENT, TRIES};
 use super::store::Store;
+use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
 use crate::crypto::provider::Provider;
 use crate::ids::{Incarnation, TenantId};
@@ -36,6 +39,46 @@ impl Stored {
             Cell::Bytes(bytes) => Ok(bytes.clone()),
             _ => Err(TenantError::Corrupt { what: NAME }),
         }
+    }
+
+    /// A key of the row: nothing where it has none.
+    fn held(&self, [version, sealed, check]: [&str; 3]) -> Result<Option<Held>, TenantError> {
+        let corrupt = || TenantError::Corrupt { what: NAME };
+        let version = match self.cell(version)? {
+            Cell::Null => return Ok(None),
+            Cell::Number(version) => u32::try_from(*version).map_err(|_| corrupt())?,
+            _ => return Err(corrupt()),
+        };
+        let Cell::Text(by) = self.cell("wrapped_by")? else {
+            return Err(corrupt());
+        };
+        Ok(Some(Held {
+            version,
+            wrapped: Wrapped {
+                sealed: self.bytes(sealed)?,
+                check: CheckValue::from_slice(&self.bytes(check)?)?,
+            },
+            by: by.clone(),
+        }))
+    }
+
+    /// Has the sealed name that another row of the same tenant has.
+    ///
+    /// # Errors
+    /// It is no such row.
+    pub fn named_as(&mut self, other: &Self) -> Result<(), TenantError> {
+        for column in ["slug", "slug_index"] {
+            self.set(column, other.bytes(column)?)?;
+        }
+        Ok(())
+    }
+
+    /// Puts another value in a column.
+    fn set(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), TenantError> {
+        let at = self.table.place(name);
+        let cell = at.and_then(|at| self.row.get_mut(at));
+        *cell.ok_or(TenantError::Corrupt { what: NAME })? = Cell::Bytes(bytes);
+        Ok(())
     }
 
     /// The same, of a tenant that is being put back.
@@ -110,7 +153,7 @@ impl Control {
     /// # Errors
     /// It is not configured here.
     pub fn provider(&self) -> Result<&Provider, TenantError> {
-        Ok(self.providers.named("")?.provider())
+        Ok(self.providers().named("")?.provider())
     }
 
     /// A tenant's row as it is committed.
@@ -125,7 +168,7 @@ impl Control {
         Ok(row.map(|row| Stored { table, row }))
     }
 
-    /// Whether the key in this row opens here, and is the one that a tenant's database was written with, by its check value.
+    /// Whether a key in this row opens here, and is the one that a tenant's database was written with, by its check value.
     ///
     /// # Errors
     /// Why not.
@@ -135,43 +178,72 @@ impl Control {
         stored: &Stored,
         check: &[u8],
     ) -> Result<(), TenantError> {
-        let Cell::Number(version) = stored.cell("key_version")? else {
-            return Err(TenantError::Corrupt { what: NAME });
-        };
-        let version = u32::try_from(*version).map_err(|_| TenantError::Corrupt { what: NAME })?;
-        let wrapped = Wrapped {
-            sealed: stored.bytes("key_wrapped")?,
-            check: CheckValue::from_slice(&stored.bytes("key_check")?)?,
-        };
-        let wrapped_by = match stored.cell("wrapped_by") {
-            Ok(Cell::Text(name)) => name.as_str(),
-            _ => return Err(TenantError::Corrupt { what: NAME }),
-        };
-        let root = self.providers.named(wrapped_by)?;
-        let key = root.open_key(&id.to_string(), version, &wrapped).await?;
-        Ok(key.verify(&CheckValue::from_slice(check)?)?)
+        let check = CheckValue::from_slice(check)?;
+        let mut wrong = None;
+        // In the middle of the rotation of the tenant key the database may be of either.
+        for columns in [PRESENT, NEXT] {
+            if let Some(held) = stored.held(columns)? {
+                let key = self.roots.unwrap(&id.to_string(), &held).await?;
+                match key.verify(&check) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => wrong = wrong.or(Some(error)),
+                }
+            }
+        }
+        Err(wrong.map_or(TenantError::Corrupt { what: NAME }, TenantError::from))
     }
 
-    /// Says that a tenant is being put back, and puts this row in the place of the one that it has: from here on nobody opens it.
+    /// Says that a tenant is being put back, and puts this row in the place of the one that it has: from here on nobody opens it. Its name
+    /// and its keys go under the keys that are in force here, which may have been rotated since the row was read.
     ///
     /// # Errors
     /// The database does not take it, or another organization has its name.
     pub async fn begin_restoring(
         &self,
-        id: TenantId,
+        (id, slug): (TenantId, &str),
         stored: &Stored,
         backup: &str,
     ) -> Result<(), TenantError> {
         let key = Cell::Text(id.to_string());
         let (table, rows) = restoring([id], backup, true);
-        let mut loading = self.database.loading().await?;
-        loading.remove((NAME, "id"), &key).await?;
-        loading.add(&stored.table, &stored.put_back()?.row).await?;
-        loading.remove((RESTORING, "tenant"), &key).await?;
-        for row in &rows {
-            loading.add(&table, row).await?;
+        for _ in 0..TRIES {
+            let (own, text) = (self.own.load_full(), id.to_string());
+            let mut stored = stored.put_back()?;
+            let sealed =
+                own.records
+                    .seal(&slug_binding(&text), Salt::random()?, slug.as_bytes())?;
+            stored.set("slug", sealed)?;
+            stored.set("slug_index", own.slugs.of(slug).to_vec())?;
+            let mut wraps = Vec::new();
+            for columns in [PRESENT, NEXT] {
+                if let Some(held) = stored.held(columns)? {
+                    let root = self.providers().named(&held.by)?;
+                    let opened = self.roots.unwrap(&text, &held).await?;
+                    let wrapped = root.rewrap(&opened).await?;
+                    stored.set(columns[1], wrapped.sealed.clone())?;
+                    wraps.push((held.by, wrapped));
+                }
+            }
+            let mut loading = self.database.loading().await?;
+            let locked = Locked::of(&self.database, &loading.lock_deployment().await?)?;
+            let mut fits = locked.version == own.version;
+            for (by, wrapped) in &wraps {
+                fits &= locked.takes(by, wrapped)?;
+            }
+            if !fits {
+                loading.abandon().await?;
+                self.reload().await?;
+                continue;
+            }
+            loading.remove((NAME, "id"), &key).await?;
+            loading.add(&stored.table, &stored.row).await?;
+            loading.remove((RESTORING, "tenant"), &key).await?;
+            for row in &rows {
+                loading.add(&table, row).await?;
+            }
+            return Ok(loading.finish().await?);
         }
-        Ok(loading.finish().await?)
+        Err(TenantError::Contended { name: slug.into() })
     }
 
     /// Those that are being put back, by id.
@@ -246,6 +318,8 @@ impl Control {
         loading.remove((NAME, "id"), &key).await?;
         loading.remove((RESTORING, "tenant"), &key).await?;
         loading.finish().await?;
+        // Its key was in the control database again, and may be in backups of it.
+        self.removed().await?;
         self.place.drop_beside(id).await?;
         Ok(self.place.remove_tenant(id).await?)
     }

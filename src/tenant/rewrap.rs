@@ -8,25 +8,24 @@
 
 use sqlx::Row as _;
 
-use super::control::{Control, DEPLOYMENT, Row, wrapped};
+use super::control::{Control, Row};
+use super::deployment::DEPLOYMENT;
+use super::providers::RootKeys;
+use super::roots::{self, Held, TRIES, held, version};
 use super::{Slug, TenantError};
 use crate::crypto::hierarchy::{TenantKey, Wrapped};
 use crate::crypto::provider::RootCheck;
-use crate::crypto::sealing;
+use crate::crypto::sealing::key_version;
 use crate::ids::TenantId;
 
-const EVERY: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
-     wrapped_by FROM tenant WHERE id > $1 ORDER BY id LIMIT $2";
-const ONE: &str = "SELECT id, slug, key_version, key_wrapped, key_check, ready, created_at, kind, provider, \
-     wrapped_by FROM tenant WHERE id = $1 LIMIT 1";
-const MOVE: &str = "UPDATE tenant SET key_wrapped = $1, key_check = $2, provider = $3, wrapped_by = $4 \
-     WHERE id = $5 AND key_version = $6 AND key_wrapped = $7 AND provider = $8";
-const READ_KEY: &str = "SELECT root_version, root_check, key_wrapped, key_check, wrapped_by FROM deployment WHERE one = 1";
-const MOVE_KEY: &str = "UPDATE deployment SET key_wrapped = $1, key_check = $2, wrapped_by = $3, root_version = $4, \
-     root_check = $5 WHERE one = 1 AND key_wrapped = $6";
-
-/// How often a row is read again that somebody else has written meanwhile.
-const ATTEMPTS: usize = 5;
+const EVERY: &str = "SELECT id, slug, key_version, key_wrapped, key_check, next_version, next_wrapped, next_check, ready, \
+     created_at, kind, provider, wrapped_by FROM tenant WHERE id > $1 ORDER BY id LIMIT $2";
+const MOVE: &str = "UPDATE tenant SET key_wrapped = $1, provider = $2, wrapped_by = $3 \
+     WHERE id = $4 AND key_version = $5 AND key_wrapped = $6 AND provider = $7 AND COALESCE(next_version, 0) = $8";
+const MOVE_NEXT: &str = "UPDATE tenant SET next_wrapped = $1 WHERE id = $2 AND next_wrapped = $3";
+const READ_KEY: &str = "SELECT version, root_version, root_check, root_from, key_wrapped, key_check, wrapped_by FROM deployment WHERE one = 1";
+const MOVE_KEY: &str = "UPDATE deployment SET key_wrapped = $1, wrapped_by = $2, root_version = $3, root_check = $4 \
+     WHERE one = 1 AND key_wrapped = $5 AND root_from IS NULL";
 
 /// What became of one key's wrap.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +49,28 @@ impl Control {
         limit: i64,
     ) -> Result<Vec<(TenantId, Slug)>, TenantError> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let rows = sqlx::query(EVERY)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        rows.iter()
-            .map(|row| self.read(row).map(|row| (row.tenant.id, row.tenant.slug)))
-            .collect()
+        let mut last = None;
+        for _ in 0..TRIES {
+            let rows = sqlx::query(EVERY)
+                .bind(&after)
+                .bind(limit)
+                .fetch_all(self.database.pool())
+                .await
+                .map_err(|cause| self.database.error(cause))?;
+            let read = rows.iter().map(|row| self.read(row));
+            let read: Result<Vec<_>, _> = read
+                .map(|row| row.map(|row| (row.tenant.id, row.tenant.slug)))
+                .collect();
+            match read {
+                // The deployment's keys have been rotated since they were read.
+                Err(error) if error.is_of_unknown_key() => {
+                    self.reload().await?;
+                    last = Some(error);
+                }
+                read => return read,
+            }
+        }
+        Err(last.unwrap_or(TenantError::Corrupt { what: "deployment" }))
     }
 
     /// Wraps a tenant's key under the newest root key of its provider, or of another one, which is its provider from then
@@ -68,7 +80,7 @@ impl Control {
     /// `NotFound`, `NoProvider`, `Keys`, `Strayed`, `Contended`, or the database does not answer; its key is then wrapped as before.
     pub async fn rewrap(&self, id: TenantId, to: Option<&str>) -> Result<Rewrapped, TenantError> {
         let to = to.map(|name| self.own_provider(name)).transpose()?;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..TRIES {
             let row = self.row(id).await?;
             if to.is_none() {
                 self.has_not_strayed(&row)?;
@@ -88,7 +100,7 @@ impl Control {
     /// # Errors
     /// As [`Control::rewrap`].
     pub async fn rewrap_deployment(&self) -> Result<Rewrapped, TenantError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..TRIES {
             if let Some(done) = self.try_rewrap_deployment().await? {
                 return Ok(done);
             }
@@ -103,7 +115,7 @@ impl Control {
     /// # Errors
     /// `NotTheRoot`, if that is not the one that was meant.
     pub fn root_for_all(&self, meant: Option<&str>) -> Result<&str, TenantError> {
-        let root = self.providers.root_name();
+        let root = self.providers().root_name();
         match meant {
             Some(to) if to != root => Err(TenantError::NotTheRoot {
                 root: root.to_owned(),
@@ -114,9 +126,9 @@ impl Control {
     }
 
     fn has_not_strayed(&self, row: &Row) -> Result<(), TenantError> {
-        let found = row.wrapped_by.as_str();
+        let found = row.key.by.as_str();
         let fits = if row.provider.is_empty() {
-            found == self.providers.root_name() || found == self.wrapped_by
+            found == self.providers().root_name() || found == self.wrapped_by
         } else {
             found == row.provider
         };
@@ -127,7 +139,7 @@ impl Control {
             name: row.tenant.slug.to_string(),
             found: found.to_owned(),
             wanted: if row.provider.is_empty() {
-                self.providers.root_name().to_owned()
+                self.providers().root_name().to_owned()
             } else {
                 row.provider.clone()
             },
@@ -135,16 +147,10 @@ impl Control {
     }
 
     async fn row(&self, id: TenantId) -> Result<Row, TenantError> {
-        let row = sqlx::query(ONE)
-            .bind(id.to_string())
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(|cause| self.database.error(cause))?;
-        row.map(|row| self.read(&row))
-            .transpose()?
-            .ok_or_else(|| TenantError::NotFound {
-                name: id.to_string(),
-            })
+        let row = self.by_id(id).await?;
+        row.ok_or_else(|| TenantError::NotFound {
+            name: id.to_string(),
+        })
     }
 
     /// Nothing where the row was written meanwhile.
@@ -156,41 +162,78 @@ impl Control {
         let id = row.tenant.id.to_string();
         let target = self.ready_provider(provider).await?;
         let newest = target.newest().await?;
-        let there =
-            row.wrapped_by == target.name() && sealing::key_version(&row.key.sealed)? == newest;
-        if there && row.provider == provider {
+        let mut is_there = row.key.by == target.name();
+        for held in [Some(&row.key), row.next.as_ref()].into_iter().flatten() {
+            is_there &= key_version(&held.wrapped.sealed)? == newest;
+        }
+        if is_there && row.provider == provider {
             return Ok(Some(Rewrapped {
-                provider: row.wrapped_by.clone(),
+                provider: row.key.by.clone(),
                 root_version: newest,
                 moved: false,
             }));
         }
-        let moved = if there {
-            row.key.clone()
-        } else {
-            let key = self.key(row).await?;
-            let moved = target.rewrap(&key).await?;
-            same_key(&key, &target.open_key(&id, row.key_version, &moved).await?)?;
-            moved
+        let moved = self.moved(target, &id, &row.key, is_there).await?;
+        let next = match &row.next {
+            Some(next) => Some((next, self.moved(target, &id, next, is_there).await?)),
+            None => None,
         };
+        let error = |cause| self.database.error(cause);
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        let locked = roots::lock(&self.database, &mut transaction).await?;
+        let mut fits = locked.takes(target.name(), &moved)?;
         let done = sqlx::query(MOVE)
             .bind(moved.sealed.as_slice())
-            .bind(moved.check.as_bytes().as_slice())
             .bind(provider)
             .bind(target.name())
             .bind(&id)
-            .bind(i64::from(row.key_version))
-            .bind(row.key.sealed.as_slice())
+            .bind(i64::from(row.key.version))
+            .bind(row.key.wrapped.sealed.as_slice())
             .bind(&row.provider)
-            .execute(self.database.pool())
+            .bind(i64::from(row.next.as_ref().map_or(0, |next| next.version)))
+            .execute(&mut *transaction)
             .await
-            .map_err(|cause| self.database.error(cause))?;
-        let root_version = sealing::key_version(&moved.sealed)?;
-        Ok((done.rows_affected() == 1).then(|| Rewrapped {
+            .map_err(error)?;
+        fits &= done.rows_affected() == 1;
+        if let Some((next, moved)) = &next {
+            fits &= locked.takes(target.name(), moved)?;
+            let done = sqlx::query(MOVE_NEXT)
+                .bind(moved.sealed.as_slice())
+                .bind(&id)
+                .bind(next.wrapped.sealed.as_slice())
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+            fits &= done.rows_affected() == 1;
+        }
+        if !fits {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(None);
+        }
+        transaction.commit().await.map_err(error)?;
+        Ok(Some(Rewrapped {
             provider: target.name().to_owned(),
-            root_version,
+            root_version: key_version(&moved.sealed)?,
             moved: true,
         }))
+    }
+
+    /// A key wrapped by the target, opened there once more.
+    async fn moved(
+        &self,
+        target: &RootKeys,
+        id: &str,
+        held: &Held,
+        is_there: bool,
+    ) -> Result<Wrapped, TenantError> {
+        if is_there {
+            return Ok(held.wrapped.clone());
+        }
+        let key = self.roots.unwrap(id, held).await?;
+        let moved = target.rewrap(&key).await?;
+        same_key(&key, &target.open_key(id, held.version, &moved).await?)?;
+        Ok(moved)
     }
 
     async fn try_rewrap_deployment(&self) -> Result<Option<Rewrapped>, TenantError> {
@@ -199,45 +242,44 @@ impl Control {
             .fetch_one(self.database.pool())
             .await
             .map_err(error)?;
-        let wrapped_by: String = row.try_get("wrapped_by").map_err(error)?;
-        let version: i64 = row.try_get("root_version").map_err(error)?;
-        let version =
-            u32::try_from(version).map_err(|_| TenantError::Corrupt { what: "deployment" })?;
+        let missing = || TenantError::Corrupt { what: "deployment" };
+        let root = version(&self.database, &row, "root_version")?.ok_or_else(missing)?;
+        let old = held(
+            &self.database,
+            &row,
+            ["version", "key_wrapped", "key_check"],
+        )?;
+        let old = old.ok_or_else(missing)?;
         let check: Vec<u8> = row.try_get("root_check").map_err(error)?;
-        let old: Wrapped = wrapped(&self.database, &row, "key_wrapped", "key_check")?;
-
+        // Whose root keys are destroyed at its end is written in this row.
+        if version(&self.database, &row, "root_from")?.is_some() {
+            return Err(TenantError::RootRotates);
+        }
         let target = self.ready_provider("").await?;
         let newest = target.newest().await?;
-        let there = wrapped_by == target.name() && sealing::key_version(&old.sealed)? == newest;
-        if there && version == newest {
+        let is_there = old.by == target.name() && key_version(&old.wrapped.sealed)? == newest;
+        if is_there && root == newest {
             let check = RootCheck::from_slice(&check);
-            target.verify(version, &check).await?;
+            target.verify(root, &check).await?;
             return Ok(Some(Rewrapped {
-                provider: wrapped_by,
+                provider: old.by,
                 root_version: newest,
                 moved: false,
             }));
         }
-        let key = self
-            .providers
-            .named(&wrapped_by)?
-            .open_key(DEPLOYMENT, 1, &old)
-            .await?;
         let (version, check) = target.check_value().await?;
         target.verify(version, &check).await?;
-        let moved = target.rewrap(&key).await?;
-        same_key(&key, &target.open_key(DEPLOYMENT, 1, &moved).await?)?;
+        let moved = self.moved(target, DEPLOYMENT, &old, is_there).await?;
         // A root key that was added between the two calls: the check must be of the one that wraps.
-        if sealing::key_version(&moved.sealed)? != version {
+        if key_version(&moved.sealed)? != version {
             return Ok(None);
         }
         let done = sqlx::query(MOVE_KEY)
             .bind(moved.sealed.as_slice())
-            .bind(moved.check.as_bytes().as_slice())
             .bind(target.name())
             .bind(i64::from(version))
             .bind(check.as_bytes())
-            .bind(old.sealed.as_slice())
+            .bind(old.wrapped.sealed.as_slice())
             .execute(self.database.pool())
             .await
             .map_err(error)?;

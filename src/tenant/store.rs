@@ -1,34 +1,26 @@
 //! A tenant's open store: its database, its keys, and the keys of its people.
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use lru::LruCache;
 use sqlx::{Any, Row as _, Transaction};
 
 use super::TenantError;
 use super::keys::TenantKeys;
-use crate::crypto::CryptoError;
-use crate::crypto::hierarchy::{
-    CheckValue, TenantKey, Wrapped, create_subject_key, open_subject_key,
-};
-use crate::crypto::sealing::DataKeys;
+use super::ring;
+use super::roots::Roots;
+use super::subjects::SubjectKeys;
+use crate::crypto::hierarchy::TenantKey;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::shelf::Shelf;
 use crate::storage::{Database, TENANT};
 
-const WHO: &str = "SELECT id, key_check FROM tenant WHERE one = 1";
+const WHO: &str = "SELECT id FROM tenant WHERE one = 1";
 const BE: &str = "INSERT INTO tenant (one, id, key_check) VALUES (1, $1, $2)";
 const LIVES: &str = "SELECT first_index, incarnation FROM life ORDER BY first_index LIMIT 10000";
 const ADD_LIFE: &str = "INSERT INTO life (first_index, incarnation) VALUES ($1, $2)";
 const SIZE: &str = "SELECT size FROM head WHERE one = 1";
 const FIRST_HEAD: &str = "INSERT INTO head (one, size, frontier, last_change, last_time, checkpoint, incarnation) \
      VALUES (1, 0, $1, 0, 0, '', $2)";
-const FORGET: &str = "DELETE FROM subject_key WHERE subject = $1";
-const SUBJECT: &str = "SELECT wrapped, key_check FROM subject_key WHERE subject = $1 LIMIT 1";
-
-/// How many people's keys are kept open.
-const SUBJECTS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Whose a store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +48,9 @@ pub struct Store {
     /// The first is the one that the tenant was made with; never empty.
     lives: Vec<Life>,
     begins: bool,
-    database: Database,
+    pub(super) database: Database,
     shelf: Shelf,
-    keys: Arc<TenantKeys>,
+    pub(super) keys: Arc<TenantKeys>,
     subjects: SubjectKeys,
 }
 
@@ -99,7 +91,7 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(error)?;
-        TenantKeys::create(database, &mut transaction, key).await?;
+        ring::create(database, &mut transaction, (id, key)).await?;
         transaction.commit().await.map_err(error)?;
         Ok(())
     }
@@ -108,8 +100,8 @@ impl Store {
     /// first change has to write.
     pub(super) async fn open(
         (database, shelf): (Database, Shelf),
+        roots: Arc<Roots>,
         (id, kind): (TenantId, Kind),
-        key: TenantKey,
         next: Option<Incarnation>,
     ) -> Result<Self, TenantError> {
         database.migrate(TENANT).await?;
@@ -124,8 +116,6 @@ impl Store {
         if found != id.to_string() {
             return Err(exchanged());
         }
-        let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
-        key.verify(&CheckValue::from_slice(&check)?)?;
         let mut lives = read_lives(&database).await?;
         if let Some(incarnation) = next {
             let size = sqlx::query(SIZE).fetch_one(database.pool()).await;
@@ -133,14 +123,8 @@ impl Store {
             let first = u64::try_from(size).map_err(|_| TenantError::Corrupt { what: "head" })?;
             lives.push(Life { first, incarnation });
         }
-        TenantKeys::complete(&database, &key).await?;
-        let keys = Arc::new(TenantKeys::open(&database, key, id, &lives).await?);
-        let subjects = SubjectKeys {
-            tenant: id.to_string(),
-            database: database.clone(),
-            keys: Arc::clone(&keys),
-            open: Mutex::new(LruCache::new(SUBJECTS)),
-        };
+        let keys = Arc::new(TenantKeys::open(database.clone(), roots, id, &lives).await?);
+        let subjects = SubjectKeys::new(id, database.clone(), Arc::clone(&keys));
         Ok(Self {
             id,
             kind,
@@ -217,6 +201,14 @@ impl Store {
         &self.keys
     }
 
+    /// Reads the data keys again: another node has changed them.
+    ///
+    /// # Errors
+    /// The database or the control database does not answer.
+    pub async fn reload_keys(&self) -> Result<(), TenantError> {
+        self.keys.reload().await
+    }
+
     /// The keys of people.
     pub const fn subjects(&self) -> &SubjectKeys {
         &self.subjects
@@ -257,94 +249,5 @@ async fn read_lives(database: &Database) -> Result<Vec<Life>, TenantError> {
     match lives.first() {
         Some(first) if first.first == 0 => Ok(lives),
         _ => Err(corrupt()),
-    }
-}
-
-/// The keys of people: opened when they are wanted, destroyed when somebody is forgotten.
-pub struct SubjectKeys {
-    tenant: String,
-    database: Database,
-    keys: Arc<TenantKeys>,
-    open: Mutex<LruCache<String, Arc<DataKeys>>>,
-}
-
-impl std::fmt::Debug for SubjectKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SubjectKeys")
-    }
-}
-
-impl SubjectKeys {
-    /// Somebody's key; nothing where there is none.
-    ///
-    /// # Errors
-    /// The database does not answer, or the key does not open.
-    pub async fn get(&self, subject: &str) -> Result<Option<Arc<DataKeys>>, TenantError> {
-        if let Some(key) = self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(subject)
-        {
-            return Ok(Some(Arc::clone(key)));
-        }
-        let error = |cause| self.database.error(cause);
-        let row = sqlx::query(SUBJECT)
-            .bind(subject)
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(error)?;
-        let Some(row) = row else { return Ok(None) };
-        let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
-        let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
-        let wrapped = Wrapped {
-            sealed,
-            check: CheckValue::from_slice(&check)?,
-        };
-        let key = Arc::new(open_subject_key(
-            self.keys.subject_wrap(),
-            &self.tenant,
-            subject,
-            &wrapped,
-        )?);
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .put(subject.into(), Arc::clone(&key));
-        Ok(Some(key))
-    }
-
-    /// A new key for somebody, wrapped, to be written in the transaction that makes them known.
-    ///
-    /// # Errors
-    /// The system has no randomness.
-    pub fn create(&self, subject: &str) -> Result<Wrapped, CryptoError> {
-        let (_, wrapped) = create_subject_key(self.keys.subject_wrap(), &self.tenant, subject)?;
-        Ok(wrapped)
-    }
-
-    /// Destroys somebody's key within a transaction.
-    ///
-    /// # Errors
-    /// The database does not take it.
-    pub async fn destroy(
-        &self,
-        transaction: &mut Transaction<'_, Any>,
-        subject: &str,
-    ) -> Result<(), TenantError> {
-        sqlx::query(FORGET)
-            .bind(subject)
-            .execute(&mut **transaction)
-            .await
-            .map(|_| ())
-            .map_err(|cause| self.database.error(cause).into())
-    }
-
-    /// Lets go of the keys in memory: one that was destroyed is not found any more.
-    pub fn let_go(&self) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
     }
 }

@@ -21,7 +21,7 @@ pub use crate::storage::shelf::Shelved;
 use crate::crypto::CryptoError;
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{Wrapped, create_content_key};
-use crate::crypto::sealing::{Binding, DataKeys};
+use crate::crypto::sealing::{Binding, DataKeys, key_version};
 use crate::storage::StorageError;
 use crate::tenant::{Store, TenantError};
 
@@ -125,6 +125,8 @@ impl Condition {
 #[derive(Debug)]
 pub struct Sealed {
     spot: Spot,
+    /// Its key: the one above may be rotated before its row is written, and that is wrapped anew then.
+    keys: DataKeys,
     wrapped: Wrapped,
     body: Vec<u8>,
     shelved: bool,
@@ -135,6 +137,18 @@ impl Sealed {
     #[must_use]
     pub const fn spot(&self) -> &Spot {
         &self.spot
+    }
+
+    /// Its key as it is wrapped in its row, under the newest of the keys that wrap.
+    fn wrapped(&self, store: &Store) -> Result<Wrapped, VaultError> {
+        let keys = store.keys().at(u64::MAX);
+        let newest = keys.content_wrap().newest().version;
+        if self.spot.subject.is_some() || key_version(&self.wrapped.sealed)? == newest {
+            return Ok(self.wrapped.clone());
+        }
+        let row = self.spot.row();
+        let binding = binding(store, "wrapped", &row, None);
+        Ok(keys.content_wrap().wrap(&binding, self.keys.newest())?)
     }
 
     /// Whether its bytes are on the shelf.
@@ -171,6 +185,7 @@ impl Vault {
         let body = self.seal_body(&spot, &keys, label, content)?;
         Ok(Sealed {
             spot,
+            keys,
             wrapped,
             body,
             shelved: false,
@@ -204,6 +219,7 @@ impl Vault {
         let body = self.seal_body(&spot, &keys, label, &[])?;
         let sealed = Sealed {
             spot,
+            keys,
             wrapped,
             body,
             shelved: true,
@@ -265,7 +281,10 @@ impl Vault {
         let row = spot.row();
         let binding = self.binding("wrapped", &row, None);
         Ok(match &spot.subject {
-            None => create_content_key(self.store.keys().content_wrap(), &binding)?,
+            None => {
+                let keys = self.store.keys().at(u64::MAX);
+                create_content_key(keys.content_wrap(), &binding)?
+            }
             Some(subject) => {
                 let key = self.store.subjects().get(subject).await?;
                 create_content_key(&*key.ok_or(VaultError::Forgotten)?, &binding)?
@@ -292,7 +311,11 @@ impl Vault {
 
     /// The place of a value: of the life that its row is of, or that a new row will be of.
     fn binding<'a>(&'a self, column: &'a str, row: &'a str, index: Option<u64>) -> Binding<'a> {
-        let keys = self.store.keys().at(index.unwrap_or(u64::MAX));
-        keys.binding("content", column, row, 0)
+        binding(&self.store, column, row, index)
     }
+}
+
+fn binding<'a>(store: &'a Store, column: &'a str, row: &'a str, index: Option<u64>) -> Binding<'a> {
+    let keys = store.keys().at(index.unwrap_or(u64::MAX));
+    keys.binding("content", column, row, 0)
 }

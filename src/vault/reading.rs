@@ -7,9 +7,12 @@ use crate::crypto::CryptoError;
 use crate::crypto::cobblestone::{
     CHUNK, Chunk, HEADER, Opener, SEALED_CHUNK, chunk_of, chunk_offset,
 };
-use crate::crypto::hierarchy::open_content_key;
-use crate::crypto::sealing::PREFIX;
+use crate::crypto::hierarchy::{Wrapped, open_content_key};
+use crate::crypto::sealing::{DataKeys, PREFIX};
 use crate::storage::shelf::Reading;
+
+/// How often a key is read again that a rotation has wrapped anew meanwhile.
+const TRIES: usize = 5;
 
 /// How many chunks are read and opened at a time.
 const CHUNKS: u64 = 16;
@@ -44,7 +47,7 @@ impl Vault {
         let index = Some(held.from_index);
         let binding = self.binding("wrapped", &row, index);
         let keys = match &held.spot.subject {
-            None => open_content_key(self.store.keys().content_wrap(), &binding, &held.wrapped)?,
+            None => self.key(held).await?,
             Some(subject) => {
                 let key = self.store.subjects().get(subject).await?;
                 let key = key.ok_or(VaultError::Forgotten)?;
@@ -71,6 +74,31 @@ impl Vault {
             return Err(VaultError::Corrupt);
         };
         Ok(Opened { label, bytes })
+    }
+
+    /// The key of a version that belongs to no person.
+    async fn key(&self, held: &Held) -> Result<DataKeys, VaultError> {
+        let row = held.spot.row();
+        let binding = self.binding("wrapped", &row, Some(held.from_index));
+        let open = |wrapped: &Wrapped| {
+            let keys = self.store.keys().at(held.from_index);
+            open_content_key(keys.content_wrap(), &binding, wrapped)
+        };
+        let mut wrapped = held.wrapped.clone();
+        for _ in 1..TRIES {
+            match open(&wrapped) {
+                // The key above has been rotated since row or keys were read.
+                Err(CryptoError::UnknownVersion { .. }) => {
+                    self.store.reload_keys().await?;
+                    let spot = &held.spot;
+                    if let Some(now) = self.version(&spot.resource, &spot.version).await? {
+                        wrapped = now.wrapped;
+                    }
+                }
+                opened => return Ok(opened?),
+            }
+        }
+        Ok(open(&wrapped)?)
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 use super::{Keeping, Sealed, Spot, VaultError};
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
 use crate::storage::{Database, StorageError};
+use crate::tenant::Store;
 
 const CURRENT: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE resource = $1 AND to_index IS NULL ORDER BY from_index DESC LIMIT 1";
@@ -176,10 +177,11 @@ fn held(database: &Database, row: &AnyRow) -> Result<Held, VaultError> {
 /// # Errors
 /// The database does not take it.
 pub async fn write(
-    database: &Database,
+    store: &Store,
     transaction: &mut Transaction<'_, Any>,
     steps: &[Step<'_>],
 ) -> Result<(), VaultError> {
+    let database = store.database();
     let error = |cause| database.error(cause);
     let Some(first) = steps.first() else {
         return Ok(());
@@ -241,14 +243,15 @@ pub async fn write(
             rows_of_places(some.len())
         )));
         for (sealed, index, to_index) in some {
+            let wrapped = sealed.wrapped(store)?;
             query = query
                 .bind(sealed.spot.version.as_str())
                 .bind(sealed.spot.resource.as_str())
                 .bind(column(*index)?)
                 .bind(to_index.map(column).transpose()?)
                 .bind(sealed.spot.subject.as_deref().unwrap_or_default())
-                .bind(sealed.wrapped.sealed.as_slice())
-                .bind(sealed.wrapped.check.as_bytes().as_slice())
+                .bind(wrapped.sealed)
+                .bind(wrapped.check.as_bytes().to_vec())
                 .bind(sealed.body.as_slice())
                 .bind(i64::from(sealed.shelved));
         }
@@ -304,7 +307,7 @@ fn added<'a>(steps: &[Step<'a>]) -> Vec<(&'a Sealed, u64, Option<u64>)> {
 /// # Errors
 /// The database does not take it.
 pub async fn forget(
-    database: &Database,
+    store: &Store,
     transaction: &mut Transaction<'_, Any>,
     resources: &[String],
 ) -> Result<(), VaultError> {
@@ -318,7 +321,7 @@ pub async fn forget(
             keeping: Keeping::Newest,
         })
         .collect();
-    write(database, transaction, &steps).await
+    write(store, transaction, &steps).await
 }
 
 /// Takes away whatever is under the key of a person.

@@ -24,5 +24,6 @@ mod log;
 mod policy;
 mod publish;
 mod replay;
+mod rotation;
 mod tenant;
 mod tidy;

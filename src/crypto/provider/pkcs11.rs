@@ -101,12 +101,6 @@ impl Token {
         self.ask(move |desk| newest(desk, &settings)).await
     }
 
-    pub(super) async fn versions(&self) -> Result<Vec<u32>, CryptoError> {
-        // One that has none may be away.
-        self.newest().await?;
-        self.ask(|desk| desk.versions()).await
-    }
-
     pub(super) async fn create_next(&self) -> Result<u32, CryptoError> {
         let newest = match self.newest().await {
             Err(CryptoError::Provider(ProviderError::NoKey { .. })) => 0,
@@ -119,6 +113,56 @@ impl Token {
             })?;
             desk.make(version)?;
             Ok(version)
+        })
+        .await
+    }
+
+    pub(super) async fn versions(&self) -> Result<Vec<u32>, CryptoError> {
+        // One that has none may be away.
+        self.newest().await?;
+        self.ask(|desk| desk.versions()).await
+    }
+
+    /// Whether this is another one's token and its keys.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.settings, &other.settings);
+        one.token == other.token && one.key == other.key
+    }
+
+    /// Makes sure that there is a root key after this version; the newest.
+    pub(super) async fn add_after(&self, version: u32) -> Result<u32, CryptoError> {
+        let purpose = Purpose::TenantWrap;
+        self.ask(move |desk| {
+            let versions = desk.versions()?;
+            // Over data whose root key is not there none is made.
+            if !versions.contains(&version) {
+                let missing = CryptoError::UnknownVersion { purpose, version };
+                return Err(Fault::Missing(missing));
+            }
+            if let Some(newest) = versions.last().filter(|newest| **newest > version) {
+                return Ok(*newest);
+            }
+            let next = version.checked_add(1);
+            let next = next.ok_or(CryptoError::BadVersion { purpose, version })?;
+            desk.make(next)?;
+            Ok(next)
+        })
+        .await
+    }
+
+    /// Destroys the root keys before this version, which is held.
+    pub(super) async fn destroy_before(&self, version: u32) -> Result<(), CryptoError> {
+        let settings = Arc::clone(&self.settings);
+        self.ask(move |desk| {
+            newest(desk, &settings)?;
+            let versions = desk.versions()?;
+            if versions.last().is_none_or(|newest| *newest < version) {
+                return Err(CryptoError::LastVersion(Purpose::TenantWrap).into());
+            }
+            for older in versions.into_iter().filter(|older| *older < version) {
+                desk.destroy(older)?;
+            }
+            Ok(())
         })
         .await
     }

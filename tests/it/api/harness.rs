@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 pub struct Service {
     app: Arc<App>,
     routes: Router,
-    _dir: Option<TempDir>,
+    dir: Option<Arc<TempDir>>,
 }
 
 /// An organization with somebody in each role, and a key with every scope.
@@ -167,17 +167,35 @@ impl Service {
         Self::with(database, App::visit).await
     }
 
+    /// The service on that database, where an answer may take as long as a busy machine needs.
+    pub async fn patient(database: Database) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = Self::settings(database, &dir);
+        config.log.commit_timeout_ms = 60_000;
+        Self::of_app(App::open(config).await.unwrap()).keeping(dir)
+    }
+
     async fn with(
         database: Database,
         open: impl AsyncFnOnce(Config) -> Result<Arc<App>, AppError>,
     ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let config = Self::settings(database, &dir);
+        Self::of_app(open(config).await.unwrap()).keeping(dir)
+    }
+
+    fn settings(database: Database, dir: &TempDir) -> Config {
         let mut config = Config::default();
         config.data.dir = dir.path().to_owned();
         config.data.database = database;
+        config
+    }
+
+    /// The folder stays for as long as this is there.
+    fn keeping(self, dir: Arc<TempDir>) -> Self {
         Self {
-            _dir: Some(dir),
-            ..Self::of_app(open(config).await.unwrap())
+            dir: Some(dir),
+            ..self
         }
     }
 
@@ -192,8 +210,30 @@ impl Service {
         Self {
             app,
             routes,
-            _dir: None,
+            dir: None,
         }
+    }
+
+    /// Another node of the same deployment, with routes of its own.
+    pub async fn beside(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            ..Self::of_app(self.second_node().await)
+        }
+    }
+
+    /// A connection of one's own to the control database.
+    pub async fn control(&self) -> sqlx::AnyConnection {
+        use sqlx::Connection as _;
+        let url = match &self.app.config().data.database {
+            Database::Sqlite => {
+                let file = self.app.config().data.dir.join("control.db");
+                format!("sqlite://{}", file.display())
+            }
+            Database::Postgres(url) => url.clone(),
+        };
+        sqlx::any::install_default_drivers();
+        sqlx::AnyConnection::connect(&url).await.unwrap()
     }
 
     /// The service itself.

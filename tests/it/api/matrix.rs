@@ -66,7 +66,7 @@ impl Route {
             "integrations" => &things.integration,
             "shares" => &things.share,
             "api-keys" => &things.key,
-            "organization" | "policy-set" | "entities" | "audit" => "",
+            "organization" | "policy-set" | "entities" | "audit" | "keys" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
         let place = self
@@ -75,6 +75,7 @@ impl Route {
             .replace("{user}", &things.user)
             .replace("{message}", "msg_aaaaaaaaaaaaaaaaaaaaaaaaaa")
             .replace("{index}", "0")
+            .replace("{key}", "epoch")
             .replace("{path}", "0/000.p/1");
         match (self.method.as_str(), self.path.as_str()) {
             ("GET", "/v1/audit/export") => format!("{place}?format=jsonl"),
@@ -126,6 +127,7 @@ impl Route {
                 | "/v1/organization/private-export/approval"
                 | "/v1/integrations/{id}/use"
                 | "/v1/audit/key"
+                | "/v1/keys/{key}/rotation"
                 | "/v1/users/{id}/erasure",
             )
             | ("DELETE" | "GET" | "HEAD", _) => return None,

@@ -6,7 +6,7 @@ mod content;
 mod directory;
 mod export;
 mod forgetting;
-mod found;
+pub mod found;
 pub mod harness;
 mod idempotency;
 mod interop;

@@ -274,6 +274,25 @@ fn a_new_root_is_kept_beside_the_old_until_that_is_destroyed() {
 }
 
 #[test]
+fn what_a_destroyed_root_was_written_in_is_overwritten() {
+    let (_folder, path) = folder();
+    let mut keyring = create(&path);
+    keyring.add_root().unwrap();
+    keyring.add_root().unwrap();
+    // Another name of the same file shows what becomes of its content.
+    let kept = path.with_extension("kept");
+    fs::hard_link(&path, &kept).unwrap();
+    keyring.destroy_roots_before(3).unwrap();
+    assert!(fs::read(&kept).unwrap().iter().all(|byte| *byte == 0));
+    let left = Keyring::open(&path).unwrap();
+    assert_eq!(left.roots().iter().count(), 1);
+    assert_eq!(left.roots().newest().version, 3);
+    keyring.destroy_roots_before(3).unwrap();
+    let beyond = keyring.destroy_roots_before(4);
+    assert!(matches!(beyond, Err(CryptoError::LastVersion(_))));
+}
+
+#[test]
 fn a_change_by_somebody_else_is_not_overwritten() {
     let (_folder, path) = folder();
     let mut mine = create(&path);

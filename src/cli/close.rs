@@ -1,0 +1,68 @@
+//! `cedarkeep org close`: an organization is closed later, or now.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::Outcome;
+use super::org::tenant;
+use super::print::Out;
+use crate::app::{App, AppError};
+use crate::directory::closing;
+
+/// Says when an organization is closed, and closes it where that is now. What does not open, because its database is lost or its key is
+/// another, has no way to say so: nodes that have it open let go of it within seconds.
+pub(super) async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> Outcome {
+    let id = tenant(app, slug).await?;
+    match app.door(id).await {
+        Ok(door) => {
+            let asked = door.glance().snapshot().organization()?.closes_at.is_some();
+            if asked && grace == 0 {
+                // What was to be closed later is closed now.
+                door.operate(closing::call_off_by_operator).await?;
+            }
+            let asked = door
+                .operate(move |by, snapshot| closing::request_by_operator(by, snapshot, grace))
+                .await?;
+            if grace > 0 {
+                let at = asked.reply.get("closes_at").cloned().unwrap_or_default();
+                let at = at.as_str().unwrap_or_default();
+                out.say(
+                    &json!({ "slug": slug, "closes_at": at }),
+                    &format!("{slug} is closed at {at}; `cedarkeep org keep {slug}` calls it off"),
+                )?;
+                return Ok(());
+            }
+        }
+        // What is only out of reach for now may be under a legal hold, and is not destroyed unseen.
+        Err(AppError::Tenant(error)) if grace == 0 && !error.may_pass() => {
+            out.progress(&format!("`{slug}` does not open ({error})"));
+            app.destroy_for_good(id).await?;
+            return closed(app, out, slug);
+        }
+        Err(error) => {
+            return Err(
+                format!("`{slug}` does not open, so nothing can be asked of it: {error}").into(),
+            );
+        }
+    }
+    app.close_for_good(id).await?;
+    closed(app, out, slug)
+}
+
+fn closed(app: &App, out: &Out, slug: &str) -> Outcome {
+    let shred = match (app.control().rotates_root()?, app.config().keys.shred_after()) {
+        (true, Some(after)) => format!(
+            "once the root key is rotated no backup of the control database opens it: a running service does that within {} s",
+            after.num_seconds()
+        ),
+        (true, None) => "once the root key is rotated no backup of the control database opens it: `cedarkeep keys rotate root` does that".to_owned(),
+        (false, _) => "a backup of the control database opens it until everything is wrapped by another key (`cedarkeep keys rewrap`) and \
+             this one is deleted where it is kept".to_owned(),
+    };
+    out.say(
+        &json!({ "slug": slug, "closed": true }),
+        &format!("{slug} is closed; {shred}"),
+    )?;
+    Ok(())
+}

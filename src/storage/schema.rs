@@ -1,0 +1,54 @@
+//! The schemas of both kinds of database, step by step; a step that was released never changes.
+
+/// One step of a schema, for both dialects.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    pub(super) version: i64,
+    pub(super) name: &'static str,
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+}
+
+macro_rules! migration {
+    ($room:literal, $version:literal, $name:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            sqlite: include_str!(concat!(
+                "../../migrations/",
+                $room,
+                "/sqlite/",
+                $name,
+                ".sql"
+            )),
+            postgres: include_str!(concat!(
+                "../../migrations/",
+                $room,
+                "/postgres/",
+                $name,
+                ".sql"
+            )),
+        }
+    };
+}
+
+/// The schema of the control database.
+pub const CONTROL: &[Migration] = &[
+    migration!("control", 1, "0001_tenants"),
+    migration!("control", 2, "0002_deployment_log"),
+    migration!("control", 3, "0003_rotation"),
+    migration!("control", 4, "0004_providers"),
+    migration!("control", 5, "0005_restores"),
+    migration!("control", 6, "0006_ledger_key"),
+];
+/// The schema of a tenant's database.
+pub const TENANT: &[Migration] = &[
+    migration!("tenant", 1, "0001_state_and_log"),
+    migration!("tenant", 2, "0002_upkeep"),
+    migration!("tenant", 3, "0003_uncompressed"),
+    migration!("tenant", 4, "0004_lives"),
+    migration!("tenant", 5, "0005_anchors"),
+    migration!("tenant", 6, "0006_content"),
+    migration!("tenant", 7, "0007_epochs"),
+    migration!("tenant", 8, "0008_content_present"),
+];
