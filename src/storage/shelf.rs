@@ -489,12 +489,12 @@ async fn add_pieces(
     };
     let full = usize::try_from(PIECE).unwrap_or(usize::MAX);
     while gathered.len() >= full || (whole && !gathered.is_empty()) {
-        let rest = gathered.split_off(full.min(gathered.len()));
-        let piece = std::mem::replace(gathered, rest);
+        // Where it is gathered it stays, so that the place is used again.
+        let length = full.min(gathered.len());
         let added = sqlx::query(ADD)
             .bind(name)
             .bind(*number)
-            .bind(piece)
+            .bind(gathered.get(..length).unwrap_or_default())
             .execute(database.pool())
             .await
             .map_err(|cause| database.error(cause))?;
@@ -502,6 +502,7 @@ async fn add_pieces(
             // It was silent for too long, and whoever tidies has taken it.
             return Err(database.error(sqlx::Error::RowNotFound));
         }
+        gathered.drain(..length);
         *number += 1;
     }
     // Often enough that nobody takes a slow upload for an abandoned one.

@@ -38,6 +38,9 @@ struct Stored {
     shelf: Vec<u8>,
 }
 
+/// One of its columns.
+type Column = fn(&mut Stored) -> &mut Vec<u8>;
+
 /// Some content, where it is asked for, and how it is stored.
 #[derive(Clone)]
 struct Item {
@@ -222,7 +225,7 @@ impl Scene {
 /// Every byte of what lies in a row, or one in so many, with one bit another, or with every bit; and cut, and longer.
 async fn rows_altered(scene: &mut Scene, item: &Item, step: usize) {
     let step = if proves() { 1 } else { step };
-    let columns: [(&str, fn(&mut Stored) -> &mut Vec<u8>); 3] = [
+    let columns: [(&str, Column); 3] = [
         ("wrapped", |row| &mut row.wrapped),
         ("key_check", |row| &mut row.check),
         ("body", |row| &mut row.body),
@@ -491,7 +494,7 @@ async fn what_was_altered_or_moved_gives_no_wrong_byte(database: Database) {
     assert_eq!(of_the_organization.stored.subject, "");
     let long = scene.item("documents", LONG).await;
     let (place, _) = long.place.split_once('?').unwrap();
-    let next_version = scene.write(&place.to_owned(), LONG).await;
+    let next_version = scene.write(place, LONG).await;
     let other_long = scene.item("documents", LONG).await;
     let theirs = foreign(&mut scene).await;
 
