@@ -297,7 +297,9 @@ mod tests {
             layers(&found(None, None)),
             [order[0], order[1], order[2], order[4]]
         );
-        assert_eq!(found(Some(world.ada), Some((2, all[2]))), all[3..]);
+        let third = all.get(2).copied().unwrap();
+        let rest: Vec<_> = all.into_iter().skip(3).collect();
+        assert_eq!(found(Some(world.ada), Some((2, third))), rest);
     }
 
     #[test]

@@ -88,9 +88,9 @@ async fn goes_on(site: &Site, database: &Database, chance: &mut Chance) {
         let mut begun = Vec::new();
         for key in KEYS {
             // One that was begun in the round before may still be under way, and is refused.
-            if !chance.number().is_multiple_of(3)
-                && site.run(&["keys", "rotate", key, "acme"]).status.success()
-            {
+            // That of the most rows is begun in each round, so that most kills come in the middle of it.
+            let is_begun = key == "records" || !chance.number().is_multiple_of(3);
+            if is_begun && site.run(&["keys", "rotate", key, "acme"]).status.success() {
                 begun.push(key);
             }
         }
@@ -168,7 +168,12 @@ async fn goes_on(site: &Site, database: &Database, chance: &mut Chance) {
             "root" | "deployment" => above.of(&name),
             _ => here.of(&name),
         };
-        assert_eq!(found, [u32::try_from(version).unwrap()], "{name}");
+        // There is no content here.
+        let wanted = match name.as_str() {
+            "content-wrap" => Vec::new(),
+            _ => vec![u32::try_from(version).unwrap()],
+        };
+        assert_eq!(found, wanted, "{name}");
         rotated += usize::from(version > 1);
     }
     assert!(rotated >= 3, "only {rotated} keys were rotated");

@@ -64,11 +64,11 @@ async fn set(service: &Service) -> [Tenant; 2] {
                 .send()
                 .await;
             assert_eq!(told.status, 201);
-            let body = json!({ "name": "Minutes", "audience": tenant.everybody });
+            let body = json!({ "name": "Terms", "layer": "organization" });
             let made = service
-                .post(&tenant, tenant.admin, "/v1/documents", body)
+                .post(&tenant, tenant.admin, "/v1/memory", body)
                 .await;
-            let place = format!("/v1/documents/{}/content", made.id());
+            let place = format!("/v1/memory/{}/content", made.id());
             let kept = service
                 .by(&tenant, tenant.admin, "PUT", &place)
                 .content("text/plain", b"what was said".to_vec());
