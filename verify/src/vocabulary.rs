@@ -55,6 +55,7 @@ impl Event {
                 | Self::AuditLogRead
                 | Self::AuditLogExported
                 | Self::ContentRead
+                | Self::IntegrationUsed
                 | Self::ApiKeyRejected
                 | Self::RequestsLimited
                 | Self::UserLogin
@@ -73,6 +74,7 @@ impl Event {
             Self::ThreadPosted
                 | Self::DocumentEdited
                 | Self::MemoryWritten
+                | Self::MemoryForgotten
                 | Self::PromptTemplateEdited
                 | Self::ToolEdited
                 | Self::AssistantEdited

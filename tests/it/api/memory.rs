@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::content::events;
 use super::harness::{Service, Tenant};
+use super::messages::sound;
 
 struct Place {
     service: Service,
@@ -222,6 +223,11 @@ async fn memory_is_written_and_forgotten_by_those_of_its_layer() {
         assert_eq!(forgotten, 204, "{layer}");
         service.get(tenant, writer, &content).await.is_problem(404);
     }
+    let id = place.remember(member, "personal", None, "a fact").await;
+    let path = format!("/v1/memory/{id}/content");
+    assert_eq!(service.delete(tenant, member, &path).await.status, 204);
+    service.get(tenant, member, &path).await.is_problem(404);
+    sound(tenant).await;
     let long = "x".repeat((1 << 20) + 1);
     let id = place.remember(member, "personal", None, "a fact").await;
     let ask = service.by(tenant, member, "PUT", &format!("/v1/memory/{id}/content"));
