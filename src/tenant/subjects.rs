@@ -1,7 +1,7 @@
 //! The keys of a tenant's people: opened when they are wanted, destroyed when somebody is forgotten.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 use sqlx::{Any, Row as _, Transaction};
@@ -26,7 +26,13 @@ pub struct SubjectKeys {
     tenant: String,
     database: Database,
     keys: Arc<TenantKeys>,
-    open: Mutex<LruCache<String, Arc<DataKeys>>>,
+    open: Mutex<Open>,
+}
+
+/// The keys that are open, and how often all were let go of: what was read before that is not kept after it.
+struct Open {
+    keys: LruCache<String, Arc<DataKeys>>,
+    let_go: u64,
 }
 
 impl std::fmt::Debug for SubjectKeys {
@@ -41,7 +47,10 @@ impl SubjectKeys {
             tenant: tenant.to_string(),
             database,
             keys,
-            open: Mutex::new(LruCache::new(SUBJECTS)),
+            open: Mutex::new(Open {
+                keys: LruCache::new(SUBJECTS),
+                let_go: 0,
+            }),
         }
     }
 
@@ -50,12 +59,7 @@ impl SubjectKeys {
     /// # Errors
     /// The database does not answer, or the key does not open.
     pub async fn get(&self, subject: &str) -> Result<Option<Arc<DataKeys>>, TenantError> {
-        if let Some(key) = self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(subject)
-        {
+        if let Some(key) = self.open().keys.get(subject) {
             return Ok(Some(Arc::clone(key)));
         }
         for _ in 1..TRIES {
@@ -68,7 +72,12 @@ impl SubjectKeys {
         self.read(subject).await
     }
 
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn read(&self, subject: &str) -> Result<Option<Arc<DataKeys>>, TenantError> {
+        let let_go = self.open().let_go;
         let error = |cause| self.database.error(cause);
         let row = sqlx::query(SUBJECT)
             .bind(subject)
@@ -85,10 +94,11 @@ impl SubjectKeys {
         let ring = self.keys.ring();
         let key = open_subject_key(&ring.subject_wrap, &self.tenant, subject, &wrapped)?;
         let key = Arc::new(key);
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .put(subject.into(), Arc::clone(&key));
+        let mut open = self.open();
+        if open.let_go == let_go {
+            open.keys.put(subject.into(), Arc::clone(&key));
+        }
+        drop(open);
         Ok(Some(key))
     }
 
@@ -121,9 +131,8 @@ impl SubjectKeys {
 
     /// Lets go of the keys in memory: one that was destroyed is not found any more.
     pub fn let_go(&self) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        let mut open = self.open();
+        open.let_go = open.let_go.wrapping_add(1);
+        open.keys.clear();
     }
 }

@@ -1,7 +1,5 @@
 //! The rows of what is kept: begun and ended in the transaction of the log, and read back.
 
-use std::collections::BTreeMap;
-
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
@@ -20,8 +18,10 @@ const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject,
 const OF_PERSON: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE subject = $1 AND version > $2 ORDER BY version LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
-const END: &str = "UPDATE content SET to_index = $1 WHERE to_index IS NULL AND resource = $2";
-const PRESENT: &str = "SELECT resource FROM content WHERE to_index IS NULL AND resource IN ";
+/// Once what comes after them is there: each ends where its own successor begins.
+const END: &str = "UPDATE content SET to_index = (SELECT MIN(next.from_index) FROM content AS next \
+     WHERE next.resource = content.resource AND next.from_index >= $1) \
+     WHERE to_index IS NULL AND from_index < $1 AND resource IN ";
 const GONE: &str = "INSERT INTO content_gone (version) \
      SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
@@ -186,51 +186,14 @@ pub async fn write(
     let Some(first) = steps.first() else {
         return Ok(());
     };
-    // What was there ends where its own successor begins, not where the commit does.
-    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
-    for step in steps
-        .iter()
-        .filter(|step| step.keeping == Keeping::Versions)
-    {
-        ends.entry(step.resource).or_insert(step.index);
-    }
-    let present = present(
+    let newest = resources(steps, Keeping::Newest);
+    each(
         database,
         transaction,
-        &ends.keys().copied().collect::<Vec<_>>(),
+        &[GONE, REMOVE],
+        (first.index, &newest),
     )
     .await?;
-    for resource in &present {
-        if let Some(index) = ends.get(resource.as_str()) {
-            sqlx::query(END)
-                .bind(column(*index)?)
-                .bind(resource)
-                .execute(&mut **transaction)
-                .await
-                .map_err(error)?;
-        }
-    }
-    {
-        let mut resources: Vec<&str> = steps
-            .iter()
-            .filter(|step| step.keeping == Keeping::Newest)
-            .map(|step| step.resource)
-            .collect();
-        resources.sort_unstable();
-        resources.dedup();
-        for some in resources.chunks(MANY) {
-            for statement in [GONE, REMOVE] {
-                let places = places(some.len(), 1, 2);
-                let mut query = sqlx::query(AssertSqlSafe(format!("{statement}({places})")))
-                    .bind(column(first.index)?);
-                // The places beyond the last resource repeat it.
-                for at in 0..padded(some.len()) {
-                    query = query.bind(some.get(at).or(some.last()).copied().unwrap_or_default());
-                }
-                query.execute(&mut **transaction).await.map_err(error)?;
-            }
-        }
-    }
     let added = added(steps);
     let mut rest = added.as_slice();
     while !rest.is_empty() {
@@ -257,29 +220,42 @@ pub async fn write(
         }
         query.execute(&mut **transaction).await.map_err(error)?;
     }
-    Ok(())
+    let versions = resources(steps, Keeping::Versions);
+    each(database, transaction, &[END], (first.index, &versions)).await
 }
 
-/// Which of these have content now.
-async fn present(
+/// The resources of these steps, each once.
+fn resources<'a>(steps: &[Step<'a>], keeping: Keeping) -> Vec<&'a str> {
+    let of_these = steps.iter().filter(|step| step.keeping == keeping);
+    let mut resources: Vec<&str> = of_these.map(|step| step.resource).collect();
+    resources.sort_unstable();
+    resources.dedup();
+    resources
+}
+
+/// Runs these statements for all of these resources, many at a time.
+async fn each(
     database: &Database,
     transaction: &mut Transaction<'_, Any>,
-    resources: &[&str],
-) -> Result<Vec<String>, VaultError> {
-    let error = |cause| database.error(cause);
-    let mut found = Vec::new();
+    statements: &[&str],
+    (first, resources): (u64, &[&str]),
+) -> Result<(), VaultError> {
     for some in resources.chunks(MANY) {
-        let places = places(some.len(), 1, 1);
-        let mut query = sqlx::query(AssertSqlSafe(format!("{PRESENT}({places})")));
-        for at in 0..padded(some.len()) {
-            query = query.bind(some.get(at).or(some.last()).copied().unwrap_or_default());
-        }
-        let rows = query.fetch_all(&mut **transaction).await.map_err(error)?;
-        for row in &rows {
-            found.push(row.try_get("resource").map_err(error)?);
+        for statement in statements {
+            let places = places(some.len(), 1, 2);
+            let mut query =
+                sqlx::query(AssertSqlSafe(format!("{statement}({places})"))).bind(column(first)?);
+            // The places beyond the last resource repeat it.
+            for at in 0..padded(some.len()) {
+                query = query.bind(some.get(at).or(some.last()).copied().unwrap_or_default());
+            }
+            query
+                .execute(&mut **transaction)
+                .await
+                .map_err(|cause| database.error(cause))?;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What is added, from which index on and up to which: a step that another one of the same commit replaces ends there, or is left out.
