@@ -35,6 +35,9 @@ const NO_TRAINING: HeaderValue = HeaderValue::from_static("train-ai=n");
 /// After how long an open download is decided anew.
 const PERMITTED_FOR: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// How often content is looked for again that was replaced while it was decided.
+const TRIES: usize = 10;
+
 /// How many pieces wait for a slow reader.
 const WAITING: usize = 4;
 
@@ -122,9 +125,21 @@ async fn removed<A: Removes>(call: Call, headers: HeaderMap) -> Result<Response,
 
 async fn shown<A: Action>(call: Call, kind: Kind, headers: HeaderMap) -> Result<Response, Problem> {
     let [version] = call.query(["version"])?;
+    let version = version.map(str::to_owned);
     let resource = call.named("id", kind)?;
-    let held = find(&call, resource, version).await?;
-    give::<A>(call, resource, held, &headers).await
+    let call = Arc::new(call);
+    for _ in 0..TRIES {
+        let held = find(&call, resource, version.as_deref()).await?;
+        match give::<A>(&call, resource, held, &headers).await? {
+            Some(response) => return Ok(response),
+            None if version.is_some() => return Err(Problem::NotFound),
+            // Another took its place while it was decided: that one is decided on.
+            None => {}
+        }
+    }
+    Err(Problem::Unavailable(
+        "the content is replaced again and again: try again".into(),
+    ))
 }
 
 async fn headed<A: Action>(call: Call, kind: Kind) -> Result<Response, Problem> {
@@ -181,13 +196,13 @@ async fn find(call: &Call, resource: Ref, version: Option<&str>) -> Result<Optio
     .map_err(unopened)
 }
 
-/// Answers with content, whole or the part that was asked for: decided and recorded first.
+/// Answers with content, whole or the part that was asked for: decided and recorded first. Nothing where it was taken away meanwhile.
 pub(super) async fn give<A: Action>(
-    call: Call,
+    call: &Arc<Call>,
     resource: Ref,
     held: Option<Held>,
     headers: &HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Option<Response>, Problem> {
     let Some(held) = held else {
         // Whether there is any is told to whoever may read it, and they are told the same.
         call.read::<A>(resource).await?;
@@ -200,7 +215,7 @@ pub(super) async fn give<A: Action>(
         .any(|value| names(value, &tag))
     {
         call.read::<A>(resource).await?;
-        return Ok(page::not_modified(tag));
+        return Ok(Some(page::not_modified(tag)));
     }
     // A range of another version than the caller has part of is of no use to it.
     let ranges = headers
@@ -216,9 +231,14 @@ pub(super) async fn give<A: Action>(
     let vault = call.door().vault();
     // It was looked for before it was decided: what was taken away since is not given.
     if !vault.holds(&held).await.map_err(unopened)? {
-        return Err(Problem::NotFound);
+        return Ok(None);
     }
-    let opened = vault.open(&held).await.map_err(unopened)?;
+    let opened = match vault.open(&held).await {
+        Ok(opened) => opened,
+        // Its bytes, or its key, went in this very moment.
+        Err(_) if !vault.holds(&held).await.map_err(unopened)? => return Ok(None),
+        Err(error) => return Err(unopened(error)),
+    };
     let length = opened.label().length;
     let part = range
         .map(|range| part(range, length))
@@ -239,9 +259,9 @@ pub(super) async fn give<A: Action>(
             let bytes = bytes.get(place(at)?..place(end)?);
             Body::from(bytes.ok_or(Problem::Internal)?.to_vec())
         }
-        None => stream::<A>(Arc::new(call), (resource, held), opened, (at, end)),
+        None => stream::<A>(Arc::clone(call), (resource, held), opened, (at, end)),
     };
-    Ok(response)
+    Ok(Some(response))
 }
 
 /// The first range that was asked for of content of this length, as far as one can be read: several are answered with the whole.

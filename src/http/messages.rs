@@ -133,5 +133,7 @@ pub(super) async fn read(call: Call, headers: HeaderMap) -> Result<Response, Pro
         .version(&thread.to_string(), call.text("message")?)
         .await
         .map_err(content::unopened)?;
-    content::give::<ThreadRead>(call, thread, held, &headers).await
+    content::give::<ThreadRead>(&Arc::new(call), thread, held, &headers)
+        .await?
+        .ok_or(Problem::NotFound)
 }

@@ -95,6 +95,7 @@ const EQUIVALENT: &[(&str, &str, &[&str])] = &[
         "any action",
         &[
             "agents.memory_personal_new",
+            "agents.runs",
             "auditor",
             "everyone.self",
             "memory.organization_write",
