@@ -248,7 +248,8 @@ impl Vault {
     /// # Errors
     /// The database does not answer.
     pub async fn holds(&self, held: &Held) -> Result<bool, VaultError> {
-        Ok(rows::is_named(self.store.database(), &held.spot.version).await?)
+        let database = self.store.database();
+        Ok(rows::is_named(database, database.pool(), &held.spot.version).await?)
     }
 
     /// Versions that begin after an index, the oldest first.

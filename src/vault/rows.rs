@@ -1,7 +1,7 @@
 //! The rows of what is kept: begun and ended in the transaction of the log, and read back.
 
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Executor, Row as _, Transaction};
 
 use super::{Keeping, Sealed, Spot, VaultError};
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
@@ -347,31 +347,19 @@ pub async fn forget_gone(database: &Database, version: &str) -> Result<(), Stora
         .map_err(|cause| database.error(cause))
 }
 
-/// Whether a row names this value of the shelf.
+/// Whether a row names this value of the shelf, as the pool sees it, or a transaction: whoever holds the head's lock knows that no commit
+/// that is under way can still name it.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn is_named(database: &Database, version: &str) -> Result<bool, StorageError> {
-    sqlx::query(NAMED)
-        .bind(version)
-        .fetch_optional(database.pool())
-        .await
-        .map(|row| row.is_some())
-        .map_err(|cause| database.error(cause))
-}
-
-/// The same, as whoever holds the head's lock sees it: no commit that is under way can still name it.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn is_named_at_last(
+pub async fn is_named<'e>(
     database: &Database,
-    transaction: &mut Transaction<'_, Any>,
+    seen_by: impl Executor<'e, Database = Any>,
     version: &str,
 ) -> Result<bool, StorageError> {
     sqlx::query(NAMED)
-        .bind(version)
-        .fetch_optional(&mut **transaction)
+        .bind(version.to_owned())
+        .fetch_optional(seen_by)
         .await
         .map(|row| row.is_some())
         .map_err(|cause| database.error(cause))
