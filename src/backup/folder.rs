@@ -14,7 +14,7 @@ use super::frames::Frames;
 use super::sealed::{Lying, Text, Writing};
 use crate::crypto::cobblestone::Key;
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
-use crate::crypto::provider::Provider;
+use crate::crypto::provider::{Provider, Under};
 use crate::crypto::sealing::{DataKey, Purpose};
 use crate::ids;
 
@@ -100,7 +100,7 @@ struct Contents {
 
 /// The one place where a backup's keys are wrapped and opened.
 async fn wrap(provider: &Provider, id: &str, key: &DataKey) -> Result<Lock, BackupError> {
-    Ok(Lock::of(&provider.wrap(id, key).await?))
+    Ok(Lock::of(&provider.wrap(id, key, Under::Newest).await?))
 }
 
 async fn unwrap(provider: &Provider, id: &str, wrapped: &Wrapped) -> Result<DataKey, BackupError> {

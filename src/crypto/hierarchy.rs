@@ -7,7 +7,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::cobblestone::Salt;
-use super::provider::Provider;
+use super::provider::{Provider, Under};
 use super::sealing::{Binding, DataKey, DataKeys, Purpose};
 use super::secret::{Secret32, same};
 use super::{CryptoError, put_field};
@@ -133,9 +133,10 @@ impl TenantKey {
         provider: &Provider,
         tenant: &str,
         version: u32,
+        under: Under,
     ) -> Result<(Self, Wrapped), CryptoError> {
         let key = DataKey::random(Purpose::DataWrap, version)?;
-        let wrapped = provider.wrap(tenant, &key).await?;
+        let wrapped = provider.wrap(tenant, &key, under).await?;
         Ok((
             Self {
                 tenant: tenant.to_owned(),
@@ -162,12 +163,13 @@ impl TenantKey {
         })
     }
 
-    /// Wraps it again, under the provider's newest root key.
+    /// Wraps it again.
     ///
     /// # Errors
     /// As [`Provider::wrap`].
-    pub async fn rewrap(&self, provider: &Provider) -> Result<Wrapped, CryptoError> {
-        provider.wrap(&self.tenant, self.keys.newest()).await
+    pub async fn rewrap(&self, provider: &Provider, under: Under) -> Result<Wrapped, CryptoError> {
+        let key = self.keys.newest();
+        provider.wrap(&self.tenant, key, under).await
     }
 
     /// Its version.

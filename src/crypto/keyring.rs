@@ -17,8 +17,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::CryptoError;
+use super::cobblestone::Salt;
 use super::hierarchy::{CheckValue, Wrapped};
 use super::private_file::{self, Unfit};
+use super::provider::Under;
 use super::sealing::{Binding, DataKey, DataKeys, Purpose};
 use super::secret::{Secret32, same};
 
@@ -155,8 +157,24 @@ impl Keyring {
         self.replace(Old::Overwritten, |roots| roots.remove(version))
     }
 
-    pub(super) fn wrap(&self, tenant: &str, key: &DataKey) -> Result<Wrapped, CryptoError> {
-        self.roots.wrap(&tenant_binding(tenant, key.version), key)
+    pub(super) fn wrap(
+        &self,
+        tenant: &str,
+        key: &DataKey,
+        under: Under,
+    ) -> Result<Wrapped, CryptoError> {
+        let version = match under {
+            Under::Newest => self.roots.newest().version,
+            Under::Version(version) => version,
+        };
+        let binding = tenant_binding(tenant, key.version);
+        let sealed =
+            self.roots
+                .seal_under(version, &binding, Salt::random()?, key.secret.expose())?;
+        Ok(Wrapped {
+            sealed,
+            check: CheckValue::of(key),
+        })
     }
 
     pub(super) fn unwrap_key(

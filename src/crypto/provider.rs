@@ -47,6 +47,15 @@ impl RootCheck {
     }
 }
 
+/// Which of a provider's root keys wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    /// The newest, also one that was made ready for a rotation and is not yet everywhere.
+    Newest,
+    /// The one of this version, where versions are ours to make; else the newest.
+    Version(u32),
+}
+
 /// Wraps tenant keys. A root key never leaves its provider; only tenant keys go in and out.
 #[derive(Debug)]
 pub enum Provider {
@@ -77,15 +86,23 @@ impl Provider {
         Ok(())
     }
 
-    /// Wraps a tenant key under the newest root key, bound to the tenant and to the key's version.
+    /// Wraps a tenant key under a root key, bound to the tenant and to the key's version.
     ///
     /// # Errors
-    /// [`CryptoError::NoRandomness`]; as [`Provider::prepare`].
-    pub async fn wrap(&self, tenant: &str, key: &DataKey) -> Result<Wrapped, CryptoError> {
+    /// [`CryptoError::NoRandomness`]; [`CryptoError::UnknownVersion`]; as [`Provider::prepare`].
+    pub async fn wrap(
+        &self,
+        tenant: &str,
+        key: &DataKey,
+        under: Under,
+    ) -> Result<Wrapped, CryptoError> {
         let place = (tenant, key.version);
         let sealed = match self {
-            Self::Keyring(path) => return on_file(path, Keyring::open).await?.wrap(tenant, key),
-            Self::Pkcs11(token) => token.seal(place, key.secret.expose()).await?.1,
+            Self::Keyring(path) => {
+                let keyring = on_file(path, Keyring::open).await?;
+                return keyring.wrap(tenant, key, under);
+            }
+            Self::Pkcs11(token) => token.seal(place, key.secret.expose(), under).await?.1,
             #[cfg(feature = "aws-kms")]
             Self::AwsKms(kms) => kms.seal(place, key.secret.expose()).await?.1,
         };
@@ -137,7 +154,7 @@ impl Provider {
                 let check = CheckValue::of(newest).as_bytes().to_vec();
                 (newest.version, check)
             }
-            Self::Pkcs11(token) => token.seal(CANARY_PLACE, CANARY).await?,
+            Self::Pkcs11(token) => token.seal(CANARY_PLACE, CANARY, Under::Newest).await?,
             #[cfg(feature = "aws-kms")]
             Self::AwsKms(kms) => kms.seal(CANARY_PLACE, CANARY).await?,
         };

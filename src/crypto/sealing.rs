@@ -240,6 +240,20 @@ impl Ready {
             key,
         }
     }
+
+    fn seal(&self, binding: &Binding<'_>, salt: Salt, text: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let Self { key, cipher } = self;
+        let mut out = Vec::with_capacity(OVERHEAD + text.len() + text.len() / 1024);
+        put_prefix(&mut out, key.version);
+        cobblestone::seal_into(
+            cipher,
+            &digest(&binding.context(key.purpose, key.version)),
+            salt,
+            text,
+            &mut out,
+        )?;
+        Ok(out)
+    }
 }
 
 impl DataKeys {
@@ -354,17 +368,21 @@ impl DataKeys {
         salt: Salt,
         text: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        let Ready { key, cipher } = &self.newest;
-        let mut out = Vec::with_capacity(OVERHEAD + text.len() + text.len() / 1024);
-        put_prefix(&mut out, key.version);
-        cobblestone::seal_into(
-            cipher,
-            &digest(&binding.context(key.purpose, key.version)),
-            salt,
-            text,
-            &mut out,
-        )?;
-        Ok(out)
+        self.newest.seal(binding, salt, text)
+    }
+
+    /// The same under the key of this version.
+    ///
+    /// # Errors
+    /// [`CryptoError::UnknownVersion`]; as [`DataKeys::seal`].
+    pub fn seal_under(
+        &self,
+        version: u32,
+        binding: &Binding<'_>,
+        salt: Salt,
+        text: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        self.ready(version)?.seal(binding, salt, text)
     }
 
     /// Opens a value at its place.

@@ -16,6 +16,7 @@ mod incoming;
 mod integrations;
 pub mod json;
 mod keeping;
+mod linger;
 mod made;
 mod memory;
 mod messages;

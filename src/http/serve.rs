@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::hello::Hello;
+use super::linger;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -118,6 +119,7 @@ impl Serving {
         };
         let socket = TcpListener::bind(listen.https).map_err(refused)?;
         let https = socket.local_addr().map_err(refused)?;
+        let routes = routes.layer(axum::middleware::from_fn(linger::carry));
         let service = routes.into_make_service_with_connect_info::<Peer>();
         let mut tasks = JoinSet::new();
 

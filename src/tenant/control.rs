@@ -461,7 +461,8 @@ impl Control {
         let error = |cause| self.database.error(cause);
         let (text, own) = (id.to_string(), self.own.load_full());
         let root = self.ready_provider(keys).await?;
-        let (_, wrapped) = root.create_key(&text, 1).await?;
+        let under = self.roots.under(root).await?;
+        let (_, wrapped) = root.create_key(&text, 1, under).await?;
         let sealed = own.records.seal(
             &slug_binding(&text),
             Salt::random()?,

@@ -9,7 +9,7 @@ use super::providers::RootKeys;
 use super::roots::{self, Roots, TRIES, held, version, wrapped};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::BlindIndex;
-use crate::crypto::provider::RootCheck;
+use crate::crypto::provider::{RootCheck, Under};
 use crate::crypto::sealing::{Binding, DataKeys, IndexedField, Purpose};
 use crate::storage::Database;
 
@@ -78,7 +78,8 @@ pub(super) async fn is_there(database: &Database) -> Result<bool, TenantError> {
 /// Makes the deployment's keys, where there are none.
 pub(super) async fn add(database: &Database, root: &RootKeys) -> Result<(), TenantError> {
     let (version, root_check) = root.check_value().await?;
-    let (key, wrapped) = root.create_key(DEPLOYMENT, 1).await?;
+    let under = Under::Version(version);
+    let (key, wrapped) = root.create_key(DEPLOYMENT, 1, under).await?;
     let (_, records) = key.create_data_key(Purpose::Records, 1)?;
     let (_, slugs) = key.create_data_key(SLUG, 1)?;
     let (_, ledger) = key.create_data_key(Purpose::Ledger, LEDGER)?;
@@ -299,12 +300,9 @@ impl Control {
             return Ok(true);
         };
         let by = self.standing().await?.provider;
-        let (key, wrapped) = self
-            .roots
-            .providers()
-            .named(&by)?
-            .create_key(DEPLOYMENT, next)
-            .await?;
+        let root = self.roots.providers().named(&by)?;
+        let under = self.roots.under(root).await?;
+        let (key, wrapped) = root.create_key(DEPLOYMENT, next, under).await?;
         let (records_key, records) = key.create_data_key(Purpose::Records, next)?;
         let (slugs_key, slugs) = key.create_data_key(SLUG, next)?;
         let own = self.own.load_full();

@@ -11,7 +11,7 @@ use super::TenantError;
 use crate::crypto::CryptoError;
 use crate::crypto::hierarchy::{TenantKey, Wrapped};
 use crate::crypto::keyring::Store;
-use crate::crypto::provider::{Provider, ProviderError, RootCheck};
+use crate::crypto::provider::{Provider, ProviderError, RootCheck, Under};
 
 /// The name of the local keyring, which every deployment may use.
 pub const KEYRING: &str = "keyring";
@@ -153,8 +153,9 @@ impl RootKeys {
         &self,
         tenant: &str,
         version: u32,
+        under: Under,
     ) -> Result<(TenantKey, Wrapped), TenantError> {
-        self.ask(TenantKey::create(&self.provider, tenant, version))
+        self.ask(TenantKey::create(&self.provider, tenant, version, under))
             .await
     }
 
@@ -172,12 +173,12 @@ impl RootKeys {
             .await
     }
 
-    /// Wraps a tenant key that was opened, here or elsewhere, under the newest root key.
+    /// Wraps a tenant key that was opened, here or elsewhere.
     ///
     /// # Errors
     /// As [`RootKeys::prepare`].
-    pub async fn rewrap(&self, key: &TenantKey) -> Result<Wrapped, TenantError> {
-        self.ask(key.rewrap(&self.provider)).await
+    pub async fn rewrap(&self, key: &TenantKey, under: Under) -> Result<Wrapped, TenantError> {
+        self.ask(key.rewrap(&self.provider, under)).await
     }
 
     /// The root key that wraps now, and what the control database keeps of it.

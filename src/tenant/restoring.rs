@@ -219,7 +219,8 @@ impl Control {
                 if let Some(held) = stored.held(columns)? {
                     let root = self.providers().named(&held.by)?;
                     let opened = self.roots.unwrap(&text, &held).await?;
-                    let wrapped = root.rewrap(&opened).await?;
+                    let under = self.roots.under(root).await?;
+                    let wrapped = root.rewrap(&opened, under).await?;
                     stored.set(columns[1], wrapped.sealed.clone())?;
                     wraps.push((held.by, wrapped));
                 }

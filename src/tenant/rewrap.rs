@@ -14,7 +14,7 @@ use super::providers::RootKeys;
 use super::roots::{self, Held, TRIES, held, version};
 use super::{Slug, TenantError};
 use crate::crypto::hierarchy::{TenantKey, Wrapped};
-use crate::crypto::provider::RootCheck;
+use crate::crypto::provider::{RootCheck, Under};
 use crate::crypto::sealing::key_version;
 use crate::ids::TenantId;
 
@@ -161,21 +161,25 @@ impl Control {
     ) -> Result<Option<Rewrapped>, TenantError> {
         let id = row.tenant.id.to_string();
         let target = self.ready_provider(provider).await?;
-        let newest = target.newest().await?;
+        let root = match self.roots.under(target).await? {
+            Under::Newest => target.newest().await?,
+            Under::Version(version) => version,
+        };
         let mut is_there = row.key.by == target.name();
         for held in [Some(&row.key), row.next.as_ref()].into_iter().flatten() {
-            is_there &= key_version(&held.wrapped.sealed)? == newest;
+            is_there &= key_version(&held.wrapped.sealed)? == root;
         }
         if is_there && row.provider == provider {
             return Ok(Some(Rewrapped {
                 provider: row.key.by.clone(),
-                root_version: newest,
+                root_version: root,
                 moved: false,
             }));
         }
-        let moved = self.moved(target, &id, &row.key, is_there).await?;
+        let there = (!is_there).then_some(Under::Version(root));
+        let moved = self.moved(target, &id, &row.key, there).await?;
         let next = match &row.next {
-            Some(next) => Some((next, self.moved(target, &id, next, is_there).await?)),
+            Some(next) => Some((next, self.moved(target, &id, next, there).await?)),
             None => None,
         };
         let error = |cause| self.database.error(cause);
@@ -219,19 +223,19 @@ impl Control {
         }))
     }
 
-    /// A key wrapped by the target, opened there once more.
+    /// A key wrapped by the target, opened there once more; as it is where it need not be.
     async fn moved(
         &self,
         target: &RootKeys,
         id: &str,
         held: &Held,
-        is_there: bool,
+        under: Option<Under>,
     ) -> Result<Wrapped, TenantError> {
-        if is_there {
+        let Some(under) = under else {
             return Ok(held.wrapped.clone());
-        }
+        };
         let key = self.roots.unwrap(id, held).await?;
-        let moved = target.rewrap(&key).await?;
+        let moved = target.rewrap(&key, under).await?;
         same_key(&key, &target.open_key(id, held.version, &moved).await?)?;
         Ok(moved)
     }
@@ -269,7 +273,8 @@ impl Control {
         }
         let (version, check) = target.check_value().await?;
         target.verify(version, &check).await?;
-        let moved = self.moved(target, DEPLOYMENT, &old, is_there).await?;
+        let there = (!is_there).then_some(Under::Version(version));
+        let moved = self.moved(target, DEPLOYMENT, &old, there).await?;
         // A root key that was added between the two calls: the check must be of the one that wraps.
         if key_version(&moved.sealed)? != version {
             return Ok(None);

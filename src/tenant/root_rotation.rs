@@ -11,6 +11,7 @@ use super::providers::RootKeys;
 use super::roots::{self, Held, NEXT, PRESENT, TRIES, held};
 use crate::crypto::CryptoError;
 use crate::crypto::hierarchy::Wrapped;
+use crate::crypto::provider::Under;
 use crate::crypto::sealing::{Purpose, key_version};
 
 const BEGIN_ROOT: &str = "UPDATE deployment SET root_from = root_version, root_next = $1, covers = $2 \
@@ -158,7 +159,7 @@ impl Control {
         Ok(())
     }
 
-    /// A key under the newest root key; nothing where it is under it already.
+    /// A key under the root key that follows; nothing where it is under it already.
     async fn rewrapped(
         &self,
         root: &RootKeys,
@@ -170,7 +171,7 @@ impl Control {
             return Ok(None);
         }
         let key = self.roots.unwrap(tenant, held).await?;
-        let wrapped = root.rewrap(&key).await?;
+        let wrapped = root.rewrap(&key, Under::Version(next)).await?;
         // What does not open where it was wrapped is not written.
         let again = root.open_key(tenant, held.version, &wrapped).await?;
         again.verify(&key.check_value())?;

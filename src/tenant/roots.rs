@@ -4,8 +4,10 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use super::TenantError;
+use super::deployment::STANDING;
 use super::providers::{Providers, RootKeys};
 use crate::crypto::hierarchy::{CheckValue, TenantKey, Wrapped};
+use crate::crypto::provider::Under;
 use crate::crypto::sealing::key_version;
 use crate::ids::TenantId;
 use crate::storage::Database;
@@ -104,7 +106,8 @@ impl Roots {
                 return Ok(next);
             }
             let root = self.wraps(id).await?;
-            let (_, wrapped) = root.create_key(&text, version).await?;
+            let under = self.under(root).await?;
+            let (_, wrapped) = root.create_key(&text, version, under).await?;
             let error = |cause| self.database.error(cause);
             let mut connection = self.database.connect().await?;
             let mut transaction = self.database.begin(&mut connection).await?;
@@ -125,6 +128,19 @@ impl Roots {
             transaction.commit().await.map_err(error)?;
         }
         Err(TenantError::Corrupt { what: "tenant" })
+    }
+
+    /// Which of these root keys wraps now: of those that the control database goes by the one that it names, since one that was made
+    /// ready for a rotation may not yet be on every machine.
+    pub(super) async fn under(&self, root: &RootKeys) -> Result<Under, TenantError> {
+        let row = sqlx::query(STANDING).fetch_one(self.database.pool()).await;
+        let row = row.map_err(|cause| self.database.error(cause))?;
+        let locked = Locked::of(&self.database, &row)?;
+        Ok(if root.name() == locked.wrapped_by {
+            Under::Version(locked.root)
+        } else {
+            Under::Newest
+        })
     }
 
     /// Who wraps a tenant's key.
@@ -184,9 +200,9 @@ impl Locked {
     }
 
     /// Whether a key that this provider has wrapped may be written: not under a root key that is being rotated away, with which it would be
-    /// gone. Root keys of other providers are rotated there, and none of them is destroyed here.
+    /// gone, nor under one that is not yet everywhere. Root keys of other providers are rotated there, and none of them is destroyed here.
     pub(super) fn takes(&self, provider: &str, wrapped: &Wrapped) -> Result<bool, TenantError> {
-        Ok(provider != self.wrapped_by || key_version(&wrapped.sealed)? >= self.root)
+        Ok(provider != self.wrapped_by || key_version(&wrapped.sealed)? == self.root)
     }
 }
 

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 pub use super::pin::Pin;
 use super::token::{self, Desk, Fault, Library};
-use super::{CryptoError, ProviderError};
+use super::{CryptoError, ProviderError, Under};
 use crate::crypto::keyring::{Store, tenant_binding};
 use crate::crypto::sealing::{FORMAT_TOKEN, Purpose, put_foreign, split_foreign};
 
@@ -187,11 +187,15 @@ impl Token {
         &self,
         (tenant, key_version): (&str, u32),
         text: &[u8],
+        under: Under,
     ) -> Result<(u32, Vec<u8>), CryptoError> {
         let (tenant, text) = (tenant.to_owned(), Zeroizing::new(text.to_vec()));
         let settings = Arc::clone(&self.settings);
         self.ask(move |desk| {
-            let version = newest(desk, &settings)?;
+            let version = match under {
+                Under::Newest => newest(desk, &settings)?,
+                Under::Version(version) => version,
+            };
             let keys = desk.keys(version)?;
             let key = keys.first().ok_or_else(|| no_key(&settings, version))?;
             let bound = tenant_binding(&tenant, key_version).context(Purpose::TenantWrap, version);

@@ -7,7 +7,7 @@ use cedarkeep::crypto::hierarchy::{
     rewrap_subject_key,
 };
 use cedarkeep::crypto::keyring::{Keyring, Store};
-use cedarkeep::crypto::provider::Provider;
+use cedarkeep::crypto::provider::{Provider, Under};
 use cedarkeep::crypto::sealing::{self, Binding, DataKey, DataKeys, IndexedField, Purpose};
 use cedarkeep::crypto::secret::Secret32;
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ impl Root {
     }
 
     fn tenant(&self, name: &str) -> (TenantKey, Wrapped) {
-        wait(TenantKey::create(&self.provider, name, 1)).unwrap()
+        wait(TenantKey::create(&self.provider, name, 1, Under::Newest)).unwrap()
     }
 
     /// Adds a root key, as an operator's command would; it is seen at once by whoever knows where the keyring is.
@@ -173,7 +173,7 @@ fn what_was_not_rewrapped_is_lost_with_the_old_root() {
     let (survivor, _) = root.tenant("ten_a");
     let (_, erased) = root.tenant("ten_b");
     let mut keyring = root.rotate();
-    let rewrapped = wait(survivor.rewrap(&root.provider)).unwrap();
+    let rewrapped = wait(survivor.rewrap(&root.provider, Under::Newest)).unwrap();
     assert_eq!(sealing::key_version(&rewrapped.sealed).unwrap(), 2);
 
     keyring.destroy_root(1).unwrap();
@@ -194,7 +194,7 @@ fn data_keys_go_over_to_a_new_tenant_key() {
     let root = Root::new();
     let (old, _) = root.tenant("ten_a");
     let (key, wrapped) = old.create_data_key(Purpose::Records, 1).unwrap();
-    let (new, _) = wait(TenantKey::create(&root.provider, "ten_a", 2)).unwrap();
+    let (new, _) = wait(TenantKey::create(&root.provider, "ten_a", 2, Under::Newest)).unwrap();
     let moved = new
         .wrap_data_key(&old.open_data_key(Purpose::Records, 1, &wrapped).unwrap())
         .unwrap();

@@ -5,7 +5,7 @@ use cedarkeep::crypto::cobblestone::{Key, Opener, Salt, Sealer};
 use cedarkeep::crypto::hierarchy::{BlindIndex, TenantKey};
 use cedarkeep::crypto::keyring::{Keyring, Store};
 use cedarkeep::crypto::process::{core_dumps_forbidden, forbid_core_dumps};
-use cedarkeep::crypto::provider::Provider;
+use cedarkeep::crypto::provider::{Provider, Under};
 use cedarkeep::crypto::sealing::{DataKey, DataKeys, IndexedField, Purpose};
 use cedarkeep::crypto::secret::{Secret32, same};
 use cedarkeep::crypto::signing::SigningSeed;
@@ -68,7 +68,9 @@ async fn debug_of_keyring_and_tenant_key_is_made_of_names_and_versions() {
         )
     );
     let provider = Provider::Keyring(folder.path().join("k"));
-    let (tenant, _) = TenantKey::create(&provider, "ten_a", 1).await.unwrap();
+    let (tenant, _) = TenantKey::create(&provider, "ten_a", 1, Under::Newest)
+        .await
+        .unwrap();
     let key = "DataKey { purpose: DataWrap, version: 1, secret: Secret32 }";
     assert_eq!(
         format!("{tenant:?}"),

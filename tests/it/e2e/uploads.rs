@@ -287,6 +287,41 @@ async fn of_what_was_killed_nothing_is_left(scene: Scene, chance: &mut Chance) {
     scene.site.verify("uploads");
 }
 
+/// Whoever is refused reads why, on a connection that goes on: also one whose bytes are still on their way when it is decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_refused_is_answered_and_its_connection_goes_on() {
+    let scene = Scene::set(Site::sqlite(), None).await;
+    let server = scene.site.serve().await;
+    let nowhere = "/v1/documents/doc_aaaaaaaaaaaaaaaaaaaaaaaaaa/content";
+    for mut raw in [scene.connect(&server).await, scene.connect_here().await] {
+        for length in [1, 100, 20_000, 100_000, 900_000] {
+            let head = scene.head("PUT", nowhere);
+            raw.send(format!("{head}content-length: {length}\r\n\r\n").as_bytes())
+                .await
+                .unwrap();
+            // It is refused before this comes.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            raw.send(&content(length, usize::try_from(length).unwrap()))
+                .await
+                .unwrap();
+            let (status, body) = raw.exchange(b"").await.unwrap();
+            assert_eq!(status, 404, "{length}: {}", String::from_utf8_lossy(&body));
+        }
+        let list = whole(&scene.head("GET", "/v1/documents"), b"");
+        assert_eq!(raw.exchange(&list).await.unwrap().0, 200);
+    }
+    // What is too long to wait for ends with its connection, and nothing of it is kept.
+    let mut raw = scene.connect_here().await;
+    let head = scene.head("PUT", nowhere);
+    let piece = content(7, 64 * 1024);
+    let told = raw.upload(&head, 64 << 20, |_| &piece).await;
+    if let Ok((status, _)) = told {
+        assert_eq!(status, 404);
+    }
+    assert_eq!(scene.left().await, (0, 0));
+    server.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_uploads_that_were_killed_nothing_is_left_on_sqlite() {
     let mut chance = Chance::of_this_run("uploads on SQLite");

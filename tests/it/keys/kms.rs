@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cedarkeep::crypto::CryptoError;
 use cedarkeep::crypto::hierarchy::TenantKey;
 use cedarkeep::crypto::provider::aws_kms::{AwsKms, Identity, Settings};
-use cedarkeep::crypto::provider::{Provider, ProviderError};
+use cedarkeep::crypto::provider::{Provider, ProviderError, Under};
 use zeroize::Zeroizing;
 
 use super::{decides, decides_again, has_no_keys, providers, until_ready_says};
@@ -60,7 +60,9 @@ async fn a_key_opens_in_its_place_alone() {
     let (mine, _) = (moto.key("alias/mine"), moto.key("alias/other"));
     let way = Way::to(&moto);
     let root = provider(&way.url(), "alias/mine");
-    let (key, wrapped) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+    let (key, wrapped) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+        .await
+        .unwrap();
     let asked = way.seen().pop().unwrap();
     assert!(
         asked.contains("x-amz-target: TrentService.Encrypt"),
@@ -125,7 +127,9 @@ async fn requests_are_signed_as_aws_wants_them() {
         session_token: None,
     };
     let root = signed_by(&way.url(), "alias/mine", identity(&secret));
-    let (_, wrapped) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+    let (_, wrapped) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+        .await
+        .unwrap();
     TenantKey::open(&root, "ten_a", 1, &wrapped).await.unwrap();
     let forger = signed_by(&way.url(), "alias/mine", identity("another secret"));
     let told = forger.check_value().await.unwrap_err();
@@ -138,7 +142,9 @@ async fn what_kms_says_is_told_apart() {
     moto.key("alias/mine");
     let way = Way::to(&moto);
     let root = provider(&way.url(), "alias/mine");
-    let (_, wrapped) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+    let (_, wrapped) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+        .await
+        .unwrap();
     let told = async |fault: Fault| {
         way.seen();
         way.set(fault);

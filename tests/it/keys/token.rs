@@ -6,7 +6,7 @@ use cedarkeep::crypto::CryptoError;
 use cedarkeep::crypto::hierarchy::TenantKey;
 use cedarkeep::crypto::keyring::Store;
 use cedarkeep::crypto::provider::pkcs11::{Pin, Settings, Token as Root};
-use cedarkeep::crypto::provider::{Provider, ProviderError};
+use cedarkeep::crypto::provider::{Provider, ProviderError, Under};
 use cedarkeep::crypto::sealing::{Purpose, key_version};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
@@ -61,13 +61,18 @@ fn a_key_opens_in_its_place_alone() {
     in_a_token("keys::token::a_key_opens_in_its_place_alone", async |dir| {
         let root = provider(dir, "cedarkeep-root");
         root.prepare(Store::Empty).await.unwrap();
-        let (key, wrapped) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+        let (key, wrapped) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+            .await
+            .unwrap();
         assert_eq!((wrapped.sealed.len(), wrapped.sealed[0]), (65, 0x11));
         assert_eq!(key_version(&wrapped.sealed).unwrap(), 1);
         let again = TenantKey::open(&root, "ten_a", 1, &wrapped).await.unwrap();
         assert_eq!(again.check_value(), key.check_value());
         // What is wrapped twice is never the same.
-        assert_ne!(key.rewrap(&root).await.unwrap().sealed, wrapped.sealed);
+        assert_ne!(
+            key.rewrap(&root, Under::Newest).await.unwrap().sealed,
+            wrapped.sealed
+        );
 
         for (tenant, version) in [("ten_b", 1), ("ten_a", 2)] {
             let moved = TenantKey::open(&root, tenant, version, &wrapped).await;
@@ -129,12 +134,23 @@ fn root_keys_have_versions_and_check_values() {
             assert_eq!(root.newest().await.unwrap(), 1);
             let (version, check) = root.check_value().await.unwrap();
             root.verify(version, &check).await.unwrap();
-            let (key, old) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+            let (key, old) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+                .await
+                .unwrap();
 
             assert_eq!(root.create_next().await.unwrap(), 2);
             assert_eq!(root.newest().await.unwrap(), 2);
-            let new = key.rewrap(&root).await.unwrap();
+            let new = key.rewrap(&root, Under::Newest).await.unwrap();
             assert_eq!(key_version(&new.sealed).unwrap(), 2);
+            // One that was made ready wraps nothing until it is said to.
+            let still = key.rewrap(&root, Under::Version(1)).await.unwrap();
+            assert_eq!(key_version(&still.sealed).unwrap(), 1);
+            TenantKey::open(&root, "ten_a", 1, &still).await.unwrap();
+            let none = key.rewrap(&root, Under::Version(3)).await.unwrap_err();
+            assert!(
+                matches!(&none, CryptoError::Provider(ProviderError::NoKey { key, .. }) if key == "cedarkeep-root-3"),
+                "{none:?}"
+            );
             TenantKey::open(&root, "ten_a", 1, &old).await.unwrap();
             root.verify(1, &check).await.unwrap();
             let last = root.destroy(2).await;
@@ -188,9 +204,11 @@ async fn a_keyring_has_versions_as_a_token_has() {
     let dir = tempfile::tempdir().unwrap();
     let root = Provider::Keyring(dir.path().join("ring"));
     root.prepare(Store::Empty).await.unwrap();
-    let (key, old) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+    let (key, old) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+        .await
+        .unwrap();
     each_has_one_after(&root, 1).await;
-    let new = key.rewrap(&root).await.unwrap();
+    let new = key.rewrap(&root, Under::Newest).await.unwrap();
     TenantKey::open(&root, "ten_a", 1, &new).await.unwrap();
     // What was destroyed in the file is gone for whoever had it open.
     let gone = TenantKey::open(&root, "ten_a", 1, &old).await;
@@ -208,7 +226,9 @@ fn a_key_that_could_leave_the_token_is_no_root_key() {
             let root = provider(dir, "loose-root");
             let (_library, session) = beside();
             make_key(&session, "loose-root-1", true);
-            let refused = TenantKey::create(&root, "ten_a", 1).await.unwrap_err();
+            let refused = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+                .await
+                .unwrap_err();
             assert!(
                 refused.to_string().contains("CKA_EXTRACTABLE false"),
                 "{refused}"
@@ -219,7 +239,9 @@ fn a_key_that_could_leave_the_token_is_no_root_key() {
             let made = session.find_objects(&made).unwrap()[0];
             let asked = [cryptoki::object::AttributeType::Value];
             assert!(session.get_attributes(made, &asked).unwrap().is_empty());
-            TenantKey::create(&root, "ten_a", 1).await.unwrap();
+            TenantKey::create(&root, "ten_a", 1, Under::Newest)
+                .await
+                .unwrap();
         },
     );
 }
@@ -232,11 +254,13 @@ fn two_keys_of_one_version_both_open_what_they_wrapped() {
         async |dir| {
             let root = provider(dir, "twin-root");
             root.prepare(Store::Empty).await.unwrap();
-            let (key, first) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+            let (key, first) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+                .await
+                .unwrap();
             let (_library, session) = beside();
             // It has no id, so it comes first from here on.
             make_key(&session, "twin-root-1", false);
-            let second = key.rewrap(&root).await.unwrap();
+            let second = key.rewrap(&root, Under::Newest).await.unwrap();
             for wrapped in [&first, &second] {
                 let opened = TenantKey::open(&root, "ten_a", 1, wrapped).await.unwrap();
                 assert_eq!(opened.check_value(), key.check_value());
@@ -254,11 +278,15 @@ fn a_library_that_others_ended_is_begun_anew() {
         async |dir| {
             let root = provider(dir, "cedarkeep-root");
             root.prepare(Store::Empty).await.unwrap();
-            let (_, wrapped) = TenantKey::create(&root, "ten_a", 1).await.unwrap();
+            let (_, wrapped) = TenantKey::create(&root, "ten_a", 1, Under::Newest)
+                .await
+                .unwrap();
             for _ in 0..3 {
                 Pkcs11::new(module()).unwrap().finalize().unwrap();
                 TenantKey::open(&root, "ten_a", 1, &wrapped).await.unwrap();
-                TenantKey::create(&root, "ten_b", 1).await.unwrap();
+                TenantKey::create(&root, "ten_b", 1, Under::Newest)
+                    .await
+                    .unwrap();
             }
         },
     );

@@ -53,6 +53,14 @@ async fn a_root_key_is_rotated_step_by_step(database: Database) {
     assert_eq!(control.prepare_root().await.unwrap(), 2);
     opens(&service, &tenant).await;
     assert_eq!(control.standing().await.unwrap().root_rotation, None);
+    // One that is made now lies under the root key that every machine has.
+    let early = "early".parse().unwrap();
+    let early = control.create(&early, Utc::now()).await.unwrap();
+    early.store.database().close().await;
+    let early = control.rewrap(tenant.door.store().id(), None);
+    let early = early.await.unwrap();
+    assert_eq!((early.root_version, early.moved), (1, false));
+    assert_eq!(named_above(&service).await.of("root"), [1]);
     assert_eq!(control.begin_root().await.unwrap(), (1, 2));
     opens(&service, &tenant).await;
     // One that is made now lies under the key that follows.
