@@ -1,5 +1,7 @@
 //! Random identifiers that we give: a prefix that names the kind, and 128 bits in base 32.
 
+pub mod reference;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -3,19 +3,18 @@
 //! A question may have several halves: the key's service, the agent, the user. Each is evaluated for itself under all
 //! guardrails, at one index and one time; the answer is yes when every half says yes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cedar_policy::{Entity, EntityUid, EvalResult};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::error::Refused;
 use super::question::{Acting, Asker, Caller, Named, Question};
 use super::world::World;
-use crate::directory::{Kind, Object, Ref, entity};
+use crate::directory::{Kind, Object, Ref, Snapshot};
 use crate::policy::{
-    Action, Determining, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said, evaluate,
+    Action, Attribute, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said,
+    Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -59,7 +58,7 @@ pub struct Moment<'a> {
 
 /// One half of a question: a principal, and whom they act for.
 struct Half {
-    principal: EntityUid,
+    principal: Uid,
     reference: Option<Ref>,
     acts_for: Option<Ref>,
     /// A principal of the tenant's own types, with the request's properties.
@@ -68,8 +67,8 @@ struct Half {
 
 /// An action on a resource, and what was said about both.
 struct Deed<'a> {
-    action: &'a Action,
-    resource: EntityUid,
+    action: &'a Arc<Action>,
+    resource: Uid,
     reference: Option<Ref>,
     own: Option<Entity>,
     said: Said<'a>,
@@ -183,7 +182,7 @@ impl Moment<'_> {
         let found = self.action(action)?;
         let deed = Deed {
             action: &found,
-            resource: entity::uid(resource)?,
+            resource: resource.into(),
             reference: Some(resource),
             own: None,
             said: Said {
@@ -194,7 +193,7 @@ impl Moment<'_> {
         let mut principals = Vec::new();
         for (principal, acts_for) in halves {
             principals.push(Half {
-                principal: entity::uid(*principal)?,
+                principal: (*principal).into(),
                 reference: Some(*principal),
                 acts_for: *acts_for,
                 own: None,
@@ -242,7 +241,7 @@ impl Moment<'_> {
         let action = self.action(&question.action)?;
         let (subject, own_subject) = self.entity(&question.subject)?;
         let (resource, own_resource) = self.entity(&question.resource)?;
-        let (actor, on) = (entity::reference(&subject), entity::reference(&resource));
+        let (actor, on) = (subject.reference(), resource.reference());
         let acts_for = self.acts_for(actor, &question.context);
         // An agent that names nobody does nothing, on a tenant's own types too, where no guardrail of ours is asked.
         let alone = actor.is_some_and(|actor| actor.kind == Kind::Agent)
@@ -251,10 +250,10 @@ impl Moment<'_> {
         // Something of a built-in type that is not there: no policy is asked about it.
         let missing = [(&subject, actor), (&resource, on)]
             .into_iter()
-            .any(|(uid, _)| is_builtin(uid) && self.world.snapshot().entity(uid).is_none());
+            .any(|(uid, _)| is_builtin(uid) && !self.world.snapshot().is_there(uid));
         let nobody = acts_for.is_some_and(|user| self.world.known(user).is_none());
         // A pair of types that the action is not for: nothing could permit it.
-        let stranger = !action.applies_to(subject.type_name(), resource.type_name());
+        let stranger = !action.applies_to(&subject.kind(), &resource.kind());
         if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
             return Ok(self
@@ -283,7 +282,7 @@ impl Moment<'_> {
         }];
         if let Some(user) = acts_for {
             halves.push(Half {
-                principal: entity::uid(user)?,
+                principal: user.into(),
                 reference: Some(user),
                 acts_for: None,
                 own: None,
@@ -310,7 +309,7 @@ impl Moment<'_> {
     }
 
     /// The entity that a caller names; one of the tenant's own types also with what the caller says about it.
-    fn entity(&self, named: &Named) -> Result<(EntityUid, Option<Entity>), Refused> {
+    fn entity(&self, named: &Named) -> Result<(Uid, Option<Entity>), Refused> {
         let vocabulary = self.world.compiled().vocabulary();
         let uid = vocabulary
             .entity(&named.kind, &named.id)
@@ -319,14 +318,10 @@ impl Moment<'_> {
                 name: named.kind.chars().take(64).collect(),
                 known: "the schema lists those that there are",
             })?;
-        if !vocabulary.is_own(uid.type_name()) {
+        if !vocabulary.is_own(&uid.kind()) {
             return Ok((uid, None));
         }
-        let stored = self
-            .world
-            .snapshot()
-            .entity(&uid)
-            .map(|shape| shape.entity.clone());
+        let stored = self.world.snapshot().own_entity(&uid);
         let entity = vocabulary.own_entity(uid.clone(), stored, &named.properties)?;
         Ok((uid, Some(entity)))
     }
@@ -349,7 +344,7 @@ impl Moment<'_> {
             now: self.now,
             region: self.region.into(),
             session: None,
-            acts_for: acts_for.and_then(|user| entity::uid(user).ok()),
+            acts_for: acts_for.map(Uid::Ours),
         }
     }
 
@@ -395,55 +390,15 @@ impl Moment<'_> {
             (Some(principal), Some(resource)) => self.world.links(principal, resource),
             _ => Vec::new(),
         };
-        Ok(evaluate(
-            compiled,
-            &links,
-            self.slice(half, deed),
-            &question,
-        ))
-    }
-
-    fn slice(&self, half: &Half, deed: &Deed<'_>) -> Vec<Entity> {
         let snapshot = self.world.snapshot();
-        let mut starts = vec![half.principal.clone(), deed.resource.clone()];
-        starts.extend(half.acts_for.and_then(|user| entity::uid(user).ok()));
-        let vocabulary = self.world.compiled().vocabulary();
-        let said = deed.said.context.values().chain(deed.said.action.values());
-        starts.extend(said.filter_map(|value| {
-            let id = value
-                .as_str()
-                .or_else(|| value.get("id").and_then(Value::as_str))?;
-            match value.get("type").and_then(Value::as_str) {
-                Some(kind) => vocabulary.entity(kind, id),
-                None => self.world.known(id.parse().ok()?),
-            }
-        }));
-        let own: Vec<&Entity> = half.own.iter().chain(&deed.own).collect();
-        if own.is_empty() {
-            return snapshot.slice(starts);
-        }
-        for entity in &own {
-            let (_, attributes, parents) = (*entity).clone().into_inner();
-            starts.extend(parents);
-            drop(attributes);
-            entity
-                .attrs()
-                .filter_map(|(_, value)| value.ok())
-                .for_each(|value| uids(&value, &mut starts));
-        }
-        let replaced: BTreeSet<_> = own.iter().map(|entity| entity.uid()).collect();
-        let mut slice = snapshot.slice(starts);
-        slice.retain(|entity| !replaced.contains(&entity.uid()));
         // Subject and resource may be the same entity: the resource's properties win.
-        if let Some(entity) = half.own.as_ref().filter(|entity| {
-            deed.own
-                .as_ref()
-                .is_none_or(|own| own.uid() != entity.uid())
-        }) {
-            slice.push(entity.clone());
-        }
-        slice.extend(deed.own.clone());
-        slice
+        let said = Told {
+            snapshot,
+            own: [deed.own.as_ref(), half.own.as_ref()],
+        };
+        let told = said.own.iter().any(Option::is_some);
+        let view: &dyn View = if told { &said } else { snapshot };
+        Ok(evaluate(compiled, &links, view, &question))
     }
 
     fn judgement(&self, evaluation: Evaluation, action: &str, mut request: Value) -> Judgement {
@@ -532,8 +487,59 @@ fn suspension() -> Determining {
     }
 }
 
-fn is_builtin(uid: &EntityUid) -> bool {
-    uid.type_name().namespace_components().eq([NAMESPACE])
+fn is_builtin(uid: &Uid) -> bool {
+    let kind = uid.kind();
+    let bare = kind
+        .name()
+        .strip_prefix(NAMESPACE)
+        .and_then(|rest| rest.strip_prefix("::"));
+    bare.is_some_and(|bare| !bare.contains("::"))
+}
+
+/// The entities of a snapshot, but for those of the tenant's own types about which the request says something.
+struct Told<'a> {
+    snapshot: &'a Snapshot,
+    own: [Option<&'a Entity>; 2],
+}
+
+impl Told<'_> {
+    fn own(&self, uid: &Uid) -> Option<&Entity> {
+        let own = self.own.into_iter().flatten();
+        own.into_iter().find(|entity| entity.uid() == uid)
+    }
+}
+
+impl View for Told<'_> {
+    fn attribute(&self, of: &Uid, name: &str) -> Attribute {
+        match self.own(of) {
+            Some(entity) => entity.attribute(name),
+            None => self.snapshot.attribute(of, name),
+        }
+    }
+
+    fn above(&self, of: &Uid, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
+        // What is in what, a request does not say: it has the parents that are stored.
+        View::above(self.snapshot, of, found)
+    }
+
+    fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
+        let mut starts = starts.to_vec();
+        let told: Vec<&Entity> = self.own.into_iter().flatten().collect();
+        for entity in &told {
+            starts.extend(entity.points_to());
+            starts.extend(entity.parents().iter().cloned());
+        }
+        let mut slice = self.snapshot.slice(&starts)?;
+        for (at, entity) in told.iter().enumerate() {
+            let before = told.iter().take(at);
+            if before.into_iter().all(|other| other.uid() != entity.uid()) {
+                let entity = entity.to_cedar()?;
+                slice.retain(|other| other.uid() != entity.uid());
+                slice.push(entity);
+            }
+        }
+        Some(slice)
+    }
 }
 
 fn reference_of(named: &Named) -> Option<Ref> {
@@ -557,18 +563,6 @@ fn action_json(question: &Question) -> Value {
         );
     }
     value
-}
-
-fn uids(value: &EvalResult, into: &mut Vec<EntityUid>) {
-    match value {
-        EvalResult::EntityUid(uid) => into.push(uid.clone()),
-        EvalResult::Set(set) => set.iter().for_each(|value| uids(value, into)),
-        EvalResult::Record(record) => record.iter().for_each(|(_, value)| uids(value, into)),
-        EvalResult::Bool(_)
-        | EvalResult::Long(_)
-        | EvalResult::String(_)
-        | EvalResult::ExtensionValue(_) => {}
-    }
 }
 
 /// Whether an active Admin of this world could still edit policies.

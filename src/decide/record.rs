@@ -126,13 +126,13 @@ pub(super) fn decision(
         judgement
             .determining
             .iter()
-            .filter_map(|one| names.policies.get(&one.id).cloned()),
+            .filter_map(|one| names.policies.get(&*one.id).cloned()),
     );
     let mut parts = vec![(PartName::Request, judgement.request.clone())];
     let tenants_own: Vec<Value> = judgement
         .determining
         .iter()
-        .filter(|one| one.link.is_some() || !names.policies.contains_key(&one.id))
+        .filter(|one| one.link.is_some() || !names.policies.contains_key(&*one.id))
         .map(determining)
         .collect();
     let failures: Vec<Value> = judgement
@@ -159,7 +159,7 @@ pub(super) fn decision(
 }
 
 fn determining(one: &Determining) -> Value {
-    json!({ "id": one.id, "link": one.link })
+    json!({ "id": &*one.id, "link": one.link })
 }
 
 /// The entry of an event that a change was recorded as.

@@ -98,7 +98,7 @@ impl Sequencer {
             crate::directory::Kind::Organization,
             *setting.store.id().bytes(),
         );
-        let empty = World::empty(org, &setting.library)?;
+        let empty = World::empty(org, &setting.library);
         let seen = Arc::new(ArcSwap::from_pointee(empty));
         let mut sequencer = Self {
             setting,

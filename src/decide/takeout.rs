@@ -156,7 +156,7 @@ impl Takeout {
         if matches!(self.of, Of::Organization { .. }) {
             let mut lines = Lines::of("entities");
             for (_, _, entity) in snapshot.own(None) {
-                lines.add(sending, &view::own(entity)).await?;
+                lines.add(sending, &view::own(&entity)).await?;
             }
             entities = lines.end(sending).await?;
             let library = snapshot.library();

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use cedar_policy::EntityUid;
-use rpds::HashTrieMapSync;
-
 use super::error::Unfit;
 use crate::directory::object::{Level, OwnLibrary, Share};
-use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, change, entity};
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, change};
 use crate::ids;
-use crate::policy::{Compiled, CompiledLink, Library, Link, OwnPolicies, Source};
+use crate::policy::{Compiled, CompiledLink, Library, Link, OwnPolicies, Source, Uid};
 
 /// What findings call the schema, which has no file of its own in a store.
 pub const SCHEMA: &str = "schema";
@@ -19,7 +16,6 @@ pub const SCHEMA: &str = "schema";
 pub struct World {
     snapshot: Snapshot,
     compiled: Arc<Compiled>,
-    links: HashTrieMapSync<[u8; 16], Arc<CompiledLink>>,
 }
 
 impl std::fmt::Debug for World {
@@ -30,15 +26,11 @@ impl std::fmt::Debug for World {
 
 impl World {
     /// A tenant without anything yet.
-    ///
-    /// # Errors
-    /// Cedar refuses what we made.
-    pub fn empty(org: Ref, library: &Arc<Library>) -> Result<Self, Unfit> {
-        Ok(Self {
-            snapshot: Snapshot::empty(org)?,
+    pub fn empty(org: Ref, library: &Arc<Library>) -> Self {
+        Self {
+            snapshot: Snapshot::empty(org),
             compiled: Arc::new(Compiled::builtin(library)),
-            links: HashTrieMapSync::new_sync(),
-        })
+        }
     }
 
     /// The directory.
@@ -77,16 +69,9 @@ impl World {
                 .reshaped(schema)?;
         }
         for row in &rest {
-            match row {
-                Row::Put(RowId::Share(id), Body::Share(share)) => {
-                    let link = link(*id, share)?;
-                    next.links
-                        .insert_mut(*id, Arc::new(next.compiled.library().link(link)?));
-                }
-                Row::End(RowId::Share(id)) => {
-                    next.links.remove_mut(id);
-                }
-                Row::Put(..) | Row::End(_) => {}
+            if let Row::Put(RowId::Share(id), Body::Share(share)) = row {
+                // One that could not be linked is refused here, and never met later.
+                next.compiled.library().link(link(*id, share))?;
             }
         }
         let rows: Vec<Row> = rest.into_iter().chain(library).collect();
@@ -95,7 +80,7 @@ impl World {
     }
 
     /// The links that a question of this principal about this resource may use.
-    pub fn links(&self, principal: Ref, resource: Ref) -> Vec<Arc<CompiledLink>> {
+    pub fn links(&self, principal: Ref, resource: Ref) -> Vec<CompiledLink> {
         let user = self.snapshot.user(principal);
         let definition = match self.snapshot.object(principal).map(|stored| &stored.value) {
             Some(Object::Agent { definition }) => Some(*definition),
@@ -119,14 +104,14 @@ impl World {
         .flatten()
         .flat_map(|shared| self.snapshot.shares_of(shared))
         .filter(|(_, share)| for_them(share.value.grantee))
-        .filter_map(|(id, _)| self.links.get(&id).cloned())
+        .filter_map(|(id, share)| self.compiled.library().link(link(id, &share.value)).ok())
         .collect()
     }
 
     /// A built-in entity that is there.
-    pub fn known(&self, reference: Ref) -> Option<EntityUid> {
-        let uid = entity::uid(reference).ok()?;
-        self.snapshot.entity(&uid).map(|_| uid)
+    pub fn known(&self, reference: Ref) -> Option<Uid> {
+        let uid = Uid::Ours(reference);
+        self.snapshot.is_there(&uid).then_some(uid)
     }
 }
 
@@ -162,18 +147,18 @@ pub fn sources(own: &OwnLibrary) -> OwnPolicies {
     }
 }
 
-fn link(id: [u8; 16], share: &Share) -> Result<Link, Unfit> {
-    let template = match share.level {
-        Level::Viewer => "share-viewer",
-        Level::Commenter => "share-commenter",
-        Level::Editor => "share-editor",
-        Level::Auditor => "auditor",
-    };
-    Ok(Link {
+fn link(id: [u8; 16], share: &Share) -> Link {
+    Link {
         id: ids::text(change::SHARE, &id),
-        template: template.into(),
-        principal: entity::uid(share.grantee)?,
-        resource: entity::uid(share.resource)?,
+        template: match share.level {
+            Level::Viewer => "share-viewer",
+            Level::Commenter => "share-commenter",
+            Level::Editor => "share-editor",
+            Level::Auditor => "auditor",
+        }
+        .into(),
+        principal: share.grantee.into(),
+        resource: share.resource.into(),
         expires_at: share.expires_at,
-    })
+    }
 }

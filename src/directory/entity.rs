@@ -1,258 +1,180 @@
-//! How an object looks to Cedar: its attributes and parents as the schema has them, and what it points to.
+//! How an object looks to policies: its attributes under the names of the schema, and what it is in. Nothing of it is stored: it is read
+//! off the object when a policy asks.
 
 use std::collections::{HashMap, HashSet};
-use std::str::FromStr as _;
+use std::sync::LazyLock;
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy::Entity;
 
-use super::DirectoryError;
-use super::object::{Circle, Kind, Layer, Object, Ref};
+use super::object::{Kind, Layer, Object, Plan, Ref, Role};
+use crate::policy::{Type, Uid, Value};
 
-/// The namespace of the built-in types.
-pub const NAMESPACE: &str = "Cedarkeep";
+/// Every name that an attribute of a built-in type has.
+const NAMES: [&str; 18] = [
+    "org",
+    "holds",
+    "plan",
+    "regions",
+    "sso_enforced",
+    "active_admins",
+    "members",
+    "leads",
+    "role",
+    "active",
+    "scopes",
+    "owner",
+    "audience",
+    "thread",
+    "project",
+    "team",
+    "layer",
+    "definition",
+];
 
-/// A built-in type's name in the schema.
-///
-/// # Errors
-/// Never for the names that we have; Cedar decides what a name is.
-pub fn type_name(name: &str) -> Result<EntityTypeName, DirectoryError> {
-    EntityTypeName::from_str(&format!("{NAMESPACE}::{name}")).map_err(|cause| {
-        DirectoryError::Cedar {
-            what: name.into(),
-            cause: cause.to_string(),
-        }
-    })
-}
-
-/// A built-in type's name, parsed once.
-fn cached_type_name(kind: Kind) -> Result<EntityTypeName, DirectoryError> {
-    static NAMES: std::sync::OnceLock<HashMap<Kind, EntityTypeName>> = std::sync::OnceLock::new();
-    NAMES
-        .get_or_init(|| {
-            Kind::ALL
-                .iter()
-                .filter_map(|kind| type_name(kind.name()).ok().map(|name| (*kind, name)))
-                .collect()
-        })
-        .get(&kind)
-        .cloned()
-        .ok_or_else(|| DirectoryError::Cedar {
-            what: kind.name().into(),
-            cause: "no such type".into(),
-        })
-}
-
-/// A reference as Cedar's uid.
-///
-/// # Errors
-/// Never for the names that we have.
-pub fn uid(reference: Ref) -> Result<EntityUid, DirectoryError> {
-    Ok(EntityUid::from_type_name_and_id(
-        cached_type_name(reference.kind)?,
-        EntityId::new(reference.to_string()),
-    ))
-}
-
-/// A uid of a built-in type as a reference; nothing for other types and for ids that we did not make.
-pub fn reference(uid: &EntityUid) -> Option<Ref> {
-    let name = uid.type_name();
-    if !name.namespace_components().eq([NAMESPACE]) {
-        return None;
-    }
-    Ref::of(Kind::named(name.basename())?, uid.id().unescaped())
-}
-
-/// A value of an enumerated type.
-fn listed(kind: &str, value: &str) -> Result<RestrictedExpression, DirectoryError> {
-    Ok(RestrictedExpression::new_entity_uid(
-        EntityUid::from_type_name_and_id(type_name(kind)?, EntityId::new(value)),
-    ))
-}
-
-/// The attributes under construction.
-struct Attributes {
-    values: HashMap<String, RestrictedExpression>,
-    points_to: Vec<EntityUid>,
+/// An object, and what about its organization it shows: whose it is, and how many legal holds stand on all of it.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// What it is called.
+    pub reference: Ref,
+    /// The object; nothing for what each organization has one of.
+    pub object: Option<&'a Object>,
+    /// Its organization.
+    pub org: Ref,
     /// Legal holds on the organization: they hold whatever it has.
-    above: i64,
+    pub above: i64,
 }
 
-impl Attributes {
-    fn holds(&mut self, own: i64) {
-        let all = own.saturating_add(self.above);
-        self.put("holds", RestrictedExpression::new_long(all));
-    }
-
-    fn put(&mut self, name: &str, value: RestrictedExpression) {
-        self.values.insert(name.into(), value);
-    }
-
-    fn link(&mut self, name: &str, to: Ref) -> Result<(), DirectoryError> {
-        let uid = uid(to)?;
-        self.points_to.push(uid.clone());
-        self.put(name, RestrictedExpression::new_entity_uid(uid));
-        Ok(())
-    }
-
-    fn strings<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a str>) {
-        let values = values
+/// A value of an enumerated type, made once.
+fn listed(kind: &'static str, value: &'static str) -> Option<Value> {
+    static ALL: LazyLock<HashMap<(&str, &str), Value>> = LazyLock::new(|| {
+        let roles = [Role::Admin, Role::Member, Role::Viewer].map(|role| ("Role", role.name()));
+        let plans = [Plan::Starter, Plan::Business, Plan::Enterprise];
+        let plans = plans.map(|plan| ("Plan", plan.name()));
+        let layers = [
+            Layer::Thread,
+            Layer::Project,
+            Layer::Team,
+            Layer::Personal,
+            Layer::Organization,
+        ];
+        let layers = layers.map(|layer| ("Layer", layer.name()));
+        let named = |(kind, name): (&'static str, &'static str)| {
+            let of = Type::named(&format!("Cedarkeep::{kind}"));
+            ((kind, name), Value::Entity(Uid::new(of, name)))
+        };
+        roles
             .into_iter()
-            .map(|value| RestrictedExpression::new_string(value.into()));
-        self.put(name, RestrictedExpression::new_set(values));
+            .chain(plans)
+            .chain(layers)
+            .map(named)
+            .collect()
+    });
+    ALL.get(&(kind, value)).cloned()
+}
+
+fn one(reference: Ref) -> Option<Value> {
+    Some(Value::Entity(Uid::Ours(reference)))
+}
+
+fn strings<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Value> {
+    Some(Value::set(values.into_iter().map(Value::text).collect()))
+}
+
+impl Seen<'_> {
+    /// One of its attributes.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<Value> {
+        if name == "org" {
+            return one(self.org);
+        }
+        let object = self.object?;
+        match (name, object) {
+            ("holds", _) => self.holds(object).map(Value::Long),
+            ("owner" | "audience" | "thread", _) if object.made().is_some() => {
+                let made = object.made()?;
+                match name {
+                    "owner" => one(made.owner),
+                    "audience" => made.audience.and_then(one),
+                    _ => Some(made.parent)
+                        .filter(|parent| parent.kind == Kind::Thread)
+                        .and_then(one),
+                }
+            }
+            ("plan", Object::Organization(org)) => listed("Plan", org.plan.name()),
+            ("regions", Object::Organization(org)) => {
+                strings(org.regions.iter().map(String::as_str))
+            }
+            ("sso_enforced", Object::Organization(org)) => {
+                org.sso_enforced.as_deref().map(Value::text)
+            }
+            ("active_admins", Object::Organization(org)) => Some(Value::Long(org.active_admins)),
+            ("members", Object::Organization(org)) => one(org.members),
+            ("members", Object::Team(circle) | Object::Project(circle)) => one(circle.members),
+            ("leads", Object::Team(circle) | Object::Project(circle)) => one(circle.leads),
+            ("role", Object::User(user)) => listed("Role", user.role.name()),
+            ("active", Object::User(user)) => Some(Value::Bool(user.active)),
+            ("scopes", Object::Service(service)) => {
+                strings(service.scopes.iter().map(|scope| scope.name()))
+            }
+            ("owner", Object::Memory(memory)) => one(memory.owner),
+            ("owner", Object::AgentRun(run)) => one(run.owner),
+            ("audience", Object::Integration(integration)) => integration.audience.and_then(one),
+            ("layer", Object::Memory(memory)) => listed("Layer", memory.layer.name()),
+            ("thread", Object::Memory(memory)) if memory.layer == Layer::Thread => {
+                one(memory.parent)
+            }
+            ("project", Object::Memory(memory)) if memory.layer == Layer::Project => {
+                one(memory.parent)
+            }
+            ("team", Object::Memory(memory)) if memory.layer == Layer::Team => one(memory.parent),
+            ("definition", Object::Agent { definition }) => one(*definition),
+            ("definition", Object::AgentRun(run)) => one(run.definition),
+            _ => None,
+        }
     }
 
-    fn circle(&mut self, circle: &Circle) -> Result<(), DirectoryError> {
-        self.link("members", circle.members)?;
-        self.link("leads", circle.leads)?;
-        self.holds(circle.holds);
-        Ok(())
+    fn holds(&self, object: &Object) -> Option<i64> {
+        let own = match object {
+            Object::Organization(org) => return Some(org.holds),
+            Object::User(user) => user.holds,
+            Object::Team(circle) | Object::Project(circle) => circle.holds,
+            Object::Memory(memory) => memory.holds,
+            _ => object.made()?.holds,
+        };
+        Some(own.saturating_add(self.above))
     }
-}
 
-/// An entity, and the uids that its attributes name.
-#[derive(Debug, Clone)]
-pub struct Shape {
-    /// As Cedar takes it.
-    pub entity: Entity,
-    /// What its attributes point to.
-    pub points_to: Vec<EntityUid>,
-    /// What it is in.
-    pub parents: Vec<EntityUid>,
-}
-
-/// Builds an object's entity; `org` is its organization, on which `above` legal holds stand.
-///
-/// # Errors
-/// Cedar refuses a value.
-pub fn shape(
-    reference: Ref,
-    object: &Object,
-    org: Ref,
-    above: i64,
-) -> Result<Shape, DirectoryError> {
-    let mut attributes = Attributes {
-        values: HashMap::new(),
-        points_to: Vec::new(),
-        above: if reference == org { 0 } else { above },
-    };
-    let mut parents = HashSet::new();
-    attributes.link("org", org)?;
-    match object {
-        Object::Organization(organization) => {
-            attributes.put("plan", listed("Plan", organization.plan.name())?);
-            attributes.strings("regions", organization.regions.iter().map(String::as_str));
-            if let Some(method) = &organization.sso_enforced {
-                attributes.put(
-                    "sso_enforced",
-                    RestrictedExpression::new_string(method.clone()),
-                );
-            }
-            attributes.put(
-                "active_admins",
-                RestrictedExpression::new_long(organization.active_admins),
-            );
-            attributes.link("members", organization.members)?;
-            attributes.holds(organization.holds);
-        }
-        Object::User(user) => {
-            attributes.put("role", listed("Role", user.role.name())?);
-            attributes.put("active", RestrictedExpression::new_bool(user.active));
-            attributes.holds(user.holds);
-            for group in &user.groups {
-                parents.insert(uid(*group)?);
-            }
-        }
-        Object::Group { .. } => {}
-        Object::Service(service) => {
-            attributes.strings("scopes", service.scopes.iter().map(|scope| scope.name()));
-        }
-        Object::ApiKey(_) => {
-            parents.insert(uid(org)?);
-        }
-        Object::Team(circle) | Object::Project(circle) => {
-            attributes.circle(circle)?;
-            parents.insert(uid(circle.parent)?);
-        }
-        Object::Thread(made)
-        | Object::Document(made)
-        | Object::PromptTemplate(made)
-        | Object::Tool(made)
-        | Object::Assistant(made)
-        | Object::AgentDefinition(made) => {
-            attributes.link("owner", made.owner)?;
-            if let Some(audience) = made.audience {
-                attributes.link("audience", audience)?;
-            }
-            attributes.holds(made.holds);
-            if made.parent.kind == Kind::Thread {
-                attributes.link("thread", made.parent)?;
-            }
-            parents.insert(uid(made.parent)?);
-        }
-        Object::Memory(memory) => {
-            attributes.link("owner", memory.owner)?;
-            attributes.put("layer", listed("Layer", memory.layer.name())?);
-            attributes.holds(memory.holds);
-            match memory.layer {
-                Layer::Thread => attributes.link("thread", memory.parent)?,
-                Layer::Project => attributes.link("project", memory.parent)?,
-                Layer::Team => attributes.link("team", memory.parent)?,
-                Layer::Personal | Layer::Organization => {}
-            }
-            parents.insert(uid(memory.parent)?);
-        }
-        Object::Integration(integration) => {
-            if let Some(audience) = integration.audience {
-                attributes.link("audience", audience)?;
-            }
-            parents.insert(uid(org)?);
-        }
-        Object::Agent { definition } => {
-            attributes.link("definition", *definition)?;
-            parents.insert(uid(*definition)?);
-        }
-        Object::AgentRun(run) => {
-            attributes.link("owner", run.owner)?;
-            attributes.link("definition", run.definition)?;
-            parents.insert(uid(run.definition)?);
+    /// Shows what it is in directly, until `found` says that it is enough; whether it did.
+    pub fn parents(&self, found: &mut dyn FnMut(Ref) -> bool) -> bool {
+        match self.object {
+            Some(Object::User(user)) => user.groups.iter().any(|group| found(*group)),
+            Some(Object::Organization(_) | Object::Group { .. } | Object::Service(_)) => false,
+            None | Some(Object::ApiKey(_) | Object::Integration(_)) => found(self.org),
+            Some(object) => object.parent().is_some_and(found),
         }
     }
-    finish(uid(reference)?, attributes, parents)
-}
 
-/// One of the organization's singletons.
-///
-/// # Errors
-/// Cedar refuses a value.
-pub fn singleton(kind: Kind, org: Ref) -> Result<Shape, DirectoryError> {
-    let mut attributes = Attributes {
-        values: HashMap::new(),
-        points_to: Vec::new(),
-        above: 0,
-    };
-    attributes.link("org", org)?;
-    finish(
-        uid(Ref::new(kind, org.id))?,
-        attributes,
-        HashSet::from([uid(org)?]),
-    )
-}
-
-fn finish(
-    uid: EntityUid,
-    attributes: Attributes,
-    parents: HashSet<EntityUid>,
-) -> Result<Shape, DirectoryError> {
-    let what = uid.to_string();
-    let chain = parents.iter().cloned().collect();
-    let entity =
-        Entity::new(uid, attributes.values, parents).map_err(|cause| DirectoryError::Cedar {
-            what,
-            cause: cause.to_string(),
-        })?;
-    Ok(Shape {
-        entity,
-        points_to: attributes.points_to,
-        parents: chain,
-    })
+    /// All of it in Cedar's own form, and the entities that its attributes name; nothing where Cedar refuses a value.
+    #[must_use]
+    pub fn to_cedar(&self) -> Option<(Entity, Vec<Uid>)> {
+        let mut attributes = HashMap::new();
+        let mut points_to = Vec::new();
+        for name in NAMES {
+            let Some(value) = self.attribute(name) else {
+                continue;
+            };
+            // What is enumerated is no entity of the directory.
+            if let Value::Entity(uid @ Uid::Ours(_)) = &value {
+                points_to.push(uid.clone());
+            }
+            attributes.insert(name.to_owned(), value.to_cedar()?);
+        }
+        let mut parents = HashSet::new();
+        self.parents(&mut |parent| {
+            parents.extend(Uid::Ours(parent).to_cedar());
+            false
+        });
+        let uid = Uid::Ours(self.reference).to_cedar()?;
+        Some((Entity::new(uid, attributes, parents).ok()?, points_to))
+    }
 }

@@ -342,11 +342,11 @@ fn not_held(snapshot: &Snapshot, theirs: i64) -> Result<(), DirectoryError> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
-    use super::super::entity;
     use super::super::made::Audience;
     use super::super::object::Role;
     use super::super::world::{World, now};
     use super::*;
+    use crate::policy::{Attribute, Value, View as _};
 
     #[test]
     fn what_is_nobody_elses_goes_with_its_person() {
@@ -377,8 +377,10 @@ mod tests {
 
     /// The legal holds on an object as Cedar sees them.
     fn holds(snapshot: &Snapshot, reference: Ref) -> String {
-        let shape = snapshot.entity(&entity::uid(reference).unwrap()).unwrap();
-        shape.entity.attr("holds").unwrap().unwrap().to_string()
+        match snapshot.attribute(&reference.into(), "holds") {
+            Attribute::Is(Value::Long(holds)) => holds.to_string(),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

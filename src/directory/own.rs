@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::change::{Change, RowId};
-use super::entity::NAMESPACE;
 use super::object::{Body, Kind, OwnEntity, OwnLibrary, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name};
 use crate::decide::authorized::{Authorized, EntityDelete, EntityWrite, Operator, PolicyEdit};
 use crate::log::vocabulary::Event;
+use crate::policy::{NAMESPACE, Uid};
 
 /// The most entities in one call.
 pub const ENTITIES_LIMIT: usize = 10_000;
@@ -121,7 +121,7 @@ pub fn delete_entity(
     refuse_built_in(uid)?;
     let text = uid.to_string();
     let row = snapshot
-        .own_row(uid)
+        .own_row(&uid.into())
         .ok_or_else(|| DirectoryError::NotFound {
             kind: "entity",
             id: text.clone(),
@@ -216,7 +216,9 @@ fn entities_put(
             uids.push(text);
         }
         rows.push((
-            snapshot.own_row(&uid).unwrap_or(RowId::Own(fresh)),
+            snapshot
+                .own_row(&Uid::from(&uid))
+                .unwrap_or(RowId::Own(fresh)),
             entity.clone(),
         ));
     }
@@ -361,14 +363,14 @@ mod tests {
             &SEED,
         ));
         let uid = EntityUid::from_str("Ticket::\"1\"").unwrap();
-        let row = world.snapshot.own_row(&uid).unwrap();
+        let row = world.snapshot.own_row(&Uid::from(&uid)).unwrap();
         world.apply(put_entities(
             &by,
             &world.snapshot,
             &[ticket("2", "b"), ticket("1", "c")],
             &[6; 32],
         ));
-        assert_eq!(world.snapshot.own_row(&uid), Some(row));
+        assert_eq!(world.snapshot.own_row(&Uid::from(&uid)), Some(row));
         assert_eq!(world.snapshot.own(None).count(), 2);
         world.apply(delete_entity(&world.by(world.org), &world.snapshot, &uid));
         assert!(delete_entity(&world.by(world.org), &world.snapshot, &uid).is_err());

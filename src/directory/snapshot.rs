@@ -1,16 +1,17 @@
 //! The directory in memory as of one index of the log: shared by reference, changed by making another.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cedar_policy::{Entity, EntityUid, EvalResult, Schema};
+use cedar_policy::Schema;
 use chrono::{DateTime, Utc};
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
 use super::DirectoryError;
 use super::change::{Row, RowId};
-use super::entity::{self, Shape};
+use super::entity::Seen;
 use super::object::{Body, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User};
+use crate::policy::{Attribute, DEREFERENCE_LEVEL, Entity, Uid, View};
 
 /// A stored value and the index at which it took effect.
 #[derive(Debug, Clone)]
@@ -22,10 +23,11 @@ pub struct Stored<T> {
 }
 
 /// An entity of the tenant's own types.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Own {
-    uid: EntityUid,
-    json: OwnEntity,
+    entity: Entity,
+    /// As it was written.
+    json: Box<str>,
 }
 
 /// The directory as of one index of the log.
@@ -36,9 +38,10 @@ pub struct Snapshot {
     objects: RedBlackTreeMapSync<Ref, Arc<Stored<Object>>>,
     shares: RedBlackTreeMapSync<[u8; 16], Arc<Stored<Share>>>,
     shares_of: HashTrieMapSync<Ref, Arc<Vec<[u8; 16]>>>,
-    own: RedBlackTreeMapSync<[u8; 16], Arc<Stored<Own>>>,
-    own_ids: HashTrieMapSync<EntityUid, [u8; 16]>,
-    shapes: HashTrieMapSync<EntityUid, Arc<Shape>>,
+    own: RedBlackTreeMapSync<[u8; 16], Arc<Own>>,
+    own_ids: HashTrieMapSync<Uid, [u8; 16]>,
+    /// The names of their attributes, of which they share one copy.
+    names: HashTrieSetSync<Arc<str>>,
     library: Arc<OwnLibrary>,
 }
 
@@ -51,21 +54,13 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// How far attributes are followed: one step further than the level to which every policy is validated.
-pub const DEPTH: usize = 3;
+/// How far attributes are followed for Cedar: one step further than the level to which every policy is validated.
+const DEPTH: u32 = DEREFERENCE_LEVEL + 1;
 
 impl Snapshot {
     /// Nothing yet but the organization's singletons.
-    ///
-    /// # Errors
-    /// Cedar refuses a value.
-    pub fn empty(org: Ref) -> Result<Self, DirectoryError> {
-        let mut shapes = HashTrieMapSync::new_sync();
-        for kind in Kind::SINGLETONS {
-            let shape = entity::singleton(*kind, org)?;
-            shapes.insert_mut(shape.entity.uid(), Arc::new(shape));
-        }
-        Ok(Self {
+    pub fn empty(org: Ref) -> Self {
+        Self {
             org,
             as_of: 0,
             objects: RedBlackTreeMapSync::new_sync(),
@@ -73,9 +68,9 @@ impl Snapshot {
             shares_of: HashTrieMapSync::new_sync(),
             own: RedBlackTreeMapSync::new_sync(),
             own_ids: HashTrieMapSync::new_sync(),
-            shapes,
+            names: HashTrieSetSync::new_sync(),
             library: Arc::default(),
-        })
+        }
     }
 
     /// The organization.
@@ -168,7 +163,7 @@ impl Snapshot {
     }
 
     /// The row of an entity of the tenant's own types.
-    pub fn own_row(&self, uid: &EntityUid) -> Option<RowId> {
+    pub fn own_row(&self, uid: &Uid) -> Option<RowId> {
         self.own_ids.get(uid).map(|id| RowId::Own(*id))
     }
 
@@ -176,16 +171,37 @@ impl Snapshot {
     pub fn own(
         &self,
         after: Option<[u8; 16]>,
-    ) -> impl Iterator<Item = ([u8; 16], &EntityUid, &OwnEntity)> {
+    ) -> impl Iterator<Item = ([u8; 16], &Uid, OwnEntity)> {
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         self.own
             .range((start, std::ops::Bound::Unbounded))
-            .map(|(id, stored)| (*id, &stored.value.uid, &stored.value.json))
+            .map(|(id, own)| (*id, own.entity.uid(), own.written()))
     }
 
-    /// An entity as Cedar sees it.
-    pub fn entity(&self, uid: &EntityUid) -> Option<&Shape> {
-        self.shapes.get(uid).map(AsRef::as_ref)
+    /// An entity of the tenant's own types.
+    pub fn own_entity(&self, uid: &Uid) -> Option<&Entity> {
+        let id = self.own_ids.get(uid)?;
+        self.own.get(id).map(|own| &own.entity)
+    }
+
+    /// Whether there is such an entity.
+    pub fn is_there(&self, uid: &Uid) -> bool {
+        match uid {
+            Uid::Ours(reference) => self.seen(*reference).is_some(),
+            Uid::Other(_) => self.own_ids.contains_key(uid),
+        }
+    }
+
+    /// Something of ours as policies see it.
+    fn seen(&self, reference: Ref) -> Option<Seen<'_>> {
+        let object = self.object(reference).map(|stored| &stored.value);
+        let single = Kind::SINGLETONS.contains(&reference.kind) && reference.id == self.org.id;
+        (object.is_some() || single).then(|| Seen {
+            reference,
+            object,
+            org: self.org,
+            above: self.organization().map_or(0, |one| one.holds),
+        })
     }
 
     /// The containers above an object, the nearest first; the organization last.
@@ -206,29 +222,25 @@ impl Snapshot {
         above
     }
 
-    /// What a question about these needs: them, what they are in, and what attributes reach within [`DEPTH`] steps.
-    pub fn slice(&self, starts: impl IntoIterator<Item = EntityUid>) -> Vec<Entity> {
-        let mut seen = HashSet::new();
-        let mut slice = Vec::new();
-        // Breadth first: what a path of k attributes reaches is met with at least DEPTH - k steps left.
-        let mut queue: VecDeque<(EntityUid, usize)> =
-            starts.into_iter().map(|uid| (uid, DEPTH)).collect();
-        while let Some((uid, depth)) = queue.pop_front() {
-            if seen.contains(&uid) {
-                continue;
-            }
-            let Some(shape) = self.entity(&uid) else {
-                continue;
+    /// Everything above something of ours, the nearest first.
+    fn above_ours(&self, of: Ref, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
+        let mut at = Some(of);
+        // A chain is at most five long; a longer one would be a loop.
+        for _ in 0..8 {
+            let Some(seen) = at.and_then(|at| self.seen(at)) else {
+                return false;
             };
-            if depth > 0 {
-                queue.extend(shape.points_to.iter().map(|to| (to.clone(), depth - 1)));
+            at = None;
+            // Groups, of which somebody may be in many, are in nothing.
+            let mut show = |parent: Ref| {
+                at = Some(parent);
+                found(&parent.into())
+            };
+            if seen.parents(&mut show) {
+                return true;
             }
-            slice.push(shape.entity.clone());
-            // What it is in matters by name alone, but the chain upwards must be whole.
-            queue.extend(shape.parents.iter().map(|parent| (parent.clone(), depth)));
-            seen.insert(uid);
         }
-        slice
+        false
     }
 
     /// The same with these rows, as of that index.
@@ -241,7 +253,7 @@ impl Snapshot {
         for row in rows {
             match row {
                 Row::Put(id, body) => next.put(*id, body, index, schema)?,
-                Row::End(id) => next.end(*id)?,
+                Row::End(id) => next.end(*id),
             }
         }
         Ok(next)
@@ -253,10 +265,9 @@ impl Snapshot {
     /// One of them does not fit the schema.
     pub fn reshaped(&self, schema: &Schema) -> Result<Self, DirectoryError> {
         let mut next = self.clone();
-        for (_, stored) in &self.own {
-            let shape = own_shape(&stored.value.json, schema)?;
-            next.shapes
-                .insert_mut(stored.value.uid.clone(), Arc::new(shape));
+        for (id, own) in &self.own {
+            let again = next.read(&own.written(), schema)?;
+            next.own.insert_mut(*id, Arc::new(again));
         }
         Ok(next)
     }
@@ -270,7 +281,6 @@ impl Snapshot {
     ) -> Result<(), DirectoryError> {
         match (id, body) {
             (RowId::Object(reference), Body::Object(object)) if reference.kind == object.kind() => {
-                let before = self.held();
                 self.objects.insert_mut(
                     reference,
                     Arc::new(Stored {
@@ -278,10 +288,6 @@ impl Snapshot {
                         from_index: index,
                     }),
                 );
-                self.shape(reference, object)?;
-                if self.held() != before {
-                    self.hold()?;
-                }
             }
             (RowId::Share(id), Body::Share(share)) => {
                 let mut of: Vec<_> = self
@@ -302,20 +308,9 @@ impl Snapshot {
                 );
             }
             (RowId::Own(id), Body::Own(own)) => {
-                let shape = own_shape(own, schema)?;
-                let uid = shape.entity.uid();
-                self.own_ids.insert_mut(uid.clone(), id);
-                self.shapes.insert_mut(uid.clone(), Arc::new(shape));
-                self.own.insert_mut(
-                    id,
-                    Arc::new(Stored {
-                        value: Own {
-                            uid,
-                            json: own.clone(),
-                        },
-                        from_index: index,
-                    }),
-                );
+                let own = self.read(own, schema)?;
+                self.own_ids.insert_mut(own.entity.uid().clone(), id);
+                self.own.insert_mut(id, Arc::new(own));
             }
             (RowId::Library, Body::Library(library)) => self.library = Arc::new(library.clone()),
             (id, _) => return Err(DirectoryError::WrongBody { id: id.to_string() }),
@@ -323,31 +318,35 @@ impl Snapshot {
         Ok(())
     }
 
-    /// How many legal holds stand on the organization.
-    fn held(&self) -> i64 {
-        self.organization().map_or(0, |one| one.holds)
+    /// Reads an entity of the tenant's own types under its schema.
+    fn read(&mut self, own: &OwnEntity, schema: &Schema) -> Result<Own, DirectoryError> {
+        let refused = |cause: String| DirectoryError::OwnEntity {
+            what: own_name(&own.entity),
+            cause,
+        };
+        let entity = cedar_policy::Entity::from_json_value(own.entity.clone(), Some(schema))
+            .map_err(|cause| refused(miette_text(&cause)))?;
+        let names = &mut self.names;
+        let named = |name: &str| match names.get(name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let name: Arc<str> = name.into();
+                names.insert_mut(Arc::clone(&name));
+                name
+            }
+        };
+        let entity = Entity::from_cedar(&entity, named)
+            .ok_or_else(|| refused("tags are not supported: use attributes".into()))?;
+        Ok(Own {
+            entity,
+            json: own.entity.to_string().into(),
+        })
     }
 
-    fn shape(&mut self, reference: Ref, object: &Object) -> Result<(), DirectoryError> {
-        let shape = entity::shape(reference, object, self.org, self.held())?;
-        self.shapes.insert_mut(shape.entity.uid(), Arc::new(shape));
-        Ok(())
-    }
-
-    /// A hold on the organization holds whatever it has: every object looks otherwise to Cedar.
-    fn hold(&mut self) -> Result<(), DirectoryError> {
-        let objects = self.objects.clone();
-        for (reference, stored) in &objects {
-            self.shape(*reference, &stored.value)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, id: RowId) -> Result<(), DirectoryError> {
+    fn end(&mut self, id: RowId) {
         match id {
             RowId::Object(reference) => {
                 self.objects.remove_mut(&reference);
-                self.shapes.remove_mut(&entity::uid(reference)?);
             }
             RowId::Share(id) => {
                 if let Some(stored) = self.shares.get(&id).cloned() {
@@ -362,51 +361,111 @@ impl Snapshot {
                 }
             }
             RowId::Own(id) => {
-                if let Some(stored) = self.own.get(&id).cloned() {
-                    self.own_ids.remove_mut(&stored.value.uid);
-                    self.shapes.remove_mut(&stored.value.uid);
+                if let Some(own) = self.own.get(&id).cloned() {
+                    self.own_ids.remove_mut(own.entity.uid());
                     self.own.remove_mut(&id);
                 }
             }
             RowId::Library => self.library = Arc::default(),
         }
-        Ok(())
+    }
+}
+
+impl Own {
+    fn written(&self) -> OwnEntity {
+        // INVARIANT: it was written out of a JSON value.
+        let entity = serde_json::from_str(&self.json).unwrap_or_default();
+        OwnEntity { entity }
+    }
+}
+
+impl View for Snapshot {
+    fn attribute(&self, of: &Uid, name: &str) -> Attribute {
+        match of {
+            Uid::Ours(reference) => match self.seen(*reference) {
+                Some(seen) => seen
+                    .attribute(name)
+                    .map_or(Attribute::Absent, Attribute::Is),
+                None => Attribute::NoEntity,
+            },
+            Uid::Other(_) => match self.own_entity(of) {
+                Some(entity) => entity.attribute(name),
+                None => Attribute::NoEntity,
+            },
+        }
+    }
+
+    fn above(&self, of: &Uid, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
+        match of {
+            Uid::Ours(reference) => self.above_ours(*reference, found),
+            Uid::Other(_) => {
+                let mut seen = BTreeSet::new();
+                let mut next: Vec<&Uid> = self
+                    .own_entity(of)
+                    .map(|entity| entity.parents().iter().collect())
+                    .unwrap_or_default();
+                while let Some(uid) = next.pop() {
+                    if !seen.insert(uid) {
+                        continue;
+                    }
+                    if found(uid) {
+                        return true;
+                    }
+                    if let Uid::Ours(reference) = uid
+                        && self.above_ours(*reference, found)
+                    {
+                        return true;
+                    }
+                    next.extend(self.own_entity(uid).into_iter().flat_map(Entity::parents));
+                }
+                false
+            }
+        }
+    }
+
+    fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
+        let mut seen = BTreeSet::new();
+        let mut slice = Vec::new();
+        // Breadth first: what a path of k attributes reaches is met with at least DEPTH - k steps left.
+        let mut queue: VecDeque<(Uid, u32)> =
+            starts.iter().map(|uid| (uid.clone(), DEPTH)).collect();
+        while let Some((uid, depth)) = queue.pop_front() {
+            if seen.contains(&uid) {
+                continue;
+            }
+            // What it is in matters by name alone, but the chain upwards must be whole.
+            let (entity, points_to) = match &uid {
+                Uid::Ours(reference) => {
+                    let Some(one) = self.seen(*reference) else {
+                        continue;
+                    };
+                    one.parents(&mut |parent| {
+                        queue.push_back((parent.into(), depth));
+                        false
+                    });
+                    one.to_cedar()?
+                }
+                Uid::Other(_) => {
+                    let Some(own) = self.own_entity(&uid) else {
+                        continue;
+                    };
+                    queue.extend(own.parents().iter().map(|parent| (parent.clone(), depth)));
+                    (own.to_cedar()?, own.points_to())
+                }
+            };
+            if depth > 0 {
+                queue.extend(points_to.into_iter().map(|to| (to, depth - 1)));
+            }
+            slice.push(entity);
+            seen.insert(uid);
+        }
+        Some(slice)
     }
 }
 
 /// Whether a share counts at this time.
 pub fn counts_at(share: &Share, now: DateTime<Utc>) -> bool {
     share.expires_at.is_none_or(|expires_at| now < expires_at)
-}
-
-/// Reads an entity of the tenant's own types under its schema.
-///
-/// # Errors
-/// It does not fit the schema.
-pub fn own_shape(own: &OwnEntity, schema: &Schema) -> Result<Shape, DirectoryError> {
-    let entity = Entity::from_json_value(own.entity.clone(), Some(schema)).map_err(|cause| {
-        DirectoryError::OwnEntity {
-            what: own_name(&own.entity),
-            cause: miette_text(&cause),
-        }
-    })?;
-    let mut points_to = Vec::new();
-    for (_, value) in entity.attrs() {
-        if let Ok(value) = value {
-            collect(&value, &mut points_to);
-        }
-    }
-    for (_, value) in entity.tags() {
-        if let Ok(value) = value {
-            collect(&value, &mut points_to);
-        }
-    }
-    let (_, _, parents) = entity.clone().into_inner();
-    Ok(Shape {
-        entity,
-        points_to,
-        parents: parents.into_iter().collect(),
-    })
 }
 
 /// An error of Cedar's with what it says beneath.
@@ -426,16 +485,4 @@ fn own_name(entity: &serde_json::Value) -> String {
         .get("uid")
         .map(ToString::to_string)
         .unwrap_or_else(|| "an entity without a uid".into())
-}
-
-fn collect(value: &EvalResult, into: &mut Vec<EntityUid>) {
-    match value {
-        EvalResult::EntityUid(uid) => into.push(uid.clone()),
-        EvalResult::Set(set) => set.iter().for_each(|value| collect(value, into)),
-        EvalResult::Record(record) => record.iter().for_each(|(_, value)| collect(value, into)),
-        EvalResult::Bool(_)
-        | EvalResult::Long(_)
-        | EvalResult::String(_)
-        | EvalResult::ExtensionValue(_) => {}
-    }
 }

@@ -50,7 +50,7 @@ impl World {
             Ref::new(Kind::Team, id(20)),
             Ref::new(Kind::Project, id(30)),
         );
-        let snapshot = Snapshot::empty(org).unwrap();
+        let snapshot = Snapshot::empty(org);
         let mut world = Self {
             snapshot,
             org,

@@ -119,7 +119,7 @@ pub(super) async fn list_entities(call: Call) -> Result<Response, Problem> {
         .snapshot()
         .own(after)
         .take(paging.limit.saturating_add(1))
-        .map(|(id, _, entity)| (ids::text(ROW, &id), view::own(entity)))
+        .map(|(id, _, entity)| (ids::text(ROW, &id), view::own(&entity)))
         .collect();
     Ok(page::cut(items, paging.limit))
 }

@@ -15,8 +15,8 @@ pub(super) fn policies(judgement: &Judgement) -> impl Iterator<Item = (String, O
         let id = one
             .link
             .clone()
-            .map_or_else(|| one.id.clone(), |link| format!("{}/{link}", one.id));
-        (id, (!one.reason.is_empty()).then(|| one.reason.clone()))
+            .map_or_else(|| one.id.to_string(), |link| format!("{}/{link}", one.id));
+        (id, (!one.reason.is_empty()).then(|| one.reason.to_string()))
     });
     let failed = judgement
         .failures

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::error::{Finding, PolicyError};
 use super::evaluate::Determining;
 use super::index::{Index, Note};
+use super::link::Linkable;
 use super::vocabulary::Vocabulary;
 
 /// The namespace of the built-in types; no tenant may declare anything in it.
@@ -72,8 +73,7 @@ pub struct Library {
     pub(crate) fragment: SchemaFragment,
     pub(crate) json: Value,
     pub(crate) index: Index,
-    pub(crate) templates: HashMap<String, PolicySet>,
-    pub(crate) template_notes: HashMap<String, Note>,
+    pub(crate) templates: HashMap<Arc<str>, Arc<Linkable>>,
     /// All of it as one set, and the files by name, for validation.
     set: PolicySet,
     texts: HashMap<String, String>,
@@ -113,22 +113,21 @@ impl Library {
                 Err(found) => findings.extend(found),
             }
         }
-        let named = named(&policies, &templates, &mut findings);
+        let vocabulary = Vocabulary::new(&whole, &[&json]);
+        let (set, index, templates) = named(&policies, &templates, &vocabulary, &mut findings);
         if !findings.is_empty() {
             return Err(PolicyError::Refused(findings));
         }
-        let (set, index, by_template, template_notes) = named?;
         let texts = files
             .iter()
             .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
         Ok(Self {
-            vocabulary: Arc::new(Vocabulary::new(&whole, &[&json])),
+            vocabulary: Arc::new(vocabulary),
             schema: Arc::new(whole),
             fragment,
             json,
             index,
-            templates: by_template,
-            template_notes,
+            templates,
             set,
             texts: texts.collect(),
         })
@@ -150,11 +149,7 @@ impl Library {
             ValidationMode::Strict,
             DEREFERENCE_LEVEL,
         );
-        let file_of = |id: &PolicyId| {
-            let template = || self.template_notes.get(AsRef::<str>::as_ref(id));
-            let note = self.index.note(id).or_else(template);
-            note.map(|note| note.file.clone())
-        };
+        let file_of = |id: &PolicyId| self.note(id.as_ref()).map(|note| note.file.clone());
         let findings = validation_findings(&result, &file_of, &texts);
         if findings.is_empty() {
             Ok(())
@@ -183,9 +178,12 @@ impl Library {
     /// The built-in policy or template of this id, as an answer names it.
     #[must_use]
     pub fn describe(&self, id: &str) -> Option<Determining> {
-        let note = self.template_notes.get(id);
-        let note = note.or_else(|| self.index.note(&PolicyId::new(id)))?;
-        Some(note.determining(id))
+        Some(self.note(id)?.determining(id.into()))
+    }
+
+    fn note(&self, id: &str) -> Option<&Note> {
+        let template = || self.templates.get(id).map(|template| &template.note);
+        self.index.note(id).or_else(template)
     }
 
     /// What is refused before anything else is looked at, on a tenant's own types and unknown ones too: training.
@@ -200,31 +198,26 @@ impl Library {
             return None;
         };
         Some(self.describe(id).unwrap_or_else(|| Determining {
-            id: id.to_owned(),
+            id: id.into(),
             link: None,
-            reason: String::new(),
+            reason: "".into(),
             plan: None,
         }))
     }
 }
 
-type Named = (
-    PolicySet,
-    Index,
-    HashMap<String, PolicySet>,
-    HashMap<String, Note>,
-);
+type Named = (PolicySet, Index, HashMap<Arc<str>, Arc<Linkable>>);
 
 /// Policies and templates under their own ids, each with its reason.
 fn named(
     policies: &[(&str, Policy)],
     templates: &[(&str, Template)],
+    vocabulary: &Vocabulary,
     findings: &mut Vec<Finding>,
-) -> Result<Named, PolicyError> {
+) -> Named {
     let mut set = PolicySet::new();
     let mut indexed = Vec::new();
     let mut by_template = HashMap::new();
-    let mut template_notes = HashMap::new();
     let refused = |file: &str, message: String| Finding::in_file(file, message);
     for (file, policy) in policies {
         let (Some(id), Some(reason)) = (policy.annotation("id"), policy.annotation("reason"))
@@ -253,21 +246,17 @@ fn named(
         let note = Note {
             file: (*file).to_owned(),
             effect: Effect::Permit,
-            reason: reason.to_owned(),
+            reason: reason.into(),
             plan: None,
         };
-        let id = id.to_owned();
-        let template = template.new_id(PolicyId::new(&id));
-        let mut alone = PolicySet::new();
-        for set in [&mut set, &mut alone] {
-            if let Err(error) = set.add_template(template.clone()) {
-                findings.push(refused(file, error.to_string()));
-            }
+        let template = template.new_id(PolicyId::new(id));
+        if let Err(error) = set.add_template(template.clone()) {
+            findings.push(refused(file, error.to_string()));
         }
-        by_template.insert(id.clone(), alone);
-        template_notes.insert(id, note);
+        let linkable = Arc::new(Linkable::new(template, note, vocabulary));
+        by_template.insert(Arc::clone(&linkable.id), linkable);
     }
-    Ok((set, Index::new(indexed), by_template, template_notes))
+    (set, Index::new(indexed, vocabulary), by_template)
 }
 
 /// A schema's fragment, and the same in JSON.

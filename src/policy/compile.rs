@@ -4,9 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{
-    EntityTypeName, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
-};
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use serde_json::Value;
 
 use super::builtin::{
@@ -14,10 +12,11 @@ use super::builtin::{
     validation_findings,
 };
 use super::error::{Finding, PolicyError};
-use super::index::{Candidates, Index, Note, Permits};
+use super::index::{Index, Note, Permits, Rule};
 use super::request::SERVER;
+use super::run::Run;
 use super::shape::{Declared, members, qualified};
-use super::vocabulary::{Action, Vocabulary};
+use super::vocabulary::Vocabulary;
 
 /// A text and the name of the file that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +56,7 @@ impl Compiled {
             vocabulary: Arc::clone(&library.vocabulary),
             schema: Arc::clone(&library.schema),
             beside: None,
-            own: Index::new(Vec::new()),
+            own: Index::default(),
         }
     }
 
@@ -75,7 +74,8 @@ impl Compiled {
         if let Some(schema) = &own.schema {
             compiled.add_schema(schema)?;
         }
-        compiled.own = own_index(library, &compiled.schema, &own.policies)?;
+        let whole = (compiled.schema.as_ref(), compiled.vocabulary.as_ref());
+        compiled.own = own_index(library, whole, &own.policies)?;
         Ok(compiled)
     }
 
@@ -102,39 +102,22 @@ impl Compiled {
         self.own.policies()
     }
 
-    /// The sets whose policies can match: the built-in ones, then the tenant's.
-    pub(crate) fn candidates(
-        &self,
-        principal: &EntityTypeName,
-        action: &Action,
-        resource: &EntityTypeName,
-    ) -> Vec<Arc<Candidates>> {
-        let environment = (principal, action, resource);
-        let mut sets = Vec::with_capacity(2);
-        match &self.beside {
-            Some(beside) if action.is_own() => {
-                sets.push(beside.candidates(&self.schema, environment, Permits::Count));
-            }
-            // The built-in schema is enough here: own types are nowhere above ours.
-            _ => {
-                let library = &self.library;
-                let index = &library.index;
-                sets.push(index.candidates(&library.schema, environment, Permits::Count));
-            }
-        }
+    /// Shows every policy that can match: the built-in ones, then the tenant's.
+    pub(crate) fn each(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
+        let action = run.question.action();
+        let builtin = match &self.beside {
+            Some(beside) if action.is_own() => beside,
+            _ => &self.library.index,
+        };
+        builtin.each(run, Permits::Count, show);
         if !self.own.is_empty() {
             let permits = if action.is_in("private") {
                 Permits::DoNotCount
             } else {
                 Permits::Count
             };
-            sets.push(self.own.candidates(&self.schema, environment, permits));
+            self.own.each(run, permits, show);
         }
-        sets
-    }
-
-    pub(crate) fn note(&self, id: &PolicyId) -> Option<&Note> {
-        self.library.index.note(id).or_else(|| self.own.note(id))
     }
 
     fn add_schema(&mut self, source: &Source) -> Result<(), PolicyError> {
@@ -256,7 +239,11 @@ fn named(source: &Source, name: &str, message: String) -> Finding {
 }
 
 /// A tenant's policies, each under an id of its own, validated against the whole schema.
-fn own_index(library: &Library, schema: &Schema, sources: &[Source]) -> Result<Index, PolicyError> {
+fn own_index(
+    library: &Library,
+    (schema, vocabulary): (&Schema, &Vocabulary),
+    sources: &[Source],
+) -> Result<Index, PolicyError> {
     let mut findings = Vec::new();
     let mut set = PolicySet::new();
     let mut indexed = Vec::new();
@@ -297,7 +284,7 @@ fn own_index(library: &Library, schema: &Schema, sources: &[Source]) -> Result<I
     if !findings.is_empty() {
         return Err(PolicyError::Refused(findings));
     }
-    let index = Index::new(indexed);
+    let index = Index::new(indexed, vocabulary);
     let texts: HashMap<&str, &str> = sources
         .iter()
         .map(|source| (source.name.as_str(), source.text.as_str()))
@@ -307,7 +294,7 @@ fn own_index(library: &Library, schema: &Schema, sources: &[Source]) -> Result<I
         ValidationMode::Strict,
         DEREFERENCE_LEVEL,
     );
-    let file_of = |id: &PolicyId| index.note(id).map(|note| note.file.clone());
+    let file_of = |id: &PolicyId| index.note(id.as_ref()).map(|note| note.file.clone());
     let findings = validation_findings(&result, &file_of, &texts);
     if !findings.is_empty() {
         return Err(PolicyError::Refused(findings));

@@ -114,15 +114,6 @@ pub enum PolicyError {
         /// The principal or resource that does not fit.
         entity: String,
     },
-    /// A link that Cedar does not take.
-    #[error("the link `{id}` could not be made")]
-    Link {
-        /// The link's own id.
-        id: String,
-        /// What Cedar says.
-        #[source]
-        source: Box<cedar_policy::PolicySetError>,
-    },
     /// A member of the request whose JSON type is not the schema's.
     #[error("`{member}` must be {expected}")]
     WrongType {

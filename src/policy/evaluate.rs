@@ -2,26 +2,27 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Decision, Effect, Entities, Entity, PolicyId, PolicySet,
-};
+use cedar_policy::{Decision, Effect};
 
+use super::cedar::InCedar;
 use super::compile::Compiled;
-use super::index::Note;
+use super::index::Rule;
 use super::link::CompiledLink;
 use super::request::Question;
+use super::run::Run;
+use super::view::View;
 
 /// A policy that had a part in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Determining {
     /// The policy's id, or the template's for a link.
-    pub id: String,
+    pub id: Arc<str>,
     /// The link, where it is one.
     pub link: Option<String>,
     /// What it says, for people.
-    pub reason: String,
+    pub reason: Arc<str>,
     /// For a plan gate, the plan that would do.
-    pub plan: Option<String>,
+    pub plan: Option<Arc<str>>,
 }
 
 /// Why the answer is no.
@@ -75,137 +76,95 @@ impl Evaluation {
     }
 }
 
-/// Evaluates a question on a slice of the entities: principal, resource, their ancestors, and what attributes reach
-/// within [`DEREFERENCE_LEVEL`](super::DEREFERENCE_LEVEL). The action's own entity is added here.
+/// Evaluates a question on a view of the entities.
 ///
-/// The sets of built-in policies, own policies and links are evaluated one by one. This is what evaluating their union
-/// would say, since in Cedar a policy's outcome never depends on the others: any forbid refuses, else any permit
-/// allows. Beyond Cedar, a forbid that could not be evaluated refuses as well.
+/// Each policy that can match is evaluated by itself, compiled; where one errs, or has no compiled form, Cedar's own authorizer is asked
+/// about that one. This is what evaluating all of them at once would say, since in Cedar a policy's outcome never depends on the
+/// others: any forbid refuses, else any permit allows. Beyond Cedar, a forbid that could not be evaluated refuses as well.
 #[must_use]
 pub fn evaluate(
     compiled: &Compiled,
-    links: &[Arc<CompiledLink>],
-    slice: Vec<Entity>,
+    links: &[CompiledLink],
+    view: &dyn View,
     question: &Question,
 ) -> Evaluation {
-    let Some(action) = compiled.vocabulary().action_by_uid(question.action()) else {
-        return Evaluation::refused(Refusal::NotPermitted, Vec::new());
+    let run = Run {
+        vocabulary: compiled.vocabulary(),
+        view,
+        question,
     };
-    let slice = slice.into_iter().chain([action.entity().clone()]);
-    let entities = match Entities::from_entities(slice, None) {
-        Ok(entities) => entities,
-        Err(error) => return unusable(&error),
+    let mut found = Found {
+        run,
+        cedar: InCedar::of(run),
+        permits: Vec::new(),
+        forbids: Vec::new(),
+        failures: Vec::new(),
+        forbid_failed: false,
     };
-    let candidates = compiled.candidates(
-        question.principal().type_name(),
-        action,
-        question.resource().type_name(),
-    );
-    let mut found = Found::new(compiled, question, &entities);
-    for set in &candidates {
-        found.add_set(&set.all);
-    }
-    for link in links.iter().filter(|l| l.link().counts_at(question.now)) {
+    compiled.each(&run, &mut |rule| found.add(rule));
+    for link in links
+        .iter()
+        .filter(|one| one.link().counts_at(question.now))
+    {
         found.add_link(link);
     }
-    found.conclude(|found| {
-        candidates
-            .iter()
-            .any(|set| found.decides(&set.permits) == Decision::Allow)
-    })
+    found.conclude()
 }
 
-/// A slice that contradicts itself decides nothing.
-fn unusable(error: &dyn std::fmt::Display) -> Evaluation {
-    Evaluation {
-        refusal: Some(Refusal::Error),
-        determining: Vec::new(),
-        failures: vec![Failure {
-            id: "entities".to_owned(),
-            message: error.to_string(),
-        }],
-    }
-}
-
-/// What the sets said so far.
+/// What the policies said so far.
 struct Found<'a> {
-    authorizer: Authorizer,
-    compiled: &'a Compiled,
-    question: &'a Question,
-    entities: &'a Entities,
+    run: Run<'a>,
+    cedar: InCedar<'a>,
     permits: Vec<Determining>,
     forbids: Vec<Determining>,
     failures: Vec<Failure>,
     forbid_failed: bool,
 }
 
-impl<'a> Found<'a> {
-    fn new(compiled: &'a Compiled, question: &'a Question, entities: &'a Entities) -> Self {
-        Self {
-            authorizer: Authorizer::new(),
-            compiled,
-            question,
-            entities,
-            permits: Vec::new(),
-            forbids: Vec::new(),
-            failures: Vec::new(),
-            forbid_failed: false,
-        }
-    }
-
-    fn note(&self, id: &PolicyId) -> Option<&'a Note> {
-        self.compiled.note(id)
-    }
-
-    fn add_set(&mut self, set: &PolicySet) {
-        let response = self
-            .authorizer
-            .is_authorized(self.question.request(), set, self.entities);
-        for id in response.diagnostics().reason() {
-            let Some(note) = self.note(id) else { continue };
-            let determining = note.determining(id.as_ref());
-            match note.effect {
-                Effect::Permit => self.permits.push(determining),
-                Effect::Forbid => self.forbids.push(determining),
+impl Found<'_> {
+    fn add(&mut self, rule: &Rule) {
+        let satisfied = match rule.body.is_satisfied(&self.run, None) {
+            Some(satisfied) => Ok(satisfied),
+            None => self.cedar.evaluate(rule),
+        };
+        match (satisfied, rule.note.effect) {
+            (Ok(false), _) => {}
+            (Ok(true), Effect::Permit) => {
+                self.permits
+                    .push(rule.note.determining(Arc::clone(&rule.id)));
             }
-        }
-        for error in response.diagnostics().errors() {
-            let AuthorizationError::PolicyEvaluationError(error) = error;
-            let forbids = self
-                .note(error.policy_id())
-                .is_none_or(|note| note.effect == Effect::Forbid);
-            self.forbid_failed |= forbids;
-            self.failures.push(Failure {
-                id: AsRef::<str>::as_ref(error.policy_id()).to_owned(),
-                message: error.to_string(),
-            });
+            (Ok(true), Effect::Forbid) => {
+                self.forbids
+                    .push(rule.note.determining(Arc::clone(&rule.id)));
+            }
+            (Err(message), effect) => {
+                self.forbid_failed |= effect == Effect::Forbid;
+                self.failures.push(Failure {
+                    id: rule.id.to_string(),
+                    message,
+                });
+            }
         }
     }
 
     fn add_link(&mut self, link: &CompiledLink) {
-        if self.decides(&link.set) == Decision::Allow {
+        let linked = (&link.link().principal, &link.link().resource);
+        let satisfied = match link.template.body.is_satisfied(&self.run, Some(linked)) {
+            Some(satisfied) => satisfied,
+            None => self.cedar.decide(link) == Decision::Allow,
+        };
+        if satisfied {
             self.permits.push(link.determining());
         }
     }
 
-    fn decides(&self, set: &PolicySet) -> Decision {
-        self.authorizer
-            .is_authorized(self.question.request(), set, self.entities)
-            .decision()
-    }
-
-    /// The answer. `would_permit` says whether a static permit matches: Cedar doesn't report them beside a forbid.
-    fn conclude(self, would_permit: impl Fn(&Self) -> bool) -> Evaluation {
+    /// The answer.
+    fn conclude(self) -> Evaluation {
         let refusal = if !self.forbids.is_empty() {
             match highest_plan(&self.forbids) {
                 // "The plan would do" is said only where it is true.
-                Some(plan) if !self.forbid_failed => {
-                    let otherwise = !self.permits.is_empty() || would_permit(&self);
-                    Some(if otherwise {
-                        Refusal::PlanRequired(plan)
-                    } else {
-                        Refusal::Forbidden
-                    })
+                Some(plan) if !self.forbid_failed && !self.permits.is_empty() => {
+                    Some(Refusal::PlanRequired(plan))
                 }
                 _ => Some(Refusal::Forbidden),
             }

@@ -1,27 +1,29 @@
-//! Which policies can match a question: those whose scope fits its types and its action.
+//! Which policies can match a question: those whose scope fits its types and its action, and of those that name an entity the ones that
+//! name this principal, this resource, or something that one of them is in.
 //!
-//! Picking is sound: it asks only what Cedar's scope constraints and the schema's hierarchy say about types, never
-//! about entities, so a policy that is left out could not have matched. It is done once per request environment
-//! (principal type, action, resource type) and kept.
+//! Picking is sound: a policy that is left out names an entity that the question's are not in, or a type or an action that is another
+//! one, so it could not have matched. What names no entity is picked once per request environment (principal type, action, resource
+//! type) and kept; what names one is found by it, so that a hundred thousand such policies cost what a few do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cedar_policy::{
-    ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
-    PrincipalConstraint, ResourceConstraint, Schema,
-};
+use cedar_policy::{ActionConstraint, Effect, Policy};
 
 use super::evaluate::Determining;
-use super::vocabulary::Action;
+use super::program::{self, Expr, Scope};
+use super::request::Question;
+use super::run::Run;
+use super::value::{Type, Uid};
+use super::vocabulary::{Action, Vocabulary};
 
 /// What is known about a policy besides its conditions.
 #[derive(Debug, Clone)]
 pub(crate) struct Note {
     pub(crate) file: String,
     pub(crate) effect: Effect,
-    pub(crate) reason: String,
-    pub(crate) plan: Option<String>,
+    pub(crate) reason: Arc<str>,
+    pub(crate) plan: Option<Arc<str>>,
 }
 
 impl Note {
@@ -29,32 +31,100 @@ impl Note {
         Self {
             file: file.to_owned(),
             effect: policy.effect(),
-            reason: reason.to_owned(),
-            plan: policy.annotation("plan").map(str::to_owned),
+            reason: reason.into(),
+            plan: policy.annotation("plan").map(Arc::from),
         }
     }
 
     /// The policy as an answer names it.
-    pub(crate) fn determining(&self, id: &str) -> Determining {
+    pub(crate) fn determining(&self, id: Arc<str>) -> Determining {
         Determining {
-            id: id.to_owned(),
+            id,
             link: None,
-            reason: self.reason.clone(),
+            reason: Arc::clone(&self.reason),
             plan: self.plan.clone(),
         }
     }
 }
 
-/// The policies that can match in one request environment.
+/// What a policy or a template asks of a question, compiled.
 #[derive(Debug)]
-pub(crate) struct Candidates {
-    /// Permits and forbids.
-    pub(crate) all: PolicySet,
-    /// The permits alone: what would decide if no forbid did.
-    pub(crate) permits: PolicySet,
+pub(crate) struct Body {
+    pub(crate) principal: Scope,
+    /// The numbers of the actions that it is for, sorted; nothing: any.
+    actions: Option<Box<[u32]>>,
+    pub(crate) resource: Scope,
+    /// Nothing where Cedar itself has to evaluate them.
+    conditions: Option<Box<[Expr]>>,
 }
 
-/// Which permits count in a set of candidates.
+impl Body {
+    pub(crate) fn new(
+        (principal, resource): (Scope, Scope),
+        action: &ActionConstraint,
+        json: Option<&serde_json::Value>,
+        vocabulary: &Vocabulary,
+    ) -> Self {
+        Self {
+            principal,
+            actions: numbers(action, vocabulary),
+            resource,
+            conditions: json.and_then(program::conditions),
+        }
+    }
+
+    /// Whether its conditions have a compiled form.
+    pub(crate) const fn is_compiled(&self) -> bool {
+        self.conditions.is_some()
+    }
+
+    fn is_for(&self, action: &Action) -> bool {
+        let number = action.number();
+        let actions = self.actions.as_ref();
+        actions.is_none_or(|actions| actions.binary_search(&number).is_ok())
+    }
+
+    /// Whether it is satisfied; `linked` is the principal and the resource of a link. Nothing where Cedar has to be asked.
+    pub(crate) fn is_satisfied(&self, run: &Run<'_>, linked: Option<(&Uid, &Uid)>) -> Option<bool> {
+        let question = run.question;
+        let (principal, resource) = (question.principal(), question.resource());
+        if !self.is_for(question.action())
+            || !run.fits(&self.principal, principal, linked.map(|(one, _)| one))
+            || !run.fits(&self.resource, resource, linked.map(|(_, one)| one))
+        {
+            return Some(false);
+        }
+        run.holds(self.conditions.as_ref()?).ok()
+    }
+}
+
+/// The actions that a constraint names, or whose groups it names.
+fn numbers(constraint: &ActionConstraint, vocabulary: &Vocabulary) -> Option<Box<[u32]>> {
+    let named: BTreeSet<Uid> = match constraint {
+        ActionConstraint::Any => return None,
+        ActionConstraint::Eq(uid) => BTreeSet::from([uid.into()]),
+        ActionConstraint::In(uids) => uids.iter().map(Uid::from).collect(),
+    };
+    let groups = matches!(constraint, ActionConstraint::In(_));
+    let fits = |action: &Action| {
+        let above = vocabulary.above_action(action.uid()).into_iter().flatten();
+        named.contains(action.uid()) || (groups && above.into_iter().any(|one| named.contains(one)))
+    };
+    let actions = vocabulary.actions().filter(|action| fits(action));
+    let numbers: BTreeSet<u32> = actions.map(|action| action.number()).collect();
+    Some(numbers.into_iter().collect())
+}
+
+/// A static policy.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: Arc<str>,
+    pub(crate) note: Note,
+    pub(crate) policy: Policy,
+    pub(crate) body: Body,
+}
+
+/// Which permits count in a set of policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permits {
     Count,
@@ -62,142 +132,172 @@ pub(crate) enum Permits {
     DoNotCount,
 }
 
-type Environment = (EntityTypeName, EntityUid, EntityTypeName);
+type Environment = (Type, u32, Type);
+
+/// Static policies with distinct ids, by what their scopes name.
+#[derive(Debug, Default)]
+struct Rules {
+    all: Vec<Rule>,
+    by_id: HashMap<Arc<str>, usize>,
+    /// Those that name no entity.
+    loose: Vec<usize>,
+    by_principal: HashMap<Uid, Vec<usize>>,
+    by_resource: HashMap<Uid, Vec<usize>>,
+    /// Those that name one of each: by the resource, then by the principal.
+    by_both: HashMap<Uid, HashMap<Uid, Vec<usize>>>,
+}
 
 /// Static policies, and what has been picked of them so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
-    policies: Vec<Policy>,
-    notes: HashMap<PolicyId, Note>,
-    picked: RwLock<HashMap<Environment, Arc<Candidates>>>,
+    rules: Arc<Rules>,
+    picked: RwLock<HashMap<Environment, Arc<[usize]>>>,
 }
 
 impl Index {
     /// An index of policies with distinct ids.
-    pub(crate) fn new(policies: Vec<(Policy, Note)>) -> Self {
+    pub(crate) fn new(policies: Vec<(Policy, Note)>, vocabulary: &Vocabulary) -> Self {
+        let mut rules = Rules::default();
+        for (policy, note) in policies {
+            let scopes = (
+                Scope::from(policy.principal_constraint()),
+                Scope::from(policy.resource_constraint()),
+            );
+            let json = policy.to_json().ok();
+            let body = Body::new(
+                scopes,
+                &policy.action_constraint(),
+                json.as_ref(),
+                vocabulary,
+            );
+            let (id, at): (Arc<str>, _) =
+                (AsRef::<str>::as_ref(policy.id()).into(), rules.all.len());
+            match (body.principal.anchor(), body.resource.anchor()) {
+                (None, None) => rules.loose.push(at),
+                (Some(principal), None) => {
+                    let of = rules.by_principal.entry(principal.clone());
+                    of.or_default().push(at);
+                }
+                (None, Some(resource)) => {
+                    let of = rules.by_resource.entry(resource.clone());
+                    of.or_default().push(at);
+                }
+                (Some(principal), Some(resource)) => {
+                    let of = rules.by_both.entry(resource.clone()).or_default();
+                    of.entry(principal.clone()).or_default().push(at);
+                }
+            }
+            rules.by_id.insert(Arc::clone(&id), at);
+            rules.all.push(Rule {
+                id,
+                note,
+                policy,
+                body,
+            });
+        }
         Self {
-            notes: policies
-                .iter()
-                .map(|(policy, note)| (policy.id().clone(), note.clone()))
-                .collect(),
-            policies: policies.into_iter().map(|(policy, _)| policy).collect(),
+            rules: Arc::new(rules),
             picked: RwLock::default(),
         }
     }
 
-    /// The same policies with nothing picked yet, for another schema.
+    /// The same policies with nothing picked of them yet.
     pub(crate) fn unpicked(&self) -> Self {
         Self {
-            policies: self.policies.clone(),
-            notes: self.notes.clone(),
+            rules: Arc::clone(&self.rules),
             picked: RwLock::default(),
         }
     }
 
     pub(crate) fn policies(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.iter()
+        self.rules.all.iter().map(|rule| &rule.policy)
     }
 
-    pub(crate) fn note(&self, id: &PolicyId) -> Option<&Note> {
-        self.notes.get(id)
+    pub(crate) fn note(&self, id: &str) -> Option<&Note> {
+        let at = self.rules.by_id.get(id)?;
+        self.rules.all.get(*at).map(|rule| &rule.note)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.rules.all.is_empty()
     }
 
-    /// The policies that can match this action on these types.
-    pub(crate) fn candidates(
-        &self,
-        schema: &Schema,
-        (principal, action, resource): (&EntityTypeName, &Action, &EntityTypeName),
-        permits: Permits,
-    ) -> Arc<Candidates> {
-        let environment = (principal.clone(), action.uid().clone(), resource.clone());
+    /// Shows every policy that can match.
+    pub(crate) fn each(&self, run: &Run<'_>, permits: Permits, show: &mut dyn FnMut(&Rule)) {
+        let rules = self.rules.as_ref();
+        let counts = |rule: &&Rule| permits == Permits::Count || rule.note.effect == Effect::Forbid;
+        let mut show_all = |places: &[usize]| {
+            let found = places.iter().filter_map(|at| rules.all.get(*at));
+            found.filter(counts).for_each(&mut *show);
+        };
+        show_all(&self.loose(run.question));
+        let anchored = !rules.by_both.is_empty();
+        if !anchored && rules.by_principal.is_empty() && rules.by_resource.is_empty() {
+            return;
+        }
+        let principals = with_above(run, run.question.principal());
+        let resources = with_above(run, run.question.resource());
+        for (known, uids) in [
+            (&rules.by_principal, &principals),
+            (&rules.by_resource, &resources),
+        ] {
+            if !known.is_empty() {
+                let found = uids.iter().filter_map(|uid| known.get(uid));
+                found.for_each(|places| show_all(places));
+            }
+        }
+        if anchored {
+            for of in resources.iter().filter_map(|uid| rules.by_both.get(uid)) {
+                if of.len() < principals.len() {
+                    of.iter()
+                        .filter(|(uid, _)| principals.binary_search(uid).is_ok())
+                        .for_each(|(_, places)| show_all(places));
+                } else {
+                    let found = principals.iter().filter_map(|uid| of.get(uid));
+                    found.for_each(|places| show_all(places));
+                }
+            }
+        }
+    }
+
+    /// The policies that name no entity and fit the question's types and action.
+    fn loose(&self, question: &Question) -> Arc<[usize]> {
+        let environment = (
+            question.principal().kind(),
+            question.action().number(),
+            question.resource().kind(),
+        );
         let known = self.picked.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(&environment) {
             return Arc::clone(found);
         }
         drop(known);
-        let candidates = Arc::new(self.pick(schema, &environment, action, permits));
+        let fits = |at: &usize| {
+            let is =
+                |scope: &Scope, kind: &Type| !matches!(scope, Scope::Is(wanted) if wanted != kind);
+            self.rules.all.get(*at).is_some_and(|rule| {
+                rule.body.is_for(question.action())
+                    && is(&rule.body.principal, &environment.0)
+                    && is(&rule.body.resource, &environment.2)
+            })
+        };
+        let found: Arc<[usize]> = self.rules.loose.iter().copied().filter(fits).collect();
         self.picked
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(environment, Arc::clone(&candidates));
-        candidates
-    }
-
-    fn pick(
-        &self,
-        schema: &Schema,
-        (principal, _, resource): &Environment,
-        action: &Action,
-        permits: Permits,
-    ) -> Candidates {
-        let mut candidates = Candidates {
-            all: PolicySet::new(),
-            permits: PolicySet::new(),
-        };
-        for policy in &self.policies {
-            let is_permit = policy.effect() == Effect::Permit;
-            if is_permit && permits == Permits::DoNotCount {
-                continue;
-            }
-            let fits = principal_fits(schema, &policy.principal_constraint(), principal)
-                && action_fits(&policy.action_constraint(), action)
-                && resource_fits(schema, &policy.resource_constraint(), resource);
-            if !fits {
-                continue;
-            }
-            // INVARIANT: ids are distinct (checked when they were given), so adding cannot fail.
-            let added = candidates.all.add(policy.clone());
-            debug_assert!(added.is_ok(), "policy ids are distinct");
-            if is_permit {
-                let added = candidates.permits.add(policy.clone());
-                debug_assert!(added.is_ok(), "policy ids are distinct");
-            }
-        }
-        candidates
+            .insert(environment, Arc::clone(&found));
+        found
     }
 }
 
-fn principal_fits(
-    schema: &Schema,
-    constraint: &PrincipalConstraint,
-    kind: &EntityTypeName,
-) -> bool {
-    match constraint {
-        PrincipalConstraint::Any => true,
-        PrincipalConstraint::Eq(uid) => uid.type_name() == kind,
-        PrincipalConstraint::In(uid) => can_be_in(schema, kind, uid),
-        PrincipalConstraint::Is(name) => name == kind,
-        PrincipalConstraint::IsIn(name, uid) => name == kind && can_be_in(schema, kind, uid),
-    }
-}
-
-fn resource_fits(schema: &Schema, constraint: &ResourceConstraint, kind: &EntityTypeName) -> bool {
-    match constraint {
-        ResourceConstraint::Any => true,
-        ResourceConstraint::Eq(uid) => uid.type_name() == kind,
-        ResourceConstraint::In(uid) => can_be_in(schema, kind, uid),
-        ResourceConstraint::Is(name) => name == kind,
-        ResourceConstraint::IsIn(name, uid) => name == kind && can_be_in(schema, kind, uid),
-    }
-}
-
-fn action_fits(constraint: &ActionConstraint, action: &Action) -> bool {
-    let within = |uid: &EntityUid| uid == action.uid() || action.ancestors().contains(uid);
-    match constraint {
-        ActionConstraint::Any => true,
-        ActionConstraint::Eq(uid) => uid == action.uid(),
-        ActionConstraint::In(uids) => uids.iter().any(within),
-    }
-}
-
-/// Whether an entity of this type can be in `uid`: it is of that type itself, or the schema allows it as an ancestor.
-fn can_be_in(schema: &Schema, kind: &EntityTypeName, uid: &EntityUid) -> bool {
-    uid.type_name() == kind
-        || schema
-            .ancestors(kind)
-            .is_some_and(|mut ancestors| ancestors.any(|ancestor| ancestor == uid.type_name()))
+/// An entity and everything that it is in, each once, sorted.
+fn with_above(run: &Run<'_>, uid: &Uid) -> Vec<Uid> {
+    let mut all = vec![uid.clone()];
+    run.view.above(uid, &mut |above| {
+        all.push(above.clone());
+        false
+    });
+    all.sort_unstable();
+    all.dedup();
+    all
 }

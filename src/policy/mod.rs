@@ -2,8 +2,10 @@
 //!
 //! The built-in schema and policies are compiled into the binary (`builtin`); a tenant's own types, actions and
 //! policies are compiled beside them (`compile`), each share is one linked policy (`link`). A question in the words
-//! of AuthZEN becomes a Cedar request (`request`), the few policies whose scope can match are picked (`index`) and
-//! evaluated on a slice of the entities (`evaluate`).
+//! of AuthZEN becomes a question in Cedar's (`request`), the few policies whose scope can match are picked (`index`) and
+//! each is evaluated (`evaluate`): compiled once from Cedar's own form of it (`program`), it runs (`run`) on values of ours
+//! (`value`) and reads entities one attribute at a time (`view`). Where it errs or has no compiled form, Cedar's own
+//! authorizer is asked about it (`cedar`).
 //!
 //! Three things make the guardrails hold whatever a tenant's own policies say:
 //!
@@ -16,13 +18,18 @@
 //! Everything here is pure: no clock, no I/O, nothing async.
 
 mod builtin;
+mod cedar;
 mod compile;
 mod error;
 mod evaluate;
 mod index;
 mod link;
+mod program;
 mod request;
+mod run;
 mod shape;
+mod value;
+mod view;
 mod vocabulary;
 
 pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA};
@@ -31,4 +38,6 @@ pub use error::{Finding, PolicyError};
 pub use evaluate::{Determining, Evaluation, Failure, Refusal, evaluate};
 pub use link::{CompiledLink, Link};
 pub use request::{Facts, Question, Said, SignedIn};
+pub use value::{Type, Uid, Value};
+pub use view::{Attribute, Entity, View};
 pub use vocabulary::{Action, Vocabulary};

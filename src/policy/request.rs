@@ -1,11 +1,15 @@
 //! A question in the words of AuthZEN, made into Cedar's.
 
-use cedar_policy::{Context, Entity, EntityUid, Request, RestrictedExpression};
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use cedar_policy::{Context, Request};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value as Json};
 
 use super::error::PolicyError;
-use super::shape::{Fields, Shape, authzen_name, pairs};
+use super::shape::{Fields, Shape, authzen_type, pairs};
+use super::value::{Uid, Value};
+use super::view::Entity;
 use super::vocabulary::{Action, Vocabulary};
 
 /// The member of a context that only the server fills.
@@ -24,7 +28,7 @@ pub struct Facts {
     /// How the person is signed in; absent when a back end asks about them.
     pub session: Option<SignedIn>,
     /// The user that an agent or a key acts for.
-    pub acts_for: Option<EntityUid>,
+    pub acts_for: Option<Uid>,
 }
 
 /// How somebody is signed in.
@@ -40,44 +44,64 @@ pub struct SignedIn {
 #[derive(Debug, Clone, Copy)]
 pub struct Said<'a> {
     /// The request's `context`.
-    pub context: &'a Map<String, Value>,
+    pub context: &'a Map<String, Json>,
     /// The action's `properties`.
-    pub action: &'a Map<String, Value>,
+    pub action: &'a Map<String, Json>,
 }
 
 /// A question that the schema allows, ready to be evaluated.
 #[derive(Debug, Clone)]
 pub struct Question {
-    request: Request,
     pub(crate) now: DateTime<Utc>,
-    principal: EntityUid,
-    resource: EntityUid,
-    action: EntityUid,
+    principal: Uid,
+    action: Arc<Action>,
+    resource: Uid,
+    context: Value,
 }
 
 impl Question {
     /// Who would act.
     #[must_use]
-    pub fn principal(&self) -> &EntityUid {
+    pub const fn principal(&self) -> &Uid {
         &self.principal
     }
 
     /// What they would do.
     #[must_use]
-    pub fn action(&self) -> &EntityUid {
+    pub const fn action(&self) -> &Arc<Action> {
         &self.action
-    }
-
-    /// The question as Cedar takes it.
-    #[must_use]
-    pub fn request(&self) -> &Request {
-        &self.request
     }
 
     /// What they would do it to.
     #[must_use]
-    pub fn resource(&self) -> &EntityUid {
+    pub const fn resource(&self) -> &Uid {
         &self.resource
+    }
+
+    /// Under which circumstances, as policies see them.
+    pub(crate) const fn context(&self) -> &Value {
+        &self.context
+    }
+
+    /// The question as Cedar takes it; nothing where a value has no word there.
+    #[must_use]
+    pub fn to_cedar(&self) -> Option<Request> {
+        let Value::Record(members) = &self.context else {
+            return None;
+        };
+        let members = members
+            .iter()
+            .map(|(name, value)| Some((name.to_string(), value.to_cedar()?)));
+        let context = Context::from_pairs(members.collect::<Option<Vec<_>>>()?).ok()?;
+        // No schema here: the types were checked, and every value was made by the schema's shape.
+        Request::new(
+            self.principal.to_cedar()?,
+            self.action.cedar().clone(),
+            self.resource.to_cedar()?,
+            context,
+            None,
+        )
+        .ok()
     }
 }
 
@@ -90,34 +114,23 @@ impl Vocabulary {
     /// `DoesNotApply` where the schema has no such question; `WrongType` and `BadValue` for what the caller said.
     pub fn question(
         &self,
-        (principal, action, resource): (EntityUid, &Action, EntityUid),
+        (principal, action, resource): (Uid, &Arc<Action>, Uid),
         said: Said<'_>,
         facts: &Facts,
     ) -> Result<Question, PolicyError> {
-        let does_not_apply = || PolicyError::DoesNotApply {
-            action: action.name().to_owned(),
-            principal: authzen_name(principal.type_name()),
-            resource: authzen_name(resource.type_name()),
-        };
-        if !action.applies_to(principal.type_name(), resource.type_name()) {
-            return Err(does_not_apply());
+        if !action.applies_to(&principal.kind(), &resource.kind()) {
+            return Err(PolicyError::DoesNotApply {
+                action: action.name().to_owned(),
+                principal: authzen_type(&principal.kind()).to_owned(),
+                resource: authzen_type(&resource.kind()).to_owned(),
+            });
         }
-        let context = context(action.context(), said, facts)?;
-        // No schema here: the types were checked above, and every value was made by the schema's shape.
-        let request = Request::new(
-            principal.clone(),
-            action.uid().clone(),
-            resource.clone(),
-            context,
-            None,
-        )
-        .map_err(|_| does_not_apply())?;
         Ok(Question {
-            request,
             now: facts.now,
+            context: context(action.context(), said, facts)?,
             principal,
             resource,
-            action: action.uid().clone(),
+            action: Arc::clone(action),
         })
     }
 
@@ -128,78 +141,63 @@ impl Vocabulary {
     /// `WrongType` and `BadValue` for a property that the type knows.
     pub fn own_entity(
         &self,
-        uid: EntityUid,
-        stored: Option<Entity>,
-        properties: &Map<String, Value>,
+        uid: Uid,
+        stored: Option<&Entity>,
+        properties: &Map<String, Json>,
     ) -> Result<Entity, PolicyError> {
         let none = Fields::new();
-        let fields = self.own_attributes(uid.type_name()).unwrap_or(&none);
+        let fields = self.own_attributes(&uid.kind()).unwrap_or(&none);
         let said = pairs(fields, "properties", properties)?;
-        if said.is_empty()
-            && let Some(stored) = stored
-        {
-            return Ok(stored);
-        }
-        let (mut attributes, parents) = match stored.map(Entity::into_inner) {
-            Some((_, attributes, parents)) => (attributes, parents),
-            None => Default::default(),
-        };
-        attributes.extend(said);
-        Entity::new(uid, attributes, parents).map_err(|error| PolicyError::BadValue {
-            member: "properties".to_owned(),
-            reason: error.to_string(),
+        let stored = stored.cloned().unwrap_or_else(|| Entity::bare(uid));
+        Ok(if said.is_empty() {
+            stored
+        } else {
+            stored.with(said)
         })
     }
 }
 
-fn context(fields: &Fields, said: Said<'_>, facts: &Facts) -> Result<Context, PolicyError> {
+fn context(fields: &Fields, said: Said<'_>, facts: &Facts) -> Result<Value, PolicyError> {
     let mut members = pairs(fields, "context", said.context)?;
-    members.retain(|(name, _)| name != SERVER);
-    if let Some(Shape::Record(known)) = fields.get(ACTION) {
-        members.retain(|(name, _)| name != ACTION);
+    members.retain(|(name, _)| **name != *SERVER);
+    if let Some((name, Shape::Record(known))) = fields.get_key_value(ACTION) {
+        members.retain(|(name, _)| **name != *ACTION);
         let properties = pairs(known, "action.properties", said.action)?;
-        members.push((ACTION.to_owned(), record(properties)?));
+        members.push((Arc::clone(name), Value::record(properties)));
     }
-    if fields.contains_key(SERVER) {
-        members.push((SERVER.to_owned(), server(facts)?));
+    if let Some((name, Shape::Record(known))) = fields.get_key_value(SERVER) {
+        members.push((Arc::clone(name), server(known, facts)));
     }
-    Context::from_pairs(members).map_err(|error| bad("context", &error))
+    Ok(Value::record(members))
 }
 
-fn server(facts: &Facts) -> Result<RestrictedExpression, PolicyError> {
-    let now = facts.now.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let mut members = vec![
-        ("now".to_owned(), RestrictedExpression::new_datetime(now)),
-        (
-            "region".to_owned(),
-            RestrictedExpression::new_string(facts.region.clone()),
-        ),
-    ];
-    if let Some(session) = &facts.session {
-        let method = RestrictedExpression::new_string(session.method.clone());
-        let break_glass = RestrictedExpression::new_bool(session.break_glass);
-        let session = vec![
-            ("method".to_owned(), method),
-            ("break_glass".to_owned(), break_glass),
-        ];
-        members.push(("session".to_owned(), record(session)?));
+/// What the server knows, under the names of the schema's `Server`.
+fn server(known: &Fields, facts: &Facts) -> Value {
+    let mut members = Vec::with_capacity(known.len());
+    for (name, shape) in known {
+        let value = match (&**name, shape) {
+            ("now", _) => Some(Value::Datetime(facts.now.timestamp_millis())),
+            ("region", _) => Some(Value::text(&facts.region)),
+            ("acts_for", _) => facts.acts_for.clone().map(Value::Entity),
+            ("session", Shape::Record(fields)) => facts
+                .session
+                .as_ref()
+                .map(|session| signed_in(fields, session)),
+            _ => None,
+        };
+        members.extend(value.map(|value| (Arc::clone(name), value)));
     }
-    if let Some(user) = &facts.acts_for {
-        let user = RestrictedExpression::new_entity_uid(user.clone());
-        members.push(("acts_for".to_owned(), user));
-    }
-    record(members)
+    Value::record(members)
 }
 
-fn record(
-    members: Vec<(String, RestrictedExpression)>,
-) -> Result<RestrictedExpression, PolicyError> {
-    RestrictedExpression::new_record(members).map_err(|error| bad("context", &error))
-}
-
-fn bad(member: &str, error: &dyn std::fmt::Display) -> PolicyError {
-    PolicyError::BadValue {
-        member: member.to_owned(),
-        reason: error.to_string(),
-    }
+fn signed_in(known: &Fields, session: &SignedIn) -> Value {
+    let members = known.keys().filter_map(|name| {
+        let value = match &**name {
+            "method" => Value::text(&session.method),
+            "break_glass" => Value::Bool(session.break_glass),
+            _ => return None,
+        };
+        Some((Arc::clone(name), value))
+    });
+    Value::record(members.collect())
 }

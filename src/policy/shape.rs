@@ -1,15 +1,17 @@
 //! The shapes that a schema gives to contexts and attributes, and the JSON that fits them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy::{EntityTypeName, RestrictedExpression};
 use serde_json::{Map, Value};
 
 use super::builtin::NAMESPACE;
 use super::error::PolicyError;
+use super::value::{self, Type, Uid};
 
 /// The members of a record, by name.
-pub(crate) type Fields = BTreeMap<String, Shape>;
+pub(crate) type Fields = BTreeMap<Arc<str>, Shape>;
 
 /// What a value may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub(crate) enum Shape {
     Bool,
     Long,
     Text,
-    Entity(EntityTypeName),
+    Entity(Type),
     Set(Box<Shape>),
     Record(Fields),
     Extension(Extension),
@@ -71,7 +73,7 @@ impl<'a> Declared<'a> {
             "Record" => {
                 let attributes = kind.get("attributes")?.as_object()?;
                 let field = |(name, kind): (&String, &Value)| {
-                    Some((name.clone(), self.shape(namespace, kind)?))
+                    Some((name.as_str().into(), self.shape(namespace, kind)?))
                 };
                 Some(Shape::Record(attributes.iter().filter_map(field).collect()))
             }
@@ -94,7 +96,7 @@ impl<'a> Declared<'a> {
                 return self.shape(home, body);
             }
             if self.entities.contains(&full) {
-                return full.parse().ok().map(Shape::Entity);
+                return Some(Shape::Entity(Type::named(&full)));
             }
         }
         match name.strip_prefix("__cedar::").unwrap_or(name) {
@@ -115,48 +117,35 @@ impl Shape {
     ///
     /// # Errors
     /// `WrongType` with the path to what does not fit.
-    pub(crate) fn value(
-        &self,
-        path: &str,
-        json: &Value,
-    ) -> Result<RestrictedExpression, PolicyError> {
+    pub(crate) fn value(&self, path: &str, json: &Value) -> Result<value::Value, PolicyError> {
         let wrong = || PolicyError::WrongType {
             member: path.to_owned(),
             expected: self.in_words(),
         };
         match self {
-            Self::Bool => json
-                .as_bool()
-                .map(RestrictedExpression::new_bool)
-                .ok_or_else(wrong),
-            Self::Long => json
-                .as_i64()
-                .map(RestrictedExpression::new_long)
-                .ok_or_else(wrong),
-            Self::Text => json
-                .as_str()
-                .map(|text| RestrictedExpression::new_string(text.to_owned()))
-                .ok_or_else(wrong),
+            Self::Bool => json.as_bool().map(value::Value::Bool).ok_or_else(wrong),
+            Self::Long => json.as_i64().map(value::Value::Long).ok_or_else(wrong),
+            Self::Text => json.as_str().map(value::Value::text).ok_or_else(wrong),
             Self::Entity(kind) => entity(kind, json)
-                .map(RestrictedExpression::new_entity_uid)
+                .map(value::Value::Entity)
                 .ok_or_else(wrong),
             Self::Set(element) => {
                 let items = json.as_array().ok_or_else(wrong)?;
                 let values: Result<Vec<_>, _> =
                     items.iter().map(|item| element.value(path, item)).collect();
-                Ok(RestrictedExpression::new_set(values?))
+                Ok(value::Value::set(values?))
             }
             Self::Record(fields) => {
                 let members = json.as_object().ok_or_else(wrong)?;
-                let pairs = pairs(fields, path, members)?;
-                RestrictedExpression::new_record(pairs).map_err(|error| PolicyError::BadValue {
-                    member: path.to_owned(),
-                    reason: error.to_string(),
-                })
+                Ok(value::Value::record(pairs(fields, path, members)?))
             }
             Self::Extension(extension) => {
                 let text = extension_text(json).ok_or_else(wrong)?;
-                Ok(extension.value(text))
+                let value = value::Value::of_expression(extension.value(text));
+                value.map_err(|reason| PolicyError::BadValue {
+                    member: path.to_owned(),
+                    reason,
+                })
             }
         }
     }
@@ -167,7 +156,7 @@ impl Shape {
             Self::Long => "a whole number".to_owned(),
             Self::Text => "a string".to_owned(),
             Self::Entity(kind) => {
-                let name = authzen_name(kind);
+                let name = authzen_type(kind);
                 format!("the id of a `{name}`, or an object with its `type` and `id`")
             }
             Self::Set(element) => format!("an array, each item {}", element.in_words()),
@@ -199,14 +188,14 @@ pub(crate) fn pairs(
     fields: &Fields,
     path: &str,
     json: &Map<String, Value>,
-) -> Result<Vec<(String, RestrictedExpression)>, PolicyError> {
+) -> Result<Vec<(Arc<str>, value::Value)>, PolicyError> {
     let mut pairs = Vec::with_capacity(fields.len());
     for (name, shape) in fields {
-        match json.get(name) {
+        match json.get(&**name) {
             None | Some(Value::Null) => {}
             Some(value) => {
                 let value = shape.value(&format!("{path}.{name}"), value)?;
-                pairs.push((name.clone(), value));
+                pairs.push((Arc::clone(name), value));
             }
         }
     }
@@ -220,6 +209,15 @@ pub(crate) fn authzen_name(kind: &EntityTypeName) -> String {
     } else {
         kind.to_string()
     }
+}
+
+/// The same of a type as values name it.
+pub(crate) fn authzen_type(kind: &Type) -> &str {
+    let name = kind.name();
+    let bare = name
+        .strip_prefix(NAMESPACE)
+        .and_then(|rest| rest.strip_prefix("::"));
+    bare.filter(|bare| !bare.contains("::")).unwrap_or(name)
 }
 
 /// A member of a schema fragment's namespace, entry by entry.
@@ -243,23 +241,20 @@ pub(crate) fn qualified(namespace: &str, name: &str) -> String {
     }
 }
 
-fn entity(kind: &EntityTypeName, json: &Value) -> Option<EntityUid> {
+fn entity(kind: &Type, json: &Value) -> Option<Uid> {
     let json = json.get("__entity").unwrap_or(json);
     let id = match json {
         Value::String(id) => id,
         Value::Object(entity) => {
             let said = entity.get("type")?.as_str()?;
-            if said != authzen_name(kind) && said != kind.to_string() {
+            if said != authzen_type(kind) && said != kind.name() {
                 return None;
             }
             entity.get("id")?.as_str()?
         }
         _ => return None,
     };
-    Some(EntityUid::from_type_name_and_id(
-        kind.clone(),
-        EntityId::new(id),
-    ))
+    Some(Uid::new(kind.clone(), id))
 }
 
 fn extension_text(json: &Value) -> Option<&str> {

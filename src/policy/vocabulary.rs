@@ -3,22 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, Schema};
+use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, Schema};
 use serde_json::Value;
 
 use super::builtin::NAMESPACE;
 use super::shape::{Declared, Fields, authzen_name, members, qualified};
+use super::value::{Type, Uid};
 
 /// An action, and what the schema says about it.
 #[derive(Debug, Clone)]
 pub struct Action {
     name: String,
-    uid: EntityUid,
-    entity: Entity,
-    ancestors: HashSet<EntityUid>,
+    /// Its place among the actions of its vocabulary; the built-in ones are the first, and have the same in every vocabulary.
+    number: u32,
+    uid: Uid,
+    cedar: EntityUid,
     groups: BTreeSet<String>,
-    principals: Vec<EntityTypeName>,
-    resources: Vec<EntityTypeName>,
+    principals: Vec<Type>,
+    resources: Vec<Type>,
     context: Fields,
     own: bool,
 }
@@ -30,10 +32,20 @@ impl Action {
         &self.name
     }
 
-    /// Its uid in Cedar.
+    /// Its uid.
     #[must_use]
-    pub fn uid(&self) -> &EntityUid {
+    pub const fn uid(&self) -> &Uid {
         &self.uid
+    }
+
+    /// The same as Cedar takes it.
+    pub(crate) const fn cedar(&self) -> &EntityUid {
+        &self.cedar
+    }
+
+    /// Its place among the actions of its vocabulary.
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
     }
 
     /// The names of the groups that it is in, directly or not: `write` for `group.write`, `scope.content` as it is.
@@ -61,13 +73,13 @@ impl Action {
 
     /// The types that may ask for it.
     #[must_use]
-    pub fn principals(&self) -> &[EntityTypeName] {
+    pub fn principals(&self) -> &[Type] {
         &self.principals
     }
 
     /// The types that it may be asked about.
     #[must_use]
-    pub fn resources(&self) -> &[EntityTypeName] {
+    pub fn resources(&self) -> &[Type] {
         &self.resources
     }
 
@@ -79,18 +91,8 @@ impl Action {
 
     /// Whether a question about these types is one that the schema allows.
     #[must_use]
-    pub fn applies_to(&self, principal: &EntityTypeName, resource: &EntityTypeName) -> bool {
+    pub fn applies_to(&self, principal: &Type, resource: &Type) -> bool {
         self.principals.contains(principal) && self.resources.contains(resource)
-    }
-
-    /// The action as an entity that knows all its groups; without it `action in` never matches.
-    pub(crate) fn entity(&self) -> &Entity {
-        &self.entity
-    }
-
-    /// The groups that it is in, directly or not, as Cedar names them.
-    pub(crate) fn ancestors(&self) -> &HashSet<EntityUid> {
-        &self.ancestors
     }
 
     pub(crate) fn context(&self) -> &Fields {
@@ -101,10 +103,12 @@ impl Action {
 /// All types and actions that a tenant's questions may name.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
-    types: BTreeMap<String, EntityTypeName>,
+    types: BTreeMap<String, Type>,
     actions: BTreeMap<String, Arc<Action>>,
-    by_uid: HashMap<EntityUid, Arc<Action>>,
-    own_attributes: HashMap<EntityTypeName, Fields>,
+    /// Every action and group of actions: the groups that it is in, directly or not.
+    above_actions: HashMap<Uid, HashSet<Uid>>,
+    action_entities: Vec<cedar_policy::Entity>,
+    own_attributes: HashMap<Type, Fields>,
 }
 
 impl Vocabulary {
@@ -117,13 +121,14 @@ impl Vocabulary {
         let mut vocabulary = Self {
             types: BTreeMap::new(),
             actions: BTreeMap::new(),
-            by_uid: HashMap::new(),
+            above_actions: above(&groups),
+            action_entities: groups.iter().cloned().collect(),
             own_attributes: HashMap::new(),
         };
         for (namespace, body) in fragments.iter().filter_map(|f| f.as_object()).flatten() {
             for (name, body) in members(body, "entityTypes") {
                 if let Ok(kind) = qualified(namespace, name).parse() {
-                    vocabulary.add_type(kind, namespace, body, &declared);
+                    vocabulary.add_type(&kind, namespace, body, &declared);
                 }
             }
             for (name, body) in members(body, "actions") {
@@ -133,7 +138,7 @@ impl Vocabulary {
                         .pointer("/appliesTo/context")
                         .map(|context| declared.fields(namespace, context))
                         .unwrap_or_default();
-                    vocabulary.add_action(uid, namespace == NAMESPACE, context, (schema, &groups));
+                    vocabulary.add_action(uid, namespace == NAMESPACE, context, schema);
                 }
             }
         }
@@ -142,12 +147,14 @@ impl Vocabulary {
 
     fn add_type(
         &mut self,
-        kind: EntityTypeName,
+        kind: &EntityTypeName,
         namespace: &str,
         body: &Value,
         declared: &Declared<'_>,
     ) {
-        self.types.insert(authzen_name(&kind), kind.clone());
+        let name = authzen_name(kind);
+        let kind = Type::named(&kind.to_string());
+        self.types.insert(name, kind.clone());
         if namespace != NAMESPACE {
             let fields = body
                 .get("shape")
@@ -158,76 +165,58 @@ impl Vocabulary {
     }
 
     /// Adds an action that something applies to; a group alone is no name for a question.
-    fn add_action(
-        &mut self,
-        uid: EntityUid,
-        builtin: bool,
-        context: Fields,
-        (schema, groups): (&Schema, &Entities),
-    ) {
+    fn add_action(&mut self, cedar: EntityUid, builtin: bool, context: Fields, schema: &Schema) {
+        let named = |kind: &EntityTypeName| Type::named(&kind.to_string());
         let principals: Vec<_> = schema
-            .principals_for_action(&uid)
+            .principals_for_action(&cedar)
             .into_iter()
             .flatten()
-            .cloned()
+            .map(named)
             .collect();
         let resources: Vec<_> = schema
-            .resources_for_action(&uid)
+            .resources_for_action(&cedar)
             .into_iter()
             .flatten()
-            .cloned()
+            .map(named)
             .collect();
         if principals.is_empty() || resources.is_empty() {
             return;
         }
-        let ancestors: HashSet<EntityUid> = groups
-            .ancestors(&uid)
-            .map(|found| found.cloned().collect())
-            .unwrap_or_default();
+        let uid = Uid::from(&cedar);
+        let groups = self.above_actions.get(&uid).into_iter().flatten();
+        let groups = groups.map(|group| {
+            let name = group.id();
+            name.strip_prefix("group.").unwrap_or(&name).to_owned()
+        });
         let action = Arc::new(Action {
-            name: uid.id().unescaped().to_owned(),
-            entity: Entity::new_no_attrs(uid.clone(), ancestors.clone()),
-            groups: ancestors
-                .iter()
-                .map(|group| {
-                    let name = group.id().unescaped();
-                    name.strip_prefix("group.").unwrap_or(name).to_owned()
-                })
-                .collect(),
-            ancestors,
+            name: cedar.id().unescaped().to_owned(),
+            number: u32::try_from(self.actions.len()).unwrap_or(u32::MAX),
+            groups: groups.collect(),
             principals,
             resources,
             context,
             own: !builtin,
-            uid: uid.clone(),
+            uid,
+            cedar,
         });
-        self.actions
-            .insert(action.name.clone(), Arc::clone(&action));
-        self.by_uid.insert(uid, action);
+        self.actions.insert(action.name.clone(), action);
     }
 
     /// The type that AuthZEN calls so: a tenant's own, else a built-in one.
     #[must_use]
-    pub fn entity_type(&self, name: &str) -> Option<&EntityTypeName> {
+    pub fn entity_type(&self, name: &str) -> Option<&Type> {
         self.types.get(name)
     }
 
     /// The entity that AuthZEN calls so; nothing where its type is unknown.
     #[must_use]
-    pub fn entity(&self, kind: &str, id: &str) -> Option<EntityUid> {
-        let kind = self.entity_type(kind)?.clone();
-        Some(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-    }
-
-    /// What AuthZEN calls a type.
-    #[must_use]
-    pub fn authzen_name(&self, kind: &EntityTypeName) -> String {
-        authzen_name(kind)
+    pub fn entity(&self, kind: &str, id: &str) -> Option<Uid> {
+        Some(Uid::new(self.entity_type(kind)?.clone(), id))
     }
 
     /// Whether a tenant added this type.
     #[must_use]
-    pub fn is_own(&self, kind: &EntityTypeName) -> bool {
+    pub fn is_own(&self, kind: &Type) -> bool {
         self.own_attributes.contains_key(kind)
     }
 
@@ -237,10 +226,17 @@ impl Vocabulary {
         self.actions.get(name)
     }
 
-    /// The action with this uid.
-    #[must_use]
-    pub fn action_by_uid(&self, uid: &EntityUid) -> Option<&Arc<Action>> {
-        self.by_uid.get(uid)
+    /// The groups that an action or a group of actions is in, directly or not; nothing for what is none.
+    pub(crate) fn above_action(&self, uid: &Uid) -> Option<&HashSet<Uid>> {
+        match uid {
+            Uid::Ours(_) => None,
+            Uid::Other(_) => self.above_actions.get(uid),
+        }
+    }
+
+    /// Every action and group of actions, as Cedar takes them: without them `action in` never matches.
+    pub(crate) fn action_entities(&self) -> &[cedar_policy::Entity] {
+        &self.action_entities
     }
 
     /// Every action, by name.
@@ -249,12 +245,21 @@ impl Vocabulary {
     }
 
     /// Every type, with its AuthZEN name.
-    pub fn types(&self) -> impl Iterator<Item = (&str, &EntityTypeName)> {
+    pub fn types(&self) -> impl Iterator<Item = (&str, &Type)> {
         self.types.iter().map(|(name, kind)| (name.as_str(), kind))
     }
 
     /// The attributes of a type that a tenant added.
-    pub(crate) fn own_attributes(&self, kind: &EntityTypeName) -> Option<&Fields> {
+    pub(crate) fn own_attributes(&self, kind: &Type) -> Option<&Fields> {
         self.own_attributes.get(kind)
     }
+}
+
+fn above(actions: &Entities) -> HashMap<Uid, HashSet<Uid>> {
+    let entities = actions.iter();
+    let above = entities.map(|action| {
+        let above = actions.ancestors(&action.uid()).into_iter().flatten();
+        (Uid::from(&action.uid()), above.map(Uid::from).collect())
+    });
+    above.collect()
 }

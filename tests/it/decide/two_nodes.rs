@@ -254,7 +254,7 @@ async fn state_is_read_back(database: Database) {
 
     let library = Arc::new(Library::builtin().unwrap());
     let store = tenant.door.store();
-    let empty = Arc::new(World::empty(tenant.org, &library).unwrap());
+    let empty = Arc::new(World::empty(tenant.org, &library));
     let at = async |earlier: &Arc<World>, change: u64| {
         let world = audit::world_at(store, earlier, change).await.unwrap();
         assert_eq!(world.snapshot().as_of(), change);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Authorizer, Decision, Effect, Entities, PolicySet, Request};
-use cedarkeep::policy::{Compiled, OwnPolicies, Source, evaluate};
+use cedar_policy::{Authorizer, Decision, Effect, Entities, PolicySet};
+use cedarkeep::policy::{Compiled, OwnPolicies, Source};
 
 use super::world::{Case, LIBRARY, rows};
 
@@ -43,7 +43,7 @@ fn picking_by_scope_changes_no_answer() {
     let (mut compared, mut errors, mut by_own) = (0, 0, 0);
     for row in rows().iter().step_by(5) {
         let case = Case::new(row);
-        let evaluation = evaluate(&compiled, &[], case.slice.clone(), &case.question);
+        let evaluation = case.evaluate_with(&compiled, &[]);
         let entities = case.slice.iter().chain(actions.iter()).cloned();
         let entities = Entities::from_entities(entities, None).unwrap();
         let action = LIBRARY.vocabulary().action(&row.action).unwrap();
@@ -52,14 +52,10 @@ fn picking_by_scope_changes_no_answer() {
         } else {
             &whole
         };
-        let request: &Request = case.question.request();
-        let response = Authorizer::new().is_authorized(request, set, &entities);
+        let request = case.question.to_cedar().unwrap();
+        let response = Authorizer::new().is_authorized(&request, set, &entities);
         let whole: BTreeSet<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
-        let ours: BTreeSet<&str> = evaluation
-            .determining
-            .iter()
-            .map(|d| d.id.as_str())
-            .collect();
+        let ours: BTreeSet<&str> = evaluation.determining.iter().map(|d| &*d.id).collect();
         let failed = response.diagnostics().errors().count();
         assert_eq!(failed, evaluation.failures.len(), "line {}", row.line);
         errors += failed;
@@ -106,7 +102,7 @@ fn a_forbid_that_errs_refuses_and_says_which() {
         "@id(\"mine\") forbid(principal, action == Cedarkeep::Action::\"project.create\", resource) {errs}"
     );
     let compiled = Compiled::new(&LIBRARY, &own(&forbid)).unwrap();
-    let evaluation = evaluate(&compiled, &[], case.slice.clone(), &case.question);
+    let evaluation = case.evaluate_with(&compiled, &[]);
     assert_eq!(super::world::answer(&evaluation), "deny error");
     assert_eq!(evaluation.failures[0].id, "mine");
     assert!(
@@ -118,7 +114,7 @@ fn a_forbid_that_errs_refuses_and_says_which() {
     // A permit that errs takes nothing away.
     let permit = forbid.replace("forbid(", "permit(");
     let compiled = Compiled::new(&LIBRARY, &own(&permit)).unwrap();
-    let evaluation = evaluate(&compiled, &[], case.slice.clone(), &case.question);
+    let evaluation = case.evaluate_with(&compiled, &[]);
     assert!(evaluation.is_allowed());
     assert_eq!(evaluation.failures[0].id, "mine");
 }

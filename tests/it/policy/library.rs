@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cedar_policy::{ValidationMode, Validator};
-use cedarkeep::policy::{FILES, Library, Link, PolicyError, SCHEMA};
+use cedarkeep::policy::{FILES, Library, Link, PolicyError, SCHEMA, Uid};
 
-use super::world::{LIBRARY, uid};
+use super::world::{LIBRARY, named};
 
 fn files_below(folder: &Path, found: &mut BTreeSet<String>, root: &Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -136,27 +136,27 @@ fn a_policy_without_a_reason_or_against_the_schema_is_refused() {
 
 #[test]
 fn a_link_opens_one_thing_and_never_a_container() {
-    let link = |template: &str, principal, resource| {
+    let link = |template: &'static str, principal: Uid, resource: Uid| {
         LIBRARY.link(Link {
             id: "l".to_owned(),
-            template: template.to_owned(),
+            template: template.into(),
             principal,
             resource,
             expires_at: None,
         })
     };
-    let (pat, thread) = (uid("User", "pat"), uid("Thread", "it"));
+    let (pat, thread) = (named("User", "pat"), named("Thread", "it"));
     assert!(link("share-viewer", pat.clone(), thread.clone()).is_ok());
     let unknown = link("share-owner", pat.clone(), thread.clone());
     assert!(matches!(unknown, Err(PolicyError::UnknownTemplate(_))));
     for (template, principal, resource) in [
-        ("share-viewer", pat.clone(), uid("Organization", "acme")),
-        ("share-viewer", uid("Service", "key"), thread.clone()),
+        ("share-viewer", pat.clone(), named("Organization", "acme")),
+        ("share-viewer", named("Service", "key"), thread.clone()),
         ("auditor", pat.clone(), thread),
         (
             "auditor",
-            uid("AgentDefinition", "helper"),
-            uid("AuditLog", "it"),
+            named("AgentDefinition", "helper"),
+            named("AuditLog", "it"),
         ),
     ] {
         let refused = link(template, principal, resource);
@@ -171,12 +171,12 @@ fn a_link_opens_one_thing_and_never_a_container() {
 fn training_is_refused_by_name_before_anything_is_looked_up() {
     let empty = serde_json::Map::new();
     let refused = LIBRARY.reserved("model.train", &empty).unwrap();
-    assert_eq!(refused.id, "never.train");
+    assert_eq!(&*refused.id, "never.train");
     assert!(!refused.reason.is_empty());
     let train = serde_json::json!({"purpose": "train"});
     let refused = LIBRARY
         .reserved("anything", train.as_object().unwrap())
         .unwrap();
-    assert_eq!(refused.id, "never.train_purpose");
+    assert_eq!(&*refused.id, "never.train_purpose");
     assert!(LIBRARY.reserved("thread.read", &empty).is_none());
 }

@@ -5,4 +5,5 @@ mod library;
 mod matrix;
 mod mutants;
 mod own;
+mod slice;
 pub mod world;

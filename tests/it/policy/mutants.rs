@@ -223,7 +223,7 @@ struct Scene {
 impl Scene {
     fn new(row: &'static Row) -> Self {
         let case = Case::new(row);
-        let action = case.question.action();
+        let action = &case.question.action().uid().to_cedar().unwrap();
         static ACTIONS: LazyLock<Entities> =
             LazyLock::new(|| LIBRARY.schema().action_entities().unwrap());
         let mut groups: HashSet<EntityUid> = ACTIONS.ancestors(action).unwrap().cloned().collect();
@@ -239,8 +239,8 @@ impl Scene {
 
     /// The ids that match, or nothing where one errs.
     fn satisfied(&self, set: &PolicySet) -> Option<BTreeSet<String>> {
-        let request = self.case.question.request();
-        let response = Authorizer::new().is_authorized(request, set, &self.entities);
+        let request = self.case.question.to_cedar().unwrap();
+        let response = Authorizer::new().is_authorized(&request, set, &self.entities);
         let diagnostics = response.diagnostics();
         if diagnostics.errors().next().is_some() {
             return None;
@@ -258,7 +258,7 @@ impl Scene {
         for link in self.links() {
             let template = template(&link.template);
             if self.linked(template, link) {
-                permits.insert(link.template.clone());
+                permits.insert(link.template.to_string());
             }
         }
         permits
@@ -268,8 +268,8 @@ impl Scene {
         let mut set = PolicySet::new();
         set.add_template(template.clone()).unwrap();
         let slots = [
-            (SlotId::principal(), link.principal.clone()),
-            (SlotId::resource(), link.resource.clone()),
+            (SlotId::principal(), link.principal.to_cedar().unwrap()),
+            (SlotId::resource(), link.resource.to_cedar().unwrap()),
         ];
         let slots = template
             .slots()
@@ -281,9 +281,9 @@ impl Scene {
         {
             return false;
         }
-        let request = self.case.question.request();
+        let request = self.case.question.to_cedar().unwrap();
         Authorizer::new()
-            .is_authorized(request, &set, &self.entities)
+            .is_authorized(&request, &set, &self.entities)
             .decision()
             == Decision::Allow
     }
@@ -333,7 +333,8 @@ impl Scene {
     }
 
     fn can_match(&self, principal: &PrincipalConstraint, action: &ActionConstraint) -> bool {
-        let kind = self.case.question.principal().type_name();
+        let kind = self.case.question.principal().to_cedar().unwrap();
+        let kind = kind.type_name();
         let principal = match principal {
             PrincipalConstraint::Is(name) => name == kind,
             _ => true,

@@ -10,10 +10,13 @@ use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Entity, EntityUid};
 use cedarkeep::policy::{
-    CompiledLink, Evaluation, Facts, Library, Link, Question, Refusal, Said, SignedIn,
+    Compiled, CompiledLink, Evaluation, Facts, Library, Link, Question, Refusal, Said, SignedIn,
+    Uid, evaluate,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
+
+use super::slice::Slice;
 
 pub static LIBRARY: LazyLock<Arc<Library>> =
     LazyLock::new(|| Arc::new(Library::builtin().unwrap_or_else(|error| panic!("{error}"))));
@@ -145,7 +148,7 @@ pub fn answer(evaluation: &Evaluation) -> &'static str {
 pub struct Case {
     pub row: &'static Row,
     pub question: Question,
-    pub links: Vec<Arc<CompiledLink>>,
+    pub links: Vec<CompiledLink>,
     pub slice: Vec<Entity>,
 }
 
@@ -178,7 +181,22 @@ pub fn uid(kind: &str, id: &str) -> EntityUid {
     format!("Cedarkeep::{kind}::\"{id}\"").parse().unwrap()
 }
 
+/// The same as the engine names it.
+pub fn named(kind: &str, id: &str) -> Uid {
+    Uid::from(&uid(kind, id))
+}
+
 impl Case {
+    /// What the policies say, with other links than its own.
+    pub fn evaluate_with(&self, compiled: &Compiled, links: &[CompiledLink]) -> Evaluation {
+        evaluate(compiled, links, &Slice::of(&self.slice), &self.question)
+    }
+
+    /// What the policies say.
+    pub fn evaluate(&self, compiled: &Compiled) -> Evaluation {
+        self.evaluate_with(compiled, &self.links)
+    }
+
     pub fn new(row: &'static Row) -> Self {
         let vocabulary = LIBRARY.vocabulary();
         let action = vocabulary
@@ -192,14 +210,14 @@ impl Case {
                 method: method.to_owned(),
                 break_glass: row.has("break_glass"),
             }),
-            acts_for: acts_for.then(|| uid("User", "pat")),
+            acts_for: acts_for.then(|| named("User", "pat")),
         };
         let context = said(row);
         let said = Said {
             context: &context,
             action: &Map::new(),
         };
-        let parts = (principal(row), action.as_ref(), resource(row));
+        let parts = ((&principal(row)).into(), action, (&resource(row)).into());
         let question = vocabulary
             .question(parts, said, &facts)
             .unwrap_or_else(|error| panic!("line {}: {error}", row.line));
@@ -256,7 +274,7 @@ fn resource(row: &Row) -> EntityUid {
 }
 
 /// The row's link. What has a thread is reached through it.
-fn link(row: &Row) -> Option<Arc<CompiledLink>> {
+fn link(row: &Row) -> Option<CompiledLink> {
     let name = row.relation.strip_suffix("-link")?;
     let (how, level) = name.split_once('-').unwrap_or(("", name));
     let template = match level {
@@ -279,12 +297,12 @@ fn link(row: &Row) -> Option<Arc<CompiledLink>> {
     };
     let link = Link {
         id: "link-1".to_owned(),
-        template,
-        principal,
-        resource,
+        template: template.into(),
+        principal: (&principal).into(),
+        resource: (&resource).into(),
         expires_at: (how == "expired").then(now),
     };
-    Some(Arc::new(LIBRARY.link(link).unwrap()))
+    Some(LIBRARY.link(link).unwrap())
 }
 
 fn role(row: &Row) -> &str {

@@ -1,0 +1,78 @@
+//! Cedar's own authorizer, asked about one policy: where the compiled form errs, and where there is none.
+
+use std::cell::OnceCell;
+
+use cedar_policy::{
+    AuthorizationError, Authorizer, Decision, Entities, PolicySet, Request, Response,
+};
+
+use super::index::Rule;
+use super::link::CompiledLink;
+use super::run::Run;
+use super::value::{Uid, Value};
+
+/// A question and its entities as Cedar takes them, made when they are first asked for.
+pub(super) struct InCedar<'a> {
+    run: Run<'a>,
+    made: OnceCell<Result<(Request, Entities), String>>,
+}
+
+impl<'a> InCedar<'a> {
+    pub(super) const fn of(run: Run<'a>) -> Self {
+        Self {
+            run,
+            made: OnceCell::new(),
+        }
+    }
+
+    /// Whether a policy is satisfied.
+    ///
+    /// # Errors
+    /// It could not be evaluated; why, in Cedar's words.
+    pub(super) fn evaluate(&self, rule: &Rule) -> Result<bool, String> {
+        let mut alone = PolicySet::new();
+        let added = alone.add(rule.policy.clone());
+        added.map_err(|error| error.to_string())?;
+        let response = self.ask(&alone)?;
+        if let Some(AuthorizationError::PolicyEvaluationError(error)) =
+            response.diagnostics().errors().next()
+        {
+            return Err(error.to_string());
+        }
+        if rule.body.is_compiled() {
+            // It was asked because the compiled form erred. Two that do not agree decide nothing.
+            return Err("it errs as it was compiled, and not in Cedar".to_owned());
+        }
+        Ok(response.diagnostics().reason().next().is_some())
+    }
+
+    /// What a link says by itself.
+    pub(super) fn decide(&self, link: &CompiledLink) -> Decision {
+        let set = link.in_cedar();
+        let response = set.and_then(|set| self.ask(&set).ok());
+        response.map_or(Decision::Deny, |response| response.decision())
+    }
+
+    fn ask(&self, set: &PolicySet) -> Result<Response, String> {
+        let made = self.made.get_or_init(|| self.make());
+        let (request, entities) = made.as_ref().map_err(Clone::clone)?;
+        Ok(Authorizer::new().is_authorized(request, set, entities))
+    }
+
+    fn make(&self) -> Result<(Request, Entities), String> {
+        let question = self.run.question;
+        let unsaid = || "the question cannot be said in Cedar's words".to_owned();
+        let request = question.to_cedar().ok_or_else(unsaid)?;
+        let mut starts: Vec<Uid> = vec![question.principal().clone(), question.resource().clone()];
+        if let Value::Record(members) = question.context() {
+            for (_, value) in members.iter() {
+                value.each_entity(&mut |uid| starts.push(uid.clone()));
+            }
+        }
+        let actions = self.run.vocabulary.action_entities().iter().cloned();
+        let slice = self.run.view.slice(&starts).ok_or_else(unsaid)?;
+        let slice = slice.into_iter().chain(actions);
+        let entities = Entities::from_entities(slice, None).map_err(|error| error.to_string())?;
+        Ok((request, entities))
+    }
+}
