@@ -2,11 +2,9 @@
 
 use std::cell::OnceCell;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Decision, Entities, PolicySet, Request, Response,
-};
+use cedar_policy::{AuthorizationError, Authorizer, Entities, PolicySet, Request};
 
-use super::index::Rule;
+use super::index::{Body, Rule};
 use super::link::CompiledLink;
 use super::run::Run;
 use super::value::{Uid, Value};
@@ -33,35 +31,36 @@ impl<'a> InCedar<'a> {
         let mut alone = PolicySet::new();
         let added = alone.add(rule.policy.clone());
         added.map_err(|error| error.to_string())?;
-        let response = self.ask(&alone)?;
+        self.decide(&alone, &rule.body)
+    }
+
+    /// The same for a link.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn evaluate_link(&self, link: &CompiledLink) -> Result<bool, String> {
+        let set = link.in_cedar().ok_or_else(unsaid)?;
+        self.decide(&set, &link.template.body)
+    }
+
+    fn decide(&self, alone: &PolicySet, body: &Body) -> Result<bool, String> {
+        let made = self.made.get_or_init(|| self.make());
+        let (request, entities) = made.as_ref().map_err(Clone::clone)?;
+        let response = Authorizer::new().is_authorized(request, alone, entities);
         if let Some(AuthorizationError::PolicyEvaluationError(error)) =
             response.diagnostics().errors().next()
         {
             return Err(error.to_string());
         }
-        if rule.body.is_compiled() {
+        if body.is_compiled() {
             // It was asked because the compiled form erred. Two that do not agree decide nothing.
             return Err("it errs as it was compiled, and not in Cedar".to_owned());
         }
         Ok(response.diagnostics().reason().next().is_some())
     }
 
-    /// What a link says by itself.
-    pub(super) fn decide(&self, link: &CompiledLink) -> Decision {
-        let set = link.in_cedar();
-        let response = set.and_then(|set| self.ask(&set).ok());
-        response.map_or(Decision::Deny, |response| response.decision())
-    }
-
-    fn ask(&self, set: &PolicySet) -> Result<Response, String> {
-        let made = self.made.get_or_init(|| self.make());
-        let (request, entities) = made.as_ref().map_err(Clone::clone)?;
-        Ok(Authorizer::new().is_authorized(request, set, entities))
-    }
-
     fn make(&self) -> Result<(Request, Entities), String> {
         let question = self.run.question;
-        let unsaid = || "the question cannot be said in Cedar's words".to_owned();
         let request = question.to_cedar().ok_or_else(unsaid)?;
         let mut starts: Vec<Uid> = vec![question.principal().clone(), question.resource().clone()];
         if let Value::Record(members) = question.context() {
@@ -75,4 +74,8 @@ impl<'a> InCedar<'a> {
         let entities = Entities::from_entities(slice, None).map_err(|error| error.to_string())?;
         Ok((request, entities))
     }
+}
+
+fn unsaid() -> String {
+    "it cannot be said in Cedar's words".to_owned()
 }

@@ -97,6 +97,14 @@ impl Compiled {
         &self.schema
     }
 
+    /// How many policies have no compiled form and are evaluated by Cedar itself, each for some hundred microseconds: those that use the
+    /// functions of addresses, or tags.
+    #[must_use]
+    pub fn left_to_cedar(&self) -> usize {
+        let builtin = self.library.index.left_to_cedar();
+        builtin.saturating_add(self.own.left_to_cedar())
+    }
+
     /// The policies that the tenant added.
     pub fn own_policies(&self) -> impl Iterator<Item = &Policy> {
         self.own.policies()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{Decision, Effect};
+use cedar_policy::Effect;
 
 use super::cedar::InCedar;
 use super::compile::Compiled;
@@ -76,11 +76,21 @@ impl Evaluation {
     }
 }
 
+/// What each policy that can match says about a question: what Cedar would say of all of them at once, since in Cedar a policy's outcome
+/// never depends on the others.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// The permits that are satisfied, links among them.
+    pub permits: Vec<Determining>,
+    /// The forbids that are satisfied.
+    pub forbids: Vec<Determining>,
+    /// The policies that could not be evaluated.
+    pub failures: Vec<Failure>,
+    /// Whether a forbid is among those.
+    pub forbid_failed: bool,
+}
+
 /// Evaluates a question on a view of the entities.
-///
-/// Each policy that can match is evaluated by itself, compiled; where one errs, or has no compiled form, Cedar's own authorizer is asked
-/// about that one. This is what evaluating all of them at once would say, since in Cedar a policy's outcome never depends on the
-/// others: any forbid refuses, else any permit allows. Beyond Cedar, a forbid that could not be evaluated refuses as well.
 #[must_use]
 pub fn evaluate(
     compiled: &Compiled,
@@ -88,78 +98,78 @@ pub fn evaluate(
     view: &dyn View,
     question: &Question,
 ) -> Evaluation {
-    let run = Run {
-        vocabulary: compiled.vocabulary(),
-        view,
-        question,
-    };
-    let mut found = Found {
-        run,
-        cedar: InCedar::of(run),
-        permits: Vec::new(),
-        forbids: Vec::new(),
-        failures: Vec::new(),
-        forbid_failed: false,
-    };
-    compiled.each(&run, &mut |rule| found.add(rule));
-    for link in links
-        .iter()
-        .filter(|one| one.link().counts_at(question.now))
-    {
-        found.add_link(link);
+    Verdict::of(compiled, links, view, question).conclude()
+}
+
+impl Verdict {
+    /// Evaluates each policy that can match by itself, compiled; where one errs, or has no compiled form, Cedar's own authorizer is asked
+    /// about that one.
+    #[must_use]
+    pub fn of(
+        compiled: &Compiled,
+        links: &[CompiledLink],
+        view: &dyn View,
+        question: &Question,
+    ) -> Self {
+        let run = Run {
+            vocabulary: compiled.vocabulary(),
+            view,
+            question,
+        };
+        let cedar = InCedar::of(run);
+        let mut verdict = Self::default();
+        compiled.each(&run, &mut |rule| verdict.add(rule, &run, &cedar));
+        for link in links {
+            if link.link().counts_at(question.now) {
+                verdict.add_link(link, &run, &cedar);
+            }
+        }
+        verdict
     }
-    found.conclude()
-}
 
-/// What the policies said so far.
-struct Found<'a> {
-    run: Run<'a>,
-    cedar: InCedar<'a>,
-    permits: Vec<Determining>,
-    forbids: Vec<Determining>,
-    failures: Vec<Failure>,
-    forbid_failed: bool,
-}
-
-impl Found<'_> {
-    fn add(&mut self, rule: &Rule) {
-        let satisfied = match rule.body.is_satisfied(&self.run, None) {
+    fn add(&mut self, rule: &Rule, run: &Run<'_>, cedar: &InCedar<'_>) {
+        let satisfied = match rule.body.is_satisfied(run, None) {
             Some(satisfied) => Ok(satisfied),
-            None => self.cedar.evaluate(rule),
+            None => cedar.evaluate(rule),
         };
-        match (satisfied, rule.note.effect) {
-            (Ok(false), _) => {}
-            (Ok(true), Effect::Permit) => {
-                self.permits
-                    .push(rule.note.determining(Arc::clone(&rule.id)));
+        let effect = rule.note.effect;
+        match satisfied {
+            Ok(false) => {}
+            Ok(true) => {
+                let of = match effect {
+                    Effect::Permit => &mut self.permits,
+                    Effect::Forbid => &mut self.forbids,
+                };
+                of.push(rule.note.determining(Arc::clone(&rule.id)));
             }
-            (Ok(true), Effect::Forbid) => {
-                self.forbids
-                    .push(rule.note.determining(Arc::clone(&rule.id)));
-            }
-            (Err(message), effect) => {
+            Err(message) => {
                 self.forbid_failed |= effect == Effect::Forbid;
-                self.failures.push(Failure {
-                    id: rule.id.to_string(),
-                    message,
-                });
+                let id = rule.id.to_string();
+                self.failures.push(Failure { id, message });
             }
         }
     }
 
-    fn add_link(&mut self, link: &CompiledLink) {
+    fn add_link(&mut self, link: &CompiledLink, run: &Run<'_>, cedar: &InCedar<'_>) {
         let linked = (&link.link().principal, &link.link().resource);
-        let satisfied = match link.template.body.is_satisfied(&self.run, Some(linked)) {
-            Some(satisfied) => satisfied,
-            None => self.cedar.decide(link) == Decision::Allow,
+        let satisfied = match link.template.body.is_satisfied(run, Some(linked)) {
+            Some(satisfied) => Ok(satisfied),
+            None => cedar.evaluate_link(link),
         };
-        if satisfied {
-            self.permits.push(link.determining());
+        match satisfied {
+            Ok(false) => {}
+            Ok(true) => self.permits.push(link.determining()),
+            Err(message) => {
+                let id = format!("{}/{}", link.template.id, link.link().id);
+                self.failures.push(Failure { id, message });
+            }
         }
     }
 
-    /// The answer.
-    fn conclude(self) -> Evaluation {
+    /// The answer: any forbid refuses, else any permit allows. Beyond Cedar, which would skip it, a forbid that could not be evaluated
+    /// refuses as well.
+    #[must_use]
+    pub fn conclude(self) -> Evaluation {
         let refusal = if !self.forbids.is_empty() {
             match highest_plan(&self.forbids) {
                 // "The plan would do" is said only where it is true.

@@ -218,6 +218,12 @@ impl Index {
         self.rules.all.get(*at).map(|rule| &rule.note)
     }
 
+    /// How many have no compiled form.
+    pub(crate) fn left_to_cedar(&self) -> usize {
+        let all = self.rules.all.iter();
+        all.filter(|rule| !rule.body.is_compiled()).count()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.all.is_empty()
     }

@@ -35,7 +35,7 @@ mod vocabulary;
 pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA};
 pub use compile::{Compiled, OwnPolicies, Source};
 pub use error::{Finding, PolicyError};
-pub use evaluate::{Determining, Evaluation, Failure, Refusal, evaluate};
+pub use evaluate::{Determining, Evaluation, Failure, Refusal, Verdict, evaluate};
 pub use link::{CompiledLink, Link};
 pub use request::{Facts, Question, Said, SignedIn};
 pub use value::{Type, Uid, Value};

@@ -1,7 +1,7 @@
 //! Values as policies compute with them: small, cheap to copy, and equal where Cedar says so.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{

@@ -21,14 +21,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &["config"]),
     ("crypto", &[]),
-    ("policy", &[]),
+    ("policy", &["ids"]),
     ("storage", &["ids"]),
     ("tenant", &["crypto", "ids", "storage"]),
     ("vault", &["crypto", "storage", "tenant"]),
     // Pure but for `append`, `anchors` and `upkeep`, which own the log's rows.
     ("log", &["storage"]),
     // `authorized` is what the door hands out: a change asks for it, and can not make it.
-    ("directory", &["decide::authorized", "ids", "log"]),
+    ("directory", &["decide::authorized", "ids", "log", "policy"]),
     ("authn", &["directory"]),
     (
         "decide",
@@ -146,6 +146,7 @@ const CLOCKLESS: &[&str] = &[
     "src/decide/world.rs",
     "src/directory/",
     "src/ids.rs",
+    "src/ids/",
     "src/log/",
     "src/policy/",
     "verify/src/",
@@ -161,6 +162,7 @@ const PURE: &[&str] = &[
     "src/decide/world.rs",
     "src/directory/",
     "src/ids.rs",
+    "src/ids/",
     "src/log/",
     "src/policy/",
     "verify/src/",

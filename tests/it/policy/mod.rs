@@ -1,6 +1,8 @@
 //! The policies: what they say, row by row, and what would follow if one of them were not there.
 
 mod differential;
+mod generated;
+mod generator;
 mod library;
 mod matrix;
 mod mutants;

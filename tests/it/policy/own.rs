@@ -211,7 +211,10 @@ fn a_value_of_the_wrong_type_is_an_error_that_names_it() {
     }
     let delete = json!({"name": "delete"});
     let since = ask(record(json!({}), delete, json!({"since": "yesterday"})));
-    assert!(since.starts_with("`context.since` has no valid value"), "{since}");
+    assert!(
+        since.starts_with("`context.since` has no valid value"),
+        "{since}"
+    );
 }
 
 #[test]
