@@ -9,6 +9,7 @@ use super::content;
 use super::error::{Refused, Unwritten};
 use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Question, Until};
+use super::reading::Reading;
 use super::record::{self, Unsealed};
 use super::rotate;
 use super::rows;
@@ -20,7 +21,7 @@ use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::Purpose;
 use crate::directory::keys::{self, KeyName, Phase};
-use crate::directory::{Change, DirectoryError, Effect, Happening, Kind, Ref, Row};
+use crate::directory::{Change, DirectoryError, Effect, Happening, InOrder, Kind, Ref, Row};
 use crate::log::entry::Fact;
 use crate::tenant::{NewKey, NextSigner, Rotation, Store};
 use crate::vault::Sealed;
@@ -277,33 +278,10 @@ impl Drafts<'_> {
     }
 
     pub(super) fn list(&mut self, work: &List) -> Done {
-        let snapshot = self.moment.world.snapshot();
-        let nothing = serde_json::Map::new();
-        let mut items = Vec::new();
-        let mut next = None;
-        let candidates: Box<dyn Iterator<Item = Ref>> = match &work.among {
-            Among::All(after) => Box::new(
-                snapshot
-                    .objects_of(work.kind, *after)
-                    .map(|(reference, _)| reference),
-            ),
-            Among::These(choice) => Box::new(choice(snapshot).into_iter()),
+        let (items, next) = match self.page(work) {
+            Ok(page) => page,
+            Err(refused) => return Done::List(Err(refused)),
         };
-        for reference in candidates {
-            match self
-                .moment
-                .own_action(&work.asker, work.action, reference, &nothing)
-            {
-                Ok(judgement) if judgement.is_allowed() => {}
-                Ok(_) => continue,
-                Err(refused) => return Done::List(Err(refused)),
-            }
-            if items.len() == work.limit {
-                next = items.last().copied();
-                break;
-            }
-            items.push(reference);
-        }
         let actor = match work.asker.caller {
             Caller::Key {
                 acting: Some(acting),
@@ -321,6 +299,28 @@ impl Drafts<'_> {
         );
         let at = self.add(entry);
         Done::List(Ok((items, next, at)))
+    }
+
+    /// Those that may be read, and the last of them where there are more.
+    fn page(&self, work: &List) -> Result<(Vec<Ref>, Option<Ref>), Refused> {
+        let moment = self.moment;
+        let reading = Reading::new(&moment, &work.asker, (work.action, work.kind))?;
+        let candidates: InOrder<'_> = match &work.among {
+            Among::All(after) => reading.candidates(*after)?,
+            Among::These(choice) => Box::new(choice(moment.world.snapshot()).into_iter()),
+        };
+        let mut items = Vec::new();
+        for reference in candidates {
+            if !reading.allows(reference)? {
+                continue;
+            }
+            if items.len() == work.limit {
+                let next = items.last().copied();
+                return Ok((items, next));
+            }
+            items.push(reference);
+        }
+        Ok((items, None))
     }
 
     pub(super) fn change(

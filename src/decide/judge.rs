@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::error::Refused;
 use super::question::{Acting, Asker, Caller, Named, Question};
+use super::told::Told;
 use super::world::World;
-use crate::directory::{Kind, Object, Ref, Snapshot};
+use crate::directory::{Kind, Object, Ref};
 use crate::policy::{
-    Action, Attribute, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said,
-    Uid, View, evaluate,
+    Action, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said, Uid, View,
+    evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -57,7 +58,7 @@ pub struct Moment<'a> {
 }
 
 /// One half of a question: a principal, and whom they act for.
-struct Half {
+pub(super) struct Half {
     principal: Uid,
     reference: Option<Ref>,
     acts_for: Option<Ref>,
@@ -65,13 +66,33 @@ struct Half {
     own: Option<Entity>,
 }
 
+/// Principals of ours, each with whom they act for.
+pub(super) type Acts = Vec<(Ref, Option<Ref>)>;
+
+impl Half {
+    /// Of somebody of ours.
+    pub(super) fn of((principal, acts_for): &(Ref, Option<Ref>)) -> Self {
+        Self {
+            principal: (*principal).into(),
+            reference: Some(*principal),
+            acts_for: *acts_for,
+            own: None,
+        }
+    }
+
+    /// Whether it is a person's.
+    pub(super) fn is_persons(&self) -> bool {
+        self.reference.is_some_and(|one| one.kind == Kind::User)
+    }
+}
+
 /// An action on a resource, and what was said about both.
-struct Deed<'a> {
-    action: &'a Arc<Action>,
-    resource: Uid,
-    reference: Option<Ref>,
-    own: Option<Entity>,
-    said: Said<'a>,
+pub(super) struct Deed<'a> {
+    pub(super) action: &'a Arc<Action>,
+    pub(super) resource: Uid,
+    pub(super) reference: Option<Ref>,
+    pub(super) own: Option<Entity>,
+    pub(super) said: Said<'a>,
 }
 
 impl Moment<'_> {
@@ -112,41 +133,39 @@ impl Moment<'_> {
         resource: Ref,
         context: &Map<String, Value>,
     ) -> Result<Judgement, Refused> {
+        let Some(acting) = self.acting(asker)? else {
+            return Ok(self.by_operator(action));
+        };
+        let mut said = context.clone();
+        said.extend(asker.said());
+        self.ours(&acting, action, resource, &said)
+    }
+
+    /// Whoever must be allowed each: the agent, the user and the key's service, each with whom they act for. Nobody, for the operator.
+    ///
+    /// # Errors
+    /// The key counts no more; the acting user or agent is not there.
+    pub(super) fn acting(&self, asker: &Asker) -> Result<Option<Acts>, Refused> {
         let Caller::Key {
             key,
             service,
             acting,
         } = asker.caller
         else {
-            return Ok(self.by_operator(action));
+            return Ok(None);
         };
         self.in_force(key)?;
-        let mut said = std::borrow::Cow::Borrowed(context);
-        if let Some(purpose) = &asker.purpose {
-            said.to_mut().insert("purpose".into(), json!(purpose));
+        let Some(Acting { user, agent }) = acting else {
+            return Ok(Some(vec![(service, None)]));
+        };
+        self.there(user, "user")?;
+        let mut halves = Vec::with_capacity(3);
+        if let Some(agent) = agent {
+            self.there(agent, "agent")?;
+            halves.push((agent, Some(user)));
         }
-        let context = said.as_ref();
-        match acting {
-            None => self.ours(&[(service, None)], action, resource, context),
-            Some(Acting { user, agent: None }) => {
-                self.there(user, "user")?;
-                self.ours(
-                    &[(user, None), (service, Some(user))],
-                    action,
-                    resource,
-                    context,
-                )
-            }
-            Some(Acting {
-                user,
-                agent: Some(agent),
-            }) => {
-                self.there(user, "user")?;
-                self.there(agent, "agent")?;
-                let halves = [(agent, Some(user)), (user, None), (service, Some(user))];
-                self.ours(&halves, action, resource, context)
-            }
-        }
+        halves.extend([(user, None), (service, Some(user))]);
+        Ok(Some(halves))
     }
 
     /// The key was looked up before; whether it still counts is decided here, on the state that the answer is of.
@@ -190,15 +209,7 @@ impl Moment<'_> {
                 action: &nothing,
             },
         };
-        let mut principals = Vec::new();
-        for (principal, acts_for) in halves {
-            principals.push(Half {
-                principal: (*principal).into(),
-                reference: Some(*principal),
-                acts_for: *acts_for,
-                own: None,
-            });
-        }
+        let principals: Vec<Half> = halves.iter().map(Half::of).collect();
         let (actor, acts_for) = halves
             .first()
             .copied()
@@ -295,7 +306,7 @@ impl Moment<'_> {
             })
     }
 
-    fn action(&self, name: &str) -> Result<Arc<Action>, Refused> {
+    pub(super) fn action(&self, name: &str) -> Result<Arc<Action>, Refused> {
         self.world
             .compiled()
             .vocabulary()
@@ -354,6 +365,19 @@ impl Moment<'_> {
         deed: &Deed<'_>,
         request: Value,
     ) -> Result<Judgement, Refused> {
+        let evaluation = self.evaluated(halves, deed)?;
+        let actor = halves.first().and_then(|half| half.reference);
+        Ok(self
+            .judgement(evaluation, deed.action.name(), request)
+            .between(actor, None, deed.reference))
+    }
+
+    /// What the policies say of all halves.
+    pub(super) fn evaluated(
+        &self,
+        halves: &[Half],
+        deed: &Deed<'_>,
+    ) -> Result<Evaluation, Refused> {
         let mut whole: Option<Evaluation> = None;
         for half in halves {
             let evaluation = self.half(half, deed)?;
@@ -367,25 +391,27 @@ impl Moment<'_> {
             .snapshot()
             .organization()
             .is_ok_and(|organization| organization.suspended);
-        let evaluation = match whole {
+        Ok(match whole {
             Some(evaluation) if !suspended => evaluation,
             Some(_) => Evaluation::refused(Refusal::Forbidden, vec![suspension()]),
             None => Evaluation::refused(Refusal::NotPermitted, Vec::new()),
-        };
-        let actor = halves.first().and_then(|half| half.reference);
-        Ok(self
-            .judgement(evaluation, deed.action.name(), request)
-            .between(actor, None, deed.reference))
+        })
+    }
+
+    /// One half in Cedar's words.
+    pub(super) fn asked(
+        &self,
+        half: &Half,
+        deed: &Deed<'_>,
+    ) -> Result<crate::policy::Question, Refused> {
+        let vocabulary = self.world.compiled().vocabulary();
+        let parts = (half.principal.clone(), deed.action, deed.resource.clone());
+        Ok(vocabulary.question(parts, deed.said, &self.facts(half.acts_for))?)
     }
 
     fn half(&self, half: &Half, deed: &Deed<'_>) -> Result<Evaluation, Refused> {
         let compiled = self.world.compiled();
-        let facts = self.facts(half.acts_for);
-        let question = compiled.vocabulary().question(
-            (half.principal.clone(), deed.action, deed.resource.clone()),
-            deed.said,
-            &facts,
-        )?;
+        let question = self.asked(half, deed)?;
         let links = match (half.reference, deed.reference) {
             (Some(principal), Some(resource)) => self.world.links(principal, resource),
             _ => Vec::new(),
@@ -494,52 +520,6 @@ fn is_builtin(uid: &Uid) -> bool {
         .strip_prefix(NAMESPACE)
         .and_then(|rest| rest.strip_prefix("::"));
     bare.is_some_and(|bare| !bare.contains("::"))
-}
-
-/// The entities of a snapshot, but for those of the tenant's own types about which the request says something.
-struct Told<'a> {
-    snapshot: &'a Snapshot,
-    own: [Option<&'a Entity>; 2],
-}
-
-impl Told<'_> {
-    fn own(&self, uid: &Uid) -> Option<&Entity> {
-        let own = self.own.into_iter().flatten();
-        own.into_iter().find(|entity| entity.uid() == uid)
-    }
-}
-
-impl View for Told<'_> {
-    fn attribute(&self, of: &Uid, name: &str) -> Attribute {
-        match self.own(of) {
-            Some(entity) => entity.attribute(name),
-            None => self.snapshot.attribute(of, name),
-        }
-    }
-
-    fn above(&self, of: &Uid, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
-        // What is in what, a request does not say: it has the parents that are stored.
-        View::above(self.snapshot, of, found)
-    }
-
-    fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
-        let mut starts = starts.to_vec();
-        let told: Vec<&Entity> = self.own.into_iter().flatten().collect();
-        for entity in &told {
-            starts.extend(entity.points_to());
-            starts.extend(entity.parents().iter().cloned());
-        }
-        let mut slice = self.snapshot.slice(&starts)?;
-        for (at, entity) in told.iter().enumerate() {
-            let before = told.iter().take(at);
-            if before.into_iter().all(|other| other.uid() != entity.uid()) {
-                let entity = entity.to_cedar()?;
-                slice.retain(|other| other.uid() != entity.uid());
-                slice.push(entity);
-            }
-        }
-        Some(slice)
-    }
 }
 
 fn reference_of(named: &Named) -> Option<Ref> {

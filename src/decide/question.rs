@@ -84,6 +84,13 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// What the call itself says of every action that it asks for.
+    pub(super) fn said(&self) -> Map<String, Value> {
+        let purpose = self.purpose.as_ref();
+        let purpose = purpose.map(|purpose| ("purpose".to_owned(), purpose.as_str().into()));
+        purpose.into_iter().collect()
+    }
+
     /// The operator at the machine.
     pub const fn operator() -> Self {
         Self {

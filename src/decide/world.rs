@@ -1,12 +1,16 @@
 //! What a decision sees: the directory, the policies and the links, all as of one index of the log.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::error::Unfit;
 use crate::directory::object::{Level, OwnLibrary, Share};
-use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, change};
+use crate::directory::{Body, InOrder, Kind, Object, Ref, Row, RowId, Snapshot, change};
 use crate::ids;
-use crate::policy::{Compiled, CompiledLink, Library, Link, OwnPolicies, Source, Uid};
+use crate::policy::{
+    Clause, Compiled, CompiledLink, Library, Link, OwnPolicies, Question, Source, Uid, narrow,
+};
 
 /// What findings call the schema, which has no file of its own in a store.
 pub const SCHEMA: &str = "schema";
@@ -81,31 +85,70 @@ impl World {
 
     /// The links that a question of this principal about this resource may use.
     pub fn links(&self, principal: Ref, resource: Ref) -> Vec<CompiledLink> {
-        let user = self.snapshot.user(principal);
-        let definition = match self.snapshot.object(principal).map(|stored| &stored.value) {
-            Some(Object::Agent { definition }) => Some(*definition),
-            _ => None,
-        };
-        let for_them = |grantee: Ref| {
-            grantee == principal
-                || definition == Some(grantee)
-                || user.is_some_and(|user| user.groups.contains(&grantee))
-        };
         let parent = self
             .snapshot
             .object(resource)
             .and_then(|stored| stored.value.parent());
         // Links open what is shared one by one; only what hangs from a thread follows a link of something above it.
-        [
-            Some(resource),
-            parent.filter(|parent| parent.kind == Kind::Thread),
-        ]
-        .into_iter()
-        .flatten()
-        .flat_map(|shared| self.snapshot.shares_of(shared))
-        .filter(|(_, share)| for_them(share.value.grantee))
-        .filter_map(|(id, share)| self.compiled.library().link(link(id, &share.value)).ok())
-        .collect()
+        let thread = parent.filter(|parent| parent.kind == Kind::Thread);
+        let shared = std::iter::once(resource).chain(thread);
+        let shares = self
+            .snapshot
+            .shares_between(shared, &self.grantees(principal));
+        let links = shares.into_iter();
+        links
+            .filter_map(|(id, share)| self.compiled.library().link(link(id, &share.value)).ok())
+            .collect()
+    }
+
+    /// Whom a share must be for to be this principal's.
+    fn grantees(&self, principal: Ref) -> Vec<Ref> {
+        let mut all = vec![principal];
+        match self.snapshot.object(principal).map(|stored| &stored.value) {
+            Some(Object::Agent { definition }) => all.push(*definition),
+            Some(Object::User(user)) => all.extend(&user.groups),
+            _ => {}
+        }
+        all
+    }
+
+    /// What of a kind may be allowed to somebody: each of it that is, and seldom more, in the order of references after `after`. `question`
+    /// is theirs, about any resource of that kind. Nothing where it could be any.
+    pub fn among(
+        &self,
+        question: &Question,
+        kind: Kind,
+        after: Option<Ref>,
+    ) -> Option<InOrder<'_>> {
+        let snapshot = &self.snapshot;
+        let clauses = narrow(&self.compiled, snapshot, question)?;
+        let mut lists = Vec::new();
+        for clause in &clauses {
+            lists.extend(snapshot.pointing(clause, kind, after)?);
+        }
+        if let Some(principal) = question.principal().reference() {
+            let mut shared = BTreeSet::new();
+            for grantee in self.grantees(principal) {
+                shared.extend(snapshot.shared_with(grantee, kind));
+                for thread in snapshot.shared_with(grantee, Kind::Thread) {
+                    let clause = Clause {
+                        path: vec!["thread".into()],
+                        to: thread.into(),
+                    };
+                    shared.extend(
+                        snapshot
+                            .pointing(&clause, kind, after)?
+                            .into_iter()
+                            .flatten(),
+                    );
+                }
+            }
+            let later = shared
+                .into_iter()
+                .filter(move |one| after.is_none_or(|after| *one > after));
+            lists.push(Box::new(later));
+        }
+        Some(Box::new(merged(lists)))
     }
 
     /// A built-in entity that is there.
@@ -113,6 +156,28 @@ impl World {
         let uid = Uid::Ours(reference);
         self.snapshot.is_there(&uid).then_some(uid)
     }
+}
+
+/// Several lists in order as one, each element once.
+fn merged<'a>(mut lists: Vec<InOrder<'a>>) -> impl Iterator<Item = Ref> + 'a {
+    let mut heads: BinaryHeap<Reverse<(Ref, usize)>> = lists
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(at, list)| list.next().map(|one| Reverse((one, at))))
+        .collect();
+    let mut last = None;
+    std::iter::from_fn(move || {
+        loop {
+            let Reverse((one, at)) = heads.pop()?;
+            if let Some(next) = lists.get_mut(at).and_then(Iterator::next) {
+                heads.push(Reverse((next, at)));
+            }
+            if last != Some(one) {
+                last = Some(one);
+                return Some(one);
+            }
+        }
+    })
 }
 
 fn row_id(row: &Row) -> RowId {

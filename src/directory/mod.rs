@@ -17,9 +17,11 @@ pub mod object;
 pub mod organization;
 pub mod own;
 pub mod people;
+mod pointing;
 pub mod run;
 pub mod service;
 pub mod share;
+mod shares;
 pub mod snapshot;
 pub mod takeout;
 pub mod view;
@@ -29,6 +31,7 @@ mod world;
 
 pub use change::{Change, Effect, Happening, Row, RowId};
 pub use object::{Body, Kind, Object, Ref};
+pub use pointing::InOrder;
 pub use snapshot::Snapshot;
 
 /// Why the directory refuses a change, or cannot be read.

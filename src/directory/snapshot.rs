@@ -11,7 +11,9 @@ use super::DirectoryError;
 use super::change::{Row, RowId};
 use super::entity::Seen;
 use super::object::{Body, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User};
-use crate::policy::{Attribute, DEREFERENCE_LEVEL, Entity, Uid, View};
+use super::pointing::{InOrder, Pointing};
+use super::shares::Shares;
+use crate::policy::{Attribute, Clause, DEREFERENCE_LEVEL, Entity, Uid, View};
 
 /// A stored value and the index at which it took effect.
 #[derive(Debug, Clone)]
@@ -36,8 +38,8 @@ pub struct Snapshot {
     org: Ref,
     as_of: u64,
     objects: RedBlackTreeMapSync<Ref, Arc<Stored<Object>>>,
-    shares: RedBlackTreeMapSync<[u8; 16], Arc<Stored<Share>>>,
-    shares_of: HashTrieMapSync<Ref, Arc<Vec<[u8; 16]>>>,
+    shares: Shares,
+    pointing: Pointing,
     own: RedBlackTreeMapSync<[u8; 16], Arc<Own>>,
     own_ids: HashTrieMapSync<Uid, [u8; 16]>,
     /// The names of their attributes, of which they share one copy.
@@ -64,8 +66,8 @@ impl Snapshot {
             org,
             as_of: 0,
             objects: RedBlackTreeMapSync::new_sync(),
-            shares: RedBlackTreeMapSync::new_sync(),
-            shares_of: HashTrieMapSync::new_sync(),
+            shares: Shares::new(),
+            pointing: Pointing::new(),
             own: RedBlackTreeMapSync::new_sync(),
             own_ids: HashTrieMapSync::new_sync(),
             names: HashTrieSetSync::new_sync(),
@@ -143,23 +145,63 @@ impl Snapshot {
 
     /// A share.
     pub fn share(&self, id: [u8; 16]) -> Option<&Stored<Share>> {
-        self.shares.get(&id).map(AsRef::as_ref)
+        self.shares.get(id)
     }
 
     /// Every share, in the order of their identifiers.
     pub fn shares(&self) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
-        self.shares
-            .iter()
-            .map(|(id, stored)| (*id, stored.as_ref()))
+        self.shares.iter()
     }
 
     /// The shares of one resource.
     pub fn shares_of(&self, resource: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
-        self.shares_of
-            .get(&resource)
-            .into_iter()
-            .flat_map(|ids| ids.iter())
-            .filter_map(|id| self.share(*id).map(|share| (*id, share)))
+        self.shares.of(resource)
+    }
+
+    /// The shares of any of these resources for any of these.
+    pub fn shares_between(
+        &self,
+        resources: impl IntoIterator<Item = Ref>,
+        grantees: &[Ref],
+    ) -> Vec<([u8; 16], &Stored<Share>)> {
+        let mut found = Vec::new();
+        for resource in resources {
+            self.shares.between(resource, grantees, &mut found);
+        }
+        found
+    }
+
+    /// What of a kind is shared with somebody.
+    pub fn shared_with(&self, grantee: Ref, kind: Kind) -> impl Iterator<Item = Ref> {
+        self.shares.with(grantee, kind)
+    }
+
+    /// The objects of a kind after `after` for which a clause holds, each list in the order of their references; nothing where they are not
+    /// found by its attributes.
+    pub fn pointing(
+        &self,
+        clause: &Clause,
+        kind: Kind,
+        after: Option<Ref>,
+    ) -> Option<Vec<InOrder<'_>>> {
+        let at = (kind, after);
+        match clause.path.as_slice() {
+            [] => {
+                let one = clause.to.reference();
+                let one =
+                    one.filter(|one| one.kind == kind && after.is_none_or(|after| *one > after));
+                let one = one.filter(|one| self.objects.contains_key(one));
+                Some(vec![Box::new(one.into_iter())])
+            }
+            [name] => Some(vec![self.pointing.to(name, &clause.to, at)?]),
+            [name, beyond] => {
+                let between = self.pointing.all_to(beyond, &clause.to)?;
+                between
+                    .map(|one| self.pointing.to(name, &one.into(), at))
+                    .collect()
+            }
+            _ => None,
+        }
     }
 
     /// The row of an entity of the tenant's own types.
@@ -281,6 +323,13 @@ impl Snapshot {
     ) -> Result<(), DirectoryError> {
         match (id, body) {
             (RowId::Object(reference), Body::Object(object)) if reference.kind == object.kind() => {
+                self.forget(reference);
+                self.pointing.add(&Seen {
+                    reference,
+                    object: Some(object),
+                    org: self.org,
+                    above: 0,
+                });
                 self.objects.insert_mut(
                     reference,
                     Arc::new(Stored {
@@ -290,22 +339,11 @@ impl Snapshot {
                 );
             }
             (RowId::Share(id), Body::Share(share)) => {
-                let mut of: Vec<_> = self
-                    .shares_of
-                    .get(&share.resource)
-                    .map(|of| of.to_vec())
-                    .unwrap_or_default();
-                if !of.contains(&id) {
-                    of.push(id);
-                }
-                self.shares_of.insert_mut(share.resource, Arc::new(of));
-                self.shares.insert_mut(
-                    id,
-                    Arc::new(Stored {
-                        value: share.clone(),
-                        from_index: index,
-                    }),
-                );
+                let share = Stored {
+                    value: share.clone(),
+                    from_index: index,
+                };
+                self.shares.put(id, share);
             }
             (RowId::Own(id), Body::Own(own)) => {
                 let own = self.read(own, schema)?;
@@ -316,6 +354,18 @@ impl Snapshot {
             (id, _) => return Err(DirectoryError::WrongBody { id: id.to_string() }),
         }
         Ok(())
+    }
+
+    /// An object is not found any more by what its attributes name.
+    fn forget(&mut self, reference: Ref) {
+        if let Some(stored) = self.objects.get(&reference).cloned() {
+            self.pointing.remove(&Seen {
+                reference,
+                object: Some(&stored.value),
+                org: self.org,
+                above: 0,
+            });
+        }
     }
 
     /// Reads an entity of the tenant's own types under its schema.
@@ -346,20 +396,10 @@ impl Snapshot {
     fn end(&mut self, id: RowId) {
         match id {
             RowId::Object(reference) => {
+                self.forget(reference);
                 self.objects.remove_mut(&reference);
             }
-            RowId::Share(id) => {
-                if let Some(stored) = self.shares.get(&id).cloned() {
-                    let resource = stored.value.resource;
-                    let left: Vec<_> = self
-                        .shares_of
-                        .get(&resource)
-                        .map(|of| of.iter().copied().filter(|other| *other != id).collect())
-                        .unwrap_or_default();
-                    self.shares_of.insert_mut(resource, Arc::new(left));
-                    self.shares.remove_mut(&id);
-                }
-            }
+            RowId::Share(id) => self.shares.end(id),
             RowId::Own(id) => {
                 if let Some(own) = self.own.get(&id).cloned() {
                     self.own_ids.remove_mut(own.entity.uid());

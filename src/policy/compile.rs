@@ -128,6 +128,19 @@ impl Compiled {
         }
     }
 
+    /// Shows every permit that can match with one resource or another of the question's type.
+    pub(crate) fn each_permit(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
+        let action = run.question.action();
+        let builtin = match &self.beside {
+            Some(beside) if action.is_own() => beside,
+            _ => &self.library.index,
+        };
+        builtin.each_permit(run, show);
+        if !action.is_in("private") {
+            self.own.each_permit(run, show);
+        }
+    }
+
     fn add_schema(&mut self, source: &Source) -> Result<(), PolicyError> {
         let (fragment, json) = parse_schema(&source.name, &source.text)?;
         let findings = shadows(&self.library, source, &json);

@@ -73,6 +73,11 @@ impl Body {
         }
     }
 
+    /// What it asks beyond its scope; nothing where that has no compiled form.
+    pub(crate) fn conditions(&self) -> Option<&[Expr]> {
+        self.conditions.as_deref()
+    }
+
     /// Whether its conditions have a compiled form.
     pub(crate) const fn is_compiled(&self) -> bool {
         self.conditions.is_some()
@@ -143,7 +148,7 @@ struct Rules {
     loose: Vec<usize>,
     by_principal: HashMap<Uid, Vec<usize>>,
     by_resource: HashMap<Uid, Vec<usize>>,
-    /// Those that name one of each: by the resource, then by the principal.
+    /// Those that name one of each: by the principal, then by the resource.
     by_both: HashMap<Uid, HashMap<Uid, Vec<usize>>>,
 }
 
@@ -183,8 +188,8 @@ impl Index {
                     of.or_default().push(at);
                 }
                 (Some(principal), Some(resource)) => {
-                    let of = rules.by_both.entry(resource.clone()).or_default();
-                    of.entry(principal.clone()).or_default().push(at);
+                    let of = rules.by_both.entry(principal.clone()).or_default();
+                    of.entry(resource.clone()).or_default().push(at);
                 }
             }
             rules.by_id.insert(Arc::clone(&id), at);
@@ -253,16 +258,38 @@ impl Index {
             }
         }
         if anchored {
-            for of in resources.iter().filter_map(|uid| rules.by_both.get(uid)) {
-                if of.len() < principals.len() {
-                    of.iter()
-                        .filter(|(uid, _)| principals.binary_search(uid).is_ok())
-                        .for_each(|(_, places)| show_all(places));
-                } else {
-                    let found = principals.iter().filter_map(|uid| of.get(uid));
-                    found.for_each(|places| show_all(places));
-                }
+            for of in principals.iter().filter_map(|uid| rules.by_both.get(uid)) {
+                let found = resources.iter().filter_map(|uid| of.get(uid));
+                found.for_each(|places| show_all(places));
             }
+        }
+    }
+
+    /// Shows every permit that can match with one resource or another of the question's type.
+    pub(crate) fn each_permit(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
+        let rules = self.rules.as_ref();
+        let mut show_all = |places: &[usize]| {
+            let found = places.iter().filter_map(|at| rules.all.get(*at));
+            found
+                .filter(|rule| rule.note.effect == Effect::Permit)
+                .filter(|rule| rule.body.is_for(run.question.action()))
+                .for_each(&mut *show);
+        };
+        show_all(&self.loose(run.question));
+        rules
+            .by_resource
+            .values()
+            .for_each(|places| show_all(places));
+        if rules.by_principal.is_empty() && rules.by_both.is_empty() {
+            return;
+        }
+        for uid in with_above(run, run.question.principal()) {
+            if let Some(places) = rules.by_principal.get(&uid) {
+                show_all(places);
+            }
+            let of = rules.by_both.get(&uid).into_iter();
+            of.flat_map(HashMap::values)
+                .for_each(|places| show_all(places));
         }
     }
 

@@ -1,0 +1,126 @@
+//! Shares, found by their id, by what they open, and by whom they are for.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+
+use super::object::{Kind, Ref, Share};
+use super::snapshot::Stored;
+
+type ById = RedBlackTreeMapSync<[u8; 16], Arc<Stored<Share>>>;
+/// By the other end of each, then by its id.
+type ByEnd = RedBlackTreeSetSync<(Ref, [u8; 16])>;
+
+/// All shares of an organization.
+#[derive(Clone)]
+pub(super) struct Shares {
+    all: ById,
+    of: HashTrieMapSync<Ref, ByEnd>,
+    with: HashTrieMapSync<Ref, ByEnd>,
+}
+
+impl Shares {
+    pub(super) fn new() -> Self {
+        Self {
+            all: RedBlackTreeMapSync::new_sync(),
+            of: HashTrieMapSync::new_sync(),
+            with: HashTrieMapSync::new_sync(),
+        }
+    }
+
+    pub(super) fn get(&self, id: [u8; 16]) -> Option<&Stored<Share>> {
+        self.all.get(&id).map(AsRef::as_ref)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
+        self.all.iter().map(|(id, stored)| (*id, stored.as_ref()))
+    }
+
+    /// Those of one resource, in the order of whom they are for.
+    pub(super) fn of(&self, resource: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
+        let all = self
+            .of
+            .get(&resource)
+            .into_iter()
+            .flat_map(|all| all.iter());
+        all.filter_map(|(_, id)| self.get(*id).map(|share| (*id, share)))
+    }
+
+    /// Those of one resource for any of these; what it costs grows with the fewer of both.
+    pub(super) fn between<'a>(
+        &'a self,
+        resource: Ref,
+        grantees: &[Ref],
+        found: &mut Vec<([u8; 16], &'a Stored<Share>)>,
+    ) {
+        let Some(all) = self.of.get(&resource) else {
+            return;
+        };
+        let mut add = |id: [u8; 16]| found.extend(self.get(id).map(|share| (id, share)));
+        if all.size() <= grantees.len() {
+            let theirs = all.iter().filter(|(grantee, _)| grantees.contains(grantee));
+            theirs.for_each(|(_, id)| add(*id));
+        } else {
+            for grantee in grantees {
+                let theirs = all.range(within(*grantee));
+                theirs.for_each(|(_, id)| add(*id));
+            }
+        }
+    }
+
+    /// What of a kind is shared with somebody.
+    pub(super) fn with(&self, grantee: Ref, kind: Kind) -> impl Iterator<Item = Ref> {
+        let all = self.with.get(&grantee).into_iter();
+        let of_kind = (
+            Bound::Included((Ref::new(kind, [0; 16]), [0; 16])),
+            Bound::Included((Ref::new(kind, [0xff; 16]), [0xff; 16])),
+        );
+        all.flat_map(move |all| all.range(of_kind))
+            .map(|(resource, _)| *resource)
+    }
+
+    pub(super) fn put(&mut self, id: [u8; 16], share: Stored<Share>) {
+        self.end(id);
+        let (resource, grantee) = (share.value.resource, share.value.grantee);
+        add(&mut self.of, resource, (grantee, id));
+        add(&mut self.with, grantee, (resource, id));
+        self.all.insert_mut(id, Arc::new(share));
+    }
+
+    pub(super) fn end(&mut self, id: [u8; 16]) {
+        let Some(share) = self.all.get(&id).map(|stored| stored.value.clone()) else {
+            return;
+        };
+        remove(&mut self.of, share.resource, &(share.grantee, id));
+        remove(&mut self.with, share.grantee, &(share.resource, id));
+        self.all.remove_mut(&id);
+    }
+}
+
+fn within(end: Ref) -> (Bound<(Ref, [u8; 16])>, Bound<(Ref, [u8; 16])>) {
+    (
+        Bound::Included((end, [0; 16])),
+        Bound::Included((end, [0xff; 16])),
+    )
+}
+
+fn add(map: &mut HashTrieMapSync<Ref, ByEnd>, at: Ref, entry: (Ref, [u8; 16])) {
+    match map.get_mut(&at) {
+        Some(set) => set.insert_mut(entry),
+        None => {
+            let mut set = RedBlackTreeSetSync::new_sync();
+            set.insert_mut(entry);
+            map.insert_mut(at, set);
+        }
+    }
+}
+
+fn remove(map: &mut HashTrieMapSync<Ref, ByEnd>, at: Ref, entry: &(Ref, [u8; 16])) {
+    if let Some(set) = map.get_mut(&at) {
+        set.remove_mut(entry);
+        if set.is_empty() {
+            map.remove_mut(&at);
+        }
+    }
+}
