@@ -78,6 +78,15 @@ impl Question {
         &self.resource
     }
 
+    /// The same about another resource, of the same type.
+    #[must_use]
+    pub fn about(&self, resource: Uid) -> Self {
+        Self {
+            resource,
+            ..self.clone()
+        }
+    }
+
     /// Under which circumstances, as policies see them.
     pub(crate) const fn context(&self) -> &Value {
         &self.context

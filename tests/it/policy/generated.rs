@@ -8,7 +8,10 @@ use std::sync::Arc;
 use cedar_policy::{
     AuthorizationError, Authorizer, Decision, Entities, EntityUid, PolicyId, PolicySet, SlotId,
 };
-use cedarkeep::policy::{Compiled, Library, Link, Type, Uid, Verdict};
+use cedarkeep::policy::{
+    Attribute, Clause, Compiled, Library, Link, Question, Type, Uid, Value, Verdict, View as _,
+    narrow,
+};
 use chrono::TimeDelta;
 
 use super::generator::{Maker, TEMPLATES, World};
@@ -34,6 +37,40 @@ struct Met {
     forbidden: usize,
     errors: usize,
     by_links: usize,
+    /// Resources that a search need not look at, and did not lose anything by it.
+    narrowed: usize,
+}
+
+/// Whatever a static policy permits is among what a search looks at; how many it does not look at.
+fn nothing_is_left_out(compiled: &Compiled, slice: &Slice, question: &Question) -> usize {
+    let Some(clauses) = narrow(compiled, slice, question) else {
+        return 0;
+    };
+    let holds = |clause: &Clause, resource: &Uid| {
+        let mut at = resource.clone();
+        for name in &clause.path {
+            match slice.attribute(&at, name) {
+                Attribute::Is(Value::Entity(uid)) => at = uid,
+                _ => return false,
+            }
+        }
+        at == clause.to
+    };
+    let mut narrowed = 0;
+    for resource in slice.of_type(&question.resource().kind()) {
+        if clauses.iter().any(|clause| holds(clause, &resource)) {
+            continue;
+        }
+        let question = question.about(resource.clone());
+        let verdict = Verdict::of(compiled, &[], slice, &question);
+        assert!(
+            verdict.permits.is_empty(),
+            "{resource} is left out: {:?} {clauses:?}",
+            verdict.permits
+        );
+        narrowed += 1;
+    }
+    narrowed
 }
 
 /// One set of policies: Cedar's answers and ours, request by request.
@@ -148,6 +185,7 @@ fn compare(chance: Chance) -> Met {
         assert_eq!(ours, failed, "errors: {}", told());
         assert_eq!(reasons, cedar, "policies: {}", told());
         assert_eq!(decision, response.decision(), "{}", told());
+        met.narrowed += nothing_is_left_out(&compiled, &slice, &question);
         met.requests += 1;
         met.allowed += usize::from(decision == Decision::Allow);
         met.forbidden += usize::from(decision == Decision::Deny && !reasons.is_empty());
@@ -185,11 +223,18 @@ fn what_is_generated_is_answered_as_cedar_answers_it() {
             met.forbidden += one.forbidden;
             met.errors += one.errors;
             met.by_links += one.by_links;
+            met.narrowed += one.narrowed;
         }
     });
     println!("{} sets: {met:?}", sets());
     let some = met.requests / 100;
-    for count in [met.allowed, met.forbidden, met.errors, met.by_links] {
+    for count in [
+        met.allowed,
+        met.forbidden,
+        met.errors,
+        met.by_links,
+        met.narrowed,
+    ] {
         assert!(count > some, "{met:?}");
     }
 }

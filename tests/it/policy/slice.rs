@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedarkeep::policy::{Attribute, Entity, Uid, View};
+use cedarkeep::policy::{Attribute, Entity, Type, Uid, View};
 
 /// All the entities that there are.
 pub struct Slice {
@@ -20,6 +20,14 @@ impl Slice {
             cedar: entities.to_vec(),
             ours: ours.collect(),
         }
+    }
+}
+
+impl Slice {
+    /// The entities of a type.
+    pub fn of_type(&self, kind: &Type) -> Vec<Uid> {
+        let uids = self.ours.keys().filter(|uid| uid.is(kind));
+        uids.cloned().collect()
     }
 }
 
