@@ -44,6 +44,8 @@ enum Shape {
 /// Where choices come from.
 pub struct Maker {
     pub chance: Chance,
+    /// Policies mostly say in their first condition whom the resource names.
+    pub pointed: bool,
 }
 
 impl Maker {
@@ -354,7 +356,7 @@ impl World {
 
     fn truth(&self, maker: &mut Maker, depth: usize) -> String {
         let of = |shape: &Shape, maker: &mut Maker| self.expression(maker, shape, depth);
-        let number = maker.below(16);
+        let number = maker.below(20);
         match number {
             0 => format!("!({})", of(&Shape::Bool, maker)),
             1 | 2 => {
@@ -433,6 +435,7 @@ impl World {
                 ]);
                 format!("({left}).{call}({right})")
             }
+            15..=18 => self.pointer(maker),
             _ if maker.often(5) => {
                 let address = Shape::Extension("ipaddr");
                 let (left, right) = (of(&address, maker), of(&address, maker));
@@ -443,6 +446,26 @@ impl World {
                 let left = maker.one(&["action", "Cedarkeep::Action::\"touch\""]);
                 format!("({left} in Cedarkeep::Action::\"{name}\")")
             }
+        }
+    }
+
+    /// How what may be seen is mostly found: the resource, or what it names, names the principal or what that is in.
+    fn pointer(&self, maker: &mut Maker) -> String {
+        let mut paths = vec!["resource".to_owned()];
+        for (name, of, _) in self.types.iter().flatten() {
+            if let Shape::Of(kind) = of {
+                paths.push(format!("resource.{name}"));
+                let at = TYPES.iter().position(|(other, _)| other == kind).unwrap();
+                let inner = self.types[at].iter();
+                let inner = inner.filter(|(_, of, _)| matches!(of, Shape::Of(_)));
+                paths.extend(inner.map(|(inner, ..)| format!("resource.{name}.{inner}")));
+            }
+        }
+        let path = maker.one(&paths);
+        match maker.below(3) {
+            0 => format!("({path} == principal)"),
+            1 => format!("(principal == {path})"),
+            _ => format!("(principal in {path})"),
         }
     }
 
@@ -515,9 +538,14 @@ impl World {
         let mut text = format!(
             "@id(\"{id}\") @reason(\"{id}\")\n{effect} ({principal}, {action}, {resource})"
         );
-        for _ in 0..maker.below(3) {
+        let least = usize::from(maker.pointed);
+        for number in 0..maker.below(3).max(least) {
             let kind = maker.one(&["when", "when", "unless"]);
-            let condition = self.expression(maker, &Shape::Bool, 3);
+            let condition = if maker.pointed && number == 0 {
+                format!("{} && true", self.pointer(maker))
+            } else {
+                self.expression(maker, &Shape::Bool, 3)
+            };
             write!(text, "\n{kind} {{ {condition} }}").unwrap();
         }
         text.push_str(";\n");
