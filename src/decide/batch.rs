@@ -88,6 +88,7 @@ pub(super) fn make(
         done.push(match work {
             Work::Questions(work) => drafts.questions(work),
             Work::List(work) => drafts.list(work),
+            Work::Search(work) => drafts.search(work),
             Work::Permit(work) => drafts.permit(work),
             Work::Change(work) => {
                 let (done, change) = drafts.change(work, &setting.store)?;
@@ -540,6 +541,10 @@ impl Made {
                         recorded: at(index)?,
                     })
                 })));
+            }
+            (Work::Search(work), Done::Search(found)) => {
+                let found = found.and_then(|(found, index)| Ok((found, at(index)?)));
+                drop(work.reply.send(found));
             }
             (Work::Change(work), Done::Change(changed)) => {
                 drop(work.reply.send(changed.and_then(|(reply, index)| {

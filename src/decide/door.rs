@@ -20,10 +20,8 @@ use super::recent::Recent;
 pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
 use super::upkeep;
-use super::work::{
-    Among, Ground, List, Note, Permit, Plan, Proposal, Questions, Refresh, Reply, Work,
-};
 pub use super::work::{Changed, Deposit, IdempotencyKey};
+use super::work::{Ground, Note, Permit, Plan, Proposal, Questions, Refresh, Reply, Work};
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
@@ -197,6 +195,11 @@ impl Door {
         self.marked.store(size, Ordering::Relaxed);
     }
 
+    /// How long an answer may take.
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// The tenant's store.
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
@@ -315,59 +318,6 @@ impl Door {
             })
             .await?;
         Ok(granted.into())
-    }
-
-    /// Those of a kind on which the action is allowed, after `after`, `limit` at most.
-    ///
-    /// # Errors
-    /// `Unavailable`, or what makes the question none.
-    pub async fn list<A: Action>(
-        &self,
-        asker: Asker,
-        kind: Kind,
-        after: Option<Ref>,
-        limit: usize,
-    ) -> Result<Listed, Refused> {
-        self.list_among::<A>(asker, kind, Among::All(after), limit)
-            .await
-    }
-
-    /// Those on which the action is allowed of what this finds, in its order, `limit` at most.
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn list_of<A: Action>(
-        &self,
-        asker: Asker,
-        kind: Kind,
-        choice: impl Fn(&Snapshot) -> Vec<Ref> + Send + Sync + 'static,
-        limit: usize,
-    ) -> Result<Listed, Refused> {
-        self.list_among::<A>(asker, kind, Among::These(Box::new(choice)), limit)
-            .await
-    }
-
-    async fn list_among<A: Action>(
-        &self,
-        asker: Asker,
-        kind: Kind,
-        among: Among,
-        limit: usize,
-    ) -> Result<Listed, Refused> {
-        let page = self
-            .ask(self.patience, |reply, deadline| {
-                Work::List(List {
-                    asker,
-                    action: A::NAME,
-                    kind,
-                    among,
-                    limit,
-                    reply,
-                    deadline,
-                })
-            })
-            .await?;
-        Ok(page.into())
     }
 
     /// Makes a change where Cedar allows it: the decision, the event and the rows are one transaction.
@@ -588,7 +538,7 @@ impl Door {
     }
 
     /// Queues work and waits for its answer, no longer than `patience`.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         patience: Duration,
         work: impl FnOnce(Reply<T>, Instant) -> Work,

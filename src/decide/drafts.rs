@@ -8,14 +8,15 @@ use serde_json::Value;
 use super::content;
 use super::error::{Refused, Unwritten};
 use super::judge::{Judgement, Moment, an_admin_can_edit};
-use super::question::{Asker, Caller, Question, Until};
+use super::question::{Asker, Caller, Named, Question, Sought, Until};
 use super::reading::Reading;
-use super::record::{self, Unsealed};
+use super::record::{self, Looked, Unsealed};
 use super::rotate;
 use super::rows;
 use super::sequencer::Setting;
+use super::sought::{Found, LOOKED_AT};
 use super::work::{
-    Among, Deposit, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Work,
+    Among, Deposit, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Search, Work,
 };
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
@@ -31,6 +32,7 @@ pub(super) enum Done {
     Questions(Vec<Result<(Judgement, u64), Refused>>),
     Permit(Result<(Judgement, u64), Refused>),
     List(Result<(Vec<Ref>, Option<Ref>, u64), Refused>),
+    Search(Result<(Found, u64), Refused>),
     Change(Result<(Value, u64), Refused>),
     Denied(Box<Judgement>, u64),
     Scope(Box<Judgement>, u64),
@@ -153,6 +155,10 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
             }
             Work::Permit(permit) => &permit.asker,
             Work::List(list) => &list.asker,
+            Work::Search(search) => {
+                subjects.extend(mentioned(&search.query.question));
+                &search.asker
+            }
             Work::Change(proposal) => &proposal.asker,
             Work::Note(note) => &note.asker,
             Work::Refresh(_) => continue,
@@ -289,19 +295,75 @@ impl Drafts<'_> {
             } => acting.agent.or(Some(acting.user)),
             Caller::Key { .. } | Caller::Operator | Caller::System => None,
         };
-        let names = record::names(&self.setting.library);
+        let found = items.iter().map(ToString::to_string);
         let entry = record::search(
-            names,
+            record::names(&self.setting.library),
             &work.asker,
-            (actor, work.action, work.kind),
-            &items,
+            Looked {
+                actor,
+                action: work.action,
+                kind: work.kind.name(),
+                resource: None,
+                request: None,
+            },
+            found,
             self.version(),
         );
         let at = self.add(entry);
         Done::List(Ok((items, next, at)))
     }
 
-    /// Those that may be read, and the last of them where there are more.
+    /// A search of a back end.
+    pub(super) fn search(&mut self, work: &Search) -> Done {
+        match self.moment.scope(&work.asker, "decision.search") {
+            Ok(judgement) if judgement.is_allowed() => {}
+            Ok(judgement) => {
+                let at = self.decision(&work.asker, &judgement);
+                return Done::Scope(Box::new(judgement), at);
+            }
+            Err(refused) => return Done::Search(Err(refused)),
+        }
+        let found = self
+            .moment
+            .search(&work.query, work.after.as_deref(), work.limit);
+        let found = match found {
+            Ok(found) => found,
+            Err(refused) => return Done::Search(Err(refused)),
+        };
+        let question = &work.query.question;
+        let world = self.moment.world;
+        let known = |named: &Named| {
+            let reference = Ref::of(Kind::named(&named.kind)?, &named.id)?;
+            world.known(reference).map(|_| reference)
+        };
+        let (subject, resource) = (known(&question.subject), known(&question.resource));
+        let sought = work.query.sought;
+        let entry = record::search(
+            record::names(&self.setting.library),
+            &work.asker,
+            Looked {
+                actor: subject.filter(|_| sought != Sought::Subject),
+                action: if sought == Sought::Action {
+                    ""
+                } else {
+                    &question.action
+                },
+                kind: match sought {
+                    Sought::Subject => &question.subject.kind,
+                    Sought::Resource => &question.resource.kind,
+                    Sought::Action => "action",
+                },
+                resource: resource.filter(|_| sought != Sought::Resource),
+                request: Some(question.to_json()),
+            },
+            found.results.iter().cloned(),
+            self.version(),
+        );
+        let at = self.add(entry);
+        Done::Search(Ok((found, at)))
+    }
+
+    /// Those that may be read, and where there are more, the one after which they come.
     fn page(&self, work: &List) -> Result<(Vec<Ref>, Option<Ref>), Refused> {
         let moment = self.moment;
         let reading = Reading::new(&moment, &work.asker, (work.action, work.kind))?;
@@ -310,15 +372,19 @@ impl Drafts<'_> {
             Among::These(choice) => Box::new(choice(moment.world.snapshot()).into_iter()),
         };
         let mut items = Vec::new();
-        for reference in candidates {
-            if !reading.allows(reference)? {
-                continue;
+        let mut last = None;
+        for (number, reference) in candidates.enumerate() {
+            if number == LOOKED_AT {
+                return Ok((items, last));
             }
-            if items.len() == work.limit {
-                let next = items.last().copied();
-                return Ok((items, next));
+            if reading.allows(reference)? {
+                if items.len() == work.limit {
+                    let next = items.last().copied();
+                    return Ok((items, next));
+                }
+                items.push(reference);
             }
-            items.push(reference);
+            last = Some(reference);
         }
         Ok((items, None))
     }

@@ -232,22 +232,29 @@ impl Moment<'_> {
     /// # Errors
     /// An unknown type or action, or what was said is of a wrong type.
     pub fn question(&self, question: &Question) -> Result<Judgement, Refused> {
-        let request = json!({
-            "subject": named(&question.subject),
-            "action": action_json(question),
-            "resource": named(&question.resource),
-            "context": question.context,
-        });
+        let (evaluation, [actor, acts_for, on]) = self.answer(question)?;
+        let request = question.to_json();
+        Ok(self
+            .judgement(evaluation, &question.action, request)
+            .between(actor, acts_for, on))
+    }
+
+    /// What the policies say of it; and who acts, for whom, on what, where that is something of ours.
+    ///
+    /// # Errors
+    /// As [`Moment::question`].
+    pub(super) fn answer(
+        &self,
+        question: &Question,
+    ) -> Result<(Evaluation, [Option<Ref>; 3]), Refused> {
         let library = self.world.compiled().library();
         if let Some(determining) = library.reserved(&question.action, &question.context) {
             let evaluation = Evaluation::refused(Refusal::Forbidden, vec![determining]);
-            return Ok(self
-                .judgement(evaluation, &question.action, request)
-                .between(
-                    reference_of(&question.subject),
-                    None,
-                    reference_of(&question.resource),
-                ));
+            let (actor, on) = (
+                reference_of(&question.subject),
+                reference_of(&question.resource),
+            );
+            return Ok((evaluation, [actor, None, on]));
         }
         let action = self.action(&question.action)?;
         let (subject, own_subject) = self.entity(&question.subject)?;
@@ -267,13 +274,8 @@ impl Moment<'_> {
         let stranger = !action.applies_to(&subject.kind(), &resource.kind());
         if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
-            return Ok(self
-                .judgement(evaluation, &question.action, request)
-                .between(
-                    actor.filter(|actor| self.world.known(*actor).is_some()),
-                    acts_for.filter(|user| self.world.known(*user).is_some()),
-                    on.filter(|on| self.world.known(*on).is_some()),
-                ));
+            let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());
+            return Ok((evaluation, [actor, acts_for, on].map(known)));
         }
         let deed = Deed {
             action: &action,
@@ -299,11 +301,35 @@ impl Moment<'_> {
                 own: None,
             });
         }
-        self.judge(&halves, &deed, request)
-            .map(|judgement| Judgement {
-                acts_for,
-                ..judgement
-            })
+        Ok((self.evaluated(&halves, &deed)?, [actor, acts_for, on]))
+    }
+
+    /// What one of ours asks, about any resource of a type.
+    pub(super) fn half_of(
+        &self,
+        subject: Uid,
+        (action, kind): (&Arc<Action>, Kind),
+        question: &Question,
+    ) -> Result<crate::policy::Question, Refused> {
+        let acts_for = self.acts_for(subject.reference(), &question.context);
+        let half = Half {
+            reference: subject.reference(),
+            principal: subject,
+            acts_for,
+            own: None,
+        };
+        let any = Ref::new(kind, [0; 16]);
+        let deed = Deed {
+            action,
+            resource: any.into(),
+            reference: Some(any),
+            own: None,
+            said: Said {
+                context: &question.context,
+                action: &question.action_properties,
+            },
+        };
+        self.asked(&half, &deed)
     }
 
     pub(super) fn action(&self, name: &str) -> Result<Arc<Action>, Refused> {
@@ -320,7 +346,7 @@ impl Moment<'_> {
     }
 
     /// The entity that a caller names; one of the tenant's own types also with what the caller says about it.
-    fn entity(&self, named: &Named) -> Result<(Uid, Option<Entity>), Refused> {
+    pub(super) fn entity(&self, named: &Named) -> Result<(Uid, Option<Entity>), Refused> {
         let vocabulary = self.world.compiled().vocabulary();
         let uid = vocabulary
             .entity(&named.kind, &named.id)
@@ -524,25 +550,6 @@ fn is_builtin(uid: &Uid) -> bool {
 
 fn reference_of(named: &Named) -> Option<Ref> {
     Ref::of(Kind::named(&named.kind)?, &named.id)
-}
-
-fn named(named: &Named) -> Value {
-    let mut value = json!({ "type": named.kind, "id": named.id });
-    if let (Some(object), false) = (value.as_object_mut(), named.properties.is_empty()) {
-        object.insert("properties".into(), Value::Object(named.properties.clone()));
-    }
-    value
-}
-
-fn action_json(question: &Question) -> Value {
-    let mut value = json!({ "name": question.action });
-    if let (Some(object), false) = (value.as_object_mut(), question.action_properties.is_empty()) {
-        object.insert(
-            "properties".into(),
-            Value::Object(question.action_properties.clone()),
-        );
-    }
-    value
 }
 
 /// Whether an active Admin of this world could still edit policies.

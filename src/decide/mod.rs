@@ -12,6 +12,7 @@ pub mod door;
 mod drafts;
 pub mod error;
 pub mod export;
+mod finding;
 mod flood;
 pub mod judge;
 pub mod mark;
@@ -26,6 +27,7 @@ pub mod rotate;
 mod rows;
 pub mod search;
 mod sequencer;
+pub mod sought;
 pub mod takeout;
 mod told;
 pub mod upkeep;
@@ -36,4 +38,6 @@ pub use crate::crypto::recipient::Recipient;
 pub use authorized::{Action, Authorized, Operator};
 pub use door::{Beside, Changed, Deposit, Door, IdempotencyKey, Listed, Permitted};
 pub use error::Refused;
-pub use question::{Acting, Answer, Asker, Caller, Named, Question, Recorded, Until};
+pub use question::{
+    Acting, Answer, Asker, Caller, Named, Query, Question, Recorded, Sought, Until,
+};

@@ -227,34 +227,53 @@ pub(super) fn note(note: &Note) -> Unsealed {
     }
 }
 
+/// What somebody looked for.
+pub(super) struct Looked<'a> {
+    /// Who could do it, where one is asked about.
+    pub(super) actor: Option<Ref>,
+    pub(super) action: &'a str,
+    /// Of which type, in the words of the question.
+    pub(super) kind: &'a str,
+    /// To what, where one is asked about.
+    pub(super) resource: Option<Ref>,
+    /// A back end's question.
+    pub(super) request: Option<Value>,
+}
+
 /// The entry of a search: how many were found, and a digest of which; never the list.
 pub(super) fn search(
     names: &Names,
     asker: &Asker,
-    (actor, action, kind): (Option<Ref>, &str, Kind),
-    found: &[Ref],
+    looked: Looked<'_>,
+    found: impl Iterator<Item = String>,
     (policy_version, as_of): (u64, u64),
 ) -> Unsealed {
     let mut digest = Sha256::new();
-    for reference in found {
-        digest.update(reference.to_string());
+    let mut count = 0_u64;
+    for one in found {
+        digest.update(one);
         digest.update(b"\n");
+        count = count.saturating_add(1);
     }
-    let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    let actor = looked.actor;
     let mut draft = Draft::new(Event::SearchMade, caller(asker), Outcome::Ok)
         .saw(policy_version, as_of)
         .fact(Fact::Count(count));
     if let Some(actor) = actor {
         draft = draft.actor(reference(actor));
     }
-    if let Some(action) = names.actions.get(action) {
+    if let Some(resource) = looked.resource {
+        draft = draft.resource(reference(resource));
+    }
+    if let Some(action) = names.actions.get(looked.action) {
         draft = draft.action(action.clone());
     }
     let digest = data_encoding::HEXLOWER.encode(&digest.finalize());
     let mut parts = vec![(
         PartName::Details,
-        json!({ "kind": kind.name(), "digest": digest }),
+        json!({ "kind": looked.kind, "digest": digest }),
     )];
+    parts.extend(looked.request.map(|request| (PartName::Request, request)));
     provenance(asker, &mut parts);
     Unsealed {
         draft,

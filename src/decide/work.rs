@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::error::Refused;
 use super::judge::Judgement;
-use super::question::{Answer, Asker, Question, Recorded, Until};
+use super::question::{Answer, Asker, Query, Question, Recorded, Until};
+use super::sought::Found;
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
@@ -26,6 +27,8 @@ pub(super) enum Work {
     Permit(Permit),
     /// Which of a kind may be read.
     List(List),
+    /// A search of a back end.
+    Search(Box<Search>),
     /// A change, with the decision that allows it.
     Change(Box<Proposal>),
     /// An event that is no decision and changes nothing.
@@ -53,6 +56,7 @@ impl Work {
             | Self::List(List { deadline, .. })
             | Self::Note(Note { deadline, .. })
             | Self::Refresh(Refresh { deadline, .. }) => *deadline,
+            Self::Search(search) => search.deadline,
             Self::Change(proposal) => proposal.deadline,
         }
     }
@@ -64,6 +68,7 @@ impl Work {
             Self::Questions(work) => drop(work.reply.send(Err(why))),
             Self::Permit(work) => drop(work.reply.send(Err(why))),
             Self::List(work) => drop(work.reply.send(Err(why))),
+            Self::Search(work) => drop(work.reply.send(Err(why))),
             Self::Change(work) => drop(work.reply.send(Err(why))),
             Self::Note(work) => drop(work.reply.send(Err(why))),
             Self::Refresh(work) => drop(work.reply.send(Err(why))),
@@ -114,6 +119,16 @@ pub(super) struct List {
     pub(super) among: Among,
     pub(super) limit: usize,
     pub(super) reply: Reply<Page>,
+    pub(super) deadline: Instant,
+}
+
+pub(super) struct Search {
+    pub(super) asker: Asker,
+    pub(super) query: Query,
+    /// The last that an earlier page looked at.
+    pub(super) after: Option<String>,
+    pub(super) limit: usize,
+    pub(super) reply: Reply<(Found, Recorded)>,
     pub(super) deadline: Instant,
 }
 

@@ -179,7 +179,6 @@ fn decision(answer: &Answer, detail: Detail) -> Decision {
     if detail == Detail::Minimal {
         return Decision::minimal(judgement.is_allowed());
     }
-    let recorded = answer.recorded();
     Decision::explained(
         judgement.is_allowed(),
         Explained {
@@ -192,13 +191,18 @@ fn decision(answer: &Answer, detail: Detail) -> Decision {
             policies: refused::policies(judgement)
                 .map(|(id, reason)| Determining { id, reason })
                 .collect(),
-            log: Recorded {
-                log: recorded.log.clone(),
-                index: recorded.index,
-                as_of: recorded.as_of,
-                leaf_hash: recorded.leaf_hash.base64(),
-                checkpoint_size: recorded.checkpoint_size,
-            },
+            log: recorded(answer.recorded()),
         },
     )
+}
+
+/// Where something is recorded, in the words of the wire.
+pub(super) fn recorded(place: &crate::decide::Recorded) -> Recorded {
+    Recorded {
+        log: place.log.clone(),
+        index: place.index,
+        as_of: place.as_of,
+        leaf_hash: place.leaf_hash.base64(),
+        checkpoint_size: place.checkpoint_size,
+    }
 }

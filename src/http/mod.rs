@@ -28,6 +28,7 @@ pub mod problem;
 mod refused;
 pub mod request_id;
 mod runs;
+mod searching;
 pub mod serve;
 mod shares;
 mod shown;
@@ -83,6 +84,9 @@ fn documented() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(access::one))
         .routes(routes!(access::several))
+        .routes(routes!(searching::subject))
+        .routes(routes!(searching::resource))
+        .routes(routes!(searching::action))
         .routes(routes!(access::metadata))
         .routes(routes!(audit::receipt))
         .routes(routes!(audit::checkpoint))

@@ -113,7 +113,7 @@ impl Library {
                 Err(found) => findings.extend(found),
             }
         }
-        let vocabulary = Vocabulary::new(&whole, &[&json]);
+        let vocabulary = Vocabulary::new(&whole, &[&json], &[schema]);
         let (set, index, templates) = named(&policies, &templates, &vocabulary, &mut findings);
         if !findings.is_empty() {
             return Err(PolicyError::Refused(findings));

@@ -16,7 +16,7 @@ use super::index::{Index, Note, Permits, Rule};
 use super::request::SERVER;
 use super::run::Run;
 use super::shape::{Declared, members, qualified};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Vocabulary, whole_word};
 
 /// A text and the name of the file that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,11 @@ impl Compiled {
             let error = DetailedError::from(&error);
             PolicyError::Refused(Finding::from_cedar(&source.name, &source.text, &error))
         })?;
-        let vocabulary = Vocabulary::new(&schema, &[&self.library.json, &json]);
+        let vocabulary = Vocabulary::new(
+            &schema,
+            &[&self.library.json, &json],
+            &[super::builtin::SCHEMA, &source.text],
+        );
         self.vocabulary = Arc::new(vocabulary);
         self.schema = Arc::new(schema);
         self.beside = Some(self.library.index.unpicked());
@@ -243,18 +247,8 @@ fn action_findings(
 /// A finding where a name first stands in a schema; Cedar's JSON form has no positions.
 fn named(source: &Source, name: &str, message: String) -> Finding {
     let text = &source.text;
-    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
-    let whole = text.match_indices(name).find(|(at, _)| {
-        let before = text
-            .get(..*at)
-            .and_then(|before| before.chars().next_back());
-        let after = text
-            .get(at + name.len()..)
-            .and_then(|after| after.chars().next());
-        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
-    });
-    match whole {
-        Some((at, _)) => Finding::at(&source.name, text, at, message),
+    match whole_word(text, name) {
+        Some(at) => Finding::at(&source.name, text, at, message),
         None => Finding::in_file(&source.name, message),
     }
 }

@@ -105,6 +105,8 @@ impl Action {
 pub struct Vocabulary {
     types: BTreeMap<String, Type>,
     actions: BTreeMap<String, Arc<Action>>,
+    /// Their names, in the order in which the schemas declare them.
+    declared: Vec<String>,
     /// Every action and group of actions: the groups that it is in, directly or not.
     above_actions: HashMap<Uid, HashSet<Uid>>,
     action_entities: Vec<cedar_policy::Entity>,
@@ -112,8 +114,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// What these fragments (in Cedar's JSON form) declare; `schema` is all of them together.
-    pub(crate) fn new(schema: &Schema, fragments: &[&Value]) -> Self {
+    /// What these fragments (in Cedar's JSON form, and the texts that they come from; the built-in one first) declare; `schema` is all of them together.
+    pub(crate) fn new(schema: &Schema, fragments: &[&Value], texts: &[&str]) -> Self {
         let declared = Declared::new(fragments);
         let groups = schema
             .action_entities()
@@ -121,6 +123,7 @@ impl Vocabulary {
         let mut vocabulary = Self {
             types: BTreeMap::new(),
             actions: BTreeMap::new(),
+            declared: Vec::new(),
             above_actions: above(&groups),
             action_entities: groups.iter().cloned().collect(),
             own_attributes: HashMap::new(),
@@ -142,6 +145,15 @@ impl Vocabulary {
                 }
             }
         }
+        let place = |name: &String| {
+            let own = vocabulary.actions.get(name).is_some_and(|one| one.own);
+            // The first text is the built-in one.
+            let text = texts.get(usize::from(own)).copied().unwrap_or_default();
+            (own, whole_word(text, name).unwrap_or(usize::MAX))
+        };
+        let mut declared: Vec<String> = vocabulary.actions.keys().cloned().collect();
+        declared.sort_by_cached_key(place);
+        vocabulary.declared = declared;
         vocabulary
     }
 
@@ -244,6 +256,11 @@ impl Vocabulary {
         self.actions.values()
     }
 
+    /// Every action, in the order in which the schemas declare them.
+    pub fn actions_as_declared(&self) -> impl Iterator<Item = &Arc<Action>> {
+        self.declared.iter().filter_map(|name| self.action(name))
+    }
+
     /// Every type, with its AuthZEN name.
     pub fn types(&self) -> impl Iterator<Item = (&str, &Type)> {
         self.types.iter().map(|(name, kind)| (name.as_str(), kind))
@@ -253,6 +270,21 @@ impl Vocabulary {
     pub(crate) fn own_attributes(&self, kind: &Type) -> Option<&Fields> {
         self.own_attributes.get(kind)
     }
+}
+
+/// Where a name first stands in a text by itself.
+pub(super) fn whole_word(text: &str, name: &str) -> Option<usize> {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let whole = text.match_indices(name).find(|(at, _)| {
+        let before = text
+            .get(..*at)
+            .and_then(|before| before.chars().next_back());
+        let after = text
+            .get(at.saturating_add(name.len())..)
+            .and_then(|after| after.chars().next());
+        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
+    });
+    whole.map(|(at, _)| at)
 }
 
 fn above(actions: &Entities) -> HashMap<Uid, HashSet<Uid>> {

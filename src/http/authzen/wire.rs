@@ -8,7 +8,10 @@ use axum::http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{EVALUATION, EVALUATIONS, EXPLAIN_HEADER, EXPLAIN_OPTION, METADATA};
+use super::{
+    EVALUATION, EVALUATIONS, EXPLAIN_HEADER, EXPLAIN_OPTION, METADATA, SEARCH_ACTION,
+    SEARCH_RESOURCE, SEARCH_SUBJECT,
+};
 use crate::config::BaseUrl;
 use crate::http::problem::Problem;
 
@@ -115,6 +118,15 @@ pub fn evaluation(body: Map<String, Value>) -> Result<(Question, Detail), Proble
         _ => Detail::Minimal,
     };
     Ok((question(body, None, "")?, detail))
+}
+
+/// Reads the members of one question.
+///
+/// # Errors
+///
+/// When a member is missing or is not what it should be; the message names it.
+pub fn whole(body: Map<String, Value>) -> Result<Question, Problem> {
+    question(body, None, "")
 }
 
 /// Reads a request for a batch.
@@ -305,6 +317,9 @@ pub struct Metadata {
     policy_decision_point: String,
     access_evaluation_endpoint: String,
     access_evaluations_endpoint: String,
+    search_subject_endpoint: String,
+    search_resource_endpoint: String,
+    search_action_endpoint: String,
 }
 
 impl Metadata {
@@ -316,6 +331,9 @@ impl Metadata {
             policy_decision_point: base.to_owned(),
             access_evaluation_endpoint: format!("{base}{EVALUATION}"),
             access_evaluations_endpoint: format!("{base}{EVALUATIONS}"),
+            search_subject_endpoint: format!("{base}{SEARCH_SUBJECT}"),
+            search_resource_endpoint: format!("{base}{SEARCH_RESOURCE}"),
+            search_action_endpoint: format!("{base}{SEARCH_ACTION}"),
         }
     }
 }

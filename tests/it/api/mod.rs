@@ -21,5 +21,6 @@ mod permissions;
 mod races;
 pub mod restore;
 mod sealed;
+mod searching;
 mod takeout;
 mod tamper;

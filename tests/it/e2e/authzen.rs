@@ -443,13 +443,15 @@ async fn trap_7_discovery_names_the_configured_service_whatever_the_request_says
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert!(answer.header("cache-control").unwrap().contains("max-age"));
-        // Search is named once it is there.
         assert_eq!(
             answer.json(),
             json!({
                 "policy_decision_point": "https://pdp.example.com",
                 "access_evaluation_endpoint": "https://pdp.example.com/access/v1/evaluation",
                 "access_evaluations_endpoint": "https://pdp.example.com/access/v1/evaluations",
+                "search_subject_endpoint": "https://pdp.example.com/access/v1/search/subject",
+                "search_resource_endpoint": "https://pdp.example.com/access/v1/search/resource",
+                "search_action_endpoint": "https://pdp.example.com/access/v1/search/action",
             })
         );
     }

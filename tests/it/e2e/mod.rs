@@ -10,5 +10,6 @@ mod faults;
 mod footprint;
 mod nodes;
 mod offline;
+mod searching;
 mod tls;
 mod uploads;

@@ -484,7 +484,10 @@ fn trap_7_metadata_is_built_from_the_configured_url_alone() {
         concat!(
             r#"{"policy_decision_point":"https://pdp.example.com","#,
             r#""access_evaluation_endpoint":"https://pdp.example.com/access/v1/evaluation","#,
-            r#""access_evaluations_endpoint":"https://pdp.example.com/access/v1/evaluations"}"#
+            r#""access_evaluations_endpoint":"https://pdp.example.com/access/v1/evaluations","#,
+            r#""search_subject_endpoint":"https://pdp.example.com/access/v1/search/subject","#,
+            r#""search_resource_endpoint":"https://pdp.example.com/access/v1/search/resource","#,
+            r#""search_action_endpoint":"https://pdp.example.com/access/v1/search/action"}"#
         )
     );
     assert_eq!(metadata_path(&base), "/.well-known/authzen-configuration");

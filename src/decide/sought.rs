@@ -1,0 +1,167 @@
+//! Searches of a back end: who, what, or to what, would make a question one that is allowed. Each result is one that the decision point
+//! itself allows, at the same index; none is left out.
+
+use super::error::Refused;
+use super::judge::Moment;
+use super::question::{Query, Question, Sought};
+use crate::directory::{Kind, Ref};
+use crate::policy::{Type, Uid};
+
+/// How many are looked at for one page: others wait meanwhile.
+pub(super) const LOOKED_AT: usize = 10_000;
+
+/// A page of what was found, by its ids or names, and where the next one begins: after this one. A page may be shorter than its limit, and
+/// empty, and not be the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Ids of subjects or resources, or names of actions, in a stable order.
+    pub results: Vec<String>,
+    /// The last that was looked at; nothing: this was the last page.
+    pub next: Option<String>,
+}
+
+impl Moment<'_> {
+    /// Up to `limit` results after `after`.
+    ///
+    /// # Errors
+    /// An unknown action, or what was said is of a wrong type. A type that nobody declared has nothing of it.
+    pub(super) fn search(
+        &self,
+        query: &Query,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Found, Refused> {
+        let nothing = Found {
+            results: Vec::new(),
+            next: None,
+        };
+        let vocabulary = self.world.compiled().vocabulary();
+        let question = &query.question;
+        let (subject, resource) = (&question.subject.kind, &question.resource.kind);
+        let types = [subject, resource].map(|kind| vocabulary.entity_type(kind));
+        let [Some(subject), Some(resource)] = types else {
+            return Ok(nothing);
+        };
+        if query.sought == Sought::Action {
+            // What is wrong with these is wrong for every action.
+            for named in [&question.subject, &question.resource] {
+                self.entity(named)?;
+            }
+            let names = vocabulary.actions_as_declared();
+            let names = names.filter(|action| action.applies_to(subject, resource));
+            let names = names.map(|action| action.name().to_owned());
+            let names: Vec<String> = names.collect();
+            let start = after.and_then(|after| names.iter().position(|name| name == after));
+            let names = names
+                .into_iter()
+                .skip(start.map_or(0, |at| at.saturating_add(1)));
+            return self.page(query, names, limit);
+        }
+        let kind = match query.sought {
+            Sought::Resource => resource,
+            Sought::Subject | Sought::Action => subject,
+        };
+        if let Type::Ours(kind) = kind {
+            let after = after.and_then(|after| Ref::of(*kind, after));
+            let candidates = self.candidates(query, *kind, after)?;
+            return self.page(query, candidates.map(|one| one.to_string()), limit);
+        }
+        let own = self.world.snapshot().own(None);
+        let mut ids: Vec<String> = own
+            .filter(|(_, uid, _)| uid.is(kind))
+            .map(|(_, uid, _)| uid.id())
+            .collect();
+        ids.sort_unstable();
+        let later = ids
+            .into_iter()
+            .filter(|id| after.is_none_or(|after| id.as_str() > after));
+        self.page(query, later, limit)
+    }
+
+    fn page(
+        &self,
+        query: &Query,
+        candidates: impl Iterator<Item = String>,
+        limit: usize,
+    ) -> Result<Found, Refused> {
+        let mut results = Vec::new();
+        let mut last = None;
+        for (number, candidate) in candidates.enumerate() {
+            if results.len() == limit || number == LOOKED_AT {
+                return Ok(Found {
+                    results,
+                    next: last,
+                });
+            }
+            let question = query.about(&candidate);
+            match self.answer(&question) {
+                Ok((evaluation, _)) if evaluation.is_allowed() => results.push(candidate.clone()),
+                Ok(_) => {}
+                // What was said does not fit this action: it could not be asked for.
+                Err(Refused::Question(_)) if query.sought == Sought::Action => {}
+                Err(refused) => return Err(refused),
+            }
+            last = Some(candidate);
+        }
+        Ok(Found {
+            results,
+            next: None,
+        })
+    }
+
+    /// The things of a built-in type that a search looks at.
+    fn candidates(
+        &self,
+        query: &Query,
+        kind: Kind,
+        after: Option<Ref>,
+    ) -> Result<Box<dyn Iterator<Item = Ref> + '_>, Refused> {
+        let snapshot = self.world.snapshot();
+        if Kind::SINGLETONS.contains(&kind) {
+            let one = Ref::new(kind, snapshot.org().id);
+            return Ok(Box::new(Some(one).filter(|_| after.is_none()).into_iter()));
+        }
+        if query.sought == Sought::Resource
+            && let Some(question) = self.of_subject(&query.question, kind)?
+            && let Some(found) = self.world.among(&question, kind, after)
+        {
+            return Ok(found);
+        }
+        let all = snapshot.objects_of(kind, after);
+        Ok(Box::new(all.map(|(reference, _)| reference)))
+    }
+
+    /// The subject's half of a question, about any resource of a type; nothing where there is none, or where what the request says of the
+    /// subject may change who they are.
+    fn of_subject(
+        &self,
+        question: &Question,
+        kind: Kind,
+    ) -> Result<Option<crate::policy::Question>, Refused> {
+        let vocabulary = self.world.compiled().vocabulary();
+        let subject = vocabulary.entity(&question.subject.kind, &question.subject.id);
+        let action = self.action(&question.action)?;
+        match subject {
+            Some(subject @ Uid::Ours(_))
+                if action.applies_to(&subject.kind(), &Type::Ours(kind)) =>
+            {
+                self.half_of(subject, (&action, kind), question).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Query {
+    /// The question about one that may be found.
+    fn about(&self, candidate: &str) -> Question {
+        let mut question = self.question.clone();
+        let place = match self.sought {
+            Sought::Subject => &mut question.subject.id,
+            Sought::Resource => &mut question.resource.id,
+            Sought::Action => &mut question.action,
+        };
+        candidate.clone_into(place);
+        question
+    }
+}

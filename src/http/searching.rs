@@ -1,0 +1,115 @@
+//! AuthZEN's searches: who, what, or to what.
+
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+
+use super::access::recorded;
+use super::authzen::search::{Results, asked};
+use super::authzen::wire::{Detail, header_detail};
+use super::caller;
+use super::json;
+use super::problem::Plain;
+use super::refused;
+use super::request_id::RequestId;
+use super::serve::Peer;
+use crate::app::App;
+use crate::decide::Sought;
+
+type Called = (
+    State<Arc<App>>,
+    ConnectInfo<Peer>,
+    Extension<RequestId>,
+    HeaderMap,
+    Request,
+);
+
+async fn search(
+    (State(app), ConnectInfo(peer), Extension(id), headers, request): Called,
+    sought: Sought,
+) -> Result<Response, Plain> {
+    let (door, asker) = caller::service(&app, peer, &id, &headers).await?;
+    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let detail = header_detail(&headers, Detail::Minimal)?;
+    let asked = asked(body, sought, door.origin().as_str())?;
+    let page = (asked.after.clone(), asked.limit);
+    let (found, place) = door
+        .search(asker, asked.query.clone(), page)
+        .await
+        .map_err(refused::problem)?;
+    let found = (found.results, found.next);
+    let explained = detail == Detail::Explained;
+    Ok(Json(Results::of(&asked, found, recorded(&place), explained)).into_response())
+}
+
+/// Who may do something to something.
+#[utoipa::path(
+    post, path = "/access/v1/search/subject", tag = "AuthZEN",
+    request_body(content = serde_json::Value, description = "`subject` with its `type`, `action`, `resource` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
+    responses(
+        (status = 200, description = "the subjects, in a stable order", body = serde_json::Value),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search"),
+        (status = 401, description = "no valid API key"),
+        (status = 403, description = "the key has not the scope `search`"),
+        (status = 503, description = "the search could not be recorded in time, so there is no answer"),
+    ),
+    security(("api_key" = [])),
+)]
+pub(super) async fn subject(
+    app: State<Arc<App>>,
+    peer: ConnectInfo<Peer>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Plain> {
+    search((app, peer, id, headers, request), Sought::Subject).await
+}
+
+/// To what somebody may do something.
+#[utoipa::path(
+    post, path = "/access/v1/search/resource", tag = "AuthZEN",
+    request_body(content = serde_json::Value, description = "`subject`, `action`, `resource` with its `type` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
+    responses(
+        (status = 200, description = "the resources, in a stable order", body = serde_json::Value),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search"),
+        (status = 401, description = "no valid API key"),
+        (status = 403, description = "the key has not the scope `search`"),
+        (status = 503, description = "the search could not be recorded in time, so there is no answer"),
+    ),
+    security(("api_key" = [])),
+)]
+pub(super) async fn resource(
+    app: State<Arc<App>>,
+    peer: ConnectInfo<Peer>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Plain> {
+    search((app, peer, id, headers, request), Sought::Resource).await
+}
+
+/// What somebody may do to something.
+#[utoipa::path(
+    post, path = "/access/v1/search/action", tag = "AuthZEN",
+    request_body(content = serde_json::Value, description = "`subject`, `resource` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
+    responses(
+        (status = 200, description = "the actions, in the order in which the schema declares them", body = serde_json::Value),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search"),
+        (status = 401, description = "no valid API key"),
+        (status = 403, description = "the key has not the scope `search`"),
+        (status = 503, description = "the search could not be recorded in time, so there is no answer"),
+    ),
+    security(("api_key" = [])),
+)]
+pub(super) async fn action(
+    app: State<Arc<App>>,
+    peer: ConnectInfo<Peer>,
+    id: Extension<RequestId>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Plain> {
+    search((app, peer, id, headers, request), Sought::Action).await
+}
