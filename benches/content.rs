@@ -39,6 +39,10 @@ use harness::postgres;
 use harness::raw::{Raw, request, whole};
 use harness::server::{Server, Site};
 
+/// The service's own allocator, for what is compared with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The bytes of a long content, and how often it goes in and out.
 const LONG: usize = 1 << 30;
 const TURNS: usize = 3;

@@ -52,6 +52,10 @@ use figures::cpu;
 use harness::client::may_morty_change;
 use harness::server::Site;
 
+/// The service's own allocator, for what is compared with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);

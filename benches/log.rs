@@ -48,6 +48,10 @@ use sqlx::{AnyConnection, Connection as _, Executor as _};
 
 use harness::postgres;
 
+/// The service's own allocator, for what is compared with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Entries in all, in how many turns, and how many there are in a batch.
 const ENTRIES: usize = 1_000_000;
 const TURNS: usize = 10;

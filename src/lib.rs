@@ -37,7 +37,3 @@ pub mod storage;
 pub mod telemetry;
 pub mod tenant;
 pub mod vault;
-
-/// Half of what a small decision costs is memory that is taken and given back: this allocator does it at half the price.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,6 +1,6 @@
 //! Shares, found by their id, by what they open, and by whom they are for.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
@@ -98,11 +98,8 @@ impl Shares {
     }
 }
 
-fn within(end: Ref) -> (Bound<(Ref, [u8; 16])>, Bound<(Ref, [u8; 16])>) {
-    (
-        Bound::Included((end, [0; 16])),
-        Bound::Included((end, [0xff; 16])),
-    )
+fn within(end: Ref) -> impl RangeBounds<(Ref, [u8; 16])> {
+    (end, [0; 16])..=(end, [0xff; 16])
 }
 
 fn add(map: &mut HashTrieMapSync<Ref, ByEnd>, at: Ref, entry: (Ref, [u8; 16])) {

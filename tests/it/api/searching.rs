@@ -82,8 +82,7 @@ impl Scene {
             for (place, of) in [("teams", team), ("projects", project)] {
                 for person in scene.people.clone() {
                     if chance.number() % 5 < 2 {
-                        let body =
-                            json!({"user": person.to_string(), "lead": chance.number() % 4 == 0});
+                        let body = json!({"user": person.to_string(), "lead": chance.number().is_multiple_of(4)});
                         let path = format!("/v1/{place}/{of}/members");
                         scene.service.post(&scene.tenant, admin, &path, body).await;
                     }

@@ -1,0 +1,602 @@
+//! What an evaluation costs, in this process and without the log: beside Cedar's own authorizer, as policies, links and entities grow, and
+//! for a search; what entities and links take in memory; and how often an evaluation allocates.
+//!
+//! All of it is measured on one thread. What counts is the ratio within a run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "a measurement that fails has failed"
+)]
+
+mod figures;
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use cedar_policy::{Authorizer, Entities, PolicySet};
+use cedarkeep::decide::world::World;
+use cedarkeep::directory::object::{
+    Circle, Level, Made, Organization, OwnEntity, OwnLibrary, Plan, Role, Share, User,
+};
+use cedarkeep::directory::{Body, Kind, Object, Ref, Row, RowId};
+use cedarkeep::policy::{Evaluation, Facts, Library, Question, Said, Uid, View as _, evaluate};
+use serde_json::{Map, Value, json};
+
+/// How much lives, and how often was asked for more.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the service's own allocator as it came; only numbers are kept beside it.
+#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as it came.
+        unsafe { mimalloc::MiMalloc.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as it came.
+        unsafe { mimalloc::MiMalloc.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_millis(300);
+
+/// Numbers that are the same in every run (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.number() >> 16).unwrap() % limit
+    }
+}
+
+fn reference(kind: Kind, number: usize) -> Ref {
+    let mut mixed = Chance(u64::try_from(number).unwrap() ^ 0x5eed);
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&mixed.number().to_be_bytes());
+    id[8..].copy_from_slice(&mixed.number().to_be_bytes());
+    Ref::new(kind, id)
+}
+
+/// An organization with as many people and threads as wanted: a team for every fifty people, a tenth of the threads open to their team,
+/// the others private, every twentieth of them shared with somebody.
+struct Scene {
+    world: World,
+    users: usize,
+    threads: usize,
+}
+
+const TEAM: usize = 50;
+
+fn org() -> Ref {
+    reference(Kind::Organization, 0)
+}
+
+fn object(reference: Ref, object: Object) -> Row {
+    Row::Put(RowId::Object(reference), Body::Object(object))
+}
+
+fn person(number: usize) -> Row {
+    let team = number / TEAM;
+    let user = User {
+        name: format!("Person {number}"),
+        email: format!("person-{number}@example.com"),
+        role: if number == 0 {
+            Role::Admin
+        } else {
+            Role::Member
+        },
+        active: true,
+        groups: [reference(Kind::Group, 0), reference(Kind::Group, 1 + team)].into(),
+        holds: 0,
+    };
+    object(reference(Kind::User, number), Object::User(user))
+}
+
+fn thread(number: usize, users: usize) -> Row {
+    let owner = number % users;
+    let team = owner / TEAM;
+    let made = Made {
+        name: format!("Thread {number}"),
+        owner: reference(Kind::User, owner),
+        parent: reference(Kind::Team, team),
+        audience: number
+            .is_multiple_of(10)
+            .then(|| reference(Kind::Group, 1 + team)),
+        holds: 0,
+    };
+    object(reference(Kind::Thread, number), Object::Thread(made))
+}
+
+fn share(number: usize, resource: Ref, grantee: Ref) -> Row {
+    let share = Share {
+        level: Level::Viewer,
+        grantee,
+        resource,
+        expires_at: None,
+    };
+    Row::Put(
+        RowId::Share(reference(Kind::Thread, number).id),
+        Body::Share(share),
+    )
+}
+
+impl Scene {
+    fn new(library: &Arc<Library>, users: usize, threads: usize) -> Self {
+        let organization = Organization {
+            name: "Acme".to_owned(),
+            plan: Plan::Enterprise,
+            regions: BTreeSet::new(),
+            sso_enforced: None,
+            active_admins: 2,
+            members: reference(Kind::Group, 0),
+            holds: 0,
+            suspended: false,
+            retention_days: None,
+            closes_at: None,
+            private_export: None,
+        };
+        let mut rows = vec![
+            object(org(), Object::Organization(organization)),
+            object(reference(Kind::Group, 0), Object::Group { of: org() }),
+        ];
+        for team in 0..users.div_ceil(TEAM) {
+            let of = reference(Kind::Team, team);
+            let circle = Circle {
+                name: format!("Team {team}"),
+                parent: org(),
+                members: reference(Kind::Group, 1 + team),
+                leads: reference(Kind::Group, 1_000_000 + team),
+                holds: 0,
+            };
+            rows.push(object(of, Object::Team(circle)));
+            for group in [1 + team, 1_000_000 + team] {
+                rows.push(object(reference(Kind::Group, group), Object::Group { of }));
+            }
+        }
+        rows.extend((0..users).map(person));
+        rows.extend((0..threads).map(|number| thread(number, users)));
+        rows.extend((0..threads).step_by(20).map(|number| {
+            let grantee = reference(Kind::User, (number * 7 + 1) % users);
+            share(number, reference(Kind::Thread, number), grantee)
+        }));
+        let world = World::empty(org(), library).with(&rows, 1).unwrap();
+        Self {
+            world,
+            users,
+            threads,
+        }
+    }
+
+    fn with(self, rows: &[Row]) -> Self {
+        Self {
+            world: self.world.with(rows, 2).unwrap(),
+            ..self
+        }
+    }
+
+    fn question(&self, user: usize, action: &str, thread: usize) -> Question {
+        let vocabulary = self.world.compiled().vocabulary();
+        let facts = Facts {
+            now: chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+            region: "eu".to_owned(),
+            session: None,
+            acts_for: None,
+        };
+        let nothing = Map::new();
+        let said = Said {
+            context: &nothing,
+            action: &nothing,
+        };
+        let parts = (
+            Uid::Ours(reference(Kind::User, user)),
+            vocabulary.action(action).unwrap(),
+            Uid::Ours(reference(Kind::Thread, thread)),
+        );
+        vocabulary.question(parts, said, &facts).unwrap()
+    }
+
+    /// Half of them the owner's, half of them somebody's.
+    fn questions(&self, count: usize) -> Vec<Question> {
+        let mut chance = Chance(7);
+        let one = |number: usize| {
+            let thread = chance.below(self.threads);
+            let user = if number.is_multiple_of(2) {
+                thread % self.users
+            } else {
+                chance.below(self.users)
+            };
+            let action = ["thread.read", "thread.comment"][number / 2 % 2];
+            self.question(user, action, thread)
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn evaluate(&self, question: &Question) -> Evaluation {
+        let of = |uid: &Uid| uid.reference().unwrap();
+        let links = self
+            .world
+            .links(of(question.principal()), of(question.resource()));
+        evaluate(
+            self.world.compiled(),
+            &links,
+            self.world.snapshot(),
+            question,
+        )
+    }
+}
+
+/// The median of some rounds: how long one takes, in nanoseconds.
+fn each<T>(items: &[T], mut work: impl FnMut(&T)) -> f64 {
+    items.iter().take(100).for_each(&mut work);
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let (start, mut done) = (Instant::now(), 0_usize);
+            while start.elapsed() < ROUND {
+                for item in items.iter().skip(done % items.len()).take(64) {
+                    work(item);
+                    done += 1;
+                }
+            }
+            start.elapsed().as_nanos() as f64 / done as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[ROUNDS / 2]
+}
+
+fn evaluated(scene: &Scene) -> f64 {
+    let questions = scene.questions(4_096);
+    each(&questions, |question| {
+        black_box(scene.evaluate(question));
+    })
+}
+
+fn figure(name: &str, value: f64, unit: &str, ratio: f64, against: &str) -> Value {
+    let rounded = |number: f64| (number * 1e4).round() / 1e4;
+    json!({"name": name, "value": rounded(value), "unit": unit, "ratio": rounded(ratio), "against": against})
+}
+
+fn main() {
+    let library = Arc::new(Library::builtin().unwrap());
+    let mut figures = Vec::new();
+    let small = Scene::new(&library, 1_000, 1_000);
+    against_cedar(&small, &mut figures);
+    allocations(&small, &mut figures);
+    policies(&library, &mut figures);
+    links(&library, &mut figures);
+    entities(&library, &mut figures);
+    memory(&library, &mut figures);
+    search(&library, &mut figures);
+    figures::write(figures);
+}
+
+/// Beside Cedar's own authorizer: on the whole set, with the entities put together for each question, and with them put together before.
+fn against_cedar(scene: &Scene, figures: &mut Vec<Value>) {
+    let library = scene.world.compiled().library();
+    let whole = PolicySet::from_policies(library.policies().cloned()).unwrap();
+    let actions = library.schema().action_entities().unwrap();
+    let questions = scene.questions(256);
+    let gathered = |question: &Question| {
+        let starts = [question.principal().clone(), question.resource().clone()];
+        let slice = scene.world.snapshot().slice(&starts).unwrap();
+        let action = actions.get(&question.action().uid().to_cedar().unwrap());
+        let all = slice.into_iter().chain(action.cloned());
+        Entities::from_entities(all, None).unwrap()
+    };
+    let ours = evaluated(scene);
+    let built = each(&questions, |question| {
+        let request = question.to_cedar().unwrap();
+        black_box(Authorizer::new().is_authorized(&request, &whole, &gathered(question)));
+    });
+    let ready: Vec<_> = questions
+        .iter()
+        .map(|question| (question.to_cedar().unwrap(), gathered(question)))
+        .collect();
+    let bare = each(&ready, |(request, entities)| {
+        black_box(Authorizer::new().is_authorized(request, &whole, entities));
+    });
+    println!(
+        "one evaluation of the built-in {} policies:",
+        library.policies().count()
+    );
+    println!("  compiled, on the directory itself      {ours:>9.0} ns");
+    println!("  Cedar's authorizer, entities at hand   {bare:>9.0} ns");
+    println!("  Cedar's authorizer, entities gathered  {built:>9.0} ns");
+    figures.push(figure(
+        "eval_vs_cedar",
+        ours,
+        "ns",
+        ours / bare,
+        "cedar_authorizer",
+    ));
+    figures.push(figure(
+        "eval_vs_cedar_gathering",
+        ours,
+        "ns",
+        ours / built,
+        "cedar_authorizer_with_slice",
+    ));
+}
+
+fn allocations(scene: &Scene, figures: &mut Vec<Value>) {
+    let questions = scene.questions(1_000);
+    questions.iter().for_each(|question| {
+        black_box(scene.evaluate(question));
+    });
+    let before = ASKED.load(Ordering::Relaxed);
+    for question in &questions {
+        black_box(scene.evaluate(question));
+    }
+    let each = (ASKED.load(Ordering::Relaxed) - before) as f64 / questions.len() as f64;
+    println!("  allocations in one evaluation          {each:>9.1}");
+    figures.push(json!({"name": "eval_allocations", "value": each, "unit": "allocations"}));
+}
+
+/// An organization's own policies, each about one person and one thread, one action, and now and then only one of both.
+fn own_policies(count: usize, users: usize, threads: usize) -> Row {
+    let mut text = String::new();
+    let mut chance = Chance(11);
+    for number in 0..count {
+        let user = reference(Kind::User, chance.below(users));
+        let thread = reference(Kind::Thread, chance.below(threads));
+        let resource = match number % 10 {
+            0 => "resource is Cedarkeep::Thread".to_owned(),
+            _ => format!("resource == Cedarkeep::Thread::\"{thread}\""),
+        };
+        writeln!(
+            text,
+            "@id(\"own.{number}\") forbid (principal == Cedarkeep::User::\"{user}\", action == Cedarkeep::Action::\"thread.read\", {resource}) when {{ resource.holds > 7 }};"
+        )
+        .unwrap();
+    }
+    let library = OwnLibrary {
+        version: 1,
+        schema: String::new(),
+        policies: vec![("own.cedar".to_owned(), text)],
+    };
+    Row::Put(RowId::Library, Body::Library(library))
+}
+
+fn policies(library: &Arc<Library>, figures: &mut Vec<Value>) {
+    println!("\n| own policies | one evaluation, ns | compiling, s |");
+    println!("| ---: | ---: | ---: |");
+    let mut first = None;
+    for count in [30, 1_000, 10_000, 100_000] {
+        let scene = Scene::new(library, 10_000, 10_000);
+        let start = Instant::now();
+        let scene = scene.with(&[own_policies(count, 10_000, 10_000)]);
+        let compiled = start.elapsed().as_secs_f64();
+        let one = evaluated(&scene);
+        println!("| {count} | {one:.0} | {compiled:.1} |");
+        let least = *first.get_or_insert(one);
+        if count == 100_000 {
+            figures.push(figure(
+                "eval_100k_policies_vs_30",
+                one,
+                "ns",
+                one / least,
+                "30_policies",
+            ));
+        }
+    }
+}
+
+fn links(library: &Arc<Library>, figures: &mut Vec<Value>) {
+    println!("\n| links | one evaluation, ns |");
+    println!("| ---: | ---: |");
+    let mut first = None;
+    for count in [30, 10_000, 100_000] {
+        let mut chance = Chance(13);
+        let rows: Vec<Row> = (0..count)
+            .map(|number| {
+                let resource = reference(Kind::Thread, chance.below(10_000));
+                let grantee = reference(Kind::User, chance.below(10_000));
+                share(50_000_000 + number, resource, grantee)
+            })
+            .collect();
+        let scene = Scene::new(library, 10_000, 10_000).with(&rows);
+        let one = evaluated(&scene);
+        println!("| {count} | {one:.0} |");
+        let least = *first.get_or_insert(one);
+        if count == 100_000 {
+            figures.push(figure(
+                "eval_100k_links_vs_30",
+                one,
+                "ns",
+                one / least,
+                "30_links",
+            ));
+        }
+    }
+}
+
+fn entities(library: &Arc<Library>, figures: &mut Vec<Value>) {
+    println!("\n| entities | one evaluation, ns | one entity changed, ns |");
+    println!("| ---: | ---: | ---: |");
+    let mut first = None;
+    for count in [1_000, 10_000, 100_000, 1_000_000] {
+        let scene = Scene::new(library, count / 10, count - count / 10);
+        let one = evaluated(&scene);
+        let rows: Vec<Row> = (0..256).map(|number| thread(number, scene.users)).collect();
+        let change = each(&rows, |row| {
+            black_box(scene.world.with(std::slice::from_ref(row), 3).unwrap());
+        });
+        println!("| {count} | {one:.0} | {change:.0} |");
+        let (least, changed) = *first.get_or_insert((one, change));
+        if count == 1_000_000 {
+            figures.push(figure(
+                "eval_1m_entities_vs_1k",
+                one,
+                "ns",
+                one / least,
+                "1k_entities",
+            ));
+            figures.push(figure(
+                "change_1m_entities_vs_1k",
+                change,
+                "ns",
+                change / changed,
+                "1k_entities",
+            ));
+        }
+    }
+}
+
+/// Bytes that one more row takes.
+fn taken(world: &World, rows: &[Row]) -> f64 {
+    let before = LIVE.load(Ordering::Relaxed);
+    let with = world.with(rows, 3).unwrap();
+    let bytes = LIVE.load(Ordering::Relaxed) - before;
+    drop(with);
+    bytes as f64 / rows.len() as f64
+}
+
+fn memory(library: &Arc<Library>, figures: &mut Vec<Value>) {
+    const COUNT: usize = 20_000;
+    let schema = "entity person; entity ticket { title: String, state: String, size: Long, open: Bool, owner: person, watcher: person, place: String }; action look appliesTo { principal: [person], resource: [ticket] };";
+    let own = OwnLibrary {
+        version: 1,
+        schema: schema.to_owned(),
+        policies: Vec::new(),
+    };
+    let scene =
+        Scene::new(library, 1_000, 1_000).with(&[Row::Put(RowId::Library, Body::Library(own))]);
+    let ticket = |number: usize| {
+        let person =
+            |number: usize| json!({"__entity": {"type": "person", "id": format!("p{number}")}});
+        let entity = json!({
+            "uid": {"type": "ticket", "id": format!("ticket-{number}")},
+            "attrs": {"title": format!("Ticket {number}"), "state": "waiting", "size": number, "open": true,
+                "owner": person(number % 100), "watcher": person(number % 77), "place": "somewhere"},
+            "parents": [],
+        });
+        Row::Put(
+            RowId::Own(reference(Kind::Document, number).id),
+            Body::Own(OwnEntity { entity }),
+        )
+    };
+    let of = |rows: Vec<Row>| taken(&scene.world, &rows);
+    let own = of((0..COUNT).map(ticket).collect());
+    let threads = of((2_000_000..2_000_000 + COUNT)
+        .map(|number| thread(number, 1_000))
+        .collect());
+    let people = of((2_000_000..2_000_000 + COUNT).map(person).collect());
+    let links = of((0..COUNT)
+        .map(|number| {
+            let grantee = reference(Kind::User, number % 1_000);
+            share(
+                60_000_000 + number,
+                reference(Kind::Thread, number % 997),
+                grantee,
+            )
+        })
+        .collect());
+    println!("\nbytes for one more:");
+    for (name, what, bytes) in [
+        (
+            "bytes_entity_7_attributes",
+            "entity of an own type with seven attributes",
+            own,
+        ),
+        ("bytes_thread", "thread", threads),
+        ("bytes_user", "person", people),
+        ("bytes_link", "share", links),
+    ] {
+        println!("  {what:<46}{bytes:>7.0}");
+        figures.push(json!({"name": name, "value": bytes.round(), "unit": "bytes"}));
+    }
+}
+
+fn search(library: &Arc<Library>, figures: &mut Vec<Value>) {
+    println!("\n| threads | found | the first 50, us | all, us | each evaluated, us | ratio |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
+    for count in [1_000, 100_000] {
+        let scene = Scene::new(library, 1_000, count);
+        let somebody = scene.question(17, "thread.read", 0);
+        let allowed = |resource: Ref| {
+            let question = somebody.about(resource.into());
+            scene.evaluate(&question).is_allowed()
+        };
+        let found = |limit: usize| -> Vec<Ref> {
+            let candidates = scene.world.among(&somebody, Kind::Thread, None).unwrap();
+            candidates.filter(|one| allowed(*one)).take(limit).collect()
+        };
+        let every = || -> Vec<Ref> {
+            let all = scene.world.snapshot().objects_of(Kind::Thread, None);
+            all.map(|(one, _)| one)
+                .filter(|one| allowed(*one))
+                .collect()
+        };
+        assert_eq!(found(usize::MAX), every(), "nothing is left out");
+        let median = |work: &dyn Fn() -> usize| {
+            let mut times: Vec<f64> = (0..ROUNDS)
+                .map(|_| {
+                    let start = Instant::now();
+                    black_box(work());
+                    start.elapsed().as_nanos() as f64 / 1e3
+                })
+                .collect();
+            times.sort_by(f64::total_cmp);
+            times[ROUNDS / 2]
+        };
+        let first = median(&|| found(50).len());
+        let all = median(&|| found(usize::MAX).len());
+        let each = median(&|| every().len());
+        println!(
+            "| {count} | {} | {first:.0} | {all:.0} | {each:.0} | {:.4} |",
+            found(usize::MAX).len(),
+            all / each
+        );
+        if count == 100_000 {
+            figures.push(figure(
+                "search_all_100k_vs_each",
+                all,
+                "us",
+                all / each,
+                "evaluating_each",
+            ));
+            figures.push(figure(
+                "search_first_50_of_100k",
+                first,
+                "us",
+                first / each,
+                "evaluating_each",
+            ));
+        }
+    }
+}
