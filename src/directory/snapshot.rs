@@ -386,7 +386,7 @@ impl Snapshot {
             }
         };
         let entity = Entity::from_cedar(&entity, named)
-            .ok_or_else(|| refused("tags are not supported: use attributes".into()))?;
+            .ok_or_else(|| refused("one of its values is of an unknown kind".into()))?;
         Ok(Own {
             entity,
             json: own.entity.to_string().into(),

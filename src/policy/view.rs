@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cedar_policy::RestrictedExpression;
+
 use super::value::{Members, Uid, Value, member};
 
 /// What an entity has under a name.
@@ -35,6 +37,8 @@ pub trait View {
 pub struct Entity {
     uid: Uid,
     attributes: Box<Members>,
+    /// Read by Cedar alone: no compiled policy does.
+    tags: Box<Members>,
     parents: Box<[Uid]>,
 }
 
@@ -45,31 +49,34 @@ impl Entity {
         Self {
             uid,
             attributes: Box::default(),
+            tags: Box::default(),
             parents: Box::default(),
         }
     }
 
-    /// Takes over what Cedar has read; `named` gives the one copy of an attribute's name that all entities share. Nothing for one with
-    /// tags, and where a value cannot be represented.
+    /// Takes over what Cedar has read; `named` gives the one copy of a name that all entities share. Nothing where a value cannot be
+    /// represented.
     #[must_use]
     pub fn from_cedar(
         entity: &cedar_policy::Entity,
         mut named: impl FnMut(&str) -> Arc<str>,
     ) -> Option<Self> {
-        if entity.tags().next().is_some() {
-            return None;
-        }
-        let mut attributes = Vec::new();
+        let (mut attributes, mut tags) = (Vec::new(), Vec::new());
         for (name, value) in entity.attrs() {
             attributes.push((named(name), Value::from_cedar(&value.ok()?)?));
         }
+        for (name, value) in entity.tags() {
+            tags.push((named(name), Value::from_cedar(&value.ok()?)?));
+        }
         attributes.sort_unstable();
+        tags.sort_unstable();
         let (uid, _, parents) = entity.clone().into_inner();
         let mut parents: Vec<Uid> = parents.iter().map(Uid::from).collect();
         parents.sort_unstable();
         Some(Self {
             uid: Uid::from(&uid),
             attributes: attributes.into(),
+            tags: tags.into(),
             parents: parents.into(),
         })
     }
@@ -107,11 +114,11 @@ impl Entity {
         }
     }
 
-    /// The entities that its attributes name.
+    /// The entities that its attributes and tags name.
     #[must_use]
     pub fn points_to(&self) -> Vec<Uid> {
         let mut found = Vec::new();
-        for (_, value) in &self.attributes {
+        for (_, value) in self.attributes.iter().chain(&self.tags) {
             value.each_entity(&mut |uid| found.push(uid.clone()));
         }
         found
@@ -120,15 +127,23 @@ impl Entity {
     /// The same in Cedar's own form; nothing where that has no word for a value.
     #[must_use]
     pub fn to_cedar(&self) -> Option<cedar_policy::Entity> {
-        let attributes = self.attributes.iter();
-        let attributes =
-            attributes.map(|(name, value)| Some((name.to_string(), value.to_cedar()?)));
-        let attributes = attributes.collect::<Option<_>>()?;
+        let attributes: Vec<_> = expressions(&self.attributes)?;
+        let tags: Vec<_> = expressions(&self.tags)?;
         let parents = self
             .parents
             .iter()
             .map(Uid::to_cedar)
-            .collect::<Option<_>>()?;
-        cedar_policy::Entity::new(self.uid.to_cedar()?, attributes, parents).ok()
+            .collect::<Option<Vec<_>>>()?;
+        cedar_policy::Entity::new_with_tags(self.uid.to_cedar()?, attributes, parents, tags).ok()
     }
+}
+
+fn expressions<T>(members: &Members) -> Option<T>
+where
+    T: FromIterator<(String, RestrictedExpression)>,
+{
+    let members = members
+        .iter()
+        .map(|(name, value)| Some((name.to_string(), value.to_cedar()?)));
+    members.collect()
 }

@@ -5,6 +5,7 @@ mod keyring;
 #[cfg(feature = "aws-kms")]
 mod kms;
 mod rewrap;
+mod rotate;
 mod settings;
 mod token;
 

@@ -445,3 +445,40 @@ fn names_are_resolved_as_authzen_says_them() {
         "`thread.read` does not apply to a `User` and a `Tool`"
     );
 }
+
+#[test]
+fn what_has_no_compiled_form_is_evaluated_by_cedar() {
+    let schema = "entity person tags String; entity door { networks: Set<ipaddr> }; action open appliesTo { principal: [person], resource: [door], context: { from: ipaddr } };";
+    let text = "@id(\"tag\") permit(principal is person, action == Action::\"open\", resource) when { principal.hasTag(\"badge\") && principal.getTag(\"badge\") == \"gold\" };\n\
+        @id(\"net\") forbid(principal is person, action == Action::\"open\", resource) when { context.from.isInRange(ip(\"10.0.0.0/8\")) };";
+    let compiled = Compiled::new(&LIBRARY, &own(schema, text)).unwrap();
+    assert_eq!(compiled.left_to_cedar(), 2);
+    let person = |badge: &str| json!({"uid": {"type": "person", "id": badge}, "attrs": {}, "parents": [], "tags": {"badge": badge}});
+    let door =
+        json!({"uid": {"type": "door", "id": "d"}, "attrs": {"networks": []}, "parents": []});
+    let stored = json!([person("gold"), person("tin"), door]);
+    let stored = Entities::from_json_value(stored, Some(compiled.schema())).unwrap();
+    for (id, from, expected) in [
+        ("gold", "192.0.2.1", "allow"),
+        ("tin", "192.0.2.1", "deny not_permitted"),
+        ("gold", "10.1.2.3", "deny forbidden"),
+    ] {
+        let request = json!({
+            "subject": {"type": "person", "id": id}, "action": {"name": "open"},
+            "resource": {"type": "door", "id": "d"}, "context": {"from": from},
+        });
+        let evaluation = ask(&compiled, &stored, &request).unwrap();
+        assert_eq!(answer(&evaluation), expected, "{id} {from}");
+    }
+    // One that says nothing of where it comes from is refused, in Cedar's words.
+    let request = json!({
+        "subject": {"type": "person", "id": "gold"}, "action": {"name": "open"},
+        "resource": {"type": "door", "id": "d"},
+    });
+    let evaluation = ask(&compiled, &stored, &request).unwrap();
+    assert_eq!(answer(&evaluation), "deny error");
+    assert!(
+        evaluation.failures[0].message.contains("`from`"),
+        "{evaluation:?}"
+    );
+}
