@@ -34,7 +34,7 @@ use cedarkeep::decide::world::World;
 use cedarkeep::directory::object::{
     Circle, Level, Made, Organization, OwnEntity, OwnLibrary, Plan, Role, Share, User,
 };
-use cedarkeep::directory::{Body, Kind, Object, Ref, Row, RowId};
+use cedarkeep::directory::{Body, Kind, Near, Object, Ref, Row, RowId};
 use cedarkeep::policy::{Evaluation, Facts, Library, Question, Said, Uid, View as _, evaluate};
 use serde_json::{Map, Value, json};
 
@@ -251,12 +251,12 @@ impl Scene {
         let links = self
             .world
             .links(of(question.principal()), of(question.resource()));
-        evaluate(
-            self.world.compiled(),
-            &links,
+        let near = Near::of(
             self.world.snapshot(),
-            question,
-        )
+            question.principal(),
+            question.resource(),
+        );
+        evaluate(self.world.compiled(), &links, &near, question)
     }
 }
 

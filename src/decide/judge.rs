@@ -12,9 +12,9 @@ use super::error::Refused;
 use super::question::{Acting, Asker, Caller, Named, Question};
 use super::told::Told;
 use super::world::World;
-use crate::directory::{Kind, Object, Ref};
+use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
-    Action, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said, Uid, View,
+    Action, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said, Uid,
     evaluate,
 };
 
@@ -449,8 +449,11 @@ impl Moment<'_> {
             own: [deed.own.as_ref(), half.own.as_ref()],
         };
         let told = said.own.iter().any(Option::is_some);
-        let view: &dyn View = if told { &said } else { snapshot };
-        Ok(evaluate(compiled, &links, view, &question))
+        if told {
+            return Ok(evaluate(compiled, &links, &said, &question));
+        }
+        let near = Near::of(snapshot, question.principal(), question.resource());
+        Ok(evaluate(compiled, &links, &near, &question))
     }
 
     fn judgement(&self, evaluation: Evaluation, action: &str, mut request: Value) -> Judgement {

@@ -13,6 +13,7 @@ pub mod keys;
 mod lookup;
 pub mod made;
 pub mod memory;
+mod near;
 pub mod object;
 pub mod organization;
 pub mod own;
@@ -30,6 +31,7 @@ mod words;
 mod world;
 
 pub use change::{Change, Effect, Happening, Row, RowId};
+pub use near::Near;
 pub use object::{Body, Kind, Object, Ref};
 pub use pointing::InOrder;
 pub use snapshot::Snapshot;

@@ -3,6 +3,7 @@
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::object::{Kind, Ref, Share};
@@ -11,21 +12,22 @@ use super::snapshot::Stored;
 type ById = RedBlackTreeMapSync<[u8; 16], Arc<Stored<Share>>>;
 /// By the other end of each, then by its id.
 type ByEnd = RedBlackTreeSetSync<(Ref, [u8; 16])>;
+type Ends = HashTrieMapSync<Ref, ByEnd, RandomState>;
 
 /// All shares of an organization.
 #[derive(Clone)]
 pub(super) struct Shares {
     all: ById,
-    of: HashTrieMapSync<Ref, ByEnd>,
-    with: HashTrieMapSync<Ref, ByEnd>,
+    of: Ends,
+    with: Ends,
 }
 
 impl Shares {
     pub(super) fn new() -> Self {
         Self {
             all: RedBlackTreeMapSync::new_sync(),
-            of: HashTrieMapSync::new_sync(),
-            with: HashTrieMapSync::new_sync(),
+            of: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
+            with: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
         }
     }
 
@@ -102,7 +104,7 @@ fn within(end: Ref) -> impl RangeBounds<(Ref, [u8; 16])> {
     (end, [0; 16])..=(end, [0xff; 16])
 }
 
-fn add(map: &mut HashTrieMapSync<Ref, ByEnd>, at: Ref, entry: (Ref, [u8; 16])) {
+fn add(map: &mut Ends, at: Ref, entry: (Ref, [u8; 16])) {
     match map.get_mut(&at) {
         Some(set) => set.insert_mut(entry),
         None => {
@@ -113,7 +115,7 @@ fn add(map: &mut HashTrieMapSync<Ref, ByEnd>, at: Ref, entry: (Ref, [u8; 16])) {
     }
 }
 
-fn remove(map: &mut HashTrieMapSync<Ref, ByEnd>, at: Ref, entry: &(Ref, [u8; 16])) {
+fn remove(map: &mut Ends, at: Ref, entry: &(Ref, [u8; 16])) {
     if let Some(set) = map.get_mut(&at) {
         set.remove_mut(entry);
         if set.is_empty() {

@@ -1,11 +1,11 @@
 //! The directory in memory as of one index of the log: shared by reference, changed by making another.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use cedar_policy::Schema;
 use chrono::{DateTime, Utc};
-use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
+use foldhash::fast::RandomState;
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::DirectoryError;
 use super::change::{Row, RowId};
@@ -13,7 +13,7 @@ use super::entity::Seen;
 use super::object::{Body, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User};
 use super::pointing::{InOrder, Pointing};
 use super::shares::Shares;
-use crate::policy::{Attribute, Clause, DEREFERENCE_LEVEL, Entity, Uid, View};
+use crate::policy::{Clause, Entity, Uid};
 
 /// A stored value and the index at which it took effect.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub struct Stored<T> {
 #[derive(Debug)]
 struct Own {
     entity: Entity,
-    /// As it was written.
-    json: Box<str>,
+    /// As it was written, where Cedar would write it otherwise.
+    json: Option<Box<str>>,
 }
 
 /// The directory as of one index of the log.
@@ -37,7 +37,11 @@ struct Own {
 pub struct Snapshot {
     org: Ref,
     as_of: u64,
-    objects: RedBlackTreeMapSync<Ref, Arc<Stored<Object>>>,
+    objects: HashTrieMapSync<Ref, Arc<Stored<Object>>, RandomState>,
+    /// The same in the order of their references.
+    order: RedBlackTreeSetSync<Ref>,
+    /// How many legal holds stand on the organization.
+    holds: i64,
     shares: Shares,
     pointing: Pointing,
     own: RedBlackTreeMapSync<[u8; 16], Arc<Own>>,
@@ -56,16 +60,15 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// How far attributes are followed for Cedar: one step further than the level to which every policy is validated.
-const DEPTH: u32 = DEREFERENCE_LEVEL + 1;
-
 impl Snapshot {
     /// Nothing yet but the organization's singletons.
     pub fn empty(org: Ref) -> Self {
         Self {
             org,
             as_of: 0,
-            objects: RedBlackTreeMapSync::new_sync(),
+            objects: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
+            order: RedBlackTreeSetSync::new_sync(),
+            holds: 0,
             shares: Shares::new(),
             pointing: Pointing::new(),
             own: RedBlackTreeMapSync::new_sync(),
@@ -131,16 +134,16 @@ impl Snapshot {
             None => std::ops::Bound::Included(Ref::new(kind, [0; 16])),
         };
         let end = std::ops::Bound::Included(Ref::new(kind, [0xff; 16]));
-        self.objects
+        self.order
             .range((start, end))
-            .map(|(reference, stored)| (*reference, stored.as_ref()))
+            .filter_map(|reference| Some((*reference, self.object(*reference)?)))
     }
 
     /// Every object.
     pub fn objects(&self) -> impl Iterator<Item = (Ref, &Stored<Object>)> {
-        self.objects
+        self.order
             .iter()
-            .map(|(reference, stored)| (*reference, stored.as_ref()))
+            .filter_map(|reference| Some((*reference, self.object(*reference)?)))
     }
 
     /// A share.
@@ -235,14 +238,14 @@ impl Snapshot {
     }
 
     /// Something of ours as policies see it.
-    fn seen(&self, reference: Ref) -> Option<Seen<'_>> {
+    pub(super) fn seen(&self, reference: Ref) -> Option<Seen<'_>> {
         let object = self.object(reference).map(|stored| &stored.value);
         let single = Kind::SINGLETONS.contains(&reference.kind) && reference.id == self.org.id;
         (object.is_some() || single).then(|| Seen {
             reference,
             object,
             org: self.org,
-            above: self.organization().map_or(0, |one| one.holds),
+            above: self.holds,
         })
     }
 
@@ -262,27 +265,6 @@ impl Snapshot {
             above.push(self.org);
         }
         above
-    }
-
-    /// Everything above something of ours, the nearest first.
-    fn above_ours(&self, of: Ref, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
-        let mut at = Some(of);
-        // A chain is at most five long; a longer one would be a loop.
-        for _ in 0..8 {
-            let Some(seen) = at.and_then(|at| self.seen(at)) else {
-                return false;
-            };
-            at = None;
-            // Groups, of which somebody may be in many, are in nothing.
-            let mut show = |parent: Ref| {
-                at = Some(parent);
-                found(&parent.into())
-            };
-            if seen.parents(&mut show) {
-                return true;
-            }
-        }
-        false
     }
 
     /// The same with these rows, as of that index.
@@ -330,6 +312,10 @@ impl Snapshot {
                     org: self.org,
                     above: 0,
                 });
+                if let Object::Organization(organization) = object {
+                    self.holds = organization.holds;
+                }
+                self.order.insert_mut(reference);
                 self.objects.insert_mut(
                     reference,
                     Arc::new(Stored {
@@ -387,9 +373,10 @@ impl Snapshot {
         };
         let entity = Entity::from_cedar(&entity, named)
             .ok_or_else(|| refused("one of its values is of an unknown kind".into()))?;
+        let is_same = in_cedars_words(&entity).as_ref() == Some(&own.entity);
         Ok(Own {
+            json: (!is_same).then(|| own.entity.to_string().into()),
             entity,
-            json: own.entity.to_string().into(),
         })
     }
 
@@ -397,6 +384,7 @@ impl Snapshot {
         match id {
             RowId::Object(reference) => {
                 self.forget(reference);
+                self.order.remove_mut(&reference);
                 self.objects.remove_mut(&reference);
             }
             RowId::Share(id) => self.shares.end(id),
@@ -413,99 +401,22 @@ impl Snapshot {
 
 impl Own {
     fn written(&self) -> OwnEntity {
-        // INVARIANT: it was written out of a JSON value.
-        let entity = serde_json::from_str(&self.json).unwrap_or_default();
+        // INVARIANT: it was written out of a JSON value, or Cedar has written the very same.
+        let entity = match &self.json {
+            Some(json) => serde_json::from_str(json).unwrap_or_default(),
+            None => in_cedars_words(&self.entity).unwrap_or_default(),
+        };
         OwnEntity { entity }
-    }
-}
-
-impl View for Snapshot {
-    fn attribute(&self, of: &Uid, name: &str) -> Attribute {
-        match of {
-            Uid::Ours(reference) => match self.seen(*reference) {
-                Some(seen) => seen
-                    .attribute(name)
-                    .map_or(Attribute::Absent, Attribute::Is),
-                None => Attribute::NoEntity,
-            },
-            Uid::Other(_) => match self.own_entity(of) {
-                Some(entity) => entity.attribute(name),
-                None => Attribute::NoEntity,
-            },
-        }
-    }
-
-    fn above(&self, of: &Uid, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
-        match of {
-            Uid::Ours(reference) => self.above_ours(*reference, found),
-            Uid::Other(_) => {
-                let mut seen = BTreeSet::new();
-                let mut next: Vec<&Uid> = self
-                    .own_entity(of)
-                    .map(|entity| entity.parents().iter().collect())
-                    .unwrap_or_default();
-                while let Some(uid) = next.pop() {
-                    if !seen.insert(uid) {
-                        continue;
-                    }
-                    if found(uid) {
-                        return true;
-                    }
-                    if let Uid::Ours(reference) = uid
-                        && self.above_ours(*reference, found)
-                    {
-                        return true;
-                    }
-                    next.extend(self.own_entity(uid).into_iter().flat_map(Entity::parents));
-                }
-                false
-            }
-        }
-    }
-
-    fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
-        let mut seen = BTreeSet::new();
-        let mut slice = Vec::new();
-        // Breadth first: what a path of k attributes reaches is met with at least DEPTH - k steps left.
-        let mut queue: VecDeque<(Uid, u32)> =
-            starts.iter().map(|uid| (uid.clone(), DEPTH)).collect();
-        while let Some((uid, depth)) = queue.pop_front() {
-            if seen.contains(&uid) {
-                continue;
-            }
-            // What it is in matters by name alone, but the chain upwards must be whole.
-            let (entity, points_to) = match &uid {
-                Uid::Ours(reference) => {
-                    let Some(one) = self.seen(*reference) else {
-                        continue;
-                    };
-                    one.parents(&mut |parent| {
-                        queue.push_back((parent.into(), depth));
-                        false
-                    });
-                    one.to_cedar()?
-                }
-                Uid::Other(_) => {
-                    let Some(own) = self.own_entity(&uid) else {
-                        continue;
-                    };
-                    queue.extend(own.parents().iter().map(|parent| (parent.clone(), depth)));
-                    (own.to_cedar()?, own.points_to())
-                }
-            };
-            if depth > 0 {
-                queue.extend(points_to.into_iter().map(|to| (to, depth - 1)));
-            }
-            slice.push(entity);
-            seen.insert(uid);
-        }
-        Some(slice)
     }
 }
 
 /// Whether a share counts at this time.
 pub fn counts_at(share: &Share, now: DateTime<Utc>) -> bool {
     share.expires_at.is_none_or(|expires_at| now < expires_at)
+}
+
+fn in_cedars_words(entity: &Entity) -> Option<serde_json::Value> {
+    entity.to_cedar()?.to_json_value().ok()
 }
 
 /// An error of Cedar's with what it says beneath.

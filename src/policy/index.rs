@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cedar_policy::{ActionConstraint, Effect, Policy};
+use foldhash::fast::RandomState;
 
 use super::evaluate::Determining;
 use super::program::{self, Expr, Scope};
@@ -146,17 +147,17 @@ struct Rules {
     by_id: HashMap<Arc<str>, usize>,
     /// Those that name no entity.
     loose: Vec<usize>,
-    by_principal: HashMap<Uid, Vec<usize>>,
-    by_resource: HashMap<Uid, Vec<usize>>,
+    by_principal: HashMap<Uid, Vec<usize>, RandomState>,
+    by_resource: HashMap<Uid, Vec<usize>, RandomState>,
     /// Those that name one of each: by the principal, then by the resource.
-    by_both: HashMap<Uid, HashMap<Uid, Vec<usize>>>,
+    by_both: HashMap<Uid, HashMap<Uid, Vec<usize>, RandomState>, RandomState>,
 }
 
 /// Static policies, and what has been picked of them so far.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     rules: Arc<Rules>,
-    picked: RwLock<HashMap<Environment, Arc<[usize]>>>,
+    picked: RwLock<HashMap<Environment, Arc<[usize]>, RandomState>>,
 }
 
 impl Index {
@@ -325,7 +326,8 @@ impl Index {
 
 /// An entity and everything that it is in, each once, sorted.
 fn with_above(run: &Run<'_>, uid: &Uid) -> Vec<Uid> {
-    let mut all = vec![uid.clone()];
+    let mut all = Vec::with_capacity(8);
+    all.push(uid.clone());
     run.view.above(uid, &mut |above| {
         all.push(above.clone());
         false

@@ -272,7 +272,10 @@ async fn a_deployment_lives_in_kms_and_goes_on_while_its_key_is_disabled() {
     site.done(&["org", "show", "closed"]);
     // Its versions are KMS's own.
     let said = site.refused(&["keys", "rotate", "root"]);
-    assert!(said.contains("makes the versions of its keys by itself"), "{said}");
+    assert!(
+        said.contains("makes the versions of its keys by itself"),
+        "{said}"
+    );
     // Another key behind the name is a wrong key.
     moto.key("alias/another");
     known_to(&mut site, &way, "alias/another");
