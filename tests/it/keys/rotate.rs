@@ -68,7 +68,7 @@ async fn a_tenant_key_moves_in_the_middle_of_its_rotation() {
     site.done(&["org", "load", "acme", "--entities", file.to_str().unwrap()]);
     // No service runs that would go on with it: the first step is there, and the next key beside the present one.
     site.done(&["keys", "rotate", "tenant", "acme"]);
-    site.done(&["keys", "rewrap", "acme", "--to", "own"]);
+    site.done(&["keys", "rewrap", "--org", "acme", "--to", "own"]);
     let server = site.serve().await;
     let client = server.client(&key);
     decides(&client).await;
@@ -91,7 +91,7 @@ async fn a_tenant_key_moves_in_the_middle_of_its_rotation() {
     let away = own.with_extension("away");
     std::fs::rename(&own, &away).unwrap();
     let server = site.serve().await;
-    super::has_no_keys(&server.client(&key), "keyring").await;
+    super::has_no_keys(&server.client(&key), "out of reach").await;
     std::fs::rename(&away, &own).unwrap();
     super::decides_again(&server.client(&key)).await;
     server.stop();
