@@ -9,7 +9,7 @@ use super::entity::Seen;
 use super::object::{Kind, Ref};
 use crate::policy::{Uid, Value};
 
-/// The attributes by which objects are found. `org` is not among them: everything has it.
+/// The attributes by which objects are found: each names one entity. `org` is not among them: everything has it.
 const NAMES: [&str; 10] = [
     "owner",
     "audience",

@@ -51,6 +51,9 @@ fn nothing_is_left_out(compiled: &Compiled, slice: &Slice, question: &Question) 
         for name in &clause.path {
             match slice.attribute(&at, name) {
                 Attribute::Is(Value::Entity(uid)) => at = uid,
+                Attribute::Is(Value::Set(values)) => {
+                    return values.contains(&Value::Entity(clause.to.clone()));
+                }
                 _ => return false,
             }
         }

@@ -57,7 +57,6 @@ const EQUIVALENT: &[(&str, &str, &[&str])] = &[
         "only an Agent's and a Service's question has an acting user, and a Service is held by its scopes",
         "any principal",
         &[
-            "agents.runs",
             "agents.directory",
             "agents.integration",
             "agents.memory_organization",

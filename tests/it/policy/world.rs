@@ -328,7 +328,8 @@ static ALWAYS: LazyLock<Vec<Entity>> = LazyLock::new(|| {
     let helper = json!({"org": "acme", "owner": "olive", "holds": 0});
     let people = [
         entity("User", "olive", olive, vec![]),
-        entity("AgentDefinition", "helper", helper, vec![]),
+        entity("AgentDefinition", "helper", helper.clone(), vec![]),
+        entity("AgentDefinition", "another", helper, vec![]),
     ];
     groups.into_iter().map(group).chain(people).collect()
 });
@@ -492,8 +493,9 @@ fn it(row: &Row, holds: i64) -> Option<(&str, Value, Vec<Value>)> {
         "Group" => return Some((kind, attributes, vec![])),
         "AgentRun" => {
             attributes["owner"] = json!(owner);
-            attributes["definition"] = json!("helper");
-            vec![reference("AgentDefinition", "helper")]
+            let definition = row.get("definition").unwrap_or("helper");
+            attributes["definition"] = json!(definition);
+            vec![reference("AgentDefinition", definition)]
         }
         "Session" => {
             attributes["owner"] = json!(owner);
