@@ -12,7 +12,7 @@ use super::run::Run;
 use super::value::{Uid, Value};
 use super::view::View;
 
-/// A resource whose attribute, or that of the entity that it names, and so on, is this entity, or a set with it. Without a path: the
+/// A resource whose attribute, or that of the entity or record that it is, and so on, is this entity, or a set with it. Without a path: the
 /// resource itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Clause {

@@ -47,17 +47,30 @@ fn nothing_is_left_out(compiled: &Compiled, slice: &Slice, question: &Question) 
         return 0;
     };
     let holds = |clause: &Clause, resource: &Uid| {
-        let mut at = resource.clone();
+        let mut at = Value::Entity(resource.clone());
         for name in &clause.path {
-            match slice.attribute(&at, name) {
-                Attribute::Is(Value::Entity(uid)) => at = uid,
-                Attribute::Is(Value::Set(values)) => {
-                    return values.contains(&Value::Entity(clause.to.clone()));
+            let next = match &at {
+                Value::Entity(uid) => match slice.attribute(uid, name) {
+                    Attribute::Is(value) => Some(value),
+                    Attribute::Absent | Attribute::NoEntity => None,
+                },
+                Value::Record(members) => {
+                    let mut members = members.iter();
+                    let found = members.find(|(known, _)| known == name);
+                    found.map(|(_, value)| value.clone())
                 }
-                _ => return false,
-            }
+                _ => None,
+            };
+            let Some(next) = next else {
+                return false;
+            };
+            at = next;
         }
-        at == clause.to
+        let wanted = Value::Entity(clause.to.clone());
+        match at {
+            Value::Set(values) => values.contains(&wanted),
+            other => other == wanted,
+        }
     };
     let mut narrowed = 0;
     for resource in slice.of_type(&question.resource().kind()) {
