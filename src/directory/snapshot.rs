@@ -241,7 +241,7 @@ impl Snapshot {
     pub(super) fn seen(&self, reference: Ref) -> Option<Seen<'_>> {
         let object = self.object(reference).map(|stored| &stored.value);
         let single = Kind::SINGLETONS.contains(&reference.kind) && reference.id == self.org.id;
-        (object.is_some() || single).then(|| Seen {
+        (object.is_some() || single).then_some(Seen {
             reference,
             object,
             org: self.org,
