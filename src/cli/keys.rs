@@ -49,8 +49,8 @@ pub(super) enum Keys {
         #[arg(long)]
         prepare: bool,
     },
-    /// Wrap the keys of the deployment and of its organizations anew: those of the deployment under the newest root key of
-    /// `keys.root`, those of an organization with a provider of its own under the newest of that. Only rows of the control
+    /// Wrap the keys of the deployment and of its organizations anew: those of the deployment under the root key in force
+    /// of `keys.root`, those of an organization with a provider of its own under the newest of that. Only rows of the control
     /// database change; organizations that are open go on. Run it again if it was interrupted
     Rewrap(Rewrap),
 }

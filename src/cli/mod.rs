@@ -42,7 +42,7 @@ Examples:
   cedarkeep org create acme --name Acme          make an organization
   cedarkeep key create acme --name backend       make an API key that may ask for decisions
   cedarkeep audit verify acme                    check everything that its log holds
-  cedarkeep keys rewrap                          wrap all keys under the newest root key of `keys.root`
+  cedarkeep keys rewrap                          wrap all keys under the root key of `keys.root`
   cedarkeep backup --output /backups/monday      take everything, sealed, while the service runs
 
 Every setting can come from the file or from the environment; `cedarkeep config` lists them.";

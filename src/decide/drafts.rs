@@ -14,7 +14,7 @@ use super::record::{self, Looked, Unsealed};
 use super::rotate;
 use super::rows;
 use super::sequencer::Setting;
-use super::sought::{Found, LOOKED_AT};
+use super::sought::{Found, Looking};
 use super::work::{
     Among, Deposit, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Search, Work,
 };
@@ -304,6 +304,7 @@ impl Drafts<'_> {
                 action: work.action,
                 kind: work.kind.name(),
                 resource: None,
+                acts_for: None,
                 request: None,
             },
             found,
@@ -354,6 +355,7 @@ impl Drafts<'_> {
                     Sought::Action => "action",
                 },
                 resource: resource.filter(|_| sought != Sought::Resource),
+                acts_for: self.moment.named_person(question),
                 request: Some(question.to_json()),
             },
             found.results.iter().cloned(),
@@ -373,8 +375,9 @@ impl Drafts<'_> {
         };
         let mut items = Vec::new();
         let mut last = None;
+        let looking = Looking::begin();
         for (number, reference) in candidates.enumerate() {
-            if number == LOOKED_AT {
+            if looking.is_over(number) {
                 return Ok((items, last));
             }
             if reading.allows(reference)? {

@@ -363,6 +363,15 @@ impl Moment<'_> {
         Ok((uid, Some(entity)))
     }
 
+    /// The person in whose name an agent would act, where a question names one who is there.
+    pub(super) fn named_person(&self, question: &Question) -> Option<Ref> {
+        let said = question.context.get("acts_for")?;
+        let id = said
+            .as_str()
+            .or_else(|| said.get("id").and_then(Value::as_str))?;
+        Ref::of(Kind::User, id).filter(|user| self.world.known(*user).is_some())
+    }
+
     /// The user that an agent says it acts for.
     fn acts_for(&self, actor: Option<Ref>, context: &Map<String, Value>) -> Option<Ref> {
         if actor?.kind != Kind::Agent {

@@ -236,6 +236,8 @@ pub(super) struct Looked<'a> {
     pub(super) kind: &'a str,
     /// To what, where one is asked about.
     pub(super) resource: Option<Ref>,
+    /// The person that it would be done for, where one is named.
+    pub(super) acts_for: Option<Ref>,
     /// A back end's question.
     pub(super) request: Option<Value>,
 }
@@ -262,6 +264,9 @@ pub(super) fn search(
     if let Some(actor) = actor {
         draft = draft.actor(reference(actor));
     }
+    if let Some(user) = looked.acts_for {
+        draft = draft.acts_for(reference(user));
+    }
     if let Some(resource) = looked.resource {
         draft = draft.resource(reference(resource));
     }
@@ -278,6 +283,9 @@ pub(super) fn search(
     Unsealed {
         draft,
         parts,
-        subject: actor.filter(|actor| actor.kind == Kind::User),
+        subject: [actor, looked.acts_for]
+            .into_iter()
+            .flatten()
+            .find(|one| one.kind == Kind::User),
     }
 }

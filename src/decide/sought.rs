@@ -1,6 +1,8 @@
 //! Searches of a back end: who, what, or to what, would make a question one that is allowed. Each result is one that the decision point
 //! itself allows, at the same index; none is left out.
 
+use std::time::{Duration, Instant};
+
 use super::error::Refused;
 use super::judge::Moment;
 use super::question::{Query, Question, Sought};
@@ -8,7 +10,29 @@ use crate::directory::{Kind, Ref};
 use crate::policy::{Type, Uid};
 
 /// How many are looked at for one page: others wait meanwhile.
-pub(super) const LOOKED_AT: usize = 10_000;
+const LOOKED_AT: usize = 10_000;
+
+/// How long one page is looked for, where each look is slow.
+const LOOKED_FOR: Duration = Duration::from_millis(200);
+
+/// The end of a page that is long in coming.
+pub(super) struct Looking {
+    until: Instant,
+}
+
+impl Looking {
+    pub(super) fn begin() -> Self {
+        Self {
+            until: Instant::now() + LOOKED_FOR,
+        }
+    }
+
+    /// Whether no more is looked at after so many.
+    pub(super) fn is_over(&self, looked_at: usize) -> bool {
+        let some = looked_at > 0 && looked_at.is_multiple_of(64);
+        looked_at >= LOOKED_AT || (some && Instant::now() > self.until)
+    }
+}
 
 /// A page of what was found, by its ids or names, and where the next one begins: after this one. A page may be shorter than its limit, and
 /// empty, and not be the last.
@@ -66,16 +90,17 @@ impl Moment<'_> {
             let candidates = self.candidates(query, *kind, after)?;
             return self.page(query, candidates.map(|one| one.to_string()), limit);
         }
-        let own = self.world.snapshot().own(None);
-        let mut ids: Vec<String> = own
-            .filter(|(_, uid, _)| uid.is(kind))
-            .map(|(_, uid, _)| uid.id())
+        let own = self.world.snapshot().own_of(kind);
+        let mut ids: Vec<&str> = own
+            .filter(|id| after.is_none_or(|after| *id > after))
             .collect();
+        // No more are put in order than a page may look at.
+        if ids.len() > LOOKED_AT.saturating_add(1) {
+            ids.select_nth_unstable(LOOKED_AT);
+            ids.truncate(LOOKED_AT.saturating_add(1));
+        }
         ids.sort_unstable();
-        let later = ids
-            .into_iter()
-            .filter(|id| after.is_none_or(|after| id.as_str() > after));
-        self.page(query, later, limit)
+        self.page(query, ids.into_iter().map(str::to_owned), limit)
     }
 
     fn page(
@@ -86,8 +111,9 @@ impl Moment<'_> {
     ) -> Result<Found, Refused> {
         let mut results = Vec::new();
         let mut last = None;
+        let looking = Looking::begin();
         for (number, candidate) in candidates.enumerate() {
-            if results.len() == limit || number == LOOKED_AT {
+            if results.len() == limit || looking.is_over(number) {
                 return Ok(Found {
                     results,
                     next: last,

@@ -12,6 +12,9 @@ use crate::policy::{
     Clause, Compiled, CompiledLink, Library, Link, OwnPolicies, Question, Source, Uid, narrow,
 };
 
+/// How many things that are shared with somebody are put in order for a page.
+const SHARED_MOST: usize = 10_000;
+
 /// What findings call the schema, which has no file of its own in a store.
 pub const SCHEMA: &str = "schema";
 
@@ -129,8 +132,12 @@ impl World {
         if let Some(principal) = question.principal().reference() {
             let mut shared = BTreeSet::new();
             for grantee in self.grantees(principal) {
-                shared.extend(snapshot.shared_with(grantee, kind));
-                for thread in snapshot.shared_with(grantee, Kind::Thread) {
+                shared.extend(snapshot.shared_with(grantee, kind).take(SHARED_MOST + 1));
+                let threads = snapshot.shared_with(grantee, Kind::Thread);
+                for (number, thread) in threads.enumerate() {
+                    if number == SHARED_MOST || shared.len() > SHARED_MOST {
+                        return None;
+                    }
                     let clause = Clause {
                         path: vec!["thread".into()],
                         to: thread.into(),
@@ -142,6 +149,10 @@ impl World {
                             .flatten(),
                     );
                 }
+            }
+            // So many are looked at one page at a time, like everything.
+            if shared.len() > SHARED_MOST {
+                return None;
             }
             let later = shared
                 .into_iter()

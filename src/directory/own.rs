@@ -1,6 +1,6 @@
 //! The tenant's own schema, policies and entities: loaded, rolled back, written and deleted.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cedar_policy::EntityUid;
 use serde_json::{Value, json};
@@ -222,12 +222,59 @@ fn entities_put(
             entity.clone(),
         ));
     }
+    nothing_in_itself(snapshot, entities)?;
     let details = json!({"count": rows.len(), "uids": uids});
     let change = Change::new(Event::EntityWritten, Some(snapshot.org()), details)
         .reply(json!({"count": rows.len()}));
     Ok(rows.into_iter().fold(change, |change, (row, entity)| {
         change.put(row, Body::Own(OwnEntity { entity }))
     }))
+}
+
+/// What is in something that is in it again has no place.
+fn nothing_in_itself(snapshot: &Snapshot, entities: &[Value]) -> Result<(), DirectoryError> {
+    let mut parents: HashMap<Uid, Vec<Uid>> = HashMap::new();
+    for entity in entities {
+        let above = entity.get("parents").and_then(Value::as_array);
+        let above = above.into_iter().flatten();
+        let above = above.filter_map(|one| EntityUid::from_json(one.clone()).ok());
+        let above = above.map(|one| Uid::from(&one)).collect();
+        parents.insert(Uid::from(&uid_of(entity)?), above);
+    }
+    let above = |uid: &Uid| -> Vec<Uid> {
+        match parents.get(uid) {
+            Some(above) => above.clone(),
+            None => snapshot
+                .own_entity(uid)
+                .map(|entity| entity.parents().to_vec())
+                .unwrap_or_default(),
+        }
+    };
+    // What has been walked through without coming back is not walked through again.
+    let mut done: HashSet<Uid> = HashSet::new();
+    for start in parents.keys().filter(|start| !above(start).is_empty()) {
+        let mut under: HashSet<Uid> = HashSet::new();
+        let mut path = vec![(start.clone(), false)];
+        while let Some((uid, left)) = path.pop() {
+            if left {
+                under.remove(&uid);
+                done.insert(uid);
+                continue;
+            }
+            if done.contains(&uid) {
+                continue;
+            }
+            if !under.insert(uid.clone()) {
+                return Err(DirectoryError::invalid(
+                    "entities",
+                    format!("`{uid}` would be in itself"),
+                ));
+            }
+            path.push((uid.clone(), true));
+            path.extend(above(&uid).into_iter().map(|one| (one, false)));
+        }
+    }
+    Ok(())
 }
 
 fn uid_of(entity: &Value) -> Result<EntityUid, DirectoryError> {
@@ -275,6 +322,48 @@ mod tests {
 
     fn ticket(id: &str, title: &str) -> Value {
         json!({"uid": {"type": "Ticket", "id": id}, "attrs": {"title": title}, "parents": []})
+    }
+
+    #[test]
+    fn nothing_is_in_itself() {
+        let mut world = World::new();
+        let by = world.by::<EntityWrite>(world.org);
+        let within = |id: &str, above: &[&str]| {
+            let parents: Vec<Value> = above
+                .iter()
+                .map(|id| json!({"type": "Ticket", "id": id}))
+                .collect();
+            json!({"uid": {"type": "Ticket", "id": id}, "attrs": {"title": id}, "parents": parents})
+        };
+        for wrong in [
+            vec![within("a", &["a"])],
+            vec![
+                within("a", &["b"]),
+                within("b", &["c"]),
+                within("c", &["a"]),
+            ],
+        ] {
+            let refused = put_entities(&by, &world.snapshot, &wrong, &SEED).unwrap_err();
+            assert!(
+                refused.to_string().contains("would be in itself"),
+                "{refused}"
+            );
+        }
+        // Two ways to the same are none.
+        let diamond = [
+            within("a", &["b", "c"]),
+            within("b", &["d"]),
+            within("c", &["d"]),
+        ];
+        assert!(put_entities(&by, &world.snapshot, &diamond, &SEED).is_ok());
+        // Nor through what is there already; `Ticket` has no place in the schema of this test, so it is put past it.
+        world.apply(put_entities(
+            &by,
+            &world.snapshot,
+            &[within("a", &[])],
+            &SEED,
+        ));
+        assert!(put_entities(&by, &world.snapshot, &[within("b", &["a"])], &SEED).is_ok());
     }
 
     #[test]

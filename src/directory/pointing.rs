@@ -82,11 +82,18 @@ impl Pointing {
         Some(Box::new(set.range((start, end)).copied()))
     }
 
-    /// All objects whose attribute names this.
-    pub(super) fn all_to(&self, name: &str, uid: &Uid) -> Option<InOrder<'_>> {
-        let name = NAMES.into_iter().find(|known| *known == name)?;
-        let found = self.all.get(&(name, uid.clone())).into_iter();
-        Some(Box::new(found.flat_map(|set| set.iter().copied())))
+    /// The objects that an attribute `name` could name, and whose attribute `beyond` names this.
+    pub(super) fn between(&self, name: &str, beyond: &str, uid: &Uid) -> Option<InOrder<'_>> {
+        let kind = match name {
+            "owner" => Kind::User,
+            "audience" | "members" | "leads" => Kind::Group,
+            "thread" => Kind::Thread,
+            "project" => Kind::Project,
+            "team" => Kind::Team,
+            "definition" => Kind::AgentDefinition,
+            _ => return None,
+        };
+        self.to(beyond, uid, (kind, None))
     }
 }
 

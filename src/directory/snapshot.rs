@@ -13,7 +13,7 @@ use super::entity::Seen;
 use super::object::{Body, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User};
 use super::pointing::{InOrder, Pointing};
 use super::shares::Shares;
-use crate::policy::{Clause, Entity, Uid};
+use crate::policy::{Clause, Entity, Type, Uid};
 
 /// A stored value and the index at which it took effect.
 #[derive(Debug, Clone)]
@@ -59,6 +59,9 @@ impl std::fmt::Debug for Snapshot {
             .finish_non_exhaustive()
     }
 }
+
+/// Of how many lists one is put together that a clause gives.
+const LISTS_MOST: usize = 1_000;
 
 impl Snapshot {
     /// Nothing yet but the organization's singletons.
@@ -198,10 +201,15 @@ impl Snapshot {
             }
             [name] => Some(vec![self.pointing.to(name, &clause.to, at)?]),
             [name, beyond] => {
-                let between = self.pointing.all_to(beyond, &clause.to)?;
-                between
-                    .map(|one| self.pointing.to(name, &one.into(), at))
-                    .collect()
+                let mut lists = Vec::new();
+                for one in self.pointing.between(name, beyond, &clause.to)? {
+                    // So many lists cost more than a look at everything, one page at a time.
+                    if lists.len() == LISTS_MOST {
+                        return None;
+                    }
+                    lists.push(self.pointing.to(name, &one.into(), at)?);
+                }
+                Some(lists)
             }
             _ => None,
         }
@@ -221,6 +229,12 @@ impl Snapshot {
         self.own
             .range((start, std::ops::Bound::Unbounded))
             .map(|(id, own)| (*id, own.entity.uid(), own.written()))
+    }
+
+    /// The ids of the entities of one of the tenant's own types, in no order.
+    pub fn own_of(&self, kind: &Type) -> impl Iterator<Item = &str> {
+        let uids = self.own_ids.keys().filter(|uid| uid.is(kind));
+        uids.filter_map(Uid::other_id)
     }
 
     /// An entity of the tenant's own types.

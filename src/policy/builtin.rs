@@ -12,8 +12,10 @@ use serde_json::{Map, Value};
 
 use super::error::{Finding, PolicyError};
 use super::evaluate::Determining;
+use super::extent;
 use super::index::{Index, Note};
 use super::link::Linkable;
+use super::program::STACK;
 use super::vocabulary::Vocabulary;
 
 /// The namespace of the built-in types; no tenant may declare anything in it.
@@ -261,6 +263,11 @@ fn named(
 
 /// A schema's fragment, and the same in JSON.
 pub(crate) fn parse_schema(file: &str, text: &str) -> Result<(SchemaFragment, Value), PolicyError> {
+    if let Some((at, message)) = extent::too_deep(text) {
+        return Err(PolicyError::Refused(vec![Finding::at(
+            file, text, at, message,
+        )]));
+    }
     let refused =
         |error: DetailedError| PolicyError::Refused(Finding::from_cedar(file, text, &error));
     let (fragment, _warnings) = SchemaFragment::from_cedarschema_str(text)
@@ -274,8 +281,14 @@ pub(crate) fn parse_schema(file: &str, text: &str) -> Result<(SchemaFragment, Va
 
 /// A file's policies and templates, under the ids that Cedar gives them.
 pub(crate) fn parse_policies(file: &str, text: &str) -> Result<PolicySet, Vec<Finding>> {
-    text.parse()
-        .map_err(|error| Finding::from_cedar(file, text, &DetailedError::from(&error)))
+    if let Some((at, message)) = extent::too_much(text) {
+        let finding = Finding::at(file, text, at, message);
+        return Err(vec![finding.with_help("say it in several policies")]);
+    }
+    stacker::grow(STACK, || {
+        text.parse()
+            .map_err(|error| Finding::from_cedar(file, text, &DetailedError::from(&error)))
+    })
 }
 
 /// A parsed file's policies in the order of the text; Cedar numbers them (`policy0`, `policy1`).

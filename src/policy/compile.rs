@@ -13,6 +13,7 @@ use super::builtin::{
 };
 use super::error::{Finding, PolicyError};
 use super::index::{Index, Note, Permits, Rule};
+use super::program;
 use super::request::SERVER;
 use super::run::Run;
 use super::shape::{Declared, members, qualified};
@@ -284,6 +285,12 @@ fn own_index(
                 findings.push(named(source, &id, message).with_help("choose another `@id`"));
                 continue;
             }
+            // Before anything walks through it.
+            if let Err(why) = program::read(|| policy.to_json().ok()) {
+                let message = format!("the policy `{id}` is too much: {why}");
+                findings.push(named(source, &id, message).with_help("say it in several policies"));
+                continue;
+            }
             let policy = policy.new_id(PolicyId::new(&id));
             if set.add(policy.clone()).is_err() {
                 let message = format!("there are two policies with the id `{id}`");
@@ -299,7 +306,6 @@ fn own_index(
     if !findings.is_empty() {
         return Err(PolicyError::Refused(findings));
     }
-    let index = Index::new(indexed, vocabulary);
     let texts: HashMap<&str, &str> = sources
         .iter()
         .map(|source| (source.name.as_str(), source.text.as_str()))
@@ -309,10 +315,14 @@ fn own_index(
         ValidationMode::Strict,
         DEREFERENCE_LEVEL,
     );
-    let file_of = |id: &PolicyId| index.note(id.as_ref()).map(|note| note.file.clone());
+    let files: HashMap<&PolicyId, &str> = indexed
+        .iter()
+        .map(|(policy, note)| (policy.id(), note.file.as_str()))
+        .collect();
+    let file_of = |id: &PolicyId| files.get(id).map(|file| (*file).to_owned());
     let findings = validation_findings(&result, &file_of, &texts);
     if !findings.is_empty() {
         return Err(PolicyError::Refused(findings));
     }
-    Ok(index)
+    Ok(Index::new(indexed, vocabulary))
 }

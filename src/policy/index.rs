@@ -169,7 +169,9 @@ impl Index {
                 Scope::from(policy.principal_constraint()),
                 Scope::from(policy.resource_constraint()),
             );
-            let json = policy.to_json().ok();
+            // What does not fit was refused before; what of ours does not is left to Cedar.
+            let json = program::read(|| policy.to_json().ok());
+            let json = json.ok().flatten();
             let body = Body::new(
                 scopes,
                 &policy.action_constraint(),

@@ -22,6 +22,7 @@ mod cedar;
 mod compile;
 mod error;
 mod evaluate;
+mod extent;
 mod index;
 mod link;
 mod narrow;

@@ -210,7 +210,7 @@ fn is_about_resource(expr: &Expr) -> bool {
         | Expr::Has(of, _)
         | Expr::Like(of, _)
         | Expr::Is(of, _) => is_about_resource(of),
-        Expr::And(both) | Expr::Or(both) | Expr::Binary(_, both) => {
+        Expr::And(both) | Expr::Or(both) | Expr::Binary(_, both) | Expr::IsIn(both, _) => {
             both.iter().any(is_about_resource)
         }
         Expr::If(all) => all.iter().any(is_about_resource),

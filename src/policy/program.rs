@@ -29,9 +29,11 @@ pub(crate) enum Expr {
     Binary(Operator, Box<[Expr; 2]>),
     IsEmpty(Box<Expr>),
     Attribute(Box<Expr>, Arc<str>),
-    Has(Box<Expr>, Arc<str>),
+    /// Whether there is an attribute under the first name, under the next one of what that is, and so on.
+    Has(Box<Expr>, Box<[Arc<str>]>),
     Like(Box<Expr>, Box<[Glob]>),
     Is(Box<Expr>, Type),
+    IsIn(Box<[Expr; 2]>, Type),
     Set(Box<[Expr]>),
     Record(Box<[(Arc<str>, Expr)]>),
     Method(Method, Box<[Expr]>),
@@ -165,6 +167,59 @@ impl From<TemplateResourceConstraint> for Scope {
     }
 }
 
+/// How deep its conditions may nest. Each level is a frame of the stack when it is evaluated.
+const DEPTH_MOST: usize = 250;
+
+/// How often one `is ... in` may stand in the subject of another: Cedar evaluates that twice.
+const SUBJECTS_MOST: usize = 4;
+
+/// What a policy takes on the stack while it is read, at its longest and with nothing optimized.
+pub(super) const STACK: usize = 256 * 1024 * 1024;
+
+/// A policy in Cedar's JSON form.
+///
+/// # Errors
+/// It nests deeper than a policy may: how is said.
+pub(crate) fn read(json: impl FnOnce() -> Option<Json>) -> Result<Option<Json>, String> {
+    stacker::grow(STACK, || {
+        let json = json();
+        let conditions = json.as_ref().and_then(|json| json.get("conditions"));
+        let (depth, subjects) = conditions.map_or((0, 0), depth);
+        // A level of the JSON form is an operator and its operand.
+        if depth / 2 > DEPTH_MOST {
+            return Err(format!(
+                "its conditions nest deeper than {DEPTH_MOST} levels"
+            ));
+        }
+        if subjects > SUBJECTS_MOST {
+            return Err(
+                "one `is ... in` stands in the subject of another, again and again".to_owned(),
+            );
+        }
+        Ok(json)
+    })
+}
+
+/// How deep a value nests, and how often an `is ... in` stands in the subject of another.
+fn depth(json: &Json) -> (usize, usize) {
+    let below: Vec<(usize, usize)> = match json {
+        Json::Array(items) => items.iter().map(depth).collect(),
+        Json::Object(members) => members
+            .iter()
+            .map(|(name, value)| {
+                let (deep, subjects) = depth(value);
+                let within = value.get("in").is_some_and(|place| !place.is_null());
+                let subject = name == "is" && within;
+                (deep, subjects.saturating_add(usize::from(subject)))
+            })
+            .collect(),
+        _ => return (0, 0),
+    };
+    let deepest = below.iter().map(|(deep, _)| *deep).max().unwrap_or(0);
+    let subjects = below.iter().map(|(_, subjects)| *subjects).max();
+    (deepest.saturating_add(1), subjects.unwrap_or(0))
+}
+
 /// The conditions of a policy in Cedar's JSON form, each of which must hold; nothing where one has no form here.
 pub(crate) fn conditions(policy: &Json) -> Option<Box<[Expr]>> {
     let conditions = policy.get("conditions")?.as_array()?;
@@ -224,7 +279,7 @@ fn expression(json: &Json) -> Option<Expr> {
             boxed("left")?,
             body.get("attr")?.as_str()?.into(),
         )),
-        "has" => has(part("left")?, body.get("attr")?),
+        "has" => Some(Expr::Has(boxed("left")?, names(body.get("attr")?)?)),
         "like" => {
             let pattern = body.get("pattern")?.as_array()?;
             let pattern: Option<Vec<Vec<Glob>>> = pattern.iter().map(globs).collect();
@@ -234,14 +289,12 @@ fn expression(json: &Json) -> Option<Expr> {
             ))
         }
         "is" => {
-            let left = part("left")?;
             let kind = Type::named(body.get("entity_type")?.as_str()?);
-            let is = Expr::Is(Box::new(left.clone()), kind);
             match body.get("in") {
-                None | Some(Json::Null) => Some(is),
+                None | Some(Json::Null) => Some(Expr::Is(boxed("left")?, kind)),
                 Some(place) => {
-                    let within = Expr::Binary(Operator::In, Box::new([left, expression(place)?]));
-                    Some(Expr::And(Box::new([is, within])))
+                    let both = Box::new([part("left")?, expression(place)?]);
+                    Some(Expr::IsIn(both, kind))
                 }
             }
         }
@@ -273,23 +326,16 @@ fn literal(json: &Json) -> Option<Value> {
     }
 }
 
-/// `left has one`, or `left has one.and.another`.
-fn has(left: Expr, names: &Json) -> Option<Expr> {
-    if let Some(name) = names.as_str() {
-        return Some(Expr::Has(Box::new(left), name.into()));
+/// `one`, or `one.and.another`.
+fn names(names: &Json) -> Option<Box<[Arc<str>]>> {
+    match names {
+        Json::String(name) => Some(Box::new([name.as_str().into()])),
+        Json::Array(names) if !names.is_empty() => {
+            let names = names.iter().map(|name| Some(name.as_str()?.into()));
+            names.collect()
+        }
+        _ => None,
     }
-    let mut whole: Option<Expr> = None;
-    let mut at = left;
-    for name in names.as_array()? {
-        let name: Arc<str> = name.as_str()?.into();
-        let next = Expr::Has(Box::new(at.clone()), Arc::clone(&name));
-        whole = Some(match whole {
-            None => next,
-            Some(before) => Expr::And(Box::new([before, next])),
-        });
-        at = Expr::Attribute(Box::new(at), name);
-    }
-    whole
 }
 
 fn globs(piece: &Json) -> Option<Vec<Glob>> {

@@ -110,15 +110,27 @@ impl Run<'_> {
                 Attribute::Is(value) => value,
                 Attribute::Absent | Attribute::NoEntity => return Err(Fault),
             },
-            Expr::Has(of, name) => {
-                let found = self.attribute(&self.value(of)?, name)?;
-                Value::Bool(matches!(found, Attribute::Is(_)))
+            Expr::Has(of, names) => {
+                let mut at = self.value(of)?;
+                for name in names {
+                    match self.attribute(&at, name)? {
+                        Attribute::Is(value) => at = value,
+                        Attribute::Absent | Attribute::NoEntity => return Ok(Value::Bool(false)),
+                    }
+                }
+                Value::Bool(true)
             }
             Expr::Like(of, pattern) => match self.value(of)? {
                 Value::Text(text) => Value::Bool(is_like(&text, pattern)),
                 _ => return Err(Fault),
             },
             Expr::Is(of, kind) => Value::Bool(entity(&self.value(of)?)?.is(kind)),
+            Expr::IsIn(both, kind) => {
+                let [left, right] = both.as_ref();
+                let left = self.value(left)?;
+                let uid = entity(&left)?;
+                Value::Bool(uid.is(kind) && self.within(uid, &self.value(right)?)?)
+            }
             Expr::Set(elements) => {
                 let values = elements.iter().map(|element| self.value(element));
                 Value::set(values.collect::<Result<_, _>>()?)

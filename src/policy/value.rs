@@ -8,7 +8,6 @@ use cedar_policy::{
     Context, Entities, EntityId, EntityTypeName, EntityUid, EvalResult, Expression, Request,
     RestrictedExpression, eval_expression,
 };
-use chrono::{DateTime, SecondsFormat};
 
 use crate::ids::reference::{Kind, Ref};
 
@@ -86,6 +85,15 @@ impl Uid {
         match self {
             Self::Ours(reference) => reference.to_string(),
             Self::Other(other) => other.1.to_string(),
+        }
+    }
+
+    /// Its id, where it is none that we gave.
+    #[must_use]
+    pub fn other_id(&self) -> Option<&str> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Other(other) => Some(&other.1),
         }
     }
 
@@ -258,9 +266,9 @@ impl Value {
                 RestrictedExpression::new_record(members.collect::<Option<Vec<_>>>()?).ok()?
             }
             Self::Datetime(at) => {
-                let at = DateTime::from_timestamp_millis(*at)?;
-                let text = at.to_rfc3339_opts(SecondsFormat::Millis, true);
-                RestrictedExpression::new_datetime(text)
+                // Years of more than four digits have no text, and are reached by computing.
+                let since = format!("datetime(\"1970-01-01\").offset(duration(\"{at}ms\"))");
+                since.parse().ok()?
             }
             Self::Duration(length) => RestrictedExpression::new_duration(format!("{length}ms")),
             Self::Decimal(number) => {
@@ -268,7 +276,14 @@ impl Value {
                 let text = format!("{sign}{}.{:04}", size / 10_000, size % 10_000);
                 RestrictedExpression::new_decimal(text)
             }
-            Self::Ip(address, bits) => RestrictedExpression::new_ip(format!("{address}/{bits}")),
+            Self::Ip(IpAddr::V4(address), bits) => {
+                RestrictedExpression::new_ip(format!("{address}/{bits}"))
+            }
+            Self::Ip(IpAddr::V6(address), bits) => {
+                // Cedar takes no address of the old kind within one.
+                let parts = address.segments().map(|part| format!("{part:x}"));
+                RestrictedExpression::new_ip(format!("{}/{bits}", parts.join(":")))
+            }
         })
     }
 
@@ -385,6 +400,9 @@ mod tests {
             Value::Decimal(-1),
             Value::Duration(-3),
             Value::Datetime(1_700_000_000_123),
+            Value::Datetime(400_000_000_000_000),
+            Value::Datetime(i64::MIN),
+            Value::Ip("::ffff:10.0.0.1".parse().unwrap(), 128),
             Value::Ip(all, 8),
         ] {
             let there = Value::of_expression(value.to_cedar().unwrap());

@@ -260,14 +260,19 @@ impl Control {
             return Err(TenantError::RootRotates);
         }
         let target = self.ready_provider("").await?;
-        let newest = target.newest().await?;
-        let is_there = old.by == target.name() && key_version(&old.wrapped.sealed)? == newest;
-        if is_there && root == newest {
+        // Where it stays, the root key in force stays: `keys rotate root` goes on to the next.
+        let version = if old.by == target.name() {
+            root
+        } else {
+            target.newest().await?
+        };
+        let is_there = old.by == target.name() && key_version(&old.wrapped.sealed)? == version;
+        if is_there {
             let check = RootCheck::from_slice(&check);
             target.verify(root, &check).await?;
             return Ok(Some(Rewrapped {
                 provider: old.by,
-                root_version: newest,
+                root_version: version,
                 moved: false,
             }));
         }

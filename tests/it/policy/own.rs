@@ -482,3 +482,50 @@ fn what_has_no_compiled_form_is_evaluated_by_cedar() {
         "{evaluation:?}"
     );
 }
+
+#[test]
+fn a_policy_that_nobody_could_read_is_refused_before_anything_walks_through_it() {
+    let policy = |condition: &str| {
+        format!(
+            "@id(\"much\") permit(principal is person, action, resource is record) when {{ {condition} }};"
+        )
+    };
+    let many = |what: &str, count: usize| vec![what; count].join(" || ");
+    let mut subject = "principal".to_owned();
+    for _ in 0..6 {
+        subject =
+            format!("(if {subject} is person in person::\"p\" then principal else principal)");
+    }
+    for (condition, why) in [
+        (
+            many("resource.status == \"active\"", 1_000),
+            "longer than 16384 bytes",
+        ),
+        (many("true", 1_500), "nest deeper than 250 levels"),
+        (
+            format!("{}true{}", "!(".repeat(400), ")".repeat(400)),
+            "nests deeper than 250 levels",
+        ),
+        (
+            format!("{subject} is person"),
+            "stands in the subject of another",
+        ),
+    ] {
+        let start = std::time::Instant::now();
+        let refused = findings(Compiled::new(&LIBRARY, &own(RECORDS, &policy(&condition))));
+        assert!(
+            refused[0].message.contains("is too much") && refused[0].message.contains(why),
+            "{refused:?}"
+        );
+        assert!(refused[0].help.is_some());
+        assert!(start.elapsed().as_secs() < 20);
+    }
+    // A path of any length is one node, and there is no such attribute.
+    let path = vec!["a"; 7_000].join(".");
+    let text = policy(&format!("principal has {path}"));
+    Compiled::new(&LIBRARY, &own(RECORDS, &text)).unwrap();
+    // What a person might still write is taken.
+    let enough = many("resource.status == \"active\"", 100);
+    let compiled = Compiled::new(&LIBRARY, &own(RECORDS, &policy(&enough))).unwrap();
+    assert_eq!(compiled.left_to_cedar(), 0);
+}
