@@ -58,14 +58,8 @@ async fn search(
     ),
     security(("api_key" = [])),
 )]
-pub(super) async fn subject(
-    app: State<Arc<App>>,
-    peer: ConnectInfo<Peer>,
-    id: Extension<RequestId>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Plain> {
-    search((app, peer, id, headers, request), Sought::Subject).await
+pub(super) async fn subject(called: Called) -> Result<Response, Plain> {
+    search(called, Sought::Subject).await
 }
 
 /// To what somebody may do something.
@@ -81,14 +75,8 @@ pub(super) async fn subject(
     ),
     security(("api_key" = [])),
 )]
-pub(super) async fn resource(
-    app: State<Arc<App>>,
-    peer: ConnectInfo<Peer>,
-    id: Extension<RequestId>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Plain> {
-    search((app, peer, id, headers, request), Sought::Resource).await
+pub(super) async fn resource(called: Called) -> Result<Response, Plain> {
+    search(called, Sought::Resource).await
 }
 
 /// What somebody may do to something.
@@ -104,12 +92,6 @@ pub(super) async fn resource(
     ),
     security(("api_key" = [])),
 )]
-pub(super) async fn action(
-    app: State<Arc<App>>,
-    peer: ConnectInfo<Peer>,
-    id: Extension<RequestId>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Plain> {
-    search((app, peer, id, headers, request), Sought::Action).await
+pub(super) async fn action(called: Called) -> Result<Response, Plain> {
+    search(called, Sought::Action).await
 }

@@ -103,69 +103,42 @@ impl Scope {
     }
 }
 
-impl From<PrincipalConstraint> for Scope {
-    fn from(constraint: PrincipalConstraint) -> Self {
-        match constraint {
-            PrincipalConstraint::Any => Self::Any,
-            PrincipalConstraint::Eq(uid) => Self::Equals((&uid).into()),
-            PrincipalConstraint::In(uid) => Self::In((&uid).into()),
-            PrincipalConstraint::Is(kind) => Self::Is(Type::named(&kind.to_string())),
-            PrincipalConstraint::IsIn(kind, uid) => {
-                Self::IsIn(Type::named(&kind.to_string()), (&uid).into())
+/// Cedar has the same constraints under two names each.
+macro_rules! scope_of {
+    ($policy:ident, $template:ident) => {
+        impl From<$policy> for Scope {
+            fn from(constraint: $policy) -> Self {
+                let named = |kind: cedar_policy::EntityTypeName| Type::named(&kind.to_string());
+                match constraint {
+                    $policy::Any => Self::Any,
+                    $policy::Eq(uid) => Self::Equals((&uid).into()),
+                    $policy::In(uid) => Self::In((&uid).into()),
+                    $policy::Is(kind) => Self::Is(named(kind)),
+                    $policy::IsIn(kind, uid) => Self::IsIn(named(kind), (&uid).into()),
+                }
             }
         }
-    }
+
+        impl From<$template> for Scope {
+            fn from(constraint: $template) -> Self {
+                let named = |kind: cedar_policy::EntityTypeName| Type::named(&kind.to_string());
+                match constraint {
+                    $template::Any => Self::Any,
+                    $template::Eq(Some(uid)) => Self::Equals((&uid).into()),
+                    $template::Eq(None) => Self::EqualsLinked,
+                    $template::In(Some(uid)) => Self::In((&uid).into()),
+                    $template::In(None) => Self::InLinked,
+                    $template::Is(kind) => Self::Is(named(kind)),
+                    $template::IsIn(kind, Some(uid)) => Self::IsIn(named(kind), (&uid).into()),
+                    $template::IsIn(kind, None) => Self::IsInLinked(named(kind)),
+                }
+            }
+        }
+    };
 }
 
-impl From<ResourceConstraint> for Scope {
-    fn from(constraint: ResourceConstraint) -> Self {
-        match constraint {
-            ResourceConstraint::Any => Self::Any,
-            ResourceConstraint::Eq(uid) => Self::Equals((&uid).into()),
-            ResourceConstraint::In(uid) => Self::In((&uid).into()),
-            ResourceConstraint::Is(kind) => Self::Is(Type::named(&kind.to_string())),
-            ResourceConstraint::IsIn(kind, uid) => {
-                Self::IsIn(Type::named(&kind.to_string()), (&uid).into())
-            }
-        }
-    }
-}
-
-impl From<TemplatePrincipalConstraint> for Scope {
-    fn from(constraint: TemplatePrincipalConstraint) -> Self {
-        use TemplatePrincipalConstraint as Constraint;
-        match constraint {
-            Constraint::Any => Self::Any,
-            Constraint::Eq(Some(uid)) => Self::Equals((&uid).into()),
-            Constraint::Eq(None) => Self::EqualsLinked,
-            Constraint::In(Some(uid)) => Self::In((&uid).into()),
-            Constraint::In(None) => Self::InLinked,
-            Constraint::Is(kind) => Self::Is(Type::named(&kind.to_string())),
-            Constraint::IsIn(kind, Some(uid)) => {
-                Self::IsIn(Type::named(&kind.to_string()), (&uid).into())
-            }
-            Constraint::IsIn(kind, None) => Self::IsInLinked(Type::named(&kind.to_string())),
-        }
-    }
-}
-
-impl From<TemplateResourceConstraint> for Scope {
-    fn from(constraint: TemplateResourceConstraint) -> Self {
-        use TemplateResourceConstraint as Constraint;
-        match constraint {
-            Constraint::Any => Self::Any,
-            Constraint::Eq(Some(uid)) => Self::Equals((&uid).into()),
-            Constraint::Eq(None) => Self::EqualsLinked,
-            Constraint::In(Some(uid)) => Self::In((&uid).into()),
-            Constraint::In(None) => Self::InLinked,
-            Constraint::Is(kind) => Self::Is(Type::named(&kind.to_string())),
-            Constraint::IsIn(kind, Some(uid)) => {
-                Self::IsIn(Type::named(&kind.to_string()), (&uid).into())
-            }
-            Constraint::IsIn(kind, None) => Self::IsInLinked(Type::named(&kind.to_string())),
-        }
-    }
-}
+scope_of!(PrincipalConstraint, TemplatePrincipalConstraint);
+scope_of!(ResourceConstraint, TemplateResourceConstraint);
 
 /// How deep its conditions may nest. Each level is a frame of the stack when it is evaluated.
 const DEPTH_MOST: usize = 250;
