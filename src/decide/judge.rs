@@ -136,6 +136,9 @@ impl Moment<'_> {
         let Some(acting) = self.acting(asker)? else {
             return Ok(self.by_operator(action));
         };
+        if asker.purpose.is_none() {
+            return self.ours(&acting, action, resource, context);
+        }
         let mut said = context.clone();
         said.extend(asker.said());
         self.ours(&acting, action, resource, &said)
@@ -365,10 +368,7 @@ impl Moment<'_> {
 
     /// The person in whose name an agent would act, where a question names one who is there.
     pub(super) fn named_person(&self, question: &Question) -> Option<Ref> {
-        let said = question.context.get("acts_for")?;
-        let id = said
-            .as_str()
-            .or_else(|| said.get("id").and_then(Value::as_str))?;
+        let id = person_said(&question.context)?;
         Ref::of(Kind::User, id).filter(|user| self.world.known(*user).is_some())
     }
 
@@ -377,10 +377,7 @@ impl Moment<'_> {
         if actor?.kind != Kind::Agent {
             return None;
         }
-        let said = context.get("acts_for")?;
-        let id = said
-            .as_str()
-            .or_else(|| said.get("id").and_then(Value::as_str))?;
+        let id = person_said(context)?;
         // Somebody that we never heard of is nobody: the guardrail or the look-up refuses.
         Some(Ref::of(Kind::User, id).unwrap_or(Ref::new(Kind::User, [0; 16])))
     }
@@ -549,6 +546,13 @@ fn suspension() -> Determining {
         reason: "The operator has suspended this organization.".into(),
         plan: None,
     }
+}
+
+/// The id of whom a request says that it acts for.
+fn person_said(context: &Map<String, Value>) -> Option<&str> {
+    let said = context.get("acts_for")?;
+    said.as_str()
+        .or_else(|| said.get("id").and_then(Value::as_str))
 }
 
 fn is_builtin(uid: &Uid) -> bool {

@@ -191,3 +191,20 @@ impl Query {
         question
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_by_number_and_by_time() {
+        let looking = Looking::begin();
+        assert!(!looking.is_over(0) && !looking.is_over(64));
+        assert!(looking.is_over(LOOKED_AT));
+        // One is always looked at, however slow: else a page would never come further.
+        let late = Looking {
+            until: Instant::now() - LOOKED_FOR,
+        };
+        assert!(!late.is_over(0) && !late.is_over(63) && late.is_over(64));
+    }
+}
