@@ -1,8 +1,8 @@
-//! Decisions per second and how long one takes, with the durable log on, beside an axum endpoint that parses the same
-//! question behind the same listener and TLS and does nothing else.
+//! Decisions per second and how long one takes, with the durable log on, beside an axum endpoint that parses the same questions behind
+//! the same listener and TLS and does nothing else, and beside that endpoint with as many bytes flushed for each question.
 //!
-//! Three processes: the service, the bare endpoint, and this one, which asks both in turn over connections that stay
-//! open. They share the machine's processors, so what counts is the ratio within a run.
+//! Four processes: the service, both endpoints, and this one, which asks them in turn over connections that stay open. They share the
+//! machine's processors, so what counts is the ratio within a run. `-- --at 64` measures at so many connections alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,171 +18,86 @@
     reason = "a measurement that fails has failed; the harness is shared with the tests"
 )]
 
+mod bare;
 mod figures;
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
+mod load;
+mod mix;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::Request;
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
-use cedarkeep::config::Config;
-use cedarkeep::http::authzen::{EVALUATION, wire};
-use cedarkeep::http::problem::{Plain, Problem};
-use cedarkeep::http::serve::{Listen, Serving, stop_signal};
-use cedarkeep::http::tls::Certificates;
-use cedarkeep::http::{edge, json};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use serde_json::{Value, json};
 
-use figures::cpu;
-use harness::client::may_morty_change;
+use bare::Bare;
 use harness::server::Site;
+use load::{Measured, Target, processors, round, trusting};
+use mix::Scene;
 
 /// The service's own allocator, for what is compared with it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+const CONNECTIONS: [usize; 3] = [1, 64, 256];
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 const WARM_UP: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What stands for the number in a question, which every question has anew.
-const NUMBER: &str = "0000000000000000";
+const BATCH: usize = 100;
+const SLUG: &str = "bench";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    let after = |name: &str| arguments.iter().position(|argument| argument == name);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    match arguments.iter().position(|argument| argument == "--bare") {
-        Some(at) => runtime.block_on(bare(Path::new(&arguments[at + 1]))),
-        None => runtime.block_on(measure()),
+    if let Some(at) = after("--bare") {
+        let record = arguments.get(at + 2).map(|bytes| bytes.parse().unwrap());
+        runtime.block_on(bare::serve(Path::new(&arguments[at + 1]), record));
+    } else {
+        let only = after("--at").map(|at| arguments[at + 1].parse().unwrap());
+        runtime.block_on(measure(only));
     }
 }
 
-/// The endpoint to compare with: the listener, TLS, limits and parser of the service, and a constant answer.
-async fn bare(data: &Path) {
-    let mut settings = Config::default();
-    settings.data.dir = data.to_owned();
-    let certificates = Certificates::open(&settings, chrono::Utc::now()).unwrap();
-    let routes = edge(
-        Router::new().route(EVALUATION, post(parsed)),
-        settings.http.body_limit,
-    );
-    let listen = Listen {
-        https: SocketAddr::from(([127, 0, 0, 1], 0)),
-        unix: None,
-        patience: PATIENCE,
-    };
-    let serving = Serving::start(&listen, certificates.live(), routes).unwrap();
-    println!("listening on https://{}", serving.https());
-    serving
-        .until(stop_signal().unwrap(), Duration::from_secs(1))
-        .await
-        .unwrap();
-}
-
-async fn parsed(request: Request) -> Response {
-    match read(request).await {
-        Ok(answer) => {
-            let body = serde_json::to_string(&answer).unwrap();
-            (
-                [(axum::http::header::CONTENT_TYPE, "application/json")],
-                body,
-            )
-                .into_response()
-        }
-        Err(problem) => Plain(problem).into_response(),
-    }
-}
-
-async fn read(request: Request) -> Result<wire::Decision, Problem> {
-    let (question, _) = wire::evaluation(json::body(request, PATIENCE).await?)?;
-    Ok(wire::Decision::minimal(question.subject.kind == "user"))
-}
-
-/// One of the two that are asked.
-struct Target {
-    port: u16,
-    process: u32,
-    key: String,
-    tls: TlsConnector,
-}
-
-/// What a target did in one round, or in several.
-#[derive(Default)]
-struct Measured {
-    answers: usize,
-    time: Duration,
-    cpu: Duration,
-    latencies: Vec<Duration>,
-}
-
-impl Measured {
-    fn rate(&self) -> f64 {
-        self.answers as f64 / self.time.as_secs_f64()
-    }
-
-    fn percentile(&mut self, percent: usize) -> Duration {
-        self.latencies.sort_unstable();
-        self.latencies[(self.latencies.len() * percent / 100).min(self.latencies.len() - 1)]
-    }
-
-    fn cpu_us(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.answers as f64
-    }
-
-    fn add(&mut self, other: Self) {
-        self.answers += other.answers;
-        self.time += other.time;
-        self.cpu += other.cpu;
-        self.latencies.extend(other.latencies);
-    }
-}
-
-async fn measure() {
+async fn measure(only: Option<usize>) {
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
     let site = Site::sqlite();
-    let key = site.create_todo_org("bench");
+    site.create_org(SLUG);
     let server = site.serve().await;
-    let ours = Target {
+    let begun = Instant::now();
+    let scene = Arc::new(mix::scene(&site, &server, SLUG).await);
+    println!(
+        "the organization was made in {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
+    let mut ours = Target {
         port: server.port(),
         process: server.id(),
-        key,
         tls: trusting(&site.data().join("tls/ca.crt")),
+        asked: scene.singles(),
     };
-
-    let other = tempfile::tempdir().unwrap();
-    let (mut child, port) = spawn_bare(other.path());
-    let tls = trusting(&other.path().join("tls/ca.crt"));
-    let bare = Target {
-        port,
-        process: child.id(),
-        key: ours.key.clone(),
-        tls,
-    };
+    let record = written_for_one(&ours).await;
+    let places = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [plain, durable] = [None, Some(record)].map(|record| {
+        let at = &places[usize::from(record.is_some())];
+        (Bare::start(at.path(), record), at)
+    });
+    let [plain_target, durable_target] = [&plain, &durable].map(|(bare, at)| Target {
+        port: bare.port,
+        process: bare.id(),
+        tls: trusting(&at.path().join("tls/ca.crt")),
+        asked: scene.singles_answered_alike(),
+    });
 
     println!(
-        "SQLite, durable log on; service, bare endpoint and load are three processes on {} processors",
+        "SQLite, durable log on; service, endpoints and load are processes on {} processors; {record} bytes are written for each question",
         processors()
     );
     println!(
@@ -190,190 +105,152 @@ async fn measure() {
         flush_us(site.beside())
     );
     println!(
-        "| connections | decisions/s | p50 us | p99 us | CPU us | bare/s | p50 us | p99 us | CPU us | ratio |"
+        "| connections | decisions/s | p50 us | p99 us | CPU us | bare/s | p50 us | CPU us | ratio (spread) | durable/s | p50 us | CPU us | ratio (spread) |"
     );
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!(
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    );
+    let changes = tokio::spawn(changed(Arc::clone(&scene)));
     let mut summary = Vec::new();
     for connections in CONNECTIONS {
-        for target in [&ours, &bare] {
-            round(target, connections, WARM_UP).await;
-        }
-        let (mut decided, mut parsed, mut ratios) =
-            (Measured::default(), Measured::default(), Vec::new());
-        for number in 0..ROUNDS {
-            // Whoever goes second may find a warmer or a busier machine: they take turns at it.
-            let (one, two);
-            if number % 2 == 0 {
-                one = round(&ours, connections, ROUND).await;
-                two = round(&bare, connections, ROUND).await;
-            } else {
-                two = round(&bare, connections, ROUND).await;
-                one = round(&ours, connections, ROUND).await;
-            }
-            ratios.push(one.rate() / two.rate());
-            decided.add(one);
-            parsed.add(two);
-        }
-        ratios.sort_by(f64::total_cmp);
-        let ratio = ratios[ratios.len() / 2];
-        let (p50, p99) = (decided.percentile(50), decided.percentile(99));
-        println!(
-            "| {connections} | {:.0} | {} | {} | {:.0} | {:.0} | {} | {} | {:.0} | {ratio:.3} |",
-            decided.rate(),
-            p50.as_micros(),
-            p99.as_micros(),
-            decided.cpu_us(),
-            parsed.rate(),
-            parsed.percentile(50).as_micros(),
-            parsed.percentile(99).as_micros(),
-            parsed.cpu_us(),
-        );
-        let against = "bare_axum";
-        summary.push(serde_json::json!({
-            "name": format!("decide_{connections}_vs_{against}"),
-            "value": decided.rate().round(), "unit": "decisions/s",
-            "ratio": (ratio * 1e4).round() / 1e4, "against": against,
-        }));
-        for (name, ours, theirs) in [
-            ("p50", p50, parsed.percentile(50)),
-            ("p99", p99, parsed.percentile(99)),
-        ] {
-            let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-            summary.push(serde_json::json!({
-                "name": format!("decide_{connections}_{name}_vs_{against}"),
-                "value": ours.as_micros(), "unit": "us", "ratio": (ratio * 1e2).round() / 1e2, "against": against,
-            }));
+        if only.is_none_or(|only| only == connections) {
+            let targets = [&ours, &plain_target, &durable_target];
+            summary.extend(compared(targets, connections).await);
         }
     }
+    if only.is_none() {
+        summary.push(batches(&mut ours, &scene).await);
+    }
+    changes.abort();
     figures::where_the_time_goes(&server.client("").get("/metrics").await.unwrap().body);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    for (bare, _) in [plain, durable] {
+        bare.stop();
+    }
     server.stop();
-    site.verify("bench");
+    site.verify(SLUG);
 
     println!("\nthe log of this run verifies");
     figures::write(summary);
 }
 
-fn spawn_bare(data: &Path) -> (Child, u16) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg("--bare")
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = lines.next().unwrap().unwrap();
-    (child, line.rsplit(':').next().unwrap().parse().unwrap())
-}
-
-fn trusting(ca: &PathBuf) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(ca).unwrap())
-        .unwrap();
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    TlsConnector::from(Arc::new(config))
-}
-
-/// Asks over this many connections for this long, each a new question as soon as the last is answered.
-async fn round(target: &Target, connections: usize, time: Duration) -> Measured {
-    let mut streams = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        streams.push(connect(target).await);
+/// One change a second.
+async fn changed(scene: Arc<Scene>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        scene.change().await;
     }
-    let question = may_morty_change(NUMBER, true).to_string();
-    let head = format!(
-        "POST {EVALUATION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        target.key,
-        question.len()
-    );
-    let place = head.len() + question.find(NUMBER).unwrap();
-    let request = format!("{head}{question}").into_bytes();
-    let (start, before) = (Instant::now(), cpu(target.process));
-    let mut tasks = JoinSet::new();
-    for (number, stream) in streams.into_iter().enumerate() {
-        let first = u64::try_from(number).unwrap() << 40 | u64::from(std::process::id());
-        tasks.spawn(ask(stream, request.clone(), place, first, start + time));
-    }
-    let mut measured = Measured::default();
-    while let Some(latencies) = tasks.join_next().await {
-        let latencies = latencies.unwrap();
-        measured.answers += latencies.len();
-        measured.latencies.extend(latencies);
-    }
-    measured.time = start.elapsed();
-    measured.cpu = cpu(target.process).saturating_sub(before);
-    measured
 }
 
-async fn connect(target: &Target) -> TlsStream<TcpStream> {
-    let tcp = TcpStream::connect(("127.0.0.1", target.port))
-        .await
-        .unwrap();
-    tcp.set_nodelay(true).unwrap();
-    target
-        .tls
-        .connect(ServerName::try_from("localhost").unwrap(), tcp)
-        .await
-        .unwrap()
+/// How many bytes the service has written to the disk for one question, under load.
+async fn written_for_one(target: &Target) -> usize {
+    round(target, 64, WARM_UP).await;
+    let before = written(target.process);
+    let measured = round(target, 64, ROUND).await;
+    usize::try_from(written(target.process) - before).unwrap() / measured.answers
 }
 
-async fn ask(
-    mut stream: TlsStream<TcpStream>,
-    mut request: Vec<u8>,
-    place: usize,
-    first: u64,
-    end: Instant,
-) -> Vec<Duration> {
-    let (mut latencies, mut answer, mut number) = (
-        Vec::with_capacity(1 << 14),
-        Vec::with_capacity(1 << 12),
-        first,
-    );
-    while Instant::now() < end {
-        request[place..place + NUMBER.len()].copy_from_slice(format!("{number:016x}").as_bytes());
-        number += 1;
-        let start = Instant::now();
-        stream.write_all(&request).await.unwrap();
-        stream.flush().await.unwrap();
-        answer.clear();
-        while !is_whole(&answer) {
-            assert!(
-                stream.read_buf(&mut answer).await.unwrap() > 0,
-                "the connection ended"
-            );
+fn written(process: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.unwrap().parse().unwrap()
+}
+
+/// All three in turn, at so many connections.
+async fn compared(targets: [&Target; 3], connections: usize) -> Vec<Value> {
+    for target in targets {
+        round(target, connections, WARM_UP).await;
+    }
+    let mut all: [Measured; 3] = Default::default();
+    let mut ratios = [Vec::new(), Vec::new()];
+    for number in 0..ROUNDS {
+        // Whoever goes later may find a warmer or a busier machine: they take turns at it.
+        let mut rates = [0.0; 3];
+        for place in 0..targets.len() {
+            let at = (place + number) % targets.len();
+            let one = round(targets[at], connections, ROUND).await;
+            rates[at] = one.rate();
+            all[at].add(one);
         }
-        latencies.push(start.elapsed());
-        let text = String::from_utf8_lossy(&answer);
-        assert!(
-            text.starts_with("HTTP/1.1 200 ") && text.ends_with("{\"decision\":true}"),
-            "{text}"
-        );
+        ratios[0].push(rates[0] / rates[1]);
+        ratios[1].push(rates[0] / rates[2]);
     }
-    latencies
+    for each in &mut ratios {
+        each.sort_by(f64::total_cmp);
+    }
+    let [ours, others @ ..] = &mut all;
+    let (p50, p99) = (ours.percentile(50), ours.percentile(99));
+    print!(
+        "| {connections} | {:.0} | {} | {} | {:.0} |",
+        ours.rate(),
+        p50.as_micros(),
+        p99.as_micros(),
+        ours.cpu_us()
+    );
+    let mut summary = Vec::new();
+    let names = ["bare_axum", "bare_durable"];
+    for ((other, ratios), against) in others.iter_mut().zip(&ratios).zip(names) {
+        let (median, least, most) = (
+            ratios[ratios.len() / 2],
+            ratios[0],
+            ratios[ratios.len() - 1],
+        );
+        print!(
+            " {:.0} | {} | {:.0} | {median:.3} ({least:.3}-{most:.3}) |",
+            other.rate(),
+            other.percentile(50).as_micros(),
+            other.cpu_us(),
+        );
+        summary.push(json!({
+            "name": format!("decide_{connections}_vs_{against}"),
+            "value": ours.rate().round(), "unit": "decisions/s", "ratio": rounded(median),
+            "least": rounded(least), "most": rounded(most), "against": against,
+        }));
+        for (name, percent) in [("p50", 50), ("p99", 99)] {
+            let [one, two] = [ours.percentile(percent), other.percentile(percent)];
+            summary.push(json!({
+                "name": format!("decide_{connections}_{name}_vs_{against}"),
+                "value": one.as_micros(), "unit": "us", "against": against,
+                "ratio": rounded(one.as_secs_f64() / two.as_secs_f64()),
+            }));
+        }
+    }
+    println!();
+    summary
 }
 
-/// Whether these bytes are a head and all of the body that it announces.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return false;
-    };
-    let text = std::str::from_utf8(&answer[..head]).unwrap();
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse::<usize>().unwrap())
-    });
-    answer.len() == head + 4 + length.expect("a body of known length")
+/// Decisions per second in batches, beside single ones over as many connections.
+async fn batches(ours: &mut Target, scene: &Scene) -> Value {
+    const CONNECTIONS: usize = 64;
+    let (singles, batched) = (scene.singles(), scene.batches(BATCH));
+    let mut ratios = Vec::new();
+    let mut whole = Measured::default();
+    for _ in 0..ROUNDS {
+        ours.asked = singles.clone();
+        let single = round(ours, CONNECTIONS, ROUND).await;
+        ours.asked = batched.clone();
+        let batch = round(ours, CONNECTIONS, ROUND).await;
+        ratios.push(batch.rate() * BATCH as f64 / single.rate());
+        whole.add(batch);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let (rate, median) = (whole.rate() * BATCH as f64, ratios[ratios.len() / 2]);
+    println!(
+        "\nin batches of {BATCH} over {CONNECTIONS} connections: {rate:.0} decisions/s, {median:.2} times those of single questions ({:.2}-{:.2}), {:.1} us of CPU each",
+        ratios[0],
+        ratios[ratios.len() - 1],
+        whole.cpu_us() / BATCH as f64,
+    );
+    json!({
+        "name": "decide_batch100_vs_single", "value": rate.round(), "unit": "decisions/s", "ratio": rounded(median),
+        "against": "single questions",
+    })
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(0, usize::from)
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1e4).round() / 1e4
 }
 
 /// What one durable write costs here, in microseconds: the least that a batch can take.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 
 use super::content;
 use super::drafts::{Applied, Done, Drafts, Kept, Prepared};
@@ -20,11 +20,11 @@ use super::world::World;
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Ref, Row, RowId};
-use crate::log::append::{Head, Segment};
+use crate::log::append::{self, Head, Segment};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::entry::{Record, SealedPart, Time};
 use crate::log::merkle::{Frontier, Hash};
-use crate::log::query::said;
+use crate::log::query::said_in_leaf;
 use crate::log::search::fingerprint;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
@@ -78,6 +78,7 @@ pub(super) fn make(
         shared: Arc::clone(&known.world),
         first: known.head.size,
         entries: Vec::new(),
+        open: Vec::new(),
         kept: Vec::new(),
         found,
     };
@@ -265,30 +266,28 @@ fn seal_share(
     (first, time): (u64, Time),
 ) -> Result<Vec<Sealed>, Unwritten> {
     let mut sealed = Vec::with_capacity(entries.len());
-    let parts = entries.iter().map(|entry| entry.parts.len()).sum();
+    let parts = entries.iter().map(|entry| entry.parts.texts.len()).sum();
     let mut salts = Salt::several(parts)?;
     for (index, mut entry) in (first..).zip(entries) {
         let key = entry
             .subject
             .and_then(|subject| keys.get(&subject))
             .map(Arc::as_ref);
-        for (name, value) in &entry.parts {
+        for (name, text) in &entry.parts.texts {
             // There is one for each part.
             let salt = salts.next().ok_or(Unwritten::Corrupt { what: "salt" })?;
-            let bytes = rows::seal_part(store, key, (index, *name), (value, salt))?;
+            let bytes = rows::seal_part(store, key, (index, *name), (text, salt))?;
             entry.draft.attach(SealedPart {
                 name: *name,
                 sealed: bytes,
             })?;
         }
         let record = entry.draft.at(index, time)?;
-        let part = |name| {
-            let part = entry.parts.iter().find(|(other, _)| *other == name);
-            part.map(|(_, value)| value)
-        };
+        let mut prints = entry.parts.prints;
+        prints.extend(said_in_leaf(&record.entry).map(fingerprint));
         sealed.push(Sealed {
             hash: record.leaf_hash(),
-            prints: said(&record.entry, part).map(fingerprint).collect(),
+            prints,
             record,
         });
     }
@@ -316,6 +315,29 @@ impl Made {
         self.written
             .as_ref()
             .map_or(0, |written| written.segment.entries)
+    }
+
+    /// Whether it is a segment and a head, and nothing else.
+    pub(super) fn is_short(&self) -> bool {
+        let written = self.written.as_ref();
+        self.applied.is_none()
+            && self.kept.is_empty()
+            && written.is_some_and(|written| written.tiles.is_empty())
+    }
+
+    /// Writes one that [is short](Made::is_short); whether the log still ended where it was made for.
+    pub(super) async fn append(
+        &self,
+        store: &Store,
+        connection: &mut AnyConnection,
+        known: &Known,
+    ) -> Result<bool, Unwritten> {
+        let Some(written) = &self.written else {
+            return Ok(true);
+        };
+        let heads = (&known.head, &written.head);
+        let (database, segment) = (store.database(), &written.segment);
+        Ok(append::advance(database, connection, segment, heads).await?)
     }
 
     /// Writes everything into the transaction that holds the head's lock.
@@ -354,7 +376,7 @@ impl Made {
                 what: "order of the log",
             });
         }
-        crate::log::append::write(
+        append::write(
             store.database(),
             transaction,
             &written.segment,

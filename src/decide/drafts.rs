@@ -11,6 +11,7 @@ use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Named, Question, Sought, Until};
 use super::reading::Reading;
 use super::record::{self, Looked, Unsealed};
+use super::request::Request;
 use super::rotate;
 use super::rows;
 use super::sequencer::Setting;
@@ -196,6 +197,8 @@ pub(super) struct Drafts<'a> {
     pub(super) shared: Arc<World>,
     pub(super) first: u64,
     pub(super) entries: Vec<Unsealed>,
+    /// Who was found to be allowed to use the decision point, for what.
+    pub(super) open: Vec<(Caller, &'static str)>,
     /// What becomes of content, in order.
     pub(super) kept: Vec<Kept>,
     /// What the deposits find in the database.
@@ -220,25 +223,37 @@ impl Drafts<'_> {
         self.entries.len() as u64 - 1
     }
 
-    pub(super) fn decision(&mut self, asker: &Asker, judgement: &Judgement) -> u64 {
+    pub(super) fn decision(&mut self, asker: &Asker, judgement: &mut Judgement) -> u64 {
         let names = record::names(&self.setting.library);
         let entry = record::decision(names, asker, judgement, self.version());
         self.add(entry)
     }
 
+    /// What stands against a key's use of the decision point, which is recorded; nothing, if it may.
+    fn closed(&mut self, asker: &Asker, action: &'static str) -> Result<Option<Done>, Refused> {
+        // Of one moment: whoever may ask once may ask again.
+        if self.open.contains(&(asker.caller, action)) {
+            return Ok(None);
+        }
+        let mut scope = self.moment.scope(asker, action)?;
+        if scope.is_allowed() {
+            self.open.push((asker.caller, action));
+            return Ok(None);
+        }
+        let at = self.decision(asker, &mut scope);
+        Ok(Some(Done::Scope(Box::new(scope), at)))
+    }
+
     pub(super) fn questions(&mut self, work: &Questions) -> Done {
-        match self.moment.scope(&work.asker, "decision.ask") {
-            Ok(scope) if scope.is_allowed() => {}
-            Ok(scope) => {
-                let at = self.decision(&work.asker, &scope);
-                return Done::Scope(Box::new(scope), at);
-            }
+        match self.closed(&work.asker, "decision.ask") {
+            Ok(None) => {}
+            Ok(Some(closed)) => return closed,
             Err(refused) => return Done::Questions(vec![Err(refused)]),
         }
         let mut answers = Vec::with_capacity(work.items.len());
         for question in &work.items {
-            let answer = self.moment.question(question).map(|judgement| {
-                let at = self.decision(&work.asker, &judgement);
+            let answer = self.moment.question(question).map(|mut judgement| {
+                let at = self.decision(&work.asker, &mut judgement);
                 (judgement, at)
             });
             let allowed = answer
@@ -262,8 +277,8 @@ impl Drafts<'_> {
         let judged = self
             .moment
             .own_action(&work.asker, work.action, work.resource, &work.context);
-        Done::Permit(judged.map(|judgement| {
-            let at = self.decision(&work.asker, &judgement);
+        Done::Permit(judged.map(|mut judgement| {
+            let at = self.decision(&work.asker, &mut judgement);
             if let Some((event, details)) = work.then.as_ref().filter(|_| judgement.is_allowed()) {
                 let happening = Happening {
                     event: *event,
@@ -316,12 +331,9 @@ impl Drafts<'_> {
 
     /// A search of a back end.
     pub(super) fn search(&mut self, work: &Search) -> Done {
-        match self.moment.scope(&work.asker, "decision.search") {
-            Ok(judgement) if judgement.is_allowed() => {}
-            Ok(judgement) => {
-                let at = self.decision(&work.asker, &judgement);
-                return Done::Scope(Box::new(judgement), at);
-            }
+        match self.closed(&work.asker, "decision.search") {
+            Ok(None) => {}
+            Ok(Some(closed)) => return closed,
             Err(refused) => return Done::Search(Err(refused)),
         }
         let found = self
@@ -356,7 +368,7 @@ impl Drafts<'_> {
                 },
                 resource: resource.filter(|_| sought != Sought::Resource),
                 acts_for: self.moment.named_person(question),
-                request: Some(question.to_json()),
+                request: Some(Request::sought(question)),
             },
             found.results.iter().cloned(),
             self.version(),
@@ -400,7 +412,7 @@ impl Drafts<'_> {
         let world = self.moment.world;
         let user = work.action.and_then(|_| acting_user(&work.asker));
         if let Some(action) = work.action {
-            let judgement =
+            let mut judgement =
                 match self
                     .moment
                     .own_action(&work.asker, action, work.resource, &work.context)
@@ -408,7 +420,7 @@ impl Drafts<'_> {
                     Ok(judgement) => judgement,
                     Err(refused) => return Ok((Done::Change(Err(refused)), None)),
                 };
-            let at = self.decision(&work.asker, &judgement);
+            let at = self.decision(&work.asker, &mut judgement);
             if !judgement.is_allowed() {
                 return Ok((Done::Denied(Box::new(judgement), at), None));
             }

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 use super::error::Refused;
 use super::question::{Acting, Asker, Caller, Named, Question};
+use super::request::Request;
 use super::told::Told;
 use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
@@ -35,8 +36,8 @@ pub struct Judgement {
     pub action: String,
     /// What it is done to, where it is something of ours.
     pub resource: Option<Ref>,
-    /// The exact question, for the record.
-    pub request: Value,
+    /// The exact question, for the record, until that is made.
+    pub request: Option<Request>,
 }
 
 impl Judgement {
@@ -118,7 +119,7 @@ impl Moment<'_> {
             acts_for: None,
             action: action.into(),
             resource: None,
-            request: Value::Null,
+            request: Some(Request::none()),
         }
     }
 
@@ -217,17 +218,14 @@ impl Moment<'_> {
             .first()
             .copied()
             .unwrap_or((self.world.snapshot().org(), None));
-        let request = json!({
-            "subject": { "type": actor.kind.name(), "id": actor.to_string() },
-            "action": { "name": action },
-            "resource": { "type": resource.kind.name(), "id": resource.to_string() },
-            "context": context,
-        });
-        self.judge(&principals, &deed, request)
-            .map(|judgement| Judgement {
-                acts_for,
-                ..judgement
-            })
+        let evaluation = self.evaluated(&principals, &deed)?;
+        let request = Request::own((actor, action, resource), context, self);
+        let on = [
+            principals.first().and_then(|half| half.reference),
+            acts_for,
+            deed.reference,
+        ];
+        Ok(judgement(evaluation, found.name(), on, request))
     }
 
     /// A back end's question about anybody.
@@ -235,11 +233,9 @@ impl Moment<'_> {
     /// # Errors
     /// An unknown type or action, or what was said is of a wrong type.
     pub fn question(&self, question: &Question) -> Result<Judgement, Refused> {
-        let (evaluation, [actor, acts_for, on]) = self.answer(question)?;
-        let request = question.to_json();
-        Ok(self
-            .judgement(evaluation, &question.action, request)
-            .between(actor, acts_for, on))
+        let (evaluation, on) = self.answer(question)?;
+        let request = Request::asked(question, self);
+        Ok(judgement(evaluation, &question.action, on, request))
     }
 
     /// What the policies say of it; and who acts, for whom, on what, where that is something of ours.
@@ -391,19 +387,6 @@ impl Moment<'_> {
         }
     }
 
-    fn judge(
-        &self,
-        halves: &[Half],
-        deed: &Deed<'_>,
-        request: Value,
-    ) -> Result<Judgement, Refused> {
-        let evaluation = self.evaluated(halves, deed)?;
-        let actor = halves.first().and_then(|half| half.reference);
-        Ok(self
-            .judgement(evaluation, deed.action.name(), request)
-            .between(actor, None, deed.reference))
-    }
-
     /// What the policies say of all halves.
     pub(super) fn evaluated(
         &self,
@@ -461,35 +444,23 @@ impl Moment<'_> {
         let near = Near::of(snapshot, question.principal(), question.resource());
         Ok(evaluate(compiled, &links, &near, &question))
     }
-
-    fn judgement(&self, evaluation: Evaluation, action: &str, mut request: Value) -> Judgement {
-        if let Some(request) = request.as_object_mut() {
-            request.insert(
-                "cedarkeep".into(),
-                json!({ "now": self.now.to_rfc3339_opts(SecondsFormat::Micros, true), "region": self.region }),
-            );
-        }
-        Judgement {
-            refusal: evaluation.refusal,
-            determining: evaluation.determining,
-            failures: evaluation.failures,
-            actor: None,
-            acts_for: None,
-            action: action.into(),
-            resource: None,
-            request,
-        }
-    }
 }
 
-impl Judgement {
-    fn between(self, actor: Option<Ref>, acts_for: Option<Ref>, resource: Option<Ref>) -> Self {
-        Self {
-            actor,
-            acts_for,
-            resource,
-            ..self
-        }
+fn judgement(
+    evaluation: Evaluation,
+    action: &str,
+    [actor, acts_for, resource]: [Option<Ref>; 3],
+    request: Request,
+) -> Judgement {
+    Judgement {
+        refusal: evaluation.refusal,
+        determining: evaluation.determining,
+        failures: evaluation.failures,
+        actor,
+        acts_for,
+        action: action.into(),
+        resource,
+        request: Some(request),
     }
 }
 

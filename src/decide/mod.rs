@@ -22,6 +22,7 @@ pub mod question;
 pub mod reading;
 pub mod recent;
 mod record;
+mod request;
 pub mod restore;
 pub mod rotate;
 mod rows;

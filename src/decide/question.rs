@@ -1,6 +1,6 @@
 //! Who asks what, and the answer with its receipt.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::judge::Judgement;
 use crate::directory::Ref;
@@ -41,37 +41,6 @@ pub struct Question {
     pub resource: Named,
     /// Under which circumstances.
     pub context: Map<String, Value>,
-}
-
-impl Question {
-    /// The question as it is recorded.
-    pub(super) fn to_json(&self) -> Value {
-        json!({
-            "subject": named(&self.subject),
-            "action": action_json(self),
-            "resource": named(&self.resource),
-            "context": self.context,
-        })
-    }
-}
-
-fn named(named: &Named) -> Value {
-    let mut value = json!({ "type": named.kind, "id": named.id });
-    if let (Some(object), false) = (value.as_object_mut(), named.properties.is_empty()) {
-        object.insert("properties".into(), Value::Object(named.properties.clone()));
-    }
-    value
-}
-
-fn action_json(question: &Question) -> Value {
-    let mut value = json!({ "name": question.action });
-    if let (Some(object), false) = (value.as_object_mut(), question.action_properties.is_empty()) {
-        object.insert(
-            "properties".into(),
-            Value::Object(question.action_properties.clone()),
-        );
-    }
-    value
 }
 
 /// What a search looks for: which of these would make its question one that is allowed.

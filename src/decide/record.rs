@@ -8,17 +8,40 @@ use sha2::{Digest as _, Sha256};
 
 use super::judge::Judgement;
 use super::question::{Asker, Caller};
+use super::request::Request;
 use super::work::Note;
 use crate::directory::{Happening, Kind, Ref};
 use crate::log::Event;
 use crate::log::entry::{self, Draft, Fact, Id, Outcome, PartName, PolicyId, Word};
+use crate::log::query::said_in_part;
+use crate::log::search::fingerprint;
 use crate::policy::{Determining, Library, Refusal};
 
 /// A draft whose parts are not sealed yet, and the person whose key will seal them.
 pub(super) struct Unsealed {
     pub(super) draft: Draft,
-    pub(super) parts: Vec<(PartName, Value)>,
+    pub(super) parts: Parts,
     pub(super) subject: Option<Ref>,
+}
+
+/// What is to be sealed, and the fingerprints of the words in it.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) texts: Vec<(PartName, Vec<u8>)>,
+    pub(super) prints: Vec<u64>,
+}
+
+impl Parts {
+    fn put(&mut self, name: PartName, part: &Value) {
+        self.prints
+            .extend(said_in_part(name, part).map(fingerprint));
+        self.texts.push((name, part.to_string().into_bytes()));
+    }
+
+    fn put_request(&mut self, request: Request) {
+        self.prints.extend(request.prints);
+        self.texts.push((PartName::Request, request.text));
+    }
 }
 
 /// The names of ours that may stand in a leaf: built-in actions and policies.
@@ -84,7 +107,7 @@ pub(super) const fn refusal(refusal: &Refusal) -> entry::Refusal {
 }
 
 /// What identifies the call, and is nobody's business but the log's: one part, since each costs a sealing of its own.
-fn provenance(asker: &Asker, parts: &mut Vec<(PartName, Value)>) {
+fn provenance(asker: &Asker, parts: &mut Parts) {
     let mut client = Map::new();
     if let Some(address) = &asker.client {
         client.insert("address".into(), json!(address));
@@ -93,15 +116,15 @@ fn provenance(asker: &Asker, parts: &mut Vec<(PartName, Value)>) {
         client.insert("request_id".into(), json!(request_id));
     }
     if !client.is_empty() {
-        parts.push((PartName::Client, Value::Object(client)));
+        parts.put(PartName::Client, &Value::Object(client));
     }
 }
 
-/// The entry of a decision.
+/// The entry of a decision, which takes the exact question over.
 pub(super) fn decision(
     names: &Names,
     asker: &Asker,
-    judgement: &Judgement,
+    judgement: &mut Judgement,
     (policy_version, as_of): (u64, u64),
 ) -> Unsealed {
     let outcome = match &judgement.refusal {
@@ -128,7 +151,8 @@ pub(super) fn decision(
             .iter()
             .filter_map(|one| names.policies.get(&*one.id).cloned()),
     );
-    let mut parts = vec![(PartName::Request, judgement.request.clone())];
+    let mut parts = Parts::default();
+    parts.put_request(judgement.request.take().unwrap_or_else(Request::none));
     let tenants_own: Vec<Value> = judgement
         .determining
         .iter()
@@ -141,10 +165,8 @@ pub(super) fn decision(
         .map(|one| json!({ "id": one.id, "error": one.message }))
         .collect();
     if !tenants_own.is_empty() || !failures.is_empty() {
-        parts.push((
-            PartName::Policies,
-            json!({ "determining": tenants_own, "failed": failures }),
-        ));
+        let own = json!({ "determining": tenants_own, "failed": failures });
+        parts.put(PartName::Policies, &own);
     }
     provenance(asker, &mut parts);
     let subject = [judgement.actor, judgement.acts_for]
@@ -180,9 +202,9 @@ pub(super) fn happening(
     if let Some(fact) = &happening.fact {
         draft = draft.fact(fact.clone());
     }
-    let mut parts = Vec::new();
+    let mut parts = Parts::default();
     if !happening.details.is_null() {
-        parts.push((PartName::Details, happening.details.clone()));
+        parts.put(PartName::Details, &happening.details);
     }
     provenance(asker, &mut parts);
     Unsealed {
@@ -215,9 +237,9 @@ pub(super) fn note(note: &Note) -> Unsealed {
     if let Some(fact) = &note.fact {
         draft = draft.fact(fact.clone());
     }
-    let mut parts = Vec::new();
+    let mut parts = Parts::default();
     if !note.details.is_null() {
-        parts.push((PartName::Details, note.details.clone()));
+        parts.put(PartName::Details, &note.details);
     }
     provenance(&note.asker, &mut parts);
     Unsealed {
@@ -239,7 +261,7 @@ pub(super) struct Looked<'a> {
     /// The person that it would be done for, where one is named.
     pub(super) acts_for: Option<Ref>,
     /// A back end's question.
-    pub(super) request: Option<Value>,
+    pub(super) request: Option<Request>,
 }
 
 /// The entry of a search: how many were found, and a digest of which; never the list.
@@ -274,11 +296,14 @@ pub(super) fn search(
         draft = draft.action(action.clone());
     }
     let digest = data_encoding::HEXLOWER.encode(&digest.finalize());
-    let mut parts = vec![(
+    let mut parts = Parts::default();
+    parts.put(
         PartName::Details,
-        json!({ "kind": looked.kind, "digest": digest }),
-    )];
-    parts.extend(looked.request.map(|request| (PartName::Request, request)));
+        &json!({ "kind": looked.kind, "digest": digest }),
+    );
+    if let Some(request) = looked.request {
+        parts.put_request(request);
+    }
     provenance(asker, &mut parts);
     Unsealed {
         draft,

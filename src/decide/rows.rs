@@ -52,14 +52,13 @@ pub(super) fn seal_part(
     store: &Store,
     subject: Option<&DataKeys>,
     (index, name): (u64, PartName),
-    (value, salt): (&Value, Salt),
+    (text, salt): (&[u8], Salt),
 ) -> Result<Vec<u8>, Unwritten> {
-    let text = serde_json::to_vec(value).map_err(|_| Unwritten::Corrupt { what: "part" })?;
     let row = index.to_string();
     let keys = store.keys().at(index);
     let place = keys.binding("segment", name.as_str(), &row, 0);
     let key = subject.unwrap_or_else(|| keys.of_log());
-    Ok(key.seal(&place, salt, &text)?)
+    Ok(key.seal(&place, salt, text)?)
 }
 
 /// Opens what [`seal_part`] sealed; nothing where its key is gone.

@@ -43,6 +43,15 @@ impl Work {
         !self.is_alone() && !matches!(self, Self::Refresh(_))
     }
 
+    /// Whether it is one question, or none.
+    pub(super) fn is_brief(&self) -> bool {
+        match self {
+            Self::Questions(questions) => questions.items.len() <= 1,
+            Self::Permit(_) | Self::Note(_) | Self::Refresh(_) => true,
+            Self::List(_) | Self::Search(_) | Self::Change(_) => false,
+        }
+    }
+
     /// Whether it is a batch by itself, since others would be judged on what it changes.
     pub(super) fn is_alone(&self) -> bool {
         matches!(self, Self::Change(proposal) if !proposal.is_plain())

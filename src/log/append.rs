@@ -229,6 +229,44 @@ pub async fn write(
     Ok(())
 }
 
+/// Writes a batch that completes no tile and moves the head from `before`, all in one statement; `false`, and nothing is written, where
+/// the log does not end with `before` any more.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn advance(
+    database: &Database,
+    connection: &mut AnyConnection,
+    segment: &Segment,
+    (before, head): (&Head, &Head),
+) -> Result<bool, Unreadable> {
+    let advanced = sqlx::query(database.dialect().advance())
+        .bind(column(segment.first)?)
+        .bind(column(segment.entries)?)
+        .bind(segment.leaves.as_slice())
+        .bind(segment.parts.as_slice())
+        .bind(segment.hashes.as_slice())
+        .bind(head.frontier.as_slice())
+        .bind(head.last_time)
+        .bind(head.checkpoint.as_str())
+        .bind(column(before.size)?)
+        .bind(before.frontier.as_slice())
+        .bind(column(before.last_change)?)
+        .bind(before.last_time)
+        .bind(before.checkpoint.as_str())
+        .bind(column(before.minimum)?)
+        .bind(i64::from(before.signing_version))
+        .bind(before.incarnation.as_str())
+        .bind(column(before.keys_version)?)
+        .execute(connection)
+        .await;
+    if database.dialect().is_elsewhere(&advanced) {
+        return Ok(false);
+    }
+    advanced.map_err(|cause| database.error(cause))?;
+    Ok(true)
+}
+
 fn segment(row: &AnyRow) -> Result<Segment, Unreadable> {
     Ok(Segment {
         first: number(row, "first_index")?,

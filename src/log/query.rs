@@ -217,18 +217,21 @@ pub fn said<'a>(
     entry: &'a Entry,
     opened: impl Fn(PartName) -> Option<&'a Value>,
 ) -> impl Iterator<Item = Spoken<'a>> {
-    let part = |name: PartName, pointer: &str| -> Option<&'a str> {
-        opened(name)?.pointer(pointer)?.as_str()
-    };
-    let own = opened(PartName::Policies)
-        .and_then(|part| part.get("determining"))
-        .and_then(Value::as_array);
-    let own = own.into_iter().flatten();
-    let policies = entry
-        .policies
-        .iter()
-        .map(|policy| policy.as_str())
-        .chain(own.filter_map(|one| one.get("id")?.as_str()));
+    let parts = [
+        PartName::Request,
+        PartName::Client,
+        PartName::RequestId,
+        PartName::Policies,
+    ];
+    let in_parts = parts
+        .into_iter()
+        .filter_map(move |name| Some(said_in_part(name, opened(name)?)));
+    said_in_leaf(entry).chain(in_parts.flatten())
+}
+
+/// The words that stand in an entry's leaf.
+pub fn said_in_leaf(entry: &Entry) -> impl Iterator<Item = Spoken<'_>> {
+    let policies = entry.policies.iter().map(|policy| policy.as_str());
     [
         (
             About::Actor,
@@ -239,17 +242,11 @@ pub fn said<'a>(
             entry.acts_for.as_ref().map(|one| one.id.as_str()),
         ),
         (About::Actor, entry.caller.id().map(|one| one.as_str())),
-        (About::Actor, part(PartName::Request, "/subject/id")),
         (
             About::Resource,
             entry.resource.as_ref().map(|one| one.id.as_str()),
         ),
-        (About::Resource, part(PartName::Request, "/resource/id")),
         (About::Action, entry.action.as_ref().map(|one| one.as_str())),
-        (About::Action, part(PartName::Request, "/action/name")),
-        (About::RequestId, part(PartName::Client, "/request_id")),
-        // As entries of an earlier version have it.
-        (About::RequestId, part(PartName::RequestId, "")),
         (About::Event, Some(entry.event.as_str())),
         (About::Category, Some(entry.category().as_str())),
         (About::Outcome, Some(entry.outcome.as_str())),
@@ -257,6 +254,46 @@ pub fn said<'a>(
     .into_iter()
     .filter_map(|(about, word)| Some((about, word?)))
     .chain(policies.map(|policy| (About::Policy, policy)))
+}
+
+/// The words that stand in one of its parts.
+pub fn said_in_part(name: PartName, part: &Value) -> impl Iterator<Item = Spoken<'_>> {
+    let text = |pointer: &str| part.pointer(pointer).and_then(Value::as_str);
+    let request_id = match name {
+        PartName::Client => text("/request_id"),
+        // As entries of an earlier version have it.
+        PartName::RequestId => text(""),
+        _ => None,
+    };
+    let asked = (name == PartName::Request).then(|| {
+        requested(
+            text("/subject/id"),
+            text("/action/name"),
+            text("/resource/id"),
+        )
+    });
+    let own = (name == PartName::Policies)
+        .then(|| part.get("determining").and_then(Value::as_array))
+        .flatten();
+    let own = own.into_iter().flatten();
+    let own = own.filter_map(|one| Some((About::Policy, one.get("id")?.as_str()?)));
+    let request_id = request_id.map(|id| (About::RequestId, id));
+    asked.into_iter().flatten().chain(request_id).chain(own)
+}
+
+/// The words of a question: who, does what, to what.
+pub fn requested<'a>(
+    subject: Option<&'a str>,
+    action: Option<&'a str>,
+    resource: Option<&'a str>,
+) -> impl Iterator<Item = Spoken<'a>> {
+    [
+        (About::Actor, subject),
+        (About::Action, action),
+        (About::Resource, resource),
+    ]
+    .into_iter()
+    .filter_map(|(about, word)| Some((about, word?)))
 }
 
 fn known<T>(name: &'static str, wanted: &'static str, value: Option<T>) -> Result<T, Unasked> {

@@ -51,4 +51,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 6, "0006_content"),
     migration!("tenant", 7, "0007_epochs"),
     migration!("tenant", 8, "0008_content_present"),
+    migration!("tenant", 9, "0009_appending"),
 ];
