@@ -38,7 +38,8 @@ pub struct Scene {
 /// Makes everything through the service itself.
 pub async fn scene(site: &Site, server: &Server, slug: &str) -> Scene {
     let admin = site.add_admin(slug);
-    let client = server.client(&site.create_key(slug, "decide,directory.read,directory.write"));
+    let client =
+        server.client(&site.create_key(slug, "decide,directory.read,directory.write,content"));
     let organization = call(&client, &admin, Method::GET, "/v1/organization", None).await;
     let everybody = organization["members"].as_str().unwrap().to_owned();
     let people = make(

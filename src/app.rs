@@ -16,6 +16,7 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore;
+use crate::decide::turn::Turns;
 use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
@@ -151,6 +152,10 @@ impl App {
             region: config.node.region.clone(),
             deployment: config.deployment.name.clone(),
             queue: config.log.queue,
+            turns: Turns::new(
+                std::thread::available_parallelism().map_or(1, usize::from),
+                config.log.queue,
+            ),
             commit_timeout: config.log.commit_timeout(),
             heartbeat: config.log.heartbeat(),
             marks: config.data.dir.join("marks"),

@@ -19,6 +19,7 @@ use super::question::{Answer, Asker, Question, Recorded, Until};
 use super::recent::Recent;
 pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
+use super::turn::{Turn, Turns};
 use super::upkeep;
 pub use super::work::{Changed, Deposit, IdempotencyKey};
 use super::work::{Ground, Note, Permit, Plan, Proposal, Questions, Refresh, Reply, Work};
@@ -45,6 +46,8 @@ pub struct Terms {
     pub deployment: String,
     /// How many may wait.
     pub queue: usize,
+    /// Whose turn it is.
+    pub turns: Arc<Turns>,
     /// How long an answer may take.
     pub commit_timeout: Duration,
     /// After how long without an entry a log gives a sign of life.
@@ -72,6 +75,7 @@ pub struct Door {
     mark: Mark,
     marked: AtomicU64,
     flood: Mutex<Flood>,
+    turn: Arc<Turn>,
 }
 
 impl std::fmt::Debug for Door {
@@ -121,6 +125,7 @@ impl Door {
         let (sequencer, seen) =
             Sequencer::open(Arc::clone(&setting), Arc::clone(&healthy), seen_to).await?;
         let tip = sequencer.tip();
+        let turn = terms.turns.of(store.id());
         let (queue, waiting) = mpsc::channel(terms.queue);
         let sequencer = Mutex::new(Some(tokio::spawn(sequencer.run(waiting))));
         let queue = Mutex::new(Some(queue));
@@ -138,6 +143,7 @@ impl Door {
             mark,
             marked: AtomicU64::new(0),
             flood: Mutex::default(),
+            turn,
         });
         if terms.upkeep {
             upkeep::begin(&door);
@@ -545,21 +551,30 @@ impl Door {
     ) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         let begun = Instant::now();
-        let work = work(reply, begun + patience);
+        let deadline = begun + patience;
+        let work = work(reply, deadline);
+        let _turn = self.turn.take(work.weight()).await.inspect_err(|_| {
+            metrics::counter!("cedarkeep_unanswered_total", "cause" => "busy").increment(1);
+        })?;
         let sent = match self
             .queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
         {
-            Some(queue) => queue.try_send(work).is_ok(),
-            None => false,
+            Some(queue) => queue.try_send(work),
+            None => return Err(Refused::Unavailable),
         };
-        if !sent {
-            metrics::counter!("cedarkeep_unanswered_total", "cause" => "queue_full").increment(1);
-            return Err(Refused::Unavailable);
+        match sent {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                metrics::counter!("cedarkeep_unanswered_total", "cause" => "queue_full")
+                    .increment(1);
+                return Err(Refused::Busy);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Refused::Unavailable),
         }
-        match tokio::time::timeout(patience, answer).await {
+        match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(answer)) => {
                 metrics::histogram!("cedarkeep_answer_seconds")
                     .record(begun.elapsed().as_secs_f64());

@@ -95,6 +95,9 @@ impl Unwritten {
 /// Why there is no answer: an error, and never a decision.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
+    /// The tenant asks for more than its part of the node; nothing was recorded.
+    #[error("too much is waiting for an answer already; come again in a second")]
+    Busy,
     /// The key's scopes do not open this call; recorded.
     #[error("the key has not the scope for this")]
     Scope(Box<Judgement>, Recorded),

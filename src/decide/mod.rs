@@ -31,6 +31,7 @@ mod sequencer;
 pub mod sought;
 pub mod takeout;
 mod told;
+pub mod turn;
 pub mod upkeep;
 mod work;
 pub mod world;

@@ -43,6 +43,19 @@ impl Work {
         !self.is_alone() && !matches!(self, Self::Refresh(_))
     }
 
+    /// How many questions it is.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Questions(questions) => questions.items.len().max(1),
+            Self::Permit(_)
+            | Self::List(_)
+            | Self::Search(_)
+            | Self::Change(_)
+            | Self::Note(_)
+            | Self::Refresh(_) => 1,
+        }
+    }
+
     /// Whether it is one question, or none.
     pub(super) fn is_brief(&self) -> bool {
         match self {

@@ -5,6 +5,7 @@ use crate::app::AppError;
 use crate::decide::Refused;
 use crate::decide::error::Unwritten;
 use crate::decide::judge::Judgement;
+use crate::decide::turn::AGAIN;
 use crate::directory::DirectoryError;
 use crate::policy::{PolicyError, Refusal};
 use crate::tenant::TenantError;
@@ -70,6 +71,7 @@ pub(super) fn problem(refused: Refused) -> Problem {
         Refused::Precondition => Problem::PreconditionFailed(refused.to_string()),
         Refused::Forgotten => Problem::Conflict(refused.to_string()),
         Refused::Unavailable => Problem::AuditUnavailable,
+        Refused::Busy => Problem::TooMany(AGAIN),
     }
 }
 

@@ -384,7 +384,7 @@ async fn shelf_altered(scene: &mut Scene, item: &Item, chance: &mut Chance) {
     }
     let last = start + (chunks - 1) * SEALED_CHUNK;
     bytes.extend((last..sealed.len()).step_by(997 * step));
-    let more = if proves() { 3_000 } else { 20 };
+    let more = if proves() { 400 } else { 20 };
     bytes.extend((0..more).map(|_| below(sealed.len())));
     for byte in bytes {
         let mut altered = sealed.clone();
