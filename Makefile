@@ -41,6 +41,7 @@ prove: test-packages ## what the service promises, shown from outside: crashes, 
 bench: test-packages ## measure; writes target/bench/summary.json
 	$(CARGO) bench --bench engine
 	$(CARGO) bench --bench decide
+	$(CARGO) bench --bench tenants
 	$(CARGO) bench --bench log
 	$(CARGO) bench --bench content
 

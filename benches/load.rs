@@ -22,7 +22,10 @@ pub const NUMBER: &str = "0000000000000000";
 
 /// What is sent, one after the other, and what each answer must hold.
 #[derive(Clone)]
-pub struct Asked(Arc<[One]>);
+pub struct Asked {
+    each: Arc<[One]>,
+    may_be_shed: bool,
+}
 
 struct One {
     bytes: Vec<u8>,
@@ -40,7 +43,12 @@ impl Asked {
 
     /// POSTs of these bodies, each with its answer. One with [`NUMBER`] in it never is the same twice.
     pub fn posts(path: &str, key: &str, each: impl Iterator<Item = (String, String)>) -> Self {
-        let each = each.map(|(body, answer)| {
+        Self::of(path, each.map(|(body, answer)| (key, body, answer)))
+    }
+
+    /// The same, each with a key of its own.
+    pub fn of<'a>(path: &str, each: impl Iterator<Item = (&'a str, String, String)>) -> Self {
+        let each = each.map(|(key, body, answer)| {
             let head = format!(
                 "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
                 body.len()
@@ -51,7 +59,18 @@ impl Asked {
                 answer,
             }
         });
-        Self(each.collect())
+        Self {
+            each: each.collect(),
+            may_be_shed: false,
+        }
+    }
+
+    /// A 429 is an answer too, which is counted for itself.
+    pub fn may_be_shed(self) -> Self {
+        Self {
+            may_be_shed: true,
+            ..self
+        }
     }
 }
 
@@ -67,6 +86,8 @@ pub struct Target {
 #[derive(Default)]
 pub struct Measured {
     pub answers: usize,
+    /// What was answered with 429 instead.
+    pub shed: usize,
     pub time: Duration,
     /// Processor time of the target.
     pub cpu: Duration,
@@ -98,6 +119,7 @@ impl Measured {
 
     pub fn add(&mut self, other: Self) {
         self.answers += other.answers;
+        self.shed += other.shed;
         self.time += other.time;
         self.cpu += other.cpu;
         self.load += other.load;
@@ -142,8 +164,9 @@ pub async fn round(target: &Target, connections: usize, time: Duration) -> Measu
         tasks.spawn(ask(stream, target.asked.clone(), first, start + time));
     }
     let mut measured = Measured::default();
-    while let Some(latencies) = tasks.join_next().await {
-        let latencies = latencies.unwrap();
+    while let Some(asked) = tasks.join_next().await {
+        let (latencies, shed) = asked.unwrap();
+        measured.shed += shed;
         measured.answers += latencies.len();
         measured.latencies.extend(latencies);
     }
@@ -170,18 +193,18 @@ async fn ask(
     asked: Asked,
     first: u64,
     end: Instant,
-) -> Vec<Duration> {
+) -> (Vec<Duration>, usize) {
     let (mut latencies, mut answer, mut number) = (
         Vec::with_capacity(1 << 14),
         Vec::with_capacity(1 << 12),
         first,
     );
     // Connections begin far from one another.
-    let mut at = usize::try_from(first >> 40).unwrap() * 7_919 % asked.0.len();
-    let mut bytes = Vec::with_capacity(1 << 12);
+    let mut at = usize::try_from(first >> 40).unwrap() * 7_919 % asked.each.len();
+    let (mut bytes, mut shed) = (Vec::with_capacity(1 << 12), 0);
     while Instant::now() < end {
-        let one = &asked.0[at];
-        at = (at + 1) % asked.0.len();
+        let one = &asked.each[at];
+        at = (at + 1) % asked.each.len();
         bytes.clear();
         bytes.extend_from_slice(&one.bytes);
         if let Some(place) = one.place {
@@ -198,14 +221,18 @@ async fn ask(
                 "the connection ended"
             );
         }
-        latencies.push(start.elapsed());
         let text = String::from_utf8_lossy(&answer);
+        if asked.may_be_shed && text.starts_with("HTTP/1.1 429 ") {
+            shed += 1;
+            continue;
+        }
+        latencies.push(start.elapsed());
         assert!(
             text.starts_with("HTTP/1.1 200 ") && text.contains(&one.answer),
             "{text}"
         );
     }
-    latencies
+    (latencies, shed)
 }
 
 /// Whether these bytes are a head and all of the body that it announces.

@@ -60,7 +60,8 @@ pub async fn scene(site: &Site, server: &Server, slug: &str) -> Scene {
     let threads = threads.await;
     let agent = json!({"name": "Reader", "audience": everybody});
     let agent = call(&client, &admin, Method::POST, "/v1/agents", Some(agent)).await;
-    let path = format!("/v1/agents/{}", agent["id"].as_str().unwrap());
+    let definition = agent["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/agents/{definition}");
     let agent = call(&client, &admin, Method::GET, &path, None).await;
     let agent = agent["agents"][0].as_str().unwrap().to_owned();
     make(
@@ -68,7 +69,7 @@ pub async fn scene(site: &Site, server: &Server, slug: &str) -> Scene {
         &admin,
         "/v1/shares",
         SHARED,
-        |number| json!({"resource": threads[2 * number], "grantee": agent, "level": "viewer"}),
+        |number| json!({"resource": threads[2 * number], "grantee": definition, "level": "viewer"}),
     )
     .await;
     make(&client, &admin, "/v1/shares", SHARED, |number| {

@@ -61,7 +61,7 @@ impl Turns {
     }
 
     /// A tenant's turns, for as long as it is open.
-    pub(super) fn of(self: &Arc<Self>, tenant: TenantId) -> Arc<Turn> {
+    pub fn of(self: &Arc<Self>, tenant: TenantId) -> Arc<Turn> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = all.get(&tenant).and_then(Weak::upgrade) {
             return turn;
@@ -107,7 +107,7 @@ fn millis(time: Duration) -> u64 {
 
 /// One tenant's turns.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub struct Turn {
     turns: Arc<Turns>,
     /// When it asked last, in milliseconds.
     last: AtomicU64,
@@ -135,7 +135,7 @@ impl State {
 
 /// A turn: something of this weight is under way until it is dropped.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub struct Taken {
     turn: Arc<Turn>,
     weight: usize,
 }
@@ -151,7 +151,7 @@ impl Turn {
     ///
     /// # Errors
     /// `Busy`: too many wait, or it did not come in time.
-    pub(super) async fn take(self: &Arc<Self>, weight: usize) -> Result<Taken, Refused> {
+    pub async fn take(self: &Arc<Self>, weight: usize) -> Result<Taken, Refused> {
         let now = self.turns.now();
         let last = self.last.swap(now, Ordering::Relaxed);
         let counted = self.turns.counted.load(Ordering::Relaxed);

@@ -175,6 +175,15 @@ impl Service {
         Self::of_app(App::open(config).await.unwrap()).keeping(dir)
     }
 
+    /// The service with room for so many to wait for each log.
+    pub async fn crowded(waiting: usize) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = Self::settings(Database::Sqlite, &dir);
+        config.log.queue = waiting;
+        config.log.commit_timeout_ms = 60_000;
+        Self::of_app(App::open(config).await.unwrap()).keeping(dir)
+    }
+
     async fn with(
         database: Database,
         open: impl AsyncFnOnce(Config) -> Result<Arc<App>, AppError>,

@@ -15,6 +15,7 @@ mod marks;
 mod matrix;
 mod memory;
 mod messages;
+mod overload;
 mod own;
 mod pages;
 mod permissions;

@@ -1,3 +1,4 @@
 //! The door: what several nodes on one database must agree on.
 
+mod turn;
 mod two_nodes;

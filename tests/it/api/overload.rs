@@ -1,0 +1,62 @@
+//! More than can be answered: it is shed with a word on when to come again, recorded or not asked at all, and no other tenant's wait.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::harness::{Service, Tenant};
+use super::messages::sound;
+
+/// Waiting room for so many.
+const QUEUE: usize = 32;
+
+async fn asks(service: &Service, tenant: &Tenant) -> super::harness::Told {
+    let question = json!({
+        "subject": {"type": "User", "id": tenant.member.to_string()},
+        "action": {"name": "settings.read"},
+        "resource": {"type": "Settings", "id": format!("set_{}", &tenant.org.to_string()[4..])},
+    });
+    service
+        .ask("POST", "/access/v1/evaluation")
+        .key(&tenant.key)
+        .body(&question)
+        .send()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_is_shed_and_nothing_that_was_answered_is_lost() {
+    let service = Service::crowded(QUEUE).await;
+    let [flooding, quiet] = [service.tenant("flood").await, service.tenant("quiet").await];
+    assert_eq!(asks(&service, &quiet).await.status, 200);
+    let before = flooding.door.tip().size;
+
+    let flood = join_all((0..600).map(|_| asks(&service, &flooding)));
+    let other = async {
+        for _ in 0..10 {
+            let begun = Instant::now();
+            let told = asks(&service, &quiet).await;
+            assert_eq!(told.status, 200, "{}", told.body);
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        }
+    };
+    let (told, ()) = tokio::join!(flood, other);
+
+    let answered = told.iter().filter(|told| told.status == 200).count();
+    let shed: Vec<_> = told.iter().filter(|told| told.status != 200).collect();
+    assert!(answered > 0 && !shed.is_empty(), "{answered} answered");
+    for told in shed {
+        assert_eq!(told.is_problem(429), "too many requests; see `Retry-After`");
+        assert_eq!(told.headers["retry-after"], "1");
+        assert!(told.body.get("decision").is_none());
+    }
+    // An entry for each answer, and none for what was shed.
+    let entries = flooding.door.tip().size - before;
+    assert_eq!(entries, u64::try_from(answered).unwrap());
+    for tenant in [&flooding, &quiet] {
+        sound(tenant).await;
+    }
+    // And when it is over, it is over.
+    assert_eq!(asks(&service, &flooding).await.status, 200);
+}
