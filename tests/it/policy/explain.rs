@@ -1,0 +1,324 @@
+//! What an explanation says: of the built-in policies row by row, and of a few made for it, in words and with what may not be seen.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cedar_policy::{Entities, Entity, EntityUid};
+use cedarkeep::policy::{
+    Compiled, Explanation, Facts, Library, Place, Question, Said, Shown, Step, Truth, Uid, deed,
+    details, evaluate, explain, headline,
+};
+use serde_json::{Map, Value, json};
+
+use super::slice::Slice;
+use super::world::{Case, LIBRARY, about_each_row, answer, now};
+
+const SCHEMA: &str = r#"
+namespace Cedarkeep {
+  entity Group in [Group];
+  entity User in [Group] { level: Long, active: Bool };
+  entity Thread { owner: User, label?: String, audience?: Group, tags: Set<String> };
+  action "thread.read", "thread.change", "thread.burn" appliesTo { principal: [User], resource: [Thread], context: { purpose?: String } };
+}"#;
+
+const POLICIES: &str = r#"
+@id("owner") @reason("Members may change threads that they created.")
+permit(principal, action == Cedarkeep::Action::"thread.change", resource)
+when { principal.active && resource.owner == principal };
+@id("labelled") @reason("Whoever is high enough may change what is labelled.")
+permit(principal, action == Cedarkeep::Action::"thread.change", resource)
+when { resource has label && resource.label like "public*" && principal.level >= 7 }
+unless { context has purpose || !principal.active };
+@id("audience") @reason("The audience may read.")
+permit(principal, action == Cedarkeep::Action::"thread.read", resource)
+when { resource has audience && principal in resource.audience };
+@id("staff") @reason("Staff may read and burn.")
+permit(principal in Cedarkeep::Group::"staff", action in [Cedarkeep::Action::"thread.read", Cedarkeep::Action::"thread.burn"], resource);
+@id("kept") @reason("What is to be kept is not burnt.")
+forbid(principal, action == Cedarkeep::Action::"thread.burn", resource) when { resource.tags.contains("keep") };
+@id("sum") @reason("A sum.")
+permit(principal, action == Cedarkeep::Action::"thread.burn", resource) when { principal.level + 9223372036854775807 > 0 };
+"#;
+
+fn uid(text: &str) -> Uid {
+    Uid::from(&format!("Cedarkeep::{text}").parse::<EntityUid>().unwrap())
+}
+
+/// Who there is: `mia` in `crew` in `staff` in `all`, and `vic` in nothing.
+fn entities() -> Vec<Entity> {
+    let one = |kind: &str, id: &str, attrs: Value, parents: &[&str]| {
+        let parents: Vec<Value> = parents
+            .iter()
+            .map(|id| json!({"type": "Cedarkeep::Group", "id": id}))
+            .collect();
+        let uid = json!({"type": format!("Cedarkeep::{kind}"), "id": id});
+        let entity = json!({"uid": uid, "attrs": attrs, "parents": parents});
+        Entity::from_json_value(entity, None).unwrap()
+    };
+    let owner = json!({"__entity": {"type": "Cedarkeep::User", "id": "mia"}});
+    let audience = json!({"__entity": {"type": "Cedarkeep::Group", "id": "all"}});
+    vec![
+        one(
+            "User",
+            "mia",
+            json!({"level": 3, "active": true}),
+            &["crew"],
+        ),
+        one("User", "vic", json!({"level": 5, "active": true}), &[]),
+        one("Group", "crew", json!({}), &["staff"]),
+        one("Group", "staff", json!({}), &["all"]),
+        one("Group", "all", json!({}), &[]),
+        one(
+            "Thread",
+            "plain",
+            json!({"owner": owner, "label": "secret-canary", "tags": ["keep"]}),
+            &[],
+        ),
+        one(
+            "Thread",
+            "open",
+            json!({"owner": owner, "audience": audience, "tags": []}),
+            &[],
+        ),
+    ]
+}
+
+struct Small {
+    library: Arc<Library>,
+    compiled: Compiled,
+}
+
+impl Small {
+    fn new(policies: &str) -> Self {
+        let library = Library::compile(SCHEMA, &[("small.cedar", policies)]);
+        let library = Arc::new(library.unwrap_or_else(|error| panic!("{error}")));
+        Self {
+            compiled: Compiled::builtin(&library),
+            library,
+        }
+    }
+
+    fn question(&self, who: &str, action: &str, thread: &str) -> Question {
+        let facts = Facts {
+            now: now(),
+            region: "eu".to_owned(),
+            session: None,
+            acts_for: None,
+        };
+        let nothing = Map::new();
+        let said = Said {
+            context: &nothing,
+            action: &nothing,
+        };
+        let vocabulary = self.library.vocabulary();
+        let (principal, resource) = (
+            uid(&format!("User::\"{who}\"")),
+            uid(&format!("Thread::\"{thread}\"")),
+        );
+        let action = vocabulary.action(action).unwrap();
+        vocabulary
+            .question((principal, action, resource), said, &facts)
+            .unwrap()
+    }
+
+    fn explain(&self, question: &Question, sees: bool) -> Explanation {
+        let slice = Slice::of(&entities());
+        explain(&self.compiled, &[], &slice, question, &|_, _| sees)
+    }
+
+    fn words(&self, question: &Question, sees: bool) -> Vec<String> {
+        let explanation = self.explain(question, sees);
+        let mut words = vec![headline(
+            &explanation.evaluation,
+            &question.principal().id(),
+            &deed(question),
+        )];
+        words.extend(details(&explanation, &|uid: &Uid| uid.id()));
+        words
+    }
+}
+
+#[test]
+fn every_row_of_the_permissions_is_explained_as_it_is_answered() {
+    let compiled = Compiled::builtin(&LIBRARY);
+    let look = |case: &Case| {
+        let slice = Slice::of(&case.slice);
+        let explanation = explain(&compiled, &case.links, &slice, &case.question, &|_, _| true);
+        let evaluation = case.evaluate(&compiled);
+        if explanation.evaluation != evaluation {
+            return Some(format!("{}: another answer", case.row));
+        }
+        let told = match &evaluation.refusal {
+            None => explanation.way.is_some(),
+            Some(_) => {
+                explanation.forbids.len() == evaluation.determining.len()
+                    && (!explanation.forbids.is_empty()
+                        || explanation
+                            .near
+                            .iter()
+                            .all(|miss| !miss.parts.is_empty() || miss.expired_at.is_some()))
+            }
+        };
+        let words = details(&explanation, &|uid: &Uid| uid.id()).concat();
+        // Each condition of ours has words of its own.
+        let spoken = !words.contains("holds") && !words.contains("does not hold");
+        (!told || !spoken).then(|| format!("{} {}: {words}", case.row, answer(&evaluation)))
+    };
+    let wrong = about_each_row(look);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_near_miss_says_what_was_false_and_what_it_saw() {
+    let small = Small::new(POLICIES);
+    let question = small.question("vic", "thread.change", "plain");
+    let explanation = small.explain(&question, true);
+    let [owner, labelled] = explanation.near.as_slice() else {
+        panic!("{explanation:#?}");
+    };
+    assert_eq!((&*owner.policy.id, owner.held), ("owner", 1));
+    let [part] = owner.parts.as_slice() else {
+        panic!("{owner:#?}");
+    };
+    assert_eq!(part.text.as_deref(), Some("resource.owner == principal"));
+    assert_eq!((part.place, &part.truth), (Place::When(1), &Truth::False));
+    assert_eq!(part.looked.len(), 1);
+    assert_eq!(part.looked[0].path, "resource.owner");
+    assert_eq!(part.looked[0].of, Some(uid("Thread::\"plain\"")));
+    assert_eq!(
+        part.looked[0].found,
+        Shown::Is(cedarkeep::policy::Value::Entity(uid("User::\"mia\"")))
+    );
+    let texts: Vec<&str> = labelled
+        .parts
+        .iter()
+        .map(|part| part.text.as_deref().unwrap())
+        .collect();
+    assert_eq!(
+        texts,
+        ["resource.label like \"public*\"", "principal.level >= 7"]
+    );
+    assert_eq!(
+        small.words(&question, true),
+        [
+            "vic may not change this thread: nothing permits it.",
+            "Closest: “Members may change threads that they created” would permit it, but this thread's owner is not this \
+             person (this thread's owner is person mia).",
+            "Or: “Whoever is high enough may change what is labelled” would permit it, but this thread's label does not match \
+             “public*” (this thread's label is “secret-canary”), and this person's level is less than 7 (this person's level \
+             is 5).",
+        ]
+    );
+}
+
+#[test]
+fn what_may_not_be_seen_is_not_told() {
+    let small = Small::new(POLICIES);
+    for (who, action) in [
+        ("vic", "thread.change"),
+        ("mia", "thread.burn"),
+        ("vic", "thread.burn"),
+        ("mia", "thread.read"),
+    ] {
+        for thread in ["plain", "open"] {
+            let question = small.question(who, action, thread);
+            let explanation = small.explain(&question, false);
+            let told = format!("{explanation:?} {:?}", small.words(&question, false));
+            assert!(!told.contains("canary"), "{told}");
+            assert_eq!(
+                explanation.evaluation,
+                small.explain(&question, true).evaluation
+            );
+            if let Some(way) = &explanation.way {
+                assert!(way.steps.is_empty());
+            }
+        }
+    }
+    let words = small.words(&small.question("vic", "thread.change", "plain"), false);
+    assert!(
+        words[1].ends_with("(this thread's owner is a value that you may not see)."),
+        "{words:?}"
+    );
+    // The sum that is too much would tell its numbers.
+    let question = small.question("vic", "thread.burn", "open");
+    let [sum] = small.explain(&question, false).failed.try_into().unwrap();
+    assert_eq!(sum.parts[0].truth, Truth::Failed(None));
+    let [sum] = small.explain(&question, true).failed.try_into().unwrap();
+    assert!(matches!(&sum.parts[0].truth, Truth::Failed(Some(why)) if why.contains("overflow")));
+}
+
+#[test]
+fn a_forbid_says_which_condition_held() {
+    let small = Small::new(POLICIES);
+    let question = small.question("mia", "thread.burn", "plain");
+    let explanation = small.explain(&question, true);
+    assert!(explanation.permitted && explanation.near.is_empty());
+    let [kept] = explanation.forbids.as_slice() else {
+        panic!("{explanation:#?}");
+    };
+    assert_eq!(kept.parts.len(), 1);
+    assert_eq!(
+        small.words(&question, true)[..2],
+        [
+            "mia may not burn this thread: it is forbidden.",
+            "What is to be kept is not burnt: this thread's tags includes “keep” (this thread's tags is “keep”).",
+        ]
+    );
+}
+
+/// The entities without one membership.
+fn without(step: &Step) -> Slice {
+    let child = step.child.to_cedar().unwrap();
+    let parent = step.parent.to_cedar().unwrap();
+    let entities = entities().into_iter().map(|entity| {
+        if entity.uid() != child {
+            return entity;
+        }
+        let (uid, attributes, parents) = entity.into_inner();
+        let parents: HashSet<EntityUid> =
+            parents.into_iter().filter(|one| *one != parent).collect();
+        Entity::new(uid, attributes.into_iter().collect(), parents).unwrap()
+    });
+    Slice::of(&entities.collect::<Vec<_>>())
+}
+
+#[test]
+fn each_element_of_the_shortest_set_is_needed() {
+    let only = POLICIES.split("@id(\"staff\")").next().unwrap();
+    let small = Small::new(only);
+    let question = small.question("mia", "thread.read", "open");
+    let way = small.explain(&question, true).way.unwrap();
+    assert_eq!(&*way.told.policy.id, "audience");
+    let step = |child: &str, parent: &str| Step {
+        child: uid(child),
+        parent: uid(&format!("Group::\"{parent}\"")),
+    };
+    assert_eq!(
+        way.steps,
+        [
+            step("User::\"mia\"", "crew"),
+            step("Group::\"crew\"", "staff"),
+            step("Group::\"staff\"", "all"),
+        ]
+    );
+    for step in &way.steps {
+        let evaluation = evaluate(&small.compiled, &[], &without(step), &question);
+        assert!(!evaluation.is_allowed(), "{step:?}");
+    }
+    let other = Small::new(only.split("@id(\"audience\")").next().unwrap());
+    let slice = Slice::of(&entities());
+    assert!(!evaluate(&other.compiled, &[], &slice, &question).is_allowed());
+    // Another policy needs one membership less.
+    let all = Small::new(POLICIES);
+    let way = all.explain(&question, true).way.unwrap();
+    assert_eq!((&*way.told.policy.id, way.steps.len()), ("staff", 2));
+    let words = all.words(&question, true);
+    assert_eq!(words[0], "mia may read this thread.");
+    assert_eq!(words[2..], ["Mia is in crew.", "Crew is in staff."]);
+}
+
+#[test]
+fn an_entity_of_cedars_own_has_no_place_in_two_sets() {
+    // The hand-made entities are what Cedar takes, too.
+    Entities::from_entities(entities(), None).unwrap();
+}
