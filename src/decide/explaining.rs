@@ -94,7 +94,10 @@ impl Moment<'_> {
         right: &Right,
     ) -> Result<(Judgement, Option<Explained>), Refused> {
         let sight = Sight::of(self, asker)?.with(question);
-        let sees = |uid: &Uid, name: Option<&str>| sight.sees(uid, name);
+        let seen = crate::policy::Sight {
+            sees: &|uid, name| sight.sees(uid, name),
+            named: &|uid| sight.name(uid),
+        };
         let asked = self.asked_of(
             question,
             |evaluation| (evaluation, Vec::new(), None),
@@ -107,7 +110,7 @@ impl Moment<'_> {
                             if said.is_none() {
                                 said = Some(deed(asked));
                             }
-                            explain(compiled, links, view, asked, &sees)
+                            explain(compiled, links, view, asked, seen)
                         })?;
                     told.push(HalfTold {
                         who: half.principal().clone(),

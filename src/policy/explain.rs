@@ -30,6 +30,9 @@ pub const NEAR_MOST: usize = 20;
 /// How many permits are taken apart for them: others wait meanwhile.
 const LOOKED_AT: usize = 1_000;
 
+/// How many that are satisfied are compared by what each needs.
+const WAYS_MOST: usize = 200;
+
 /// A part of a policy, and what it came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -107,7 +110,7 @@ pub fn explain(
     links: &[CompiledLink],
     view: &dyn View,
     question: &Question,
-    sight: &Sight<'_>,
+    sight: Sight<'_>,
 ) -> Explanation {
     let run = Run {
         vocabulary: compiled.vocabulary(),
@@ -148,7 +151,7 @@ struct Explaining<'a> {
     compiled: &'a Compiled,
     links: &'a [CompiledLink],
     asked: Asked<'a>,
-    sight: &'a Sight<'a>,
+    sight: Sight<'a>,
 }
 
 type Names = BTreeSet<(Arc<str>, Option<String>)>;
@@ -185,7 +188,7 @@ impl Explaining<'_> {
                 explanation.forbids.push(self.told(&apart, |_| true));
             } else if failures.contains(&*rule.id) {
                 failed.push(self.rule(rule));
-            } else if permits.contains(&name) && ways.len() < LOOKED_AT {
+            } else if permits.contains(&name) && ways.len() < WAYS_MOST {
                 ways.push(self.rule(rule));
             }
         });
@@ -194,7 +197,7 @@ impl Explaining<'_> {
             let id = format!("{}/{}", link.template.id, link.link().id);
             if failures.contains(&id) {
                 failed.push(apart);
-            } else if permits.contains(&apart.name()) && ways.len() < LOOKED_AT {
+            } else if permits.contains(&apart.name()) && ways.len() < WAYS_MOST {
                 ways.push(apart);
             }
         }
@@ -301,7 +304,7 @@ impl Explaining<'_> {
         let all = steps.len();
         let seen = steps
             .into_iter()
-            .filter(|step| (self.sight)(&step.child, None));
+            .filter(|step| (self.sight.sees)(&step.child, None));
         let steps: Vec<Step> = seen.collect();
         Some(Way {
             told: self.told(&apart, |_| true),
@@ -330,7 +333,7 @@ impl Explaining<'_> {
             Truth::Failed(_) if withheld => Truth::Failed(None),
             truth => truth.clone(),
         };
-        let who = Who::of(self.asked.run.question);
+        let who = Who::of(self.asked.run.question, self.sight.named);
         let untold = withheld && !builtin && names_something(&piece.json);
         let condition = match untold {
             true => None,

@@ -7,8 +7,14 @@ use super::run::Run;
 use super::value::{Uid, Value, member};
 use super::view::Attribute;
 
-/// Whether whoever asks may see an attribute of an entity; without a name, what the entity is in.
-pub type Sight<'a> = dyn Fn(&Uid, Option<&str>) -> bool + 'a;
+/// What whoever asks may see.
+#[derive(Clone, Copy)]
+pub struct Sight<'a> {
+    /// Whether they may see an attribute of an entity; without a name, what the entity is in.
+    pub sees: &'a dyn Fn(&Uid, Option<&str>) -> bool,
+    /// What they may call an entity.
+    pub named: &'a dyn Fn(&Uid) -> String,
+}
 
 /// What stands somewhere, for whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +114,7 @@ impl Path {
 }
 
 /// Everything that an expression looks at, each once.
-pub(super) fn looked(json: &Json, run: &Run<'_>, sight: &Sight<'_>) -> Vec<Looked> {
+pub(super) fn looked(json: &Json, run: &Run<'_>, sight: Sight<'_>) -> Vec<Looked> {
     let mut paths = Vec::new();
     gather(json, &mut paths);
     paths
@@ -141,7 +147,7 @@ fn gather(json: &Json, paths: &mut Vec<Path>) {
 }
 
 /// What is at the end of a path, and whose it is.
-fn follow(path: &Path, run: &Run<'_>, sight: &Sight<'_>) -> (Option<Uid>, Shown) {
+fn follow(path: &Path, run: &Run<'_>, sight: Sight<'_>) -> (Option<Uid>, Shown) {
     let question = run.question;
     let mut at = match path.root {
         Root::Principal => Value::Entity(question.principal().clone()),
@@ -154,7 +160,7 @@ fn follow(path: &Path, run: &Run<'_>, sight: &Sight<'_>) -> (Option<Uid>, Shown)
         let found = match &at {
             Value::Entity(uid) if run.vocabulary.above_action(uid).is_some() => None,
             Value::Entity(uid) => {
-                if !sight(uid, Some(name)) {
+                if !(sight.sees)(uid, Some(name)) {
                     // Up to here they may see it: whose attribute it is, they know.
                     return (Some(uid.clone()), Shown::Withheld);
                 }

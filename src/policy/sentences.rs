@@ -44,13 +44,9 @@ pub fn details(explanation: &Explanation, named: &dyn Fn(&Uid) -> String) -> Vec
     let more = explanation.near.len().saturating_sub(told);
     let more = more.saturating_add(explanation.left_off);
     if more > 0 {
-        let (they, do_not) = if more == 1 {
-            ("policy permits", "does not hold")
-        } else {
-            ("policies permit", "do not hold")
-        };
+        let policies = if more == 1 { "policy" } else { "policies" };
         all.push(format!(
-            "{more} more {they} it under conditions that {do_not}."
+            "{more} more {policies} would permit it under conditions that do not hold."
         ));
     }
     all

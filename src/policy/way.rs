@@ -20,7 +20,7 @@ pub struct Step {
 pub(super) type Steps = Vec<Step>;
 
 /// How many entities are looked at for one chain.
-const LOOKED_AT: usize = 10_000;
+const LOOKED_AT: usize = 2_000;
 
 impl Asked<'_> {
     /// The memberships without which an expression would not be what it is; of two ways the shorter one.
@@ -88,6 +88,7 @@ impl Asked<'_> {
         self.chain(&from, &to)
     }
 
+    /// A way up that is too wide to be looked through is told as one step.
     fn chain(&self, from: &Uid, to: &BTreeSet<Uid>) -> Steps {
         let mut come_from: BTreeMap<Uid, Uid> = BTreeMap::new();
         let mut queue = VecDeque::from([from.clone()]);
@@ -96,7 +97,13 @@ impl Asked<'_> {
                 return back(&come_from, from, at);
             }
             if come_from.len() > LOOKED_AT {
-                break;
+                let run = &self.run;
+                let parent = to.iter().find(|one| run.is_in(from, one)).cloned();
+                let child = from.clone();
+                return parent
+                    .map(|parent| Step { child, parent })
+                    .into_iter()
+                    .collect();
             }
             let mut parents = self.run.view.parents(&at);
             parents.sort_unstable();

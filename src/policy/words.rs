@@ -13,13 +13,15 @@ use crate::ids::reference::Kind;
 const ELEMENTS: usize = 5;
 
 /// What stands for whom a question is about.
-pub(super) struct Who {
+pub(super) struct Who<'a> {
     principal: String,
     resource: String,
+    /// What whoever asks may call an entity.
+    named: &'a dyn Fn(&Uid) -> String,
 }
 
-impl Who {
-    pub(super) fn of(question: &Question) -> Self {
+impl<'a> Who<'a> {
+    pub(super) fn of(question: &Question, named: &'a dyn Fn(&Uid) -> String) -> Self {
         let (principal, resource) = (question.principal().kind(), question.resource().kind());
         let that = if principal == resource {
             "that"
@@ -29,6 +31,7 @@ impl Who {
         Self {
             principal: format!("this {}", noun(&principal)),
             resource: format!("{that} {}", noun(&resource)),
+            named,
         }
     }
 
@@ -37,10 +40,19 @@ impl Who {
         let clause = self
             .said(json, truth)
             .unwrap_or_else(|| literal(json, truth));
-        let values: Vec<String> = looked.iter().filter_map(|one| self.value(one)).collect();
+        let values = looked.iter().filter_map(|one| self.value(one));
+        // What the clause says already is not said twice.
+        let values = values.filter(|(what, is)| !clause.contains(&format!("{what} is {is}")));
+        let values: Vec<(String, String)> = values.collect();
         match values.as_slice() {
             [] => clause,
-            values => format!("{clause} ({})", values.join("; ")),
+            [(what, is)] if clause.starts_with(&format!("{what} ")) => {
+                format!("{clause} (it is {is})")
+            }
+            values => {
+                let values = values.iter().map(|(what, is)| format!("{what} is {is}"));
+                format!("{clause} ({})", values.collect::<Vec<_>>().join("; "))
+            }
         }
     }
 
@@ -54,11 +66,12 @@ impl Who {
         format!("a condition{of} that you may not see")
     }
 
-    fn value(&self, looked: &Looked) -> Option<String> {
+    /// What was looked at, and what it is.
+    fn value(&self, looked: &Looked) -> Option<(String, String)> {
         let what = self.path(&looked.at)?;
         match &looked.found {
-            Shown::Is(found) => Some(format!("{what} is {}", value(found))),
-            Shown::Withheld => Some(format!("{what} is a value that you may not see")),
+            Shown::Is(found) => Some((what, told(found, self.named))),
+            Shown::Withheld => Some((what, "a value that you may not see".to_owned())),
             Shown::Absent => None,
         }
     }
@@ -186,7 +199,7 @@ impl Who {
                 .filter(|_| node(json).is_some_and(|(operator, _)| operator != "has"));
         }
         match node(json)? {
-            ("Value", constant) => constant_in_words(constant),
+            ("Value", constant) => constant_in_words(constant, self.named),
             ("Set", all) => {
                 let all = all.as_array()?.iter();
                 let all: Option<Vec<String>> = all.map(|one| self.phrase(one)).collect();
@@ -228,7 +241,7 @@ impl Who {
 /// What is asked for, as somebody would say it: `delete this thread`.
 #[must_use]
 pub fn deed(question: &Question) -> String {
-    let who = Who::of(question);
+    let who = Who::of(question, &thing);
     let kind = authzen_type(&question.resource().kind()).to_owned();
     said_deed(question.action().name(), (&kind, &who.resource))
 }
@@ -240,6 +253,11 @@ pub(super) fn said_deed(action: &str, (kind, resource): (&str, &str)) -> String 
     };
     let (of, verb) = (spoken(of), spoken(verb));
     if of == spaced(kind) || (of == "member" && kind == "User") {
+        let verb = match verb.as_str() {
+            "post" => "post to",
+            "comment" => "comment on",
+            verb => verb,
+        };
         return format!("{verb} {resource}");
     }
     match verb.as_str() {
@@ -262,14 +280,18 @@ fn literal(json: &Json, truth: bool) -> String {
 /// A value.
 #[must_use]
 pub fn value(of: &Value) -> String {
+    told(of, &thing)
+}
+
+fn told(of: &Value, named: &dyn Fn(&Uid) -> String) -> String {
     match of {
         Value::Bool(truth) => truth.to_string(),
         Value::Long(number) => number.to_string(),
         Value::Text(text) => format!("“{text}”"),
-        Value::Entity(uid) => entity(uid),
+        Value::Entity(uid) => entity(uid, named),
         Value::Set(all) if all.is_empty() => "empty".to_owned(),
         Value::Set(all) => {
-            let some = all.iter().take(ELEMENTS).map(value);
+            let some = all.iter().take(ELEMENTS).map(|one| told(one, named));
             let mut text = some.collect::<Vec<_>>().join(", ");
             if all.len() > ELEMENTS {
                 text.push_str(&format!(" and {} more", all.len().saturating_sub(ELEMENTS)));
@@ -278,7 +300,7 @@ pub fn value(of: &Value) -> String {
         }
         Value::Record(members) => {
             let members = members.iter().take(ELEMENTS);
-            let members = members.map(|(name, of)| format!("{} {}", spoken(name), value(of)));
+            let members = members.map(|(name, of)| format!("{} {}", spoken(name), told(of, named)));
             format!("({})", members.collect::<Vec<_>>().join(", "))
         }
         Value::Datetime(at) => chrono::DateTime::from_timestamp_millis(*at)
@@ -292,17 +314,17 @@ pub fn value(of: &Value) -> String {
     }
 }
 
-fn entity(uid: &Uid) -> String {
+fn entity(uid: &Uid, named: &dyn Fn(&Uid) -> String) -> String {
     let kind = uid.kind();
     // What is enumerated, and an action, is its own name.
     let listed = ["Role", "Plan", "Layer", "Action"];
     if matches!(kind, Type::Other(_)) && listed.contains(&authzen_type(&kind)) {
         return format!("“{}”", uid.id());
     }
-    format!("{} {}", noun(&kind), uid.id())
+    named(uid)
 }
 
-fn constant_in_words(constant: &Json) -> Option<String> {
+fn constant_in_words(constant: &Json, named: &dyn Fn(&Uid) -> String) -> Option<String> {
     Some(match constant {
         Json::Bool(truth) => truth.to_string(),
         Json::Number(number) => number.to_string(),
@@ -310,7 +332,7 @@ fn constant_in_words(constant: &Json) -> Option<String> {
         Json::Object(_) => {
             let uid = constant.get("__entity")?;
             let kind = Type::named(uid.get("type")?.as_str()?);
-            entity(&Uid::new(kind, uid.get("id")?.as_str()?))
+            entity(&Uid::new(kind, uid.get("id")?.as_str()?), named)
         }
         Json::Null | Json::Array(_) => return None,
     })

@@ -25,6 +25,7 @@ struct Scene {
     service: Service,
     tenant: Tenant,
     thread: String,
+    agent: Ref,
 }
 
 fn asked(subject: Ref, action: &str, (kind, id): (&str, &str)) -> Value {
@@ -58,6 +59,7 @@ impl Scene {
             service,
             tenant,
             thread: things.thread,
+            agent: things.agent.parse().unwrap(),
         }
     }
 
@@ -127,14 +129,28 @@ async fn a_yes_says_by_which_policy_and_memberships() {
     assert!(told["log"]["index"].is_u64());
     // By a share.
     let vic = scene.tenant.viewer;
+    let private = json!({"name": "Secret"});
+    let private = scene
+        .service
+        .post(&scene.tenant, mia, "/v1/threads", private)
+        .await
+        .id();
+    let share = json!({"resource": private, "grantee": vic, "level": "viewer"});
+    let share = scene.service.post(&scene.tenant, mia, "/v1/shares", share);
+    let share = share.await.id();
     let told = scene
-        .by(vic, &scene.on_thread(vic, "thread.read"))
+        .by(vic, &asked(vic, "thread.read", ("Thread", &private)))
         .await
         .ok();
     let because = &told["why"][0]["because"];
-    assert_eq!(
-        because["policy"]["id"], "audience.read",
-        "or the share: as short"
+    assert_eq!(because["policy"]["id"], "share-viewer");
+    assert_eq!(because["policy"]["link"], json!(share));
+    assert_eq!(because["link"]["principal"]["id"], json!(vic));
+    assert_eq!(because["memberships"], json!([]));
+    assert!(
+        words(&told).contains("is of the thread “Secret” with vic."),
+        "{}",
+        words(&told)
     );
 }
 
@@ -175,7 +191,7 @@ async fn a_refusal_says_what_stands_against_it() {
     );
     let said = words(&told);
     assert!(
-        said.starts_with("Mia may not post this thread: nothing permits it. It is about the thread “Plan”. Closest: “A thread's owner may do everything with it” would permit it, but this thread's owner is not this person"),
+        said.starts_with("Mia may not post to this thread: nothing permits it. It is about the thread “Plan”. Closest: “A thread's owner may do everything with it” would permit it, but this thread's owner is not this person (it is ada)."),
         "{said}"
     );
 
@@ -252,8 +268,7 @@ async fn an_explanation_is_of_what_the_decision_point_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agents_halves_are_explained_each() {
     let scene = Scene::set().await;
-    let things = scene.service.things(&scene.tenant).await;
-    let definition: Ref = things.agent.parse().unwrap();
+    let definition = scene.agent;
     let world = scene.tenant.door.glance();
     let agent = world
         .snapshot()
@@ -345,11 +360,8 @@ async fn what_somebody_may_not_read_is_not_there_for_them() {
         .await
         .is_problem(404);
     // An Admin who asks why somebody may is told why, and not what the thread says of itself.
-    let told = scene.by(
-        scene.tenant.admin,
-        &asked(mia, "thread.read", ("Thread", &private)),
-    );
-    let told = told.await.ok();
+    let question = asked(mia, "thread.read", ("Thread", &private));
+    let told = scene.by(scene.tenant.admin, &question).await.ok();
     let looked = &told["why"][0]["because"]["policy"]["conditions"][0]["values"][0];
     assert_eq!(looked["path"], "resource.owner");
     assert_eq!(looked["withheld"], true);
