@@ -111,7 +111,7 @@ impl Moment<'_> {
         };
         self.in_force(key)?;
         let organization = self.world.snapshot().org();
-        self.ours(&[(service, None)], action, organization, &Map::new())
+        self.ours(&[(service, None)], action, organization, &asker.said())
     }
 
     fn by_operator(&self, action: &str) -> Judgement {

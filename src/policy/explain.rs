@@ -14,9 +14,9 @@ use super::compile::Compiled;
 use super::evaluate::{Determining, Evaluation, Verdict};
 use super::index::{Body, Rule};
 use super::link::CompiledLink;
-use super::looked::{Looked, Shown, Sight, looked};
-use super::parts::{Asked, Piece, Place, Truth, text};
-use super::program::{self, STACK};
+use super::looked::{Looked, Path, Root, Shown, Sight, looked};
+use super::parts::{Asked, Piece, Place, Truth, node, text};
+use super::program::STACK;
 use super::request::Question;
 use super::run::Run;
 use super::value::Uid;
@@ -28,7 +28,7 @@ use super::words::Who;
 pub const NEAR_MOST: usize = 20;
 
 /// How many permits are taken apart for them: others wait meanwhile.
-const LOOKED_AT: usize = 1_000;
+const LOOKED_AT: usize = 500;
 
 /// How many that are satisfied are compared by what each needs.
 const WAYS_MOST: usize = 200;
@@ -76,7 +76,7 @@ pub struct NearMiss {
 pub struct Way {
     /// The permit, and what it asked for.
     pub told: Told,
-    /// For a link: whom it is for, and what it opens.
+    /// For a link: whom it is for, and what it opens, where whoever asks may see that these are those of the question.
     pub linked: Option<(Uid, Uid)>,
     /// The memberships, each from the child to its parent.
     pub steps: Vec<Step>,
@@ -217,7 +217,7 @@ impl Explaining<'_> {
     }
 
     fn rule(&self, rule: &Rule) -> Apart {
-        let json = program::read(|| rule.policy.to_json().ok()).ok().flatten();
+        let json = rule.policy.to_json().ok();
         Apart {
             policy: rule.note.determining(Arc::clone(&rule.id)),
             pieces: self.asked.pieces(&rule.body, json.as_ref(), None),
@@ -308,7 +308,11 @@ impl Explaining<'_> {
         let steps: Vec<Step> = seen.collect();
         Some(Way {
             told: self.told(&apart, |_| true),
-            linked: apart.linked,
+            linked: apart.linked.filter(|(whom, what)| {
+                let question = self.asked.run.question;
+                let known = |one: &Uid, of: &Uid| one == of || (self.sight.sees)(of, None);
+                known(whom, question.principal()) && known(what, question.resource())
+            }),
             withheld: all.saturating_sub(steps.len()),
             steps,
         })
@@ -334,7 +338,10 @@ impl Explaining<'_> {
             truth => truth.clone(),
         };
         let who = Who::of(self.asked.run.question, self.sight.named);
-        let untold = withheld && !builtin && names_something(&piece.json);
+        // A scope of a built-in template names what the link says.
+        let scoped = matches!(piece.place, Place::Principal | Place::Resource);
+        let unseen = withheld || self.hides_membership(&piece.json);
+        let untold = unseen && (!builtin || scoped) && names_something(&piece.json);
         let condition = match untold {
             true => None,
             false => Some(text(&piece.json)),
@@ -358,6 +365,32 @@ impl Explaining<'_> {
             truth,
             looked,
         }
+    }
+}
+
+impl Explaining<'_> {
+    /// Whether an expression asks what somebody or something is in of which whoever asks may not see that.
+    fn hides_membership(&self, json: &Json) -> bool {
+        let question = self.asked.run.question;
+        let left = match node(json) {
+            Some(("in", body)) => body.get("left"),
+            Some(("is", body)) if body.get("in").is_some_and(|place| !place.is_null()) => {
+                body.get("left")
+            }
+            _ => None,
+        };
+        let of = left.and_then(Path::of).map(|path| path.root);
+        let hidden = match of {
+            Some(Root::Principal) => !(self.sight.sees)(question.principal(), None),
+            Some(Root::Resource) => !(self.sight.sees)(question.resource(), None),
+            Some(Root::Action | Root::Context) | None => false,
+        };
+        hidden
+            || match json {
+                Json::Array(items) => items.iter().any(|one| self.hides_membership(one)),
+                Json::Object(members) => members.values().any(|one| self.hides_membership(one)),
+                _ => false,
+            }
     }
 }
 

@@ -473,6 +473,10 @@ async fn what_is_no_question_is_refused() {
         let told = scene.with(&scene.tenant.key, &wrong).await;
         told.is_problem(400);
     }
+    let train = scene.service.ask("POST", "/v1/explain");
+    let train = train.key(&scene.tenant.key).user(mia);
+    let train = train.header("cedarkeep-purpose", "train");
+    train.body(&question).send().await.is_problem(403);
     let agent = scene
         .service
         .ask("POST", "/v1/explain")

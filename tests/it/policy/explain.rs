@@ -149,7 +149,7 @@ fn every_row_of_the_permissions_is_explained_as_it_is_answered() {
     // One in seven, and each with `PROVE=1`: a policy is taken apart for each of them.
     let every = std::env::var_os("PROVE").is_some();
     let look = |case: &Case| {
-        if !every && case.row.line % 7 != 0 {
+        if !every && !case.row.line.is_multiple_of(7) {
             return None;
         }
         let slice = Slice::of(&case.slice);
@@ -366,8 +366,54 @@ permit(principal in ?principal, action == Cedarkeep::Action::"thread.read", reso
         way.linked,
         Some((uid("Group::\"staff\""), uid("Thread::\"plain\"")))
     );
+    // Whoever may not see what somebody is in is not told it by the share.
+    let blind = Sight {
+        sees: &|_, _| false,
+        ..ALL
+    };
+    let explanation = explain(&small.compiled, &both, &slice, &question, blind);
+    let told = format!(
+        "{explanation:?} {:?}",
+        details(&explanation, &|uid| uid.id())
+    );
+    assert!(!told.contains("staff"), "{told}");
+    assert_eq!(explanation.way.unwrap().withheld, 2);
     for step in &way.steps {
         let evaluation = evaluate(&small.compiled, &both, &without(step), &question);
         assert!(!evaluation.is_allowed(), "{step:?}");
     }
+}
+
+#[test]
+fn of_many_near_misses_the_nearest_are_told_and_the_others_counted() {
+    let mut policies = String::new();
+    for number in 0..600 {
+        // The later ones are for others, and the last one only by its level.
+        let scope = match number {
+            0..300 => "principal in Cedarkeep::Group::\"nobody\"".to_owned(),
+            _ => "principal".to_owned(),
+        };
+        let more = match number {
+            599 => "true",
+            _ => "principal.level > 100",
+        };
+        policies.push_str(&format!(
+            "@id(\"p{number:03}\") @reason(\"\") permit({scope}, action == Cedarkeep::Action::\"thread.read\", resource) when {{ principal.level > 10 && {more} }};\n"
+        ));
+    }
+    let small = Small::new(&policies);
+    let question = small.question("vic", "thread.read", "plain");
+    let explanation = small.explain(&question, true);
+    assert_eq!((explanation.near.len(), explanation.left_off), (20, 580));
+    assert_eq!(&*explanation.near[0].policy.id, "p599");
+    assert_eq!(explanation.near[0].parts.len(), 1);
+    let ids = explanation.near.iter().skip(1);
+    let ids: Vec<String> = ids.map(|miss| miss.policy.id.to_string()).collect();
+    let expected: Vec<String> = (300..319).map(|number| format!("p{number}")).collect();
+    assert_eq!(ids, expected);
+    let words = small.words(&question, true);
+    assert_eq!(
+        words.last().unwrap(),
+        "597 more policies would permit it under conditions that do not hold."
+    );
 }
