@@ -301,6 +301,7 @@ impl Explaining<'_> {
             let links = usize::from(apart.linked.is_some());
             (steps.len().saturating_add(links), apart.name())
         })?;
+        let steps = self.asked.least(&apart.pieces, steps);
         let all = steps.len();
         let seen = steps
             .into_iter()

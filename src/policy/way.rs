@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::parts::{Asked, node};
+use super::parts::{Asked, Piece, node};
+use super::run::Run;
 use super::value::{Uid, Value};
+use super::view::{Attribute, View};
 
 /// That an entity is in another, directly.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +20,9 @@ pub struct Step {
 
 /// Steps, in order, none twice.
 pub(super) type Steps = Vec<Step>;
+
+/// How many memberships a set has, at most, of which each is tried whether it is needed.
+const COMPARED_MOST: usize = 50;
 
 /// How many entities are looked at for one chain.
 const LOOKED_AT: usize = 2_000;
@@ -63,6 +68,54 @@ impl Asked<'_> {
                 within.fold(Steps::new(), joined)
             }
         }
+    }
+
+    /// Of these memberships those without which the parts would not all hold, where there are no others.
+    pub(super) fn least(&self, pieces: &[Piece], steps: Steps) -> Steps {
+        let enough = |steps: &[Step]| {
+            let view = self.run.view;
+            let only = Only { view, steps };
+            let run = Run {
+                view: &only,
+                ..self.run
+            };
+            let asked = Asked::of(run);
+            let mut pieces = pieces.iter();
+            pieces.all(|piece| asked.holds(&piece.json) == Ok(true))
+        };
+        let mut steps = steps;
+        if !enough(&steps) {
+            // Without the others a part took a way that errs: then each test stays as it is.
+            let all = pieces.iter().map(|piece| self.every(&piece.json));
+            steps = all.fold(Steps::new(), joined);
+        }
+        let mut at = 0_usize;
+        while steps.len() <= COMPARED_MOST && at < steps.len() {
+            let others = steps.iter().enumerate().filter(|(other, _)| *other != at);
+            let fewer: Steps = others.map(|(_, step)| step.clone()).collect();
+            if enough(&fewer) {
+                // What was needed beside it may not be any more.
+                (steps, at) = (fewer, 0);
+            } else {
+                at = at.saturating_add(1);
+            }
+        }
+        steps
+    }
+
+    /// The memberships of every test in an expression that holds.
+    fn every(&self, json: &Json) -> Steps {
+        let here = match node(json) {
+            Some(("in" | "is", _)) if self.holds(json) == Ok(true) => self.needs(json, true),
+            _ => Steps::new(),
+        };
+        let within: Vec<&Json> = match json {
+            Json::Array(items) => items.iter().collect(),
+            Json::Object(members) => members.values().collect(),
+            _ => Vec::new(),
+        };
+        let within = within.into_iter().map(|one| self.every(one));
+        within.fold(here, joined)
     }
 
     /// The shortest chain from one to the other, or to the nearest of others.
@@ -115,6 +168,55 @@ impl Asked<'_> {
             }
         }
         Steps::new()
+    }
+}
+
+/// Entities as they are, but in nothing beyond these memberships.
+struct Only<'a> {
+    view: &'a dyn View,
+    steps: &'a [Step],
+}
+
+impl View for Only<'_> {
+    fn attribute(&self, of: &Uid, name: &str) -> Attribute {
+        self.view.attribute(of, name)
+    }
+
+    fn above(&self, of: &Uid, found: &mut dyn FnMut(&Uid) -> bool) -> bool {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![of]);
+        while let Some(uid) = next.pop() {
+            for step in self.steps.iter().filter(|step| step.child == *uid) {
+                if seen.insert(&step.parent) {
+                    if found(&step.parent) {
+                        return true;
+                    }
+                    next.push(&step.parent);
+                }
+            }
+        }
+        false
+    }
+
+    fn parents(&self, of: &Uid) -> Vec<Uid> {
+        let steps = self.steps.iter().filter(|step| step.child == *of);
+        steps.map(|step| step.parent.clone()).collect()
+    }
+
+    fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
+        let all = self.view.slice(starts)?.into_iter();
+        let all = all.map(|entity| {
+            let parents = self.parents(&Uid::from(&entity.uid()));
+            let parents = parents
+                .iter()
+                .map(|one| json!({ "type": one.kind().name(), "id": one.id() }));
+            let parents: Vec<Json> = parents.collect();
+            let mut written = entity.to_json_value().ok()?;
+            written
+                .as_object_mut()?
+                .insert("parents".into(), parents.into());
+            cedar_policy::Entity::from_json_value(written, None).ok()
+        });
+        all.collect()
     }
 }
 

@@ -10,4 +10,5 @@ mod matrix;
 mod mutants;
 mod own;
 mod slice;
+mod ways;
 pub mod world;
