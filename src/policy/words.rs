@@ -50,7 +50,7 @@ impl<'a> Who<'a> {
                 format!("{clause} (it is {is})")
             }
             values => {
-                let values = values.iter().map(|(what, is)| format!("{what} is {is}"));
+                let values = values.iter().map(|(what, is)| format!("{what}: {is}"));
                 format!("{clause} ({})", values.collect::<Vec<_>>().join("; "))
             }
         }
@@ -113,8 +113,8 @@ impl<'a> Who<'a> {
                 );
                 let all = (operator == "&&") == truth;
                 Some(match all {
-                    true => format!("{} and {}", sides.0, sides.1),
-                    false => format!("{} or {}", sides.0, sides.1),
+                    true => format!("{}, and {}", sides.0, sides.1),
+                    false => format!("either {} or {}", sides.0, sides.1),
                 })
             }
             "==" => both().map(|(left, right)| format!("{left} {is} {right}")),
@@ -141,15 +141,16 @@ impl<'a> Who<'a> {
                     None => Some(format!("{left} {is} {kind}")),
                 }
             }
-            "contains" | "containsAll" | "containsAny" => {
+            "contains" => both().map(|(left, right)| format!("{right} {is} among {left}")),
+            "containsAll" => {
                 let (left, right) = both()?;
-                let of = match operator {
-                    "containsAll" => "all of ",
-                    "containsAny" => "any of ",
-                    _ => "",
-                };
-                let includes = if truth { "includes" } else { "include" };
-                Some(format!("{left} {does}{includes} {of}{right}"))
+                let all = if truth { "all" } else { "not all" };
+                Some(format!("{all} of {right} are among {left}"))
+            }
+            "containsAny" => {
+                let (left, right) = both()?;
+                let some = if truth { "some" } else { "none" };
+                Some(format!("{some} of {right} are among {left}"))
             }
             "isEmpty" => Some(format!("{} {is} empty", self.phrase(body.get("arg")?)?)),
             "has" => {

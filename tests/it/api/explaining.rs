@@ -1,7 +1,7 @@
 //! Why an answer is what it is, over HTTP: each outcome, what is wrong with a question, who may ask, and what they are not told.
 
 use cedarkeep::directory::object::{Plan, Scope};
-use cedarkeep::directory::{Ref, organization};
+use cedarkeep::directory::{Kind, Ref, organization};
 use serde_json::{Value, json};
 
 use super::harness::{Service, Tenant, Told, key};
@@ -216,12 +216,8 @@ async fn a_refusal_says_what_stands_against_it() {
         .operate(move |by, snapshot| organization::set_plan(by, snapshot, Plan::Business))
         .await
         .unwrap();
-    let settings = scene.tenant.org.to_string().replacen("org_", "set_", 1);
-    let schema = asked(ada, "sso.configure", ("Settings", &settings));
-    let id =
-        cedarkeep::directory::Ref::new(cedarkeep::directory::Kind::Settings, scene.tenant.org.id);
-    let mut question = schema;
-    question["resource"]["id"] = json!(id);
+    let settings = Ref::new(Kind::Settings, scene.tenant.org.id).to_string();
+    let question = asked(ada, "sso.configure", ("Settings", &settings));
     let told = scene.by(ada, &question).await.ok();
     assert_eq!(told["outcome"], "plan_required", "{told}");
     assert_eq!(told["plan"], "Enterprise");
@@ -272,7 +268,7 @@ async fn an_agents_halves_are_explained_each() {
     let world = scene.tenant.door.glance();
     let agent = world
         .snapshot()
-        .objects_of(cedarkeep::directory::Kind::Agent, None)
+        .objects_of(Kind::Agent, None)
         .find(|(_, stored)| stored.value.parent() == Some(definition))
         .map(|(agent, _)| agent)
         .unwrap();
@@ -296,7 +292,7 @@ async fn about_others_asks_who_may_read_the_log_or_the_policies() {
         assert!(!told.body.to_string().contains("audience.read"));
         // Somebody who is not there is somebody else as well.
         let nobody = asked(
-            Ref::new(cedarkeep::directory::Kind::User, [7; 16]),
+            Ref::new(Kind::User, [7; 16]),
             "thread.read",
             ("Thread", &scene.thread),
         );
@@ -306,7 +302,7 @@ async fn about_others_asks_who_may_read_the_log_or_the_policies() {
     let told = scene.by(ada, &about).await.ok();
     assert_eq!(told["outcome"], "forbidden");
     // An auditor, too.
-    let log = Ref::new(cedarkeep::directory::Kind::AuditLog, scene.tenant.org.id);
+    let log = Ref::new(Kind::AuditLog, scene.tenant.org.id);
     let share = json!({"resource": log, "grantee": mia, "level": "auditor"});
     scene
         .service

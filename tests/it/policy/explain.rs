@@ -270,7 +270,7 @@ fn a_forbid_says_which_condition_held() {
         small.words(&question, true)[..2],
         [
             "mia may not burn this thread: it is forbidden.",
-            "What is to be kept is not burnt: this thread's tags includes “keep” (it is “keep”).",
+            "What is to be kept is not burnt: “keep” is among this thread's tags (this thread's tags: “keep”).",
         ]
     );
 }
