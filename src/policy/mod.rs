@@ -7,6 +7,9 @@
 //! (`value`) and reads entities one attribute at a time (`view`). Where it errs or has no compiled form, Cedar's own
 //! authorizer is asked about it (`cedar`).
 //!
+//! Why an answer is what it is (`explain`), policies taken apart say (`parts`): what a part looked at (`looked`), by which memberships it
+//! holds (`way`), and all of it in words (`words`, `sentences`).
+//!
 //! Three things make the guardrails hold whatever a tenant's own policies say:
 //!
 //! - They are `forbid` policies, and no permit outvotes a forbid.
