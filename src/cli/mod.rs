@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod close;
 mod demo;
+mod explain;
 mod export;
 mod keeping;
 mod keys;
@@ -41,6 +42,8 @@ Examples:
   cedarkeep serve --demo                         start, with a demo organization at the first start
   cedarkeep org create acme --name Acme          make an organization
   cedarkeep key create acme --name backend       make an API key that may ask for decisions
+  cedarkeep explain acme --subject user:morty --action can_update --resource thread:1
+                                                 say why they may, or may not
   cedarkeep audit verify acme                    check everything that its log holds
   cedarkeep keys rewrap                          wrap all keys under the root key of `keys.root`
   cedarkeep backup --output /backups/monday      take everything, sealed, while the service runs
@@ -66,6 +69,8 @@ enum Command {
     /// Policies of an organization
     #[command(subcommand)]
     Policy(org::Policy),
+    /// Say why somebody may or may not do something
+    Explain(Box<explain::Explain>),
     /// The log: read it, check it, export it, get a receipt
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -121,6 +126,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
             Command::Key(key) => key.run(&app, out).await,
             Command::Keys(keys) => keys.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,
+            Command::Explain(explain) => explain.run(&app, out).await,
             Command::Audit(audit) => audit.run(&app, out).await,
             Command::Backup(backup) => backup.run(&app, out).await,
             Command::Serve(_) | Command::Restore(_) | Command::Config => Ok(()),

@@ -9,6 +9,7 @@ use sqlx::{Any, AnyConnection, Transaction};
 use super::content;
 use super::drafts::{Applied, Done, Drafts, Kept, Prepared};
 use super::error::{Refused, Unwritten};
+use super::explaining::not_there;
 use super::judge::Moment;
 use super::question::{Answer, Recorded};
 use super::recent::Recent;
@@ -90,6 +91,7 @@ pub(super) fn make(
             Work::Questions(work) => drafts.questions(work),
             Work::List(work) => drafts.list(work),
             Work::Search(work) => drafts.search(work),
+            Work::Explain(work) => drafts.explain(work),
             Work::Permit(work) => drafts.permit(work),
             Work::Change(work) => {
                 let (done, change) = drafts.change(work, &setting.store)?;
@@ -568,6 +570,16 @@ impl Made {
                 let found = found.and_then(|(found, index)| Ok((found, at(index)?)));
                 drop(work.reply.send(found));
             }
+            (Work::Explain(work), Done::Explain(explained)) => {
+                let explained = explained.and_then(|(explained, index)| {
+                    let recorded = at(index)?;
+                    match explained {
+                        Some(explained) => Ok((*explained, recorded)),
+                        None => Err(not_there(&work.question)),
+                    }
+                });
+                drop(work.reply.send(explained));
+            }
             (Work::Change(work), Done::Change(changed)) => {
                 drop(work.reply.send(changed.and_then(|(reply, index)| {
                     Ok(Changed {
@@ -576,13 +588,14 @@ impl Made {
                     })
                 })));
             }
-            (Work::Change(work), Done::Denied(judgement, index)) => {
-                drop(work.reply.send(
-                    at(index).and_then(|recorded| Err(Refused::Denied(judgement, recorded))),
-                ));
-            }
             (Work::Note(work), Done::Note(index)) => drop(work.reply.send(at(index))),
             (Work::Refresh(work), Done::Refresh) => drop(work.reply.send(Ok(()))),
+            (work, Done::Denied(judgement, index)) => {
+                work.refuse(
+                    at(index)
+                        .map_or_else(|why| why, |recorded| Refused::Denied(judgement, recorded)),
+                );
+            }
             (work, Done::Scope(judgement, index)) => {
                 work.refuse(
                     at(index)

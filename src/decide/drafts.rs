@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::content;
 use super::error::{Refused, Unwritten};
+use super::explained::Explained;
 use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Named, Question, Sought, Until};
 use super::reading::Reading;
@@ -17,7 +18,8 @@ use super::rows;
 use super::sequencer::Setting;
 use super::sought::{Found, Looking};
 use super::work::{
-    Among, Deposit, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Search, Work,
+    Among, Deposit, Explain, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Search,
+    Work,
 };
 use super::world::World;
 use crate::crypto::hierarchy::Wrapped;
@@ -34,6 +36,8 @@ pub(super) enum Done {
     Permit(Result<(Judgement, u64), Refused>),
     List(Result<(Vec<Ref>, Option<Ref>, u64), Refused>),
     Search(Result<(Found, u64), Refused>),
+    /// Nothing: what it is about is not there for whoever asks.
+    Explain(Result<(Option<Box<Explained>>, u64), Refused>),
     Change(Result<(Value, u64), Refused>),
     Denied(Box<Judgement>, u64),
     Scope(Box<Judgement>, u64),
@@ -160,6 +164,10 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
                 subjects.extend(mentioned(&search.query.question));
                 &search.asker
             }
+            Work::Explain(explain) => {
+                subjects.extend(mentioned(&explain.question));
+                &explain.asker
+            }
             Work::Change(proposal) => &proposal.asker,
             Work::Note(note) => &note.asker,
             Work::Refresh(_) => continue,
@@ -231,13 +239,16 @@ impl Drafts<'_> {
 
     /// What stands against a key's use of the decision point, which is recorded; nothing, if it may.
     fn closed(&mut self, asker: &Asker, action: &'static str) -> Result<Option<Done>, Refused> {
-        // Of one moment: whoever may ask once may ask again.
-        if self.open.contains(&(asker.caller, action)) {
+        // Of one moment: whoever may ask once may ask again. A purpose is for one call.
+        let known = asker.purpose.is_none() && self.open.contains(&(asker.caller, action));
+        if known {
             return Ok(None);
         }
         let mut scope = self.moment.scope(asker, action)?;
         if scope.is_allowed() {
-            self.open.push((asker.caller, action));
+            if asker.purpose.is_none() {
+                self.open.push((asker.caller, action));
+            }
             return Ok(None);
         }
         let at = self.decision(asker, &mut scope);
@@ -375,6 +386,33 @@ impl Drafts<'_> {
         );
         let at = self.add(entry);
         Done::Search(Ok((found, at)))
+    }
+
+    /// Why a question is answered as it is: recorded as the decision that it is about.
+    pub(super) fn explain(&mut self, work: &Explain) -> Done {
+        match self.closed(&work.asker, "decision.explain") {
+            Ok(None) => {}
+            Ok(Some(closed)) => return closed,
+            Err(refused) => return Done::Explain(Err(refused)),
+        }
+        let mut right = match self.moment.may_explain(&work.asker, &work.question) {
+            Ok(right) => right,
+            Err(refused) => return Done::Explain(Err(refused)),
+        };
+        if let Some(judgement) = right.about_others.as_mut() {
+            let at = self.decision(&work.asker, judgement);
+            if !judgement.is_allowed() {
+                return Done::Denied(Box::new(judgement.clone()), at);
+            }
+        }
+        let explained = self.moment.explain(&work.asker, &work.question, &right);
+        Done::Explain(explained.map(|(mut judgement, explained)| {
+            let names = record::names(&self.setting.library);
+            let digest = explained.as_ref().map(Explained::digest);
+            let entry =
+                record::explanation(names, &work.asker, (&mut judgement, digest), self.version());
+            (explained.map(Box::new), self.add(entry))
+        }))
     }
 
     /// Those that may be read, and where there are more, the one after which they come.

@@ -1,12 +1,13 @@
-//! Lists and searches, asked of the door.
+//! Lists, searches and explanations, asked of the door.
 
 use super::authorized::Action;
 use super::door::Door;
 use super::error::Refused;
+use super::explained::Explained;
 use super::permitted::Listed;
-use super::question::{Asker, Query, Recorded};
+use super::question::{Asker, Query, Question, Recorded};
 use super::sought::Found;
-use super::work::{Among, List, Search, Work};
+use super::work::{Among, Explain, List, Search, Work};
 use crate::directory::{Kind, Ref, Snapshot};
 
 impl Door {
@@ -26,6 +27,27 @@ impl Door {
                 query,
                 after,
                 limit,
+                reply,
+                deadline,
+            }))
+        })
+        .await
+    }
+
+    /// Explains the answer to a question. Decided and recorded like the question itself.
+    ///
+    /// # Errors
+    /// `Scope`; `Denied` where it is about somebody about whom they may not ask; `Directory` where what it is about is not there for
+    /// them; `Unavailable`, or what makes the question none.
+    pub async fn explain(
+        &self,
+        asker: Asker,
+        question: Question,
+    ) -> Result<(Explained, Recorded), Refused> {
+        self.ask(self.patience(), |reply, deadline| {
+            Work::Explain(Box::new(Explain {
+                asker,
+                question,
                 reply,
                 deadline,
             }))

@@ -15,8 +15,8 @@ use super::told::Told;
 use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
-    Action, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE, Refusal, Said, Uid,
-    evaluate,
+    Action, Compiled, CompiledLink, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE,
+    Refusal, Said, Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -81,6 +81,11 @@ impl Half {
         }
     }
 
+    /// Whose it is.
+    pub(super) const fn principal(&self) -> &Uid {
+        &self.principal
+    }
+
     /// Whether it is a person's.
     pub(super) fn is_persons(&self) -> bool {
         self.reference.is_some_and(|one| one.kind == Kind::User)
@@ -107,7 +112,7 @@ impl Moment<'_> {
         };
         self.in_force(key)?;
         let organization = self.world.snapshot().org();
-        self.ours(&[(service, None)], action, organization, &Map::new())
+        self.ours(&[(service, None)], action, organization, &asker.said())
     }
 
     fn by_operator(&self, action: &str) -> Judgement {
@@ -194,7 +199,7 @@ impl Moment<'_> {
             .ok_or(Refused::Nobody { what })
     }
 
-    fn ours(
+    pub(super) fn ours(
         &self,
         halves: &[(Ref, Option<Ref>)],
         action: &str,
@@ -246,6 +251,23 @@ impl Moment<'_> {
         &self,
         question: &Question,
     ) -> Result<(Evaluation, [Option<Ref>; 3]), Refused> {
+        self.asked_of(
+            question,
+            |evaluation| evaluation,
+            |halves, deed| self.evaluated(halves, deed),
+        )
+    }
+
+    /// Puts a question to the policies, half by half, unless it is settled before any of them is asked.
+    ///
+    /// # Errors
+    /// As [`Moment::question`].
+    pub(super) fn asked_of<T>(
+        &self,
+        question: &Question,
+        settled: impl FnOnce(Evaluation) -> T,
+        ask: impl FnOnce(&[Half], &Deed<'_>) -> Result<T, Refused>,
+    ) -> Result<(T, [Option<Ref>; 3]), Refused> {
         let library = self.world.compiled().library();
         if let Some(determining) = library.reserved(&question.action, &question.context) {
             let evaluation = Evaluation::refused(Refusal::Forbidden, vec![determining]);
@@ -253,7 +275,7 @@ impl Moment<'_> {
                 reference_of(&question.subject),
                 reference_of(&question.resource),
             );
-            return Ok((evaluation, [actor, None, on]));
+            return Ok((settled(evaluation), [actor, None, on]));
         }
         let action = self.action(&question.action)?;
         let (subject, own_subject) = self.entity(&question.subject)?;
@@ -274,7 +296,7 @@ impl Moment<'_> {
         if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
             let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());
-            return Ok((evaluation, [actor, acts_for, on].map(known)));
+            return Ok((settled(evaluation), [actor, acts_for, on].map(known)));
         }
         let deed = Deed {
             action: &action,
@@ -300,7 +322,7 @@ impl Moment<'_> {
                 own: None,
             });
         }
-        Ok((self.evaluated(&halves, &deed)?, [actor, acts_for, on]))
+        Ok((ask(&halves, &deed)?, [actor, acts_for, on]))
     }
 
     /// What one of ours asks, about any resource of a type.
@@ -393,9 +415,17 @@ impl Moment<'_> {
         halves: &[Half],
         deed: &Deed<'_>,
     ) -> Result<Evaluation, Refused> {
+        self.together(halves.iter().map(|half| self.half(half, deed)))
+    }
+
+    /// The halves' answers as one.
+    pub(super) fn together(
+        &self,
+        halves: impl Iterator<Item = Result<Evaluation, Refused>>,
+    ) -> Result<Evaluation, Refused> {
         let mut whole: Option<Evaluation> = None;
-        for half in halves {
-            let evaluation = self.half(half, deed)?;
+        for evaluation in halves {
+            let evaluation = evaluation?;
             whole = Some(match whole {
                 None => evaluation,
                 Some(before) => and(before, evaluation),
@@ -425,6 +455,16 @@ impl Moment<'_> {
     }
 
     fn half(&self, half: &Half, deed: &Deed<'_>) -> Result<Evaluation, Refused> {
+        self.half_with(half, deed, evaluate)
+    }
+
+    /// One half, and what it is answered on.
+    pub(super) fn half_with<T>(
+        &self,
+        half: &Half,
+        deed: &Deed<'_>,
+        with: impl FnOnce(&Compiled, &[CompiledLink], &dyn View, &crate::policy::Question) -> T,
+    ) -> Result<T, Refused> {
         let compiled = self.world.compiled();
         let question = self.asked(half, deed)?;
         let links = match (half.reference, deed.reference) {
@@ -439,14 +479,14 @@ impl Moment<'_> {
         };
         let told = said.own.iter().any(Option::is_some);
         if told {
-            return Ok(evaluate(compiled, &links, &said, &question));
+            return Ok(with(compiled, &links, &said, &question));
         }
         let near = Near::of(snapshot, question.principal(), question.resource());
-        Ok(evaluate(compiled, &links, &near, &question))
+        Ok(with(compiled, &links, &near, &question))
     }
 }
 
-fn judgement(
+pub(super) fn judgement(
     evaluation: Evaluation,
     action: &str,
     [actor, acts_for, resource]: [Option<Ref>; 3],
@@ -510,9 +550,12 @@ fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
     }
 }
 
+/// What refuses everything, as if it were a policy.
+pub(super) const SUSPENDED: &str = "organization.suspended";
+
 fn suspension() -> Determining {
     Determining {
-        id: "organization.suspended".into(),
+        id: SUSPENDED.into(),
         link: None,
         reason: "The operator has suspended this organization.".into(),
         plan: None,

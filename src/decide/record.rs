@@ -180,6 +180,20 @@ pub(super) fn decision(
     }
 }
 
+/// The entry of a decision that was explained: the decision, and a digest of the explanation, never what it says; nothing was told where
+/// there is none.
+pub(super) fn explanation(
+    names: &Names,
+    asker: &Asker,
+    (judgement, digest): (&mut Judgement, Option<String>),
+    version: (u64, u64),
+) -> Unsealed {
+    let mut entry = decision(names, asker, judgement, version);
+    let details = json!({ "explanation": { "digest": digest } });
+    entry.parts.put(PartName::Details, &details);
+    entry
+}
+
 fn determining(one: &Determining) -> Value {
     json!({ "id": &*one.id, "link": one.link })
 }

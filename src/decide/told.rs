@@ -29,6 +29,10 @@ impl View for Told<'_> {
         View::above(self.snapshot, of, found)
     }
 
+    fn parents(&self, of: &Uid) -> Vec<Uid> {
+        View::parents(self.snapshot, of)
+    }
+
     fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
         let mut starts = starts.to_vec();
         let told: Vec<&Entity> = self.own.into_iter().flatten().collect();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use super::error::Refused;
+use super::explained::Explained;
 use super::judge::Judgement;
 use super::question::{Answer, Asker, Query, Question, Recorded, Until};
 use super::sought::Found;
@@ -29,6 +30,8 @@ pub(super) enum Work {
     List(List),
     /// A search of a back end.
     Search(Box<Search>),
+    /// Why a question is answered as it is.
+    Explain(Box<Explain>),
     /// A change, with the decision that allows it.
     Change(Box<Proposal>),
     /// An event that is no decision and changes nothing.
@@ -50,6 +53,7 @@ impl Work {
             Self::Permit(_)
             | Self::List(_)
             | Self::Search(_)
+            | Self::Explain(_)
             | Self::Change(_)
             | Self::Note(_)
             | Self::Refresh(_) => 1,
@@ -61,7 +65,7 @@ impl Work {
         match self {
             Self::Questions(questions) => questions.items.len() <= 1,
             Self::Permit(_) | Self::Note(_) | Self::Refresh(_) => true,
-            Self::List(_) | Self::Search(_) | Self::Change(_) => false,
+            Self::List(_) | Self::Search(_) | Self::Explain(_) | Self::Change(_) => false,
         }
     }
 
@@ -79,6 +83,7 @@ impl Work {
             | Self::Note(Note { deadline, .. })
             | Self::Refresh(Refresh { deadline, .. }) => *deadline,
             Self::Search(search) => search.deadline,
+            Self::Explain(explain) => explain.deadline,
             Self::Change(proposal) => proposal.deadline,
         }
     }
@@ -91,6 +96,7 @@ impl Work {
             Self::Permit(work) => drop(work.reply.send(Err(why))),
             Self::List(work) => drop(work.reply.send(Err(why))),
             Self::Search(work) => drop(work.reply.send(Err(why))),
+            Self::Explain(work) => drop(work.reply.send(Err(why))),
             Self::Change(work) => drop(work.reply.send(Err(why))),
             Self::Note(work) => drop(work.reply.send(Err(why))),
             Self::Refresh(work) => drop(work.reply.send(Err(why))),
@@ -151,6 +157,13 @@ pub(super) struct Search {
     pub(super) after: Option<String>,
     pub(super) limit: usize,
     pub(super) reply: Reply<(Found, Recorded)>,
+    pub(super) deadline: Instant,
+}
+
+pub(super) struct Explain {
+    pub(super) asker: Asker,
+    pub(super) question: Question,
+    pub(super) reply: Reply<(Explained, Recorded)>,
     pub(super) deadline: Instant,
 }
 

@@ -51,6 +51,10 @@ impl View for Near<'_> {
         }
     }
 
+    fn parents(&self, of: &Uid) -> Vec<Uid> {
+        View::parents(self.snapshot, of)
+    }
+
     fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
         self.snapshot.slice(starts)
     }
@@ -98,6 +102,26 @@ impl View for Snapshot {
                 false
             }
         }
+    }
+
+    fn parents(&self, of: &Uid) -> Vec<Uid> {
+        let mut parents = Vec::new();
+        match of {
+            Uid::Ours(reference) => {
+                let mut show = |parent: Ref| {
+                    parents.push(parent.into());
+                    false
+                };
+                if let Some(seen) = self.seen(*reference) {
+                    seen.parents(&mut show);
+                }
+            }
+            Uid::Other(_) => {
+                let own = self.own_entity(of).into_iter();
+                parents.extend(own.flat_map(Entity::parents).cloned());
+            }
+        }
+        parents
     }
 
     fn slice(&self, starts: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {

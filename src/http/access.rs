@@ -159,7 +159,8 @@ pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
         .into_response()
 }
 
-fn question(asked: wire::Question) -> Question {
+/// A question in the words of the wire.
+pub(super) fn question(asked: wire::Question) -> Question {
     let named = |entity: wire::Entity| Named {
         kind: entity.kind,
         id: entity.id,

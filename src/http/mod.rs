@@ -8,6 +8,7 @@ mod call;
 pub mod caller;
 mod circles;
 mod content;
+mod explaining;
 mod export;
 mod fields;
 mod follow;
@@ -88,6 +89,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(searching::resource))
         .routes(routes!(searching::action))
         .routes(routes!(access::metadata))
+        .routes(routes!(explaining::explain))
         .routes(routes!(audit::receipt))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::entries))

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use cedar_policy::{AuthorizationError, Authorizer, Entities, PolicySet, Request};
+use cedar_policy::{AuthorizationError, Authorizer, Entities, Policy, PolicySet, Request};
 
 use super::index::{Body, Rule};
 use super::link::CompiledLink;
@@ -43,7 +43,22 @@ impl<'a> InCedar<'a> {
         self.decide(&set, &link.template.body)
     }
 
+    /// Whether one condition holds, as a policy of its own; `compiled` where the compiled form of it erred.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn holds(&self, condition: Policy, compiled: bool) -> Result<bool, String> {
+        let mut alone = PolicySet::new();
+        let added = alone.add(condition);
+        added.map_err(|error| error.to_string())?;
+        self.ask(&alone, compiled)
+    }
+
     fn decide(&self, alone: &PolicySet, body: &Body) -> Result<bool, String> {
+        self.ask(alone, body.is_compiled())
+    }
+
+    fn ask(&self, alone: &PolicySet, compiled: bool) -> Result<bool, String> {
         let made = self.made.get_or_init(|| self.make());
         let (request, entities) = made.as_ref().map_err(Clone::clone)?;
         let response = Authorizer::new().is_authorized(request, alone, entities);
@@ -52,7 +67,7 @@ impl<'a> InCedar<'a> {
         {
             return Err(error.to_string());
         }
-        if body.is_compiled() {
+        if compiled {
             // It was asked because the compiled form erred. Two that do not agree decide nothing.
             return Err("it errs as it was compiled, and not in Cedar".to_owned());
         }

@@ -14,7 +14,7 @@ use super::builtin::{
 use super::error::{Finding, PolicyError};
 use super::index::{Index, Note, Permits, Rule};
 use super::program;
-use super::request::SERVER;
+use super::request::{Question, SERVER};
 use super::run::Run;
 use super::shape::{Declared, members, qualified};
 use super::vocabulary::{Vocabulary, whole_word};
@@ -139,6 +139,14 @@ impl Compiled {
         builtin.each_permit(run, show);
         if !action.is_in("private") {
             self.own.each_permit(run, show);
+        }
+    }
+
+    /// Shows every permit for the question's action and types that counts, whomever and whatever its scope names.
+    pub(crate) fn each_of_types(&self, question: &Question, show: &mut dyn FnMut(&Rule)) {
+        self.library.index.each_of_types(question, show);
+        if !question.action().is_in("private") {
+            self.own.each_of_types(question, show);
         }
     }
 

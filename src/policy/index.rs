@@ -84,7 +84,8 @@ impl Body {
         self.conditions.is_some()
     }
 
-    fn is_for(&self, action: &Action) -> bool {
+    /// Whether it speaks of this action.
+    pub(crate) fn is_for(&self, action: &Action) -> bool {
         let number = action.number();
         let actions = self.actions.as_ref();
         actions.is_none_or(|actions| actions.binary_search(&number).is_ok())
@@ -294,6 +295,22 @@ impl Index {
             of.flat_map(HashMap::values)
                 .for_each(|places| show_all(places));
         }
+    }
+
+    /// Shows every permit for the question's action and types, whomever and whatever its scope names.
+    pub(crate) fn each_of_types(&self, question: &Question, show: &mut dyn FnMut(&Rule)) {
+        let (principal, resource) = (question.principal().kind(), question.resource().kind());
+        let fits = |scope: &Scope, kind: &Type| match scope {
+            Scope::Is(wanted) | Scope::IsIn(wanted, _) => wanted == kind,
+            Scope::Equals(uid) => uid.is(kind),
+            _ => true,
+        };
+        let all = self.rules.all.iter();
+        all.filter(|rule| rule.note.effect == Effect::Permit)
+            .filter(|rule| rule.body.is_for(question.action()))
+            .filter(|rule| fits(&rule.body.principal, &principal))
+            .filter(|rule| fits(&rule.body.resource, &resource))
+            .for_each(show);
     }
 
     /// The policies that name no entity and fit the question's types and action.

@@ -7,6 +7,9 @@
 //! (`value`) and reads entities one attribute at a time (`view`). Where it errs or has no compiled form, Cedar's own
 //! authorizer is asked about it (`cedar`).
 //!
+//! Why an answer is what it is (`explain`), policies taken apart say (`parts`): what a part looked at (`looked`), by which memberships it
+//! holds (`way`), and all of it in words (`words`, `sentences`).
+//!
 //! Three things make the guardrails hold whatever a tenant's own policies say:
 //!
 //! - They are `forbid` policies, and no permit outvotes a forbid.
@@ -22,25 +25,38 @@ mod cedar;
 mod compile;
 mod error;
 mod evaluate;
+mod explain;
 mod extent;
 mod index;
 mod link;
+mod looked;
 mod narrow;
+mod parts;
 mod program;
 mod request;
 mod run;
+mod sentences;
 mod shape;
 mod value;
 mod view;
 mod vocabulary;
+mod way;
+mod words;
 
 pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA};
 pub use compile::{Compiled, OwnPolicies, Source};
 pub use error::{Finding, PolicyError};
 pub use evaluate::{Determining, Evaluation, Failure, Refusal, Verdict, evaluate};
+pub use explain::{Explanation, NEAR_MOST, NearMiss, Part, Told, Way, explain};
 pub use link::{CompiledLink, Link};
+pub use looked::{Looked, Shown, Sight};
 pub use narrow::{Clause, narrow};
+pub use parts::{Place, Truth};
 pub use request::{Facts, Question, Said, SignedIn};
+pub use sentences::{details, headline};
+pub(crate) use shape::authzen_type;
 pub use value::{Type, Uid, Value};
 pub use view::{Attribute, Entity, View};
 pub use vocabulary::{Action, Vocabulary};
+pub use way::Step;
+pub use words::{deed, thing, value};

@@ -209,7 +209,8 @@ pub(crate) fn conditions(policy: &Json) -> Option<Box<[Expr]>> {
         .collect()
 }
 
-fn expression(json: &Json) -> Option<Expr> {
+/// An expression of Cedar's JSON form; nothing where it has no form here.
+pub(super) fn expression(json: &Json) -> Option<Expr> {
     let node = json.as_object()?;
     let (operator, body) = node.iter().next().filter(|_| node.len() == 1)?;
     let part = |name: &str| expression(body.get(name)?);

@@ -26,6 +26,9 @@ pub trait View {
     /// may be shown twice.
     fn above(&self, of: &Uid, found: &mut dyn FnMut(&Uid) -> bool) -> bool;
 
+    /// What the entity is in directly. Asked only where somebody wants to know how it is in something.
+    fn parents(&self, of: &Uid) -> Vec<Uid>;
+
     /// What a question about these needs, in Cedar's own form: them, what they are in, and what attributes reach within
     /// [`DEREFERENCE_LEVEL`](super::DEREFERENCE_LEVEL). Asked only where Cedar itself has to evaluate.
     /// Nothing where Cedar has no word for a value.

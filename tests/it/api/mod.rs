@@ -4,6 +4,7 @@ mod audit;
 mod bad_input;
 mod content;
 mod directory;
+mod explaining;
 mod export;
 mod forgetting;
 pub mod found;

@@ -1,6 +1,8 @@
 //! The policies: what they say, row by row, and what would follow if one of them were not there.
 
 mod differential;
+mod explain;
+mod explained;
 mod generated;
 mod generator;
 mod library;
@@ -8,4 +10,5 @@ mod matrix;
 mod mutants;
 mod own;
 mod slice;
+mod ways;
 pub mod world;

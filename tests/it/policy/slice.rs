@@ -53,6 +53,11 @@ impl View for Slice {
         false
     }
 
+    fn parents(&self, of: &Uid) -> Vec<Uid> {
+        let ours = self.ours.get(of).into_iter();
+        ours.flat_map(Entity::parents).cloned().collect()
+    }
+
     fn slice(&self, _: &[Uid]) -> Option<Vec<cedar_policy::Entity>> {
         Some(self.cedar.clone())
     }

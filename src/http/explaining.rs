@@ -1,0 +1,54 @@
+//! Explanations over HTTP: why a question is answered as it is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::access::{question, recorded};
+use super::authzen::wire::{self, Recorded};
+use super::caller;
+use super::json;
+use super::page::{Acting, Problems};
+use super::problem::Problem;
+use super::refused;
+use super::request_id::RequestId;
+use super::serve::Peer;
+use crate::app::App;
+
+/// An explanation, and where it is recorded.
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    explanation: Map<String, Value>,
+    log: Recorded,
+}
+
+/// Why a question is answered as it is: of a refusal what stands against it and what came nearest, of a yes what gives it. A key with the scope
+/// `explain` may ask about anybody; in a person's name about them, or about others where they may read the log or the policies. Values are
+/// told where the same key, in the same names, could read them.
+#[utoipa::path(post, path = "/v1/explain", tag = "Decisions", operation_id = "explain", params(Acting),
+    request_body(content = serde_json::Value, description = "`subject`, `action`, `resource` and, if wanted, `context`, as in an AuthZEN evaluation"),
+    responses((status = 200, description = "`decision`, `outcome` (allowed, forbidden, not_permitted, error, plan_required), `words`, `policies`, `why` for each who must be allowed, and `log`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn explain(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (door, asker) = caller::on_behalf(&app, peer, &id, &headers).await?;
+    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let asked = question(wire::whole(body)?);
+    let (explained, place) = door.explain(asker, asked).await.map_err(refused::problem)?;
+    Ok(Json(Answer {
+        explanation: explained.to_json(),
+        log: recorded(&place),
+    })
+    .into_response())
+}
