@@ -14,6 +14,9 @@ TEST_PACKAGES := $(BUILD_PACKAGES) age postgresql openssl softhsm2 opensc-pkcs11
 # Node of another source than Debian brings npm along and does not go with Debian's.
 TEST_PACKAGES += $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 
+# One build for all of them: with what only the last compares with.
+BENCH := $(CARGO) bench --features peers --bench
+
 .PHONY: help run build test prove bench build-packages test-packages
 
 help: ## what there is to do here
@@ -38,11 +41,13 @@ prove: test-packages ## what the service promises, shown from outside: crashes, 
 	@if [ ! -x tests/prove ]; then echo 'make prove: tests/prove is missing' >&2; exit 1; fi
 	exec tests/prove
 
-bench: test-packages ## measure; writes target/bench/summary.json
-	$(CARGO) bench --bench engine
-	$(CARGO) bench --bench decide
-	$(CARGO) bench --bench log
-	$(CARGO) bench --bench content
+bench: test-packages ## measure, beside peers too; writes target/bench
+	@.ci/peers
+	$(BENCH) engine
+	$(BENCH) decide
+	$(BENCH) log
+	$(BENCH) content
+	$(BENCH) peers
 
 build-packages:
 	@.ci/packages $(BUILD_PACKAGES)
