@@ -14,6 +14,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) age postgresql openssl softhsm2 opensc-pkcs11
 # Node of another source than Debian brings npm along and does not go with Debian's.
 TEST_PACKAGES += $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 
+
 .PHONY: help run build test prove bench build-packages test-packages
 
 help: ## what there is to do here
@@ -38,12 +39,14 @@ prove: test-packages ## what the service promises, shown from outside: crashes, 
 	@if [ ! -x tests/prove ]; then echo 'make prove: tests/prove is missing' >&2; exit 1; fi
 	exec tests/prove
 
-bench: test-packages ## measure; writes target/bench/summary.json
+bench: test-packages ## measure, beside peers too; writes target/bench
+	@.ci/peers
 	$(CARGO) bench --bench engine
 	$(CARGO) bench --bench decide
 	$(CARGO) bench --bench tenants
 	$(CARGO) bench --bench log
 	$(CARGO) bench --bench content
+	$(CARGO) bench --features peers --bench peers
 
 build-packages:
 	@.ci/packages $(BUILD_PACKAGES)

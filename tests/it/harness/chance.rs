@@ -3,7 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Numbers from a seed (SplitMix64): good enough to choose moments and names, and for nothing secret.
-pub struct Chance(u64);
+pub struct Chance {
+    seed: u64,
+    /// What is chosen before anything is left to chance.
+    chosen: std::vec::IntoIter<u16>,
+}
 
 impl Chance {
     /// From `SEED`, else from the clock; the seed is printed either way.
@@ -16,18 +20,39 @@ impl Chance {
             }
         };
         println!("{test}: SEED={seed}");
-        Self(seed)
+        Self::of_seed(seed)
+    }
+
+    fn of_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            chosen: Vec::new().into_iter(),
+        }
+    }
+
+    /// Two bytes for each choice, so that whoever changes a few of them changes a few choices; then from their sum.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let (pairs, _) = bytes.as_chunks();
+        let chosen: Vec<u16> = pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+        Self {
+            seed: bytes.iter().copied().map(u64::from).sum(),
+            chosen: chosen.into_iter(),
+        }
     }
 
     /// Another that goes its own way from here.
     pub fn another(&mut self) -> Self {
-        Self(self.number())
+        Self::of_seed(self.number())
     }
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
+        if let Some(choice) = self.chosen.next() {
+            // Who chooses among a few looks at the upper bits.
+            return u64::from(choice) << 16;
+        }
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.seed;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)

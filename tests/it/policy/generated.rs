@@ -1,6 +1,7 @@
 //! The engine against Cedar's own authorizer on the whole set: generated schemas, entities, policies, links and requests.
 //!
-//! `PROVE=1` makes it 2,000 sets of policies with 100 requests each instead of 100; `SEED=n` repeats a run.
+//! `PROVE=1` makes it 2,000 sets of policies with 100 requests each instead of 100; `SEED=n` repeats a run. In `tests/fuzz` a
+//! fuzzer makes the choices instead; what it found worth keeping is asked here too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use super::world::now;
 use crate::harness::chance::Chance;
 
 const REQUESTS: usize = 100;
+/// Requests about each set that a fuzzer chose: few, so that it tries many.
+pub const FUZZED: usize = 8;
 
 fn sets() -> usize {
     if std::env::var_os("PROVE").is_some() {
@@ -31,7 +34,7 @@ fn sets() -> usize {
 
 /// How often what was met.
 #[derive(Debug, Default)]
-struct Met {
+pub struct Met {
     requests: usize,
     allowed: usize,
     forbidden: usize,
@@ -90,7 +93,7 @@ fn nothing_is_left_out(compiled: &Compiled, slice: &Slice, question: &Question) 
 }
 
 /// One set of policies: Cedar's answers and ours, request by request.
-fn compare(chance: Chance) -> Met {
+pub fn compare(chance: Chance, requests: usize) -> Met {
     let mut maker = Maker {
         chance,
         pointed: false,
@@ -162,7 +165,7 @@ fn compare(chance: Chance) -> Met {
     let slice = Slice::of(&entities);
 
     let mut met = Met::default();
-    for _ in 0..REQUESTS {
+    for _ in 0..requests {
         let question = world.question(&mut maker, &library, &links);
         let request = question.to_cedar().unwrap();
         let response = Authorizer::new().is_authorized(&request, &whole, &all);
@@ -234,11 +237,12 @@ fn what_is_generated_is_answered_as_cedar_answers_it() {
         }
         shares.last_mut().unwrap().push(one);
     }
+    let of_this_run = |chance| compare(chance, REQUESTS);
     let mut met = Met::default();
     std::thread::scope(|scope| {
         let threads: Vec<_> = shares
             .into_iter()
-            .map(|some| scope.spawn(|| some.into_iter().map(compare).collect::<Vec<_>>()))
+            .map(|some| scope.spawn(|| some.into_iter().map(of_this_run).collect::<Vec<_>>()))
             .collect();
         for one in threads
             .into_iter()
@@ -258,4 +262,24 @@ fn what_is_generated_is_answered_as_cedar_answers_it() {
         assert!(count > some, "{met:?}");
     }
     assert!(met.by_links > met.requests / 1_000, "{met:?}");
+}
+
+#[test]
+fn what_a_fuzzer_chose_is_answered_as_cedar_answers_it() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/engine");
+    let mut met = Met::default();
+    let mut files = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let path = file.unwrap().path();
+        println!("{}", path.display());
+        let one = compare(Chance::of_bytes(&std::fs::read(path).unwrap()), FUZZED);
+        met.allowed += one.allowed;
+        met.forbidden += one.forbidden;
+        met.errors += one.errors;
+        files += 1;
+    }
+    assert!(files > 20, "{files} files");
+    for count in [met.allowed, met.forbidden, met.errors] {
+        assert!(count > 0, "{met:?}");
+    }
 }
