@@ -14,7 +14,6 @@ TEST_PACKAGES := $(BUILD_PACKAGES) age postgresql openssl softhsm2 opensc-pkcs11
 # Node of another source than Debian brings npm along and does not go with Debian's.
 TEST_PACKAGES += $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 
-
 .PHONY: help run build test prove bench build-packages test-packages
 
 help: ## what there is to do here

@@ -1,7 +1,7 @@
 //! A batch made outside the lock for one head of the log: sealed, hashed and signed; then written, and answered after the commit.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Transaction};
@@ -222,6 +222,10 @@ struct Sealed {
     prints: Vec<u64>,
 }
 
+/// Asked for once: the system reads files to tell.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+
 /// So many entries are worth a thread of their own.
 const A_THREADS_WORTH: usize = 64;
 
@@ -233,7 +237,7 @@ fn seal(
     mut entries: Vec<Unsealed>,
     (first, time): (u64, Time),
 ) -> Result<Vec<Sealed>, Unwritten> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = *PROCESSORS;
     let threads = processors.min(entries.len() / A_THREADS_WORTH).max(1);
     let each = entries.len().div_ceil(threads).max(1);
     let mut shares = Vec::new();

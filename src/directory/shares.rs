@@ -4,15 +4,15 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::object::{Kind, Ref, Share};
-use super::snapshot::Stored;
+use super::snapshot::{Hashed, Stored};
 
 type ById = RedBlackTreeMapSync<[u8; 16], Arc<Stored<Share>>>;
 /// By the other end of each, then by its id.
 type ByEnd = RedBlackTreeSetSync<(Ref, [u8; 16])>;
-type Ends = HashTrieMapSync<Ref, ByEnd, RandomState>;
+type Ends = Hashed<Ref, ByEnd>;
 
 /// All shares of an organization.
 #[derive(Clone)]
@@ -26,8 +26,8 @@ impl Shares {
     pub(super) fn new() -> Self {
         Self {
             all: RedBlackTreeMapSync::new_sync(),
-            of: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
-            with: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
+            of: Hashed::with_hasher(RandomState::default()),
+            with: Hashed::with_hasher(RandomState::default()),
         }
     }
 
@@ -110,7 +110,7 @@ fn add(map: &mut Ends, at: Ref, entry: (Ref, [u8; 16])) {
         None => {
             let mut set = RedBlackTreeSetSync::new_sync();
             set.insert_mut(entry);
-            map.insert_mut(at, set);
+            map.insert(at, set);
         }
     }
 }
@@ -119,7 +119,7 @@ fn remove(map: &mut Ends, at: Ref, entry: &(Ref, [u8; 16])) {
     if let Some(set) = map.get_mut(&at) {
         set.remove_mut(entry);
         if set.is_empty() {
-            map.remove_mut(&at);
+            map.remove(&at);
         }
     }
 }

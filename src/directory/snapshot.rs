@@ -37,7 +37,7 @@ struct Own {
 pub struct Snapshot {
     org: Ref,
     as_of: u64,
-    objects: HashTrieMapSync<Ref, Arc<Stored<Object>>, RandomState>,
+    objects: Hashed<Ref, Arc<Stored<Object>>>,
     /// The same in the order of their references.
     order: RedBlackTreeSetSync<Ref>,
     /// How many legal holds stand on the organization.
@@ -60,6 +60,10 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
+/// A map of which each state has its own, and which costs a few cache misses to look something up in when it is large.
+pub(super) type Hashed<K, V> =
+    imbl::GenericHashMap<K, V, RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+
 /// Of how many lists one is put together that a clause gives.
 const LISTS_MOST: usize = 1_000;
 
@@ -69,7 +73,7 @@ impl Snapshot {
         Self {
             org,
             as_of: 0,
-            objects: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
+            objects: Hashed::with_hasher(RandomState::default()),
             order: RedBlackTreeSetSync::new_sync(),
             holds: 0,
             shares: Shares::new(),
@@ -330,7 +334,7 @@ impl Snapshot {
                     self.holds = organization.holds;
                 }
                 self.order.insert_mut(reference);
-                self.objects.insert_mut(
+                self.objects.insert(
                     reference,
                     Arc::new(Stored {
                         value: object.clone(),
@@ -399,7 +403,7 @@ impl Snapshot {
             RowId::Object(reference) => {
                 self.forget(reference);
                 self.order.remove_mut(&reference);
-                self.objects.remove_mut(&reference);
+                self.objects.remove(&reference);
             }
             RowId::Share(id) => self.shares.end(id),
             RowId::Own(id) => {
