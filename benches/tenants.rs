@@ -200,7 +200,7 @@ async fn cold(server: &Server, tenants: &[Tenant]) -> Value {
         at(cold, 50).as_secs_f64() * 1e3,
         at(cold, 99).as_secs_f64() * 1e3,
         at(warm, 50).as_secs_f64() * 1e3,
-        server.status("VmRSS") / 1024,
+        server.status("VmRSS:") / 1024,
     );
     json!({
         "name": "cold_tenant_vs_warm", "value": at(cold, 50).as_micros(), "unit": "us",

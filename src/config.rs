@@ -115,7 +115,7 @@ const REFERENCE: &[Setting] = settings! {
     "tls.ca", "path", "", "CA certificate of `tls.cert`, when clients do not trust it already; only printed";
     "node.region", "name", "\"local\"", "the region of this node, as policies see it";
     "deployment.name", "host name", "\"cedarkeep.local\"", "first part of the origin of every log; it must never change";
-    "log.queue", "entries", "8192", "decisions that may wait for one log before further ones are refused";
+    "log.queue", "entries", "8192", "calls that may wait for one log before further ones are refused";
     "log.commit_timeout_ms", "milliseconds", "1800", "how long an answer waits for its record before it becomes an error";
     "log.heartbeat_s", "seconds", "600", "after how long without an entry a log says that nothing happened";
     "content.max_bytes", "bytes", "5368709120", "the longest content of a document, a message, a template and the like";

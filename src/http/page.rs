@@ -295,6 +295,10 @@ impl IntoResponses for Problems {
             ),
             ("413", "the body is larger than this service takes"),
             (
+                "429",
+                "the organization asks for more than its part of the node: come again after `Retry-After`",
+            ),
+            (
                 "503",
                 "the call could not be recorded in time, so nothing was done",
             ),
