@@ -464,6 +464,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long a query may wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(2);
 
+/// A connection that nobody has used for so long is closed: an organization that is open and idle keeps one.
+const IDLE: Duration = Duration::from_secs(30);
+
 impl Database {
     async fn open(
         options: AnyConnectOptions,
@@ -476,6 +479,7 @@ impl Database {
             .min_connections(0)
             .max_connections(2)
             .acquire_timeout(ACQUIRE)
+            .idle_timeout(IDLE)
             .after_connect(move |connection, _| {
                 Box::pin(async move { prepare(connection, dialect).await })
             })

@@ -201,6 +201,11 @@ impl Door {
         self.marked.store(size, Ordering::Relaxed);
     }
 
+    /// Whether nobody has asked for so long.
+    pub(super) fn is_quiet(&self, since: Duration) -> bool {
+        self.turn.is_quiet(since)
+    }
+
     /// How long an answer may take.
     pub(super) const fn patience(&self) -> Duration {
         self.patience
@@ -553,9 +558,12 @@ impl Door {
         let begun = Instant::now();
         let deadline = begun + patience;
         let work = work(reply, deadline);
-        let _turn = self.turn.take(work.weight()).await.inspect_err(|_| {
-            metrics::counter!("cedarkeep_unanswered_total", "cause" => "busy").increment(1);
-        })?;
+        let _turn = match work.weight() {
+            Some(weight) => Some(self.turn.take(weight).await.inspect_err(|_| {
+                metrics::counter!("cedarkeep_unanswered_total", "cause" => "busy").increment(1);
+            })?),
+            None => None,
+        };
         let sent = match self
             .queue
             .lock()

@@ -186,6 +186,12 @@ impl Turn {
         }
     }
 
+    /// Whether it has not asked for so long.
+    pub(super) fn is_quiet(&self, since: Duration) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        self.turns.now().saturating_sub(last) > millis(since)
+    }
+
     fn is_active(&self, now: u64) -> bool {
         let last = self.last.load(Ordering::Relaxed);
         last != 0 && now.saturating_sub(last) <= millis(ACTIVE)

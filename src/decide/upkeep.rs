@@ -27,6 +27,11 @@ use crate::tenant::Store;
 /// How often a round is made.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Where nobody has asked for so long (whoever follows a log asks more often), and nothing is left to do, one in so many rounds is made:
+/// a thousand organizations that are open and idle cost next to nothing.
+const QUIET: Duration = Duration::from_secs(90);
+const QUIET_EVERY: u64 = 4;
+
 /// In one of so many rounds it is asked what need not be kept any more.
 const RETENTION_EVERY: u64 = 60;
 
@@ -58,13 +63,29 @@ pub(super) fn begin(door: &Arc<Door>) {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut rounds = 0_u64;
+        // The size of the log at which nothing was left to do.
+        let mut settled = None;
         loop {
             every.tick().await;
+            rounds = rounds.wrapping_add(1);
             let Some(door) = door.upgrade().filter(|door| door.is_open()) else {
                 return;
             };
-            let retention = rounds % RETENTION_EVERY == 1;
-            match round(&door, Utc::now(), retention).await {
+            let is_settled = |settled| settled == Some(door.tip().size);
+            if is_settled(settled) && door.is_quiet(QUIET) && rounds % QUIET_EVERY != 0 {
+                continue;
+            }
+            let now = Utc::now();
+            // Another node may have left something behind: it is looked for from time to time.
+            let retention = rounds % RETENTION_EVERY == 2;
+            let made = async {
+                news(&door, now).await?;
+                if retention || !is_settled(settled) {
+                    settled = work(&door, now, retention).await?;
+                }
+                Ok(())
+            };
+            match made.await {
                 // A log that does not answer is said by the sequencer, and by readiness.
                 Ok(()) | Err(Unkept::Refused(Refused::Unavailable)) => {}
                 // It was closed in the middle of the round.
@@ -73,7 +94,6 @@ pub(super) fn begin(door: &Arc<Door>) {
                     tracing::warn!(tenant.id = %door.store().id(), %error, "the upkeep of a log goes on later");
                 }
             }
-            rounds = rounds.wrapping_add(1);
         }
     });
 }
@@ -83,29 +103,45 @@ pub(super) fn begin(door: &Arc<Door>) {
 /// # Errors
 /// The log does not answer, or is not what it was.
 pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(), Unkept> {
-    // What other nodes have written is known within a round, with or without requests.
+    news(door, now).await?;
+    work(door, now, retention).await.map(|_| ())
+}
+
+/// What other nodes have written is known within a round, with or without requests; and others learn that this log is there.
+async fn news(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     door.refresh().await?;
     door.mark().await?;
     let idle = now.timestamp_micros().saturating_sub(door.tip().last_time);
     if i128::from(idle) >= i128::try_from(door.heartbeat().as_micros()).unwrap_or(i128::MAX) {
         beat(door).await?;
     }
+    Ok(())
+}
+
+/// What is due; the size of the log at which nothing is left to do before it grows.
+async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option<u64>, Unkept> {
+    let size = door.tip().size;
+    let begun = Instant::now();
     if retention {
         retain(door, now).await?;
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();
     drop_pruned(store, door.tip().minimum).await?;
-    for erasure in upkeep::erasures(store.database())
+    let erasures = upkeep::erasures(store.database())
         .await
-        .map_err(Unwritten::from)?
-    {
-        erase(door, &erasure).await?;
+        .map_err(Unwritten::from)?;
+    for erasure in &erasures {
+        erase(door, erasure).await?;
     }
-    let begun = Instant::now();
-    while begun.elapsed() < STINT && search::index_next(store, door.recent()).await?.is_some() {}
+    let indexing = Instant::now();
+    while indexing.elapsed() < STINT && search::index_next(store, door.recent()).await?.is_some() {}
     // The last: what does not open holds up nothing but its own rotation.
-    rotate::round(door, now, STINT).await
+    rotate::round(door, now, STINT).await?;
+    // What was ended by its time was perhaps not all of it.
+    let is_all = begun.elapsed() < STINT && erasures.is_empty();
+    let rotates = !store.keys().rotations().is_empty();
+    Ok((is_all && !rotates).then_some(size))
 }
 
 /// A sign of life: nothing happened, and the log says so.

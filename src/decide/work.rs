@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::error::Refused;
 use super::explained::Explained;
 use super::judge::Judgement;
-use super::question::{Answer, Asker, Query, Question, Recorded, Until};
+use super::question::{Answer, Asker, Caller, Query, Question, Recorded, Until};
 use super::sought::Found;
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
@@ -46,18 +46,19 @@ impl Work {
         !self.is_alone() && !matches!(self, Self::Refresh(_))
     }
 
-    /// How many questions it is.
-    pub(super) fn weight(&self) -> usize {
-        match self {
-            Self::Questions(questions) => questions.items.len().max(1),
-            Self::Permit(_)
-            | Self::List(_)
-            | Self::Search(_)
-            | Self::Explain(_)
-            | Self::Change(_)
-            | Self::Note(_)
-            | Self::Refresh(_) => 1,
-        }
+    /// How many questions it is, where somebody asks: what the service does of itself needs no turn.
+    pub(super) fn weight(&self) -> Option<usize> {
+        let (asker, weight) = match self {
+            Self::Questions(work) => (&work.asker, work.items.len().max(1)),
+            Self::Permit(work) => (&work.asker, 1),
+            Self::List(work) => (&work.asker, 1),
+            Self::Search(work) => (&work.asker, 1),
+            Self::Explain(work) => (&work.asker, 1),
+            Self::Change(work) => (&work.asker, 1),
+            Self::Note(work) => (&work.asker, 1),
+            Self::Refresh(_) => return None,
+        };
+        (asker.caller != Caller::System).then_some(weight)
     }
 
     /// Whether it is one question, or none.
