@@ -339,7 +339,7 @@ impl Made {
         known: &Known,
     ) -> Result<bool, Unwritten> {
         let Some(written) = &self.written else {
-            return Ok(true);
+            return Err(Unwritten::Corrupt { what: "batch" });
         };
         let heads = (&known.head, &written.head);
         let (database, segment) = (store.database(), &written.segment);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::audit;
@@ -31,6 +31,9 @@ use crate::log::entry::{Fact, Outcome};
 use crate::log::merkle::Hash;
 use crate::policy::Library;
 use crate::tenant::{Ledger, Store};
+
+/// So many explanations are made at once, of one organization.
+const EXPLAINING: usize = 2;
 
 /// How long a change may take: it may bring thousands of rows.
 const CHANGE: Duration = Duration::from_secs(30);
@@ -76,6 +79,8 @@ pub struct Door {
     marked: AtomicU64,
     flood: Mutex<Flood>,
     turn: Arc<Turn>,
+    /// Explanations hold up whatever else is asked: there are never more than a few.
+    pub(super) explaining: Semaphore,
 }
 
 impl std::fmt::Debug for Door {
@@ -144,6 +149,7 @@ impl Door {
             marked: AtomicU64::new(0),
             flood: Mutex::default(),
             turn,
+            explaining: Semaphore::new(EXPLAINING),
         });
         if terms.upkeep {
             upkeep::begin(&door);
@@ -557,13 +563,13 @@ impl Door {
         let (reply, answer) = oneshot::channel();
         let begun = Instant::now();
         let deadline = begun + patience;
-        let work = work(reply, deadline);
-        let _turn = match work.weight() {
-            Some(weight) => Some(self.turn.take(weight).await.inspect_err(|_| {
+        let mut work = work(Reply::to(reply), deadline);
+        if let Some(weight) = work.weight() {
+            let taken = self.turn.take(weight, patience / 4).await;
+            work.hold(taken.inspect_err(|_| {
                 metrics::counter!("cedarkeep_unanswered_total", "cause" => "busy").increment(1);
-            })?),
-            None => None,
-        };
+            })?);
+        }
         let sent = match self
             .queue
             .lock()

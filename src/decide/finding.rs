@@ -38,12 +38,16 @@ impl Door {
     ///
     /// # Errors
     /// `Scope`; `Denied` where it is about somebody about whom they may not ask; `Directory` where what it is about is not there for
-    /// them; `Unavailable`, or what makes the question none.
+    /// them; `Busy` where others wait for theirs; `Unavailable`, or what makes the question none.
     pub async fn explain(
         &self,
         asker: Asker,
         question: Question,
     ) -> Result<(Explained, Recorded), Refused> {
+        let turn = tokio::time::timeout(self.patience() / 4, self.explaining.acquire());
+        let Ok(Ok(_one)) = turn.await else {
+            return Err(Refused::Busy);
+        };
         self.ask(self.patience(), |reply, deadline| {
             Work::Explain(Box::new(Explain {
                 asker,

@@ -471,7 +471,9 @@ async fn write(
 ) -> Result<Step, Unwritten> {
     let database = store.database();
     let error = |cause| database.error(cause);
-    if made.is_short() {
+    // What may have been made before under the same Idempotency-Key is looked for under the lock.
+    let may_replay = batch.iter().any(Work::is_alone);
+    if made.is_short() && !may_replay {
         let appending = Stage::begin("append");
         // Under other keys, the head is another too.
         let appended = made.append(store, connection, known).await?;

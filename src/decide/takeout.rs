@@ -12,7 +12,7 @@ use tar::Header;
 use super::audit;
 use super::authorized::DataExport;
 use super::door::{Changed, Door};
-use super::error::Unwritten;
+use super::error::{Refused, Unwritten};
 use super::export::{Broken, Outlet, Walk};
 use super::question::Asker;
 use super::world::World;
@@ -29,6 +29,9 @@ const FILE: usize = 1 << 20;
 const CHUNK: usize = 1 << 16;
 /// After how long an export that lasts is decided anew.
 const PERMITTED_FOR: Duration = Duration::from_secs(5);
+
+/// How long it holds where nothing could be decided meanwhile.
+const LATEST: Duration = Duration::from_secs(20);
 /// How many versions are read at a time.
 const VERSIONS: usize = 100;
 
@@ -213,8 +216,12 @@ impl Takeout {
                 .door
                 .permit::<DataExport>(self.asker.clone(), whole, Map::new())
                 .await;
-            asked.map_err(|_| NotTaken::Denied)?;
-            self.permitted = Instant::now();
+            match asked {
+                Ok(_) => self.permitted = Instant::now(),
+                // Too much else was asked just now: it is asked again for the next thing, for a while.
+                Err(Refused::Busy) if self.permitted.elapsed() < LATEST => {}
+                Err(_) => return Err(NotTaken::Denied),
+            }
         }
         let now = self.door.glance();
         let private = now

@@ -1,8 +1,8 @@
 //! Whose turn it is: how much of each tenant's work is under way at once, so that one tenant's flood is not another's wait.
 //!
 //! A tenant that is alone has all of the node. Where several are active, so much is under way for all of them together, in equal parts;
-//! what is beyond a tenant's part waits, in order, without using a processor, and is refused when its patience is over. Work that waits
-//! is not recorded: whoever is refused was never asked about.
+//! what one does not use of its part, others may. What is beyond waits, in order, without using a processor, and is refused when its
+//! patience is over. Work that waits is not recorded: whoever is refused was never asked about.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,15 +21,12 @@ const ACTIVE: Duration = Duration::from_secs(1);
 const COUNTED: Duration = Duration::from_millis(100);
 
 /// Questions under way for each processor, where several tenants are active: enough for batches to be worth their flush.
-const A_PROCESSOR: usize = 32;
+const A_PROCESSOR: usize = 16;
 
 /// No tenant's part is smaller.
 const LEAST: usize = 8;
 
-/// Who waits for a turn that long is told to come again.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// After how long.
+/// After how long whoever was refused is told to come again.
 pub const AGAIN: Duration = Duration::from_secs(1);
 
 /// The turns of all tenants of this node.
@@ -41,6 +38,8 @@ pub struct Turns {
     /// The most that waits for one tenant.
     waiting: usize,
     active: AtomicUsize,
+    /// What is under way for all of them.
+    under_way: AtomicUsize,
     /// When they were counted, in milliseconds since `begun`.
     counted: AtomicU64,
     all: Mutex<HashMap<TenantId, Weak<Turn>>>,
@@ -55,6 +54,7 @@ impl Turns {
             together: processors.max(1).saturating_mul(A_PROCESSOR),
             waiting,
             active: AtomicUsize::new(1),
+            under_way: AtomicUsize::new(0),
             counted: AtomicU64::new(0),
             all: Mutex::default(),
         })
@@ -81,12 +81,18 @@ impl Turns {
         millis(self.begun.elapsed()).saturating_add(1)
     }
 
-    /// How much of one tenant's work may be under way.
+    /// How much of one tenant's work may be under way whatever others do: all, if it is alone.
     fn part(&self) -> usize {
         match self.active.load(Ordering::Relaxed) {
             0 | 1 => usize::MAX,
             active => (self.together / active).max(LEAST),
         }
+    }
+
+    /// Whether others leave room for this much more.
+    fn is_left(&self, weight: usize) -> bool {
+        let under_way = self.under_way.load(Ordering::Relaxed);
+        under_way.saturating_add(weight) <= self.together
     }
 
     fn count(&self, now: u64) {
@@ -116,6 +122,7 @@ pub struct Turn {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Of this tenant.
     under_way: usize,
     waiting: VecDeque<Waiting>,
 }
@@ -128,8 +135,20 @@ struct Waiting {
 
 impl State {
     /// A part smaller than one call's weight still has one call at a time.
-    fn has_room(&self, weight: usize, part: usize) -> bool {
-        self.under_way == 0 || self.under_way.saturating_add(weight) <= part
+    fn has_room(&self, weight: usize, turns: &Turns) -> bool {
+        self.under_way == 0
+            || self.under_way.saturating_add(weight) <= turns.part()
+            || turns.is_left(weight)
+    }
+
+    fn begin(&mut self, weight: usize, turns: &Turns) {
+        self.under_way = self.under_way.saturating_add(weight);
+        turns.under_way.fetch_add(weight, Ordering::Relaxed);
+    }
+
+    fn end(&mut self, weight: usize, turns: &Turns) {
+        self.under_way = self.under_way.saturating_sub(weight);
+        turns.under_way.fetch_sub(weight, Ordering::Relaxed);
     }
 }
 
@@ -147,23 +166,25 @@ impl Drop for Taken {
 }
 
 impl Turn {
-    /// Waits for a turn for work of this weight, which is its number of questions.
+    /// Waits for a turn for work of this weight, which is its number of questions, and no longer than `patience`.
     ///
     /// # Errors
     /// `Busy`: too many wait, or it did not come in time.
-    pub async fn take(self: &Arc<Self>, weight: usize) -> Result<Taken, Refused> {
+    pub async fn take(
+        self: &Arc<Self>,
+        weight: usize,
+        patience: Duration,
+    ) -> Result<Taken, Refused> {
         let now = self.turns.now();
-        let last = self.last.swap(now, Ordering::Relaxed);
+        self.last.store(now, Ordering::Relaxed);
         let counted = self.turns.counted.load(Ordering::Relaxed);
-        let news = now.saturating_sub(last) > millis(ACTIVE) || last == 0;
-        if news || now.saturating_sub(counted) > millis(COUNTED) {
+        if now.saturating_sub(counted) > millis(COUNTED) {
             self.turns.count(now);
         }
         let turn = {
-            let part = self.turns.part();
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.waiting.is_empty() && state.has_room(weight, part) {
-                state.under_way = state.under_way.saturating_add(weight);
+            if state.waiting.is_empty() && state.has_room(weight, &self.turns) {
+                state.begin(weight, &self.turns);
                 return Ok(self.taken(weight));
             }
             if state.waiting.len() >= self.turns.waiting {
@@ -173,7 +194,7 @@ impl Turn {
             state.waiting.push_back(Waiting { weight, turn });
             waiting
         };
-        match tokio::time::timeout(PATIENCE, turn).await {
+        match tokio::time::timeout(patience, turn).await {
             Ok(Ok(taken)) => Ok(taken),
             Ok(Err(_)) | Err(_) => Err(Refused::Busy),
         }
@@ -199,22 +220,21 @@ impl Turn {
 
     /// Something of this weight is done: whoever waits and fits now begins.
     fn is_over(self: &Arc<Self>, weight: usize) {
-        let part = self.turns.part();
         // Given back once the lock is let go of, which giving back takes.
         let mut given_back = Vec::new();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.under_way = state.under_way.saturating_sub(weight);
+        state.end(weight, &self.turns);
         while let Some(next) = state.waiting.front() {
             let weight = next.weight;
             // Who has given up leaves room for the next.
             let waits = !next.turn.is_closed();
-            if waits && !state.has_room(weight, part) {
+            if waits && !state.has_room(weight, &self.turns) {
                 break;
             }
             let Some(next) = state.waiting.pop_front().filter(|_| waits) else {
                 continue;
             };
-            state.under_way = state.under_way.saturating_add(weight);
+            state.begin(weight, &self.turns);
             given_back.extend(next.turn.send(self.taken(weight)).err());
         }
         drop(state);

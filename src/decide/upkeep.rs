@@ -72,12 +72,13 @@ pub(super) fn begin(door: &Arc<Door>) {
                 return;
             };
             let is_settled = |settled| settled == Some(door.tip().size);
-            if is_settled(settled) && door.is_quiet(QUIET) && rounds % QUIET_EVERY != 0 {
+            // Another node may have left something behind: it is looked for from time to time.
+            let retention = rounds % RETENTION_EVERY == 2;
+            let is_due = retention || rounds.is_multiple_of(QUIET_EVERY);
+            if !is_due && is_settled(settled) && door.is_quiet(QUIET) {
                 continue;
             }
             let now = Utc::now();
-            // Another node may have left something behind: it is looked for from time to time.
-            let retention = rounds % RETENTION_EVERY == 2;
             let made = async {
                 news(&door, now).await?;
                 if retention || !is_settled(settled) {
@@ -87,7 +88,7 @@ pub(super) fn begin(door: &Arc<Door>) {
             };
             match made.await {
                 // A log that does not answer is said by the sequencer, and by readiness.
-                Ok(()) | Err(Unkept::Refused(Refused::Unavailable)) => {}
+                Ok(()) | Err(Unkept::Refused(Refused::Unavailable | Refused::Busy)) => {}
                 // It was closed in the middle of the round.
                 Err(_) if !door.is_open() => return,
                 Err(error) => {
@@ -211,7 +212,7 @@ async fn drop_pruned(store: &Store, minimum: u64) -> Result<(), Unwritten> {
     let begun = Instant::now();
     while begun.elapsed() < STINT {
         if upkeep::drop_below(store.database(), minimum, ROWS).await? == 0 {
-            break;
+            return Ok(store.destroy_pruned_keys(minimum).await?);
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use super::explained::Explained;
 use super::judge::Judgement;
 use super::question::{Answer, Asker, Caller, Query, Question, Recorded, Until};
 use super::sought::Found;
+use super::turn::Taken;
 use super::world::World;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
@@ -18,7 +19,25 @@ use crate::log::entry::{Fact, Outcome};
 use crate::vault::{Condition, Keeping, Sealed};
 
 /// The way back; whoever asked may have gone.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+pub(super) struct Reply<T> {
+    to: oneshot::Sender<Result<T, Refused>>,
+    /// Until it is answered: whoever hangs up does not have another turn for it.
+    turn: Option<Taken>,
+}
+
+impl<T> Reply<T> {
+    pub(super) const fn to(to: oneshot::Sender<Result<T, Refused>>) -> Self {
+        Self { to, turn: None }
+    }
+
+    /// Whoever asked may have gone: then it comes back.
+    pub(super) fn send(self, told: Result<T, Refused>) -> Result<(), Result<T, Refused>> {
+        self.to.send(told)
+    }
+}
+
+/// What a page, or an explanation, counts for: it may come to thousands of evaluations.
+const A_PAGE: usize = 16;
 
 /// One thing to do, in the order in which it arrived.
 pub(super) enum Work {
@@ -51,14 +70,30 @@ impl Work {
         let (asker, weight) = match self {
             Self::Questions(work) => (&work.asker, work.items.len().max(1)),
             Self::Permit(work) => (&work.asker, 1),
-            Self::List(work) => (&work.asker, 1),
-            Self::Search(work) => (&work.asker, 1),
-            Self::Explain(work) => (&work.asker, 1),
+            Self::List(work) => (&work.asker, A_PAGE),
+            Self::Search(work) => (&work.asker, A_PAGE),
+            Self::Explain(work) => (&work.asker, A_PAGE),
             Self::Change(work) => (&work.asker, 1),
             Self::Note(work) => (&work.asker, 1),
             Self::Refresh(_) => return None,
         };
-        (asker.caller != Caller::System).then_some(weight)
+        // What is noted of strangers, and what the operator does, waits for nobody's flood.
+        matches!(asker.caller, Caller::Key { .. }).then_some(weight)
+    }
+
+    /// Has it hold its turn until it is answered.
+    pub(super) fn hold(&mut self, taken: Taken) {
+        let turn = match self {
+            Self::Questions(work) => &mut work.reply.turn,
+            Self::Permit(work) => &mut work.reply.turn,
+            Self::List(work) => &mut work.reply.turn,
+            Self::Search(work) => &mut work.reply.turn,
+            Self::Explain(work) => &mut work.reply.turn,
+            Self::Change(work) => &mut work.reply.turn,
+            Self::Note(work) => &mut work.reply.turn,
+            Self::Refresh(work) => &mut work.reply.turn,
+        };
+        *turn = Some(taken);
     }
 
     /// Whether it is one question, or none.

@@ -138,12 +138,20 @@ impl Following {
         }
     }
 
+    async fn asked_again(&self) -> Result<(), Problem> {
+        permitted(&self.call).await?;
+        note(&self.call, self.details.clone()).await
+    }
+
     /// Reads what has been committed since, and decides anew where that is due.
     async fn read(&mut self) -> Result<(), Problem> {
         if self.permitted.elapsed() >= PERMITTED_FOR {
-            permitted(&self.call).await?;
-            note(&self.call, self.details.clone()).await?;
-            self.permitted = Instant::now();
+            match self.asked_again().await {
+                Ok(()) => self.permitted = Instant::now(),
+                // Too much else was asked just now: it is asked again at once, for a while.
+                Err(Problem::TooMany(_)) if self.permitted.elapsed() < 2 * PERMITTED_FOR => {}
+                Err(problem) => return Err(problem),
+            }
         }
         let door = self.call.door();
         if door.tip().size <= self.next {

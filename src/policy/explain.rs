@@ -19,7 +19,7 @@ use super::parts::{Asked, Piece, Place, Truth, node, text};
 use super::program::STACK;
 use super::request::Question;
 use super::run::Run;
-use super::value::Uid;
+use super::value::{Type, Uid};
 use super::view::View;
 use super::way::{Step, Steps, joined};
 use super::words::Who;
@@ -28,18 +28,18 @@ use super::words::Who;
 pub const NEAR_MOST: usize = 20;
 
 /// How many permits are taken apart for them: others wait meanwhile.
-const LOOKED_AT: usize = 500;
+const LOOKED_AT: usize = 100;
 
 /// How many that are satisfied are compared by what each needs.
-const WAYS_MOST: usize = 200;
+const WAYS_MOST: usize = 50;
 
 /// A part of a policy, and what it came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Where in the policy it stands.
     pub place: Place,
-    /// In Cedar's syntax, so that it must hold; of an `unless`, turned round. Nothing where an organization's own policy compares what
-    /// whoever asks may not see with something that it names: that it does not hold, or does, would tell them.
+    /// In Cedar's syntax, so that it must hold; of an `unless`, turned round. Nothing where an organization's own policy looks at what
+    /// whoever asks may not see, or names it: that it does not hold, or does, would tell them.
     pub text: Option<String>,
     /// What is the case, in words.
     pub words: String,
@@ -341,8 +341,9 @@ impl Explaining<'_> {
         let who = Who::of(self.asked.run.question, self.sight.named);
         // A scope of a built-in template names what the link says.
         let scoped = matches!(piece.place, Place::Principal | Place::Resource);
-        let unseen = withheld || self.hides_membership(&piece.json);
-        let untold = unseen && (!builtin || scoped) && names_something(&piece.json);
+        let unseen =
+            withheld || self.hides_membership(&piece.json) || self.names_unseen(&piece.json);
+        let untold = unseen && (!builtin || scoped);
         let condition = match untold {
             true => None,
             false => Some(text(&piece.json)),
@@ -370,6 +371,28 @@ impl Explaining<'_> {
 }
 
 impl Explaining<'_> {
+    /// Whether an expression names somebody or something that whoever asks may not see, and did not name.
+    fn names_unseen(&self, json: &Json) -> bool {
+        let Asked { run, .. } = &self.asked;
+        let named = json.get("__entity").and_then(|one| {
+            let kind = Type::named(one.get("type")?.as_str()?);
+            Some(Uid::new(kind, one.get("id")?.as_str()?))
+        });
+        let known = |uid: &Uid| {
+            // Roles and plans are the schema's.
+            let is_somebodys = uid.reference().is_some() || run.vocabulary.is_own(&uid.kind());
+            !is_somebodys
+                || [run.question.principal(), run.question.resource()].contains(&uid)
+                || (self.sight.sees)(uid, None)
+        };
+        named.is_some_and(|uid| !known(&uid))
+            || match json {
+                Json::Array(items) => items.iter().any(|one| self.names_unseen(one)),
+                Json::Object(members) => members.values().any(|one| self.names_unseen(one)),
+                _ => false,
+            }
+    }
+
     /// Whether an expression asks what somebody or something is in of which whoever asks may not see that.
     fn hides_membership(&self, json: &Json) -> bool {
         let question = self.asked.run.question;
@@ -392,18 +415,5 @@ impl Explaining<'_> {
                 Json::Object(members) => members.values().any(|one| self.hides_membership(one)),
                 _ => false,
             }
-    }
-}
-
-/// Whether an expression names a value: an entity, a text, a number.
-fn names_something(json: &Json) -> bool {
-    match json {
-        Json::Array(items) => items.iter().any(names_something),
-        Json::Object(members) => members.iter().any(|(name, value)| match name.as_str() {
-            "Value" => !value.is_boolean(),
-            "pattern" => true,
-            _ => names_something(value),
-        }),
-        _ => false,
     }
 }

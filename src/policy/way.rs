@@ -94,8 +94,7 @@ impl Asked<'_> {
             let others = steps.iter().enumerate().filter(|(other, _)| *other != at);
             let fewer: Steps = others.map(|(_, step)| step.clone()).collect();
             if enough(&fewer) {
-                // What was needed beside it may not be any more.
-                (steps, at) = (fewer, 0);
+                steps = fewer;
             } else {
                 at = at.saturating_add(1);
             }

@@ -89,6 +89,13 @@ impl Scene {
                 }
             }
         }
+        // Chance alone may leave one of them out.
+        for path in ["/v1/tools", "/v1/documents", "/v1/threads"] {
+            for _ in 0..2 {
+                let made = scene.post(admin, path, json!({"name": "Given"})).await;
+                scene.made.extend(made);
+            }
+        }
         for _ in 0..60 {
             let by = scene.someone(chance);
             let (path, body) = scene.something(chance, &places);

@@ -7,12 +7,14 @@ use cedarkeep::decide::Refused;
 use cedarkeep::decide::turn::{Turn, Turns};
 use cedarkeep::ids::TenantId;
 
-/// Two tenants that have both asked: a part is 16 of one processor's 32.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Two tenants that have both asked, on one processor: 16 questions are under way for both.
 async fn two() -> (Arc<Turn>, Arc<Turn>) {
     let turns = Turns::new(1, 4);
     let [one, other] = [1, 2].map(|id| turns.of(TenantId::new([id; 16])));
     for turn in [&one, &other] {
-        drop(turn.take(1).await.unwrap());
+        drop(turn.take(1, PATIENCE).await.unwrap());
     }
     (one, other)
 }
@@ -23,7 +25,7 @@ async fn who_is_alone_has_all_of_the_node() {
     let turn = turns.of(TenantId::new([1; 16]));
     let mut taken = Vec::new();
     for _ in 0..5_000 {
-        taken.push(turn.take(1).await.unwrap());
+        taken.push(turn.take(1, PATIENCE).await.unwrap());
     }
 }
 
@@ -32,15 +34,15 @@ async fn beyond_its_part_a_tenant_waits_and_another_does_not() {
     let (one, other) = two().await;
     let mut taken = Vec::new();
     for _ in 0..16 {
-        taken.push(one.take(1).await.unwrap());
+        taken.push(one.take(1, PATIENCE).await.unwrap());
     }
     let waits = tokio::spawn({
         let one = Arc::clone(&one);
-        async move { one.take(1).await.map(drop) }
+        async move { one.take(1, PATIENCE).await.map(drop) }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waits.is_finished());
-    drop(other.take(1).await.unwrap());
+    drop(other.take(1, PATIENCE).await.unwrap());
     taken.pop();
     waits.await.unwrap().unwrap();
 }
@@ -49,44 +51,44 @@ async fn beyond_its_part_a_tenant_waits_and_another_does_not() {
 async fn waiting_is_in_order_and_ends_with_patience() {
     let (one, _other) = two().await;
     // A call of more questions than a part is alone.
-    let all = one.take(1_000).await.unwrap();
+    let all = one.take(1_000, PATIENCE).await.unwrap();
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut waiting = Vec::new();
     for number in 0..4 {
         let (one, order) = (Arc::clone(&one), Arc::clone(&order));
         waiting.push(tokio::spawn(async move {
-            let turn = one.take(10).await;
+            let turn = one.take(10, PATIENCE).await;
             order.lock().unwrap().push(number);
             turn.map(drop)
         }));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // No more than four may wait.
-    assert!(matches!(one.take(1).await, Err(Refused::Busy)));
+    assert!(matches!(one.take(1, PATIENCE).await, Err(Refused::Busy)));
     drop(all);
     for one in waiting {
         one.await.unwrap().unwrap();
     }
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
 
-    let all = one.take(16).await.unwrap();
-    assert!(matches!(one.take(1).await, Err(Refused::Busy)));
+    let all = one.take(16, PATIENCE).await.unwrap();
+    assert!(matches!(one.take(1, PATIENCE).await, Err(Refused::Busy)));
     drop(all);
-    drop(one.take(16).await.unwrap());
+    drop(one.take(16, PATIENCE).await.unwrap());
 }
 
 #[tokio::test]
 async fn who_gives_up_takes_no_turn_along() {
     let (one, _other) = two().await;
     for _ in 0..100 {
-        let all = one.take(16).await.unwrap();
+        let all = one.take(16, PATIENCE).await.unwrap();
         let gives_up = tokio::spawn({
             let one = Arc::clone(&one);
-            async move { one.take(16).await.map(drop) }
+            async move { one.take(16, PATIENCE).await.map(drop) }
         });
         tokio::task::yield_now().await;
         gives_up.abort();
         drop(all);
     }
-    drop(one.take(16).await.unwrap());
+    drop(one.take(16, PATIENCE).await.unwrap());
 }
