@@ -28,7 +28,7 @@ use super::words::Who;
 pub const NEAR_MOST: usize = 20;
 
 /// How many permits are taken apart for them: others wait meanwhile.
-const LOOKED_AT: usize = 100;
+const LOOKED_AT: usize = 500;
 
 /// How many that are satisfied are compared by what each needs.
 const WAYS_MOST: usize = 50;

@@ -21,8 +21,8 @@ pub struct Step {
 /// Steps, in order, none twice.
 pub(super) type Steps = Vec<Step>;
 
-/// How many memberships a set has, at most, of which each is tried whether it is needed.
-const COMPARED_MOST: usize = 50;
+/// How often it is tried whether a membership is needed.
+const TRIED_MOST: usize = 100;
 
 /// How many entities are looked at for one chain.
 const LOOKED_AT: usize = 2_000;
@@ -89,14 +89,21 @@ impl Asked<'_> {
             let all = pieces.iter().map(|piece| self.every(&piece.json));
             steps = all.fold(Steps::new(), joined);
         }
-        let mut at = 0_usize;
-        while steps.len() <= COMPARED_MOST && at < steps.len() {
+        // What was needed beside another may not be without it: those that are left are tried again, until all are needed.
+        let (mut at, mut needed) = (0_usize, 0_usize);
+        for _ in 0..TRIED_MOST {
+            if needed >= steps.len() {
+                break;
+            }
             let others = steps.iter().enumerate().filter(|(other, _)| *other != at);
             let fewer: Steps = others.map(|(_, step)| step.clone()).collect();
             if enough(&fewer) {
-                steps = fewer;
+                (steps, needed) = (fewer, 0);
             } else {
-                at = at.saturating_add(1);
+                (at, needed) = (at.saturating_add(1), needed.saturating_add(1));
+            }
+            if at >= steps.len() {
+                at = 0;
             }
         }
         steps
