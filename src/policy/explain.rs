@@ -24,6 +24,9 @@ use super::view::View;
 use super::way::{Step, Steps, joined};
 use super::words::Who;
 
+/// What a condition is called whose text is not told.
+const UNTOLD: &str = "a condition that you may not see";
+
 /// How many near misses are told.
 pub const NEAR_MOST: usize = 20;
 
@@ -344,21 +347,22 @@ impl Explaining<'_> {
         let unseen =
             withheld || self.hides_membership(&piece.json) || self.names_unseen(&piece.json);
         let untold = unseen && (!builtin || scoped);
-        let condition = match untold {
-            true => None,
-            false => Some(text(&piece.json)),
+        // Which attribute it is about would tell what it is: that one is true, or is there, may be all of the condition.
+        let (condition, looked) = match untold {
+            true => (None, Vec::new()),
+            false => (Some(text(&piece.json)), looked),
         };
         let words = match (&truth, &condition) {
             (Truth::Failed(why), condition) => {
                 let what = condition.as_deref().map(|text| format!("`{text}`"));
-                let what = what.unwrap_or_else(|| who.untold(&looked));
+                let what = what.unwrap_or_else(|| UNTOLD.to_owned());
                 let why = why.as_deref().map(|why| format!(": {why}"));
                 format!("{what} could not be evaluated{}", why.unwrap_or_default())
             }
             (Truth::True, Some(_)) => who.clause(&piece.json, true, &looked),
-            (Truth::True, None) => format!("{} holds", who.untold(&looked)),
+            (Truth::True, None) => format!("{UNTOLD} holds"),
             (_, Some(_)) => who.clause(&piece.json, false, &looked),
-            (_, None) => format!("{} does not hold", who.untold(&looked)),
+            (_, None) => format!("{UNTOLD} does not hold"),
         };
         Part {
             place: piece.place,

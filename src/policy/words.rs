@@ -56,16 +56,6 @@ impl<'a> Who<'a> {
         }
     }
 
-    /// A condition that may not be told.
-    pub(super) fn untold(&self, looked: &[Looked]) -> String {
-        let of: Vec<String> = looked.iter().filter_map(|one| self.path(&one.at)).collect();
-        let of = match of.is_empty() {
-            true => String::new(),
-            false => format!(" on {}", of.join(" and ")),
-        };
-        format!("a condition{of} that you may not see")
-    }
-
     /// What was looked at, and what it is.
     fn value(&self, looked: &Looked) -> Option<(String, String)> {
         let what = self.path(&looked.at)?;
