@@ -19,7 +19,7 @@ use crate::log::append::Head;
 const BATCH: usize = 1_024;
 
 /// So many are worth making ahead.
-const ENOUGH: usize = 256;
+const ENOUGH: usize = 24;
 
 /// What was sent and is not done yet, in order.
 pub(super) struct Incoming {

@@ -21,7 +21,7 @@ const ACTIVE: Duration = Duration::from_secs(1);
 const COUNTED: Duration = Duration::from_millis(100);
 
 /// Questions under way for each processor, where several tenants are active: enough for batches to be worth their flush.
-const A_PROCESSOR: usize = 16;
+const A_PROCESSOR: usize = 8;
 
 /// No tenant's part is smaller.
 const LEAST: usize = 8;

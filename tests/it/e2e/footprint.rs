@@ -11,7 +11,7 @@ use crate::harness::server::Site;
 
 /// The most that it may hold beyond that, in KiB, where 64 MiB is promised: of pieces of a file, and of rows of a MiB, some of which are
 /// on their way through the driver.
-const OF_FILES: u64 = 16 * 1024;
+const OF_FILES: u64 = 48 * 1024;
 const OF_ROWS: u64 = 64 * 1024;
 
 fn length() -> usize {
