@@ -150,8 +150,8 @@ impl Scene {
         (0..count).map(move |number| {
             let (person, pair) = (who.draw(&mut chance), what.draw(&mut chance));
             let allowed = number % 2 == 0;
-            let agents = chance.number() % 20 == 0;
-            let by_share = chance.number() % 10 == 0;
+            let agents = chance.number().is_multiple_of(20);
+            let by_share = chance.number().is_multiple_of(10);
             let (person, thread) = match (allowed, agents, by_share) {
                 (true, true, _) => (person, 2 * (pair % SHARED)),
                 (true, false, true) => (pair % SHARED, 2 * (pair % SHARED) + 1),
