@@ -552,7 +552,7 @@ async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
             // `recursive_triggers` is not needed: no trigger is relied upon. `secure_delete` overwrites what is deleted.
             sqlx::raw_sql(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; \
-                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA busy_timeout = 1500;",
+                 PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 1500;",
             )
             .execute(connection)
             .await?;

@@ -9,9 +9,9 @@ use cedarkeep::ids::TenantId;
 
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Two tenants that have both asked, on one processor: 16 questions are under way for both.
+/// Two tenants that have both asked, on two processors: 16 questions are under way for both.
 async fn two() -> (Arc<Turn>, Arc<Turn>) {
-    let turns = Turns::new(1, 4);
+    let turns = Turns::new(2, 4);
     let [one, other] = [1, 2].map(|id| turns.of(TenantId::new([id; 16])));
     // Who is active is counted every tenth of a second.
     for _ in 0..2 {

@@ -1,7 +1,7 @@
 //! The engine against Cedar's own authorizer on the whole set: generated schemas, entities, policies, links and requests.
 //!
 //! `PROVE=1` makes it 2,000 sets of policies with 100 requests each instead of 100; `SEED=n` repeats a run. In `tests/fuzz` a
-//! fuzzer makes the choices instead; what it found worth keeping is asked here too.
+//! fuzzer makes the choices instead; the corpus that it begins with is asked here too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::world::now;
 use crate::harness::chance::Chance;
 
 const REQUESTS: usize = 100;
-/// Requests about each set that a fuzzer chose: few, so that it tries many.
+/// Requests about each set that a fuzzer chooses: few, so that it tries many.
 pub const FUZZED: usize = 8;
 
 fn sets() -> usize {
@@ -265,7 +265,7 @@ fn what_is_generated_is_answered_as_cedar_answers_it() {
 }
 
 #[test]
-fn what_a_fuzzer_chose_is_answered_as_cedar_answers_it() {
+fn what_a_fuzzer_begins_with_is_answered_as_cedar_answers_it() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/engine");
     let mut met = Met::default();
     let mut files = 0;
