@@ -1,4 +1,5 @@
 //! The door: what several nodes on one database must agree on.
 
+mod appending;
 mod turn;
 mod two_nodes;
