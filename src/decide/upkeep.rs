@@ -72,17 +72,15 @@ pub(super) fn begin(door: &Arc<Door>) {
                 return;
             };
             let is_settled = |settled| settled == Some(door.tip().size);
-            // Another node may have left something behind: it is looked for from time to time.
-            let retention = rounds % RETENTION_EVERY == 2;
-            let is_due = retention || rounds.is_multiple_of(QUIET_EVERY);
-            if !is_due && is_settled(settled) && door.is_quiet(QUIET) {
+            let kind = Round::of(rounds, is_settled(settled), door.is_quiet(QUIET));
+            if kind == Round::Passed {
                 continue;
             }
             let now = Utc::now();
             let made = async {
                 news(&door, now).await?;
-                if retention || !is_settled(settled) {
-                    settled = work(&door, now, retention).await?;
+                if kind == Round::Whole || !is_settled(settled) {
+                    settled = work(&door, now, kind == Round::Whole).await?;
                 }
                 Ok(())
             };
@@ -97,6 +95,30 @@ pub(super) fn begin(door: &Arc<Door>) {
             }
         }
     });
+}
+
+/// What a round is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Nothing: it is left out.
+    Passed,
+    /// What others have written, and what that leaves to do.
+    News,
+    /// What need not be kept any more too, and what another node may have left behind.
+    Whole,
+}
+
+impl Round {
+    /// Of this number, where nothing was left to do at the last one, or nobody has asked for a while.
+    const fn of(number: u64, is_settled: bool, is_quiet: bool) -> Self {
+        if number % RETENTION_EVERY == 2 {
+            Self::Whole
+        } else if is_settled && is_quiet && !number.is_multiple_of(QUIET_EVERY) {
+            Self::Passed
+        } else {
+            Self::News
+        }
+    }
 }
 
 /// One round: what is due at this moment. `retention`: also what need not be kept any more.
@@ -329,6 +351,26 @@ impl Door {
             }
             Ok(Err(cause)) => Err(self.mark_file().unwritten(&cause)),
             Err(_) => Err(Unwritten::Slow),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(kind: Round, settled: bool, quiet: bool) -> usize {
+        let numbers = 1..=RETENTION_EVERY;
+        let kinds = numbers.map(|number| Round::of(number, settled, quiet));
+        kinds.filter(|one| *one == kind).count()
+    }
+
+    #[test]
+    fn a_quiet_log_is_looked_after_too() {
+        for (settled, quiet) in [(true, true), (true, false), (false, true), (false, false)] {
+            assert_eq!(count(Round::Whole, settled, quiet), 1);
+            let passed = if settled && quiet { 44 } else { 0 };
+            assert_eq!(count(Round::Passed, settled, quiet), passed);
         }
     }
 }
