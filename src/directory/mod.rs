@@ -5,6 +5,7 @@
 pub mod change;
 pub mod circle;
 pub mod closing;
+pub mod connection;
 pub mod content;
 pub mod entity;
 pub mod integration;
