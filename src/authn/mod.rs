@@ -2,11 +2,14 @@
 
 pub mod api_key;
 pub mod proof;
+pub mod token;
 
 use chrono::{DateTime, Utc};
 
+use crate::directory::object::Session;
 use crate::directory::{Kind, Object, Ref, Snapshot};
 use api_key::{ApiKey, KeyDigest};
+use token::Token;
 
 /// Why a well-formed key is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,4 +47,27 @@ pub fn key_of(
         return Err(Refusal::Expired);
     }
     Ok((reference, stored.service))
+}
+
+/// The session that a cookie is of. Whether it was used lately is another question.
+///
+/// # Errors
+/// There is none, or it is not this one, or its time is over.
+pub fn session_of<'a>(
+    snapshot: &'a Snapshot,
+    cookie: &Token,
+    now: DateTime<Utc>,
+) -> Result<(Ref, &'a Session), Refusal> {
+    let reference = Ref::new(Kind::Session, cookie.id());
+    let Some(Object::Session(stored)) = snapshot.object(reference).map(|stored| &stored.value)
+    else {
+        return Err(Refusal::Unknown);
+    };
+    if !cookie.is(&stored.digest) {
+        return Err(Refusal::Wrong);
+    }
+    if now >= stored.expires_at {
+        return Err(Refusal::Expired);
+    }
+    Ok((reference, stored))
 }

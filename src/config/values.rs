@@ -127,6 +127,13 @@ impl BaseUrl {
         &self.host
     }
 
+    /// Scheme, host and port: what a browser calls the origin of its pages.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        let length = self.text.len().saturating_sub(self.path().len());
+        self.text.get(..length).unwrap_or_default()
+    }
+
     /// What follows the host and port: empty, or a path that begins with a slash.
     #[must_use]
     pub fn path(&self) -> &str {

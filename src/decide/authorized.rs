@@ -68,6 +68,32 @@ impl<A: Action> Authorized<A> {
     }
 }
 
+/// Somebody who has proven who they are by something else than a key or a session: no policy decides, and each is recorded.
+#[derive(Debug)]
+pub struct Proven {
+    now: DateTime<Utc>,
+}
+
+impl Proven {
+    /// INVARIANT: called by `arriving`, for what has passed a provider's gate, or for a secret that was compared.
+    pub(super) const fn mint(now: DateTime<Utc>) -> Self {
+        Self { now }
+    }
+
+    /// The time of the change, which is its entry's.
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+}
+
+#[cfg(test)]
+impl Proven {
+    /// What a test of a pure change begins with.
+    pub(crate) const fn in_test(now: DateTime<Utc>) -> Self {
+        Self::mint(now)
+    }
+}
+
 #[cfg(test)]
 impl Operator {
     /// What a test of a pure change begins with.
@@ -180,6 +206,10 @@ actions! {
     ApiKeyCreate = "api_key.create",
     ApiKeyRead = "api_key.read",
     ApiKeyRevoke = "api_key.revoke",
+    SessionRead = "session.read",
+    SessionRevoke = "session.revoke",
+    SsoConfigure = "sso.configure",
+    SsoDisable = "sso.disable",
     AuditLogRead = "audit_log.read",
     AuditLogExport = "audit_log.export",
     DataErase = "data.erase",

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Transaction};
 
-use super::content;
+use super::{aside, content};
 use super::drafts::{Applied, Done, Drafts, Kept, Prepared};
 use super::error::{Refused, Unwritten};
 use super::explaining::not_there;
@@ -201,7 +201,10 @@ fn encode(
             Prepared::Prune(minimum) => head.minimum = *minimum,
             // Whoever holds the lock next sees that the keys are others.
             Prepared::RotateKey(_) | Prepared::EndRotation(_) => head.keys_version += 1,
-            Prepared::Nothing | Prepared::Forget(_) | Prepared::Forgotten(_) => {}
+            Prepared::Nothing
+            | Prepared::Forget(_)
+            | Prepared::Forgotten(_)
+            | Prepared::Spend(..) => {}
         }
     }
     head.checkpoint = signed.to_string();
@@ -444,6 +447,9 @@ impl Made {
                     .await?;
             }
             Prepared::EndRotation(rotation) => store.write_end(transaction, rotation).await?,
+            Prepared::Spend(id, expires_at) => {
+                aside::spend(store, transaction, (id, *expires_at), self.now).await?;
+            }
             // The rows go afterwards, a few at a time; from here on nobody reads them.
             Prepared::Prune(_) | Prepared::Nothing => {}
         }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::aside::Uses;
 use super::audit;
 use super::authorized::{Action, Authorized, Operator};
 use super::error::{Refused, Unwritten};
@@ -79,6 +80,7 @@ pub struct Door {
     marked: AtomicU64,
     flood: Mutex<Flood>,
     turn: Arc<Turn>,
+    pub(super) uses: Uses,
     /// Explanations hold up whatever else is asked: there are never more than a few.
     pub(super) explaining: Semaphore,
 }
@@ -149,6 +151,7 @@ impl Door {
             marked: AtomicU64::new(0),
             flood: Mutex::default(),
             turn,
+            uses: Uses::default(),
             explaining: Semaphore::new(EXPLAINING),
         });
         if terms.upkeep {
@@ -528,7 +531,7 @@ impl Door {
         .map(|_| ())
     }
 
-    async fn propose(
+    pub(super) async fn propose(
         &self,
         asker: Asker,
         action: Option<&'static str>,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::content;
 use super::error::{Refused, Unwritten};
 use super::explained::Explained;
-use super::judge::{Judgement, Moment, an_admin_can_edit};
+use super::judge::{EXPLAIN, Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Named, Question, Sought, Until};
 use super::reading::Reading;
 use super::record::{self, Looked, Unsealed};
@@ -65,6 +65,7 @@ pub(super) enum Prepared {
     Prune(u64),
     RotateKey(NewKey),
     EndRotation(Rotation),
+    Spend([u8; 32], i64),
 }
 
 impl Prepared {
@@ -75,6 +76,7 @@ impl Prepared {
             Effect::Forget(subject) => Self::Forget(subject),
             Effect::Forgotten(subject) => Self::Forgotten(subject),
             Effect::Prune(minimum) => Self::Prune(minimum),
+            Effect::Spend(id, expires_at) => Self::Spend(id, expires_at),
             Effect::RotateKey(_) | Effect::BeginEpoch(_) => {
                 let key = match change.effect {
                     Effect::RotateKey(key) => key,
@@ -172,13 +174,7 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
             Work::Note(note) => &note.asker,
             Work::Refresh(_) => continue,
         };
-        if let Caller::Key {
-            acting: Some(acting),
-            ..
-        } = asker.caller
-        {
-            subjects.insert(acting.user);
-        }
+        subjects.extend(asker.caller.user());
     }
     subjects.retain(|subject| world.snapshot().user(*subject).is_some());
     subjects
@@ -300,7 +296,7 @@ impl Drafts<'_> {
                 let version = self.version();
                 self.add(record::happening(
                     &work.asker,
-                    acting_user(&work.asker),
+                    work.asker.caller.user(),
                     &happening,
                     version,
                 ));
@@ -314,13 +310,8 @@ impl Drafts<'_> {
             Ok(page) => page,
             Err(refused) => return Done::List(Err(refused)),
         };
-        let actor = match work.asker.caller {
-            Caller::Key {
-                acting: Some(acting),
-                ..
-            } => acting.agent.or(Some(acting.user)),
-            Caller::Key { .. } | Caller::Operator | Caller::System => None,
-        };
+        let acting = work.asker.caller.acting();
+        let actor = acting.map(|acting| acting.agent.unwrap_or(acting.user));
         let found = items.iter().map(ToString::to_string);
         let entry = record::search(
             record::names(&self.setting.library),
@@ -390,7 +381,7 @@ impl Drafts<'_> {
 
     /// Why a question is answered as it is: recorded as the decision that it is about.
     pub(super) fn explain(&mut self, work: &Explain) -> Done {
-        match self.closed(&work.asker, "decision.explain") {
+        match self.closed(&work.asker, EXPLAIN) {
             Ok(None) => {}
             Ok(Some(closed)) => return closed,
             Err(refused) => return Done::Explain(Err(refused)),
@@ -448,7 +439,7 @@ impl Drafts<'_> {
         store: &Store,
     ) -> Result<(Done, Option<Applied>), Unwritten> {
         let world = self.moment.world;
-        let user = work.action.and_then(|_| acting_user(&work.asker));
+        let user = work.asker.caller.user();
         if let Some(action) = work.action {
             let mut judgement =
                 match self
@@ -575,13 +566,6 @@ impl Drafts<'_> {
                 deposit: deposit.clone(),
             });
         }
-    }
-}
-
-fn acting_user(asker: &Asker) -> Option<Ref> {
-    match asker.caller {
-        Caller::Key { acting, .. } => acting.map(|acting| acting.user),
-        Caller::Operator | Caller::System => None,
     }
 }
 

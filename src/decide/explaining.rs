@@ -2,8 +2,8 @@
 
 use super::error::Refused;
 use super::explained::{Explained, HalfTold};
-use super::judge::{Judgement, Moment, SUSPENDED, judgement};
-use super::question::{Acting, Asker, Caller, Named, Question};
+use super::judge::{Acts, Judgement, Moment, SUSPENDED, judgement};
+use super::question::{Acting, Asker, Named, Question};
 use super::request::Request;
 use super::sight::{Sight, plain};
 use crate::directory::{DirectoryError, Kind, Ref};
@@ -25,11 +25,7 @@ impl Moment<'_> {
     /// The key counts no more; the acting user or agent is not there.
     pub(super) fn may_explain(&self, asker: &Asker, question: &Question) -> Result<Right, Refused> {
         let halves = self.acting(asker)?;
-        let Caller::Key {
-            acting: Some(acting),
-            ..
-        } = asker.caller
-        else {
+        let Some(acting) = asker.caller.acting() else {
             return Ok(Right {
                 about_others: None,
                 hides: false,
@@ -41,10 +37,10 @@ impl Moment<'_> {
                 hides: true,
             });
         }
-        let persons: Vec<(Ref, Option<Ref>)> = halves
+        let persons: Acts = halves
             .into_iter()
             .flatten()
-            .filter(|(one, _)| one.kind != Kind::Service)
+            .filter(|act| act.who.kind != Kind::Service)
             .collect();
         let own = |action: &str, kind: Kind| {
             let singleton = Ref::new(kind, self.world.snapshot().org().id);

@@ -16,7 +16,7 @@ use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
     Action, Compiled, CompiledLink, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE,
-    Refusal, Said, Uid, View, evaluate,
+    Refusal, Said, SignedIn, Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -63,20 +63,50 @@ pub(super) struct Half {
     principal: Uid,
     reference: Option<Ref>,
     acts_for: Option<Ref>,
+    /// How they are signed in, where they ask for themselves.
+    session: Option<SignedIn>,
     /// A principal of the tenant's own types, with the request's properties.
     own: Option<Entity>,
 }
 
-/// Principals of ours, each with whom they act for.
-pub(super) type Acts = Vec<(Ref, Option<Ref>)>;
+/// A principal of ours, whom they act for, and how they are signed in.
+#[derive(Debug, Clone)]
+pub(super) struct Act {
+    pub(super) who: Ref,
+    pub(super) acts_for: Option<Ref>,
+    pub(super) session: Option<SignedIn>,
+}
+
+impl Act {
+    /// For themselves, without a session.
+    pub(super) const fn of(who: Ref) -> Self {
+        Self {
+            who,
+            acts_for: None,
+            session: None,
+        }
+    }
+
+    /// For somebody.
+    fn of_for(who: Ref, user: Ref) -> Self {
+        Self {
+            acts_for: Some(user),
+            ..Self::of(who)
+        }
+    }
+}
+
+/// Each of whom must be allowed.
+pub(super) type Acts = Vec<Act>;
 
 impl Half {
     /// Of somebody of ours.
-    pub(super) fn of((principal, acts_for): &(Ref, Option<Ref>)) -> Self {
+    pub(super) fn of(act: &Act) -> Self {
         Self {
-            principal: (*principal).into(),
-            reference: Some(*principal),
-            acts_for: *acts_for,
+            principal: act.who.into(),
+            reference: Some(act.who),
+            acts_for: act.acts_for,
+            session: act.session.clone(),
             own: None,
         }
     }
@@ -101,18 +131,31 @@ pub(super) struct Deed<'a> {
     pub(super) said: Said<'a>,
 }
 
+/// The action of whoever asks why.
+pub(super) const EXPLAIN: &str = "decision.explain";
+
 impl Moment<'_> {
     /// Whether this service's key may ask the decision point at all.
     ///
     /// # Errors
     /// The service is not there.
     pub fn scope(&self, asker: &Asker, action: &'static str) -> Result<Judgement, Refused> {
-        let Caller::Key { key, service, .. } = asker.caller else {
-            return Ok(self.by_operator(action));
+        let service = match asker.caller {
+            Caller::Key { key, service, .. } => {
+                self.in_force(key)?;
+                service
+            }
+            // A person may ask why; what they may know of it is asked for each question.
+            Caller::Session { session, user } if action == EXPLAIN => {
+                self.signed_in(session, user)?;
+                return Ok(self.by_operator(action));
+            }
+            // The decision point is for back ends: people ask their app.
+            Caller::Session { .. } => return Err(Refused::Nobody { what: "key" }),
+            Caller::Operator | Caller::System => return Ok(self.by_operator(action)),
         };
-        self.in_force(key)?;
         let organization = self.world.snapshot().org();
-        self.ours(&[(service, None)], action, organization, &asker.said())
+        self.ours(&[Act::of(service)], action, organization, &asker.said())
     }
 
     fn by_operator(&self, action: &str) -> Judgement {
@@ -153,28 +196,51 @@ impl Moment<'_> {
     /// Whoever must be allowed each: the agent, the user and the key's service, each with whom they act for. Nobody, for the operator.
     ///
     /// # Errors
-    /// The key counts no more; the acting user or agent is not there.
+    /// The key or the session counts no more; the acting user or agent is not there.
     pub(super) fn acting(&self, asker: &Asker) -> Result<Option<Acts>, Refused> {
-        let Caller::Key {
-            key,
-            service,
-            acting,
-        } = asker.caller
-        else {
-            return Ok(None);
+        let (service, acting) = match asker.caller {
+            Caller::Key {
+                key,
+                service,
+                acting,
+            } => {
+                self.in_force(key)?;
+                (service, acting)
+            }
+            Caller::Session { session, user } => {
+                return Ok(Some(vec![self.signed_in(session, user)?]));
+            }
+            Caller::Operator | Caller::System => return Ok(None),
         };
-        self.in_force(key)?;
         let Some(Acting { user, agent }) = acting else {
-            return Ok(Some(vec![(service, None)]));
+            return Ok(Some(vec![Act::of(service)]));
         };
         self.there(user, "user")?;
         let mut halves = Vec::with_capacity(3);
         if let Some(agent) = agent {
             self.there(agent, "agent")?;
-            halves.push((agent, Some(user)));
+            halves.push(Act::of_for(agent, user));
         }
-        halves.extend([(user, None), (service, Some(user))]);
+        halves.extend([Act::of(user), Act::of_for(service, user)]);
         Ok(Some(halves))
+    }
+
+    /// Whoever is signed in, on the state that the answer is of: a session that ended meanwhile is nobody's.
+    fn signed_in(&self, session: Ref, user: Ref) -> Result<Act, Refused> {
+        let found = self.world.snapshot().object(session);
+        match found.map(|stored| &stored.value) {
+            Some(Object::Session(found)) if found.owner == user && self.now < found.expires_at => {
+                self.there(user, "session")?;
+                Ok(Act {
+                    session: Some(SignedIn {
+                        method: found.method.clone(),
+                        break_glass: found.break_glass,
+                    }),
+                    ..Act::of(user)
+                })
+            }
+            _ => Err(Refused::Nobody { what: "session" }),
+        }
     }
 
     /// The key was looked up before; whether it still counts is decided here, on the state that the answer is of.
@@ -201,7 +267,7 @@ impl Moment<'_> {
 
     pub(super) fn ours(
         &self,
-        halves: &[(Ref, Option<Ref>)],
+        halves: &[Act],
         action: &str,
         resource: Ref,
         context: &Map<String, Value>,
@@ -221,8 +287,9 @@ impl Moment<'_> {
         let principals: Vec<Half> = halves.iter().map(Half::of).collect();
         let (actor, acts_for) = halves
             .first()
-            .copied()
-            .unwrap_or((self.world.snapshot().org(), None));
+            .map_or((self.world.snapshot().org(), None), |act| {
+                (act.who, act.acts_for)
+            });
         let evaluation = self.evaluated(&principals, &deed)?;
         let request = Request::own((actor, action, resource), context, self);
         let on = [
@@ -312,6 +379,7 @@ impl Moment<'_> {
             principal: subject,
             reference: actor,
             acts_for,
+            session: None,
             own: own_subject,
         }];
         if let Some(user) = acts_for {
@@ -319,6 +387,7 @@ impl Moment<'_> {
                 principal: user.into(),
                 reference: Some(user),
                 acts_for: None,
+                session: None,
                 own: None,
             });
         }
@@ -337,6 +406,7 @@ impl Moment<'_> {
             reference: subject.reference(),
             principal: subject,
             acts_for,
+            session: None,
             own: None,
         };
         let any = Ref::new(kind, [0; 16]);
@@ -400,12 +470,12 @@ impl Moment<'_> {
         Some(Ref::of(Kind::User, id).unwrap_or(Ref::new(Kind::User, [0; 16])))
     }
 
-    fn facts(&self, acts_for: Option<Ref>) -> Facts {
+    fn facts(&self, half: &Half) -> Facts {
         Facts {
             now: self.now,
             region: self.region.into(),
-            session: None,
-            acts_for: acts_for.map(Uid::Ours),
+            session: half.session.clone(),
+            acts_for: half.acts_for.map(Uid::Ours),
         }
     }
 
@@ -451,7 +521,7 @@ impl Moment<'_> {
     ) -> Result<crate::policy::Question, Refused> {
         let vocabulary = self.world.compiled().vocabulary();
         let parts = (half.principal.clone(), deed.action, deed.resource.clone());
-        Ok(vocabulary.question(parts, deed.said, &self.facts(half.acts_for))?)
+        Ok(vocabulary.question(parts, deed.said, &self.facts(half))?)
     }
 
     fn half(&self, half: &Half, deed: &Deed<'_>) -> Result<Evaluation, Refused> {
@@ -593,7 +663,7 @@ pub fn an_admin_can_edit(moment: &Moment<'_>) -> bool {
                 if person.active && person.role == crate::directory::object::Role::Admin =>
             {
                 moment
-                    .ours(&[(user, None)], "policy.edit", policies, &Map::new())
+                    .ours(&[Act::of(user)], "policy.edit", policies, &Map::new())
                     .is_ok_and(|judgement| judgement.is_allowed())
             }
             _ => false,

@@ -3,6 +3,8 @@
 pub mod above;
 mod ahead;
 pub mod anchor;
+mod arriving;
+mod aside;
 pub mod audit;
 pub mod authorized;
 mod batch;
@@ -40,7 +42,7 @@ mod work;
 pub mod world;
 
 pub use crate::crypto::recipient::Recipient;
-pub use authorized::{Action, Authorized, Operator};
+pub use authorized::{Action, Authorized, Operator, Proven};
 pub use door::{Beside, Changed, Deposit, Door, IdempotencyKey, Listed, Permitted};
 pub use error::Refused;
 pub use question::{

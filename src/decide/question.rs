@@ -84,10 +84,35 @@ pub enum Caller {
         /// On whose behalf.
         acting: Option<Acting>,
     },
+    /// A person, by the session that they have signed in to.
+    Session {
+        /// The session.
+        session: Ref,
+        /// Whose it is.
+        user: Ref,
+    },
     /// The operator at the machine.
     Operator,
     /// The service itself: heartbeats, pruning.
     System,
+}
+
+impl Caller {
+    /// In whose name it is asked.
+    #[must_use]
+    pub const fn acting(self) -> Option<Acting> {
+        match self {
+            Self::Key { acting, .. } => acting,
+            Self::Session { user, .. } => Some(Acting { user, agent: None }),
+            Self::Operator | Self::System => None,
+        }
+    }
+
+    /// The person in whose name it is asked.
+    #[must_use]
+    pub fn user(self) -> Option<Ref> {
+        self.acting().map(|acting| acting.user)
+    }
 }
 
 /// Who asks, and from where.

@@ -92,6 +92,9 @@ pub(super) fn reference(reference: Ref) -> entry::Ref {
 fn caller(asker: &Asker) -> entry::Caller {
     match asker.caller {
         Caller::Key { key, .. } => entry::Caller::ApiKey(Id::of(key.kind.prefix(), &key.id)),
+        Caller::Session { session, .. } => {
+            entry::Caller::Session(Id::of(session.kind.prefix(), &session.id))
+        }
         Caller::Operator => entry::Caller::Operator,
         Caller::System => entry::Caller::System,
     }
@@ -236,10 +239,7 @@ pub(super) fn note(note: &Note) -> Unsealed {
         caller(&note.asker)
     };
     let mut draft = Draft::new(note.event, who, note.outcome);
-    let acting = match note.asker.caller {
-        Caller::Key { acting, .. } if !note.unrecognised => acting,
-        Caller::Key { .. } | Caller::Operator | Caller::System => None,
-    };
+    let acting = note.asker.caller.acting().filter(|_| !note.unrecognised);
     if let Some(acting) = acting {
         draft = match acting.agent {
             Some(agent) => draft

@@ -192,14 +192,20 @@ pub(super) async fn blank(
             Body::Object(Object::User(user)) => {
                 user.name = ERASED.into();
                 user.email = ERASED.into();
+                user.identities.clear();
             }
             Body::Object(Object::Memory(memory)) => memory.name = ERASED.into(),
+            Body::Object(Object::Session(session)) => {
+                session.agent = None;
+                session.client = None;
+                session.provider_session = None;
+            }
             Body::Object(object) => {
                 if let Some(made) = object.made_mut() {
                     made.name = ERASED.into();
                 }
             }
-            Body::Share(_) | Body::Own(_) | Body::Library(_) => {}
+            Body::Share(_) | Body::Own(_) | Body::Library(_) | Body::Connection(_) => {}
         }
         sqlx::query(REPLACE)
             .bind(seal_body(store, &id, index, &body)?)

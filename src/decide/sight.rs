@@ -46,7 +46,7 @@ impl<'a> Sight<'a> {
     pub(super) fn of_persons(moment: &'a Moment<'a>, asker: &Asker) -> Result<Self, Refused> {
         let acting = moment.acting(asker)?;
         let persons = acting.map(|acting| {
-            let persons = acting.iter().filter(|(one, _)| one.kind != Kind::Service);
+            let persons = acting.iter().filter(|act| act.who.kind != Kind::Service);
             persons.map(Half::of).collect()
         });
         let halves = persons;

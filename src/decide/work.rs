@@ -78,7 +78,7 @@ impl Work {
             Self::Refresh(_) => return None,
         };
         // What is noted of strangers, and what the operator does, waits for nobody's flood.
-        matches!(asker.caller, Caller::Key { .. }).then_some(weight)
+        matches!(asker.caller, Caller::Key { .. } | Caller::Session { .. }).then_some(weight)
     }
 
     /// Has it hold its turn until it is answered.

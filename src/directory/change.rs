@@ -1,5 +1,6 @@
 //! What a change is: rows that begin or end, events that it is recorded as, and the reply to whoever asked.
 
+use super::connection::ConnectionId;
 use super::keys::KeyName;
 use super::object::{Body, Ref};
 use crate::ids;
@@ -17,6 +18,8 @@ pub enum RowId {
     Own([u8; 16]),
     /// The tenant's own schema and policies.
     Library,
+    /// A connection to an identity provider.
+    Connection(ConnectionId),
 }
 
 /// The prefix of shares' identifiers.
@@ -31,6 +34,7 @@ impl std::fmt::Display for RowId {
             Self::Share(id) => f.write_str(&ids::text(SHARE, id)),
             Self::Own(id) => f.write_str(&ids::text(OWN, id)),
             Self::Library => f.write_str(LIBRARY),
+            Self::Connection(id) => id.fmt(f),
         }
     }
 }
@@ -45,6 +49,7 @@ impl RowId {
             .map(Self::Share)
             .or_else(|_| ids::parse(OWN, text).map(Self::Own))
             .ok()
+            .or_else(|| text.parse().ok().map(Self::Connection))
             .or_else(|| text.parse().ok().map(Self::Object))
     }
 }
@@ -103,6 +108,8 @@ pub enum Effect {
     BeginEpoch(u32),
     /// Nothing lies under the key before any more: it is destroyed.
     EndRotation(KeyName),
+    /// What has this digest is used up: whoever brings it again before that time, in microseconds, is refused.
+    Spend([u8; 32], i64),
 }
 
 /// All that a change does; it is applied whole or not at all.

@@ -1,10 +1,103 @@
 //! A connection to an identity provider, by which people of an organization sign in: what its Admins have set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::object::{Ref, Role};
+use crate::ids;
+
+/// The prefix of connections' identifiers.
+const PREFIX: &str = "con";
+
+/// The 128 random bits of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ConnectionId(pub [u8; 16]);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&ids::text(PREFIX, &self.0))
+    }
+}
+
+impl FromStr for ConnectionId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = ids::parse(PREFIX, text);
+        read.map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl From<ConnectionId> for String {
+    fn from(id: ConnectionId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for ConnectionId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// What an organization's Admins have set about signing in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SignIn {
+    /// After how many minutes without a call a session is over; none: [`IDLE_MINUTES`].
+    pub idle_minutes: Option<u32>,
+    /// After how many minutes a session is over in any case; none: [`SESSION_MINUTES`].
+    pub session_minutes: Option<u32>,
+    /// The Admin who gets in by a one-time link where single sign-on is enforced and does not work.
+    pub break_glass: Option<Ref>,
+    /// The organization's mail domains, in small letters, and since when each is known to be its own.
+    pub domains: BTreeMap<String, Domain>,
+}
+
+/// The longest that a session may go without a call, in minutes.
+pub const IDLE_MINUTES: u32 = 30;
+
+/// The longest that a session may last, in minutes.
+pub const SESSION_MINUTES: u32 = 12 * 60;
+
+impl SignIn {
+    /// After how long without a call a session is over.
+    #[must_use]
+    pub fn idle(&self) -> chrono::Duration {
+        let minutes = self.idle_minutes.unwrap_or(IDLE_MINUTES);
+        chrono::Duration::minutes(minutes.min(IDLE_MINUTES).into())
+    }
+
+    /// After how long a session is over.
+    #[must_use]
+    pub fn session(&self) -> chrono::Duration {
+        let minutes = self.session_minutes.unwrap_or(SESSION_MINUTES);
+        chrono::Duration::minutes(minutes.min(SESSION_MINUTES).into())
+    }
+
+    /// Whether this domain was shown to be the organization's.
+    #[must_use]
+    pub fn owns(&self, domain: &str) -> bool {
+        let found = self.domains.get(domain);
+        found.is_some_and(|domain| domain.verified_at.is_some())
+    }
+}
+
+/// A mail domain that an organization says is its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// What a TXT record of the domain must hold.
+    pub token: String,
+    /// When it did.
+    pub verified_at: Option<DateTime<Utc>>,
+}
 
 /// A connection to an identity provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

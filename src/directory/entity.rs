@@ -118,6 +118,7 @@ impl Seen<'_> {
             }
             ("owner", Object::Memory(memory)) => one(memory.owner),
             ("owner", Object::AgentRun(run)) => one(run.owner),
+            ("owner", Object::Session(session)) => one(session.owner),
             ("audience", Object::Integration(integration)) => integration.audience.and_then(one),
             ("layer", Object::Memory(memory)) => listed("Layer", memory.layer.name()),
             ("thread", Object::Memory(memory)) if memory.layer == Layer::Thread => {
@@ -149,7 +150,9 @@ impl Seen<'_> {
         match self.object {
             Some(Object::User(user)) => user.groups.iter().any(|group| found(*group)),
             Some(Object::Organization(_) | Object::Group { .. } | Object::Service(_)) => false,
-            None | Some(Object::ApiKey(_) | Object::Integration(_)) => found(self.org),
+            None | Some(Object::ApiKey(_) | Object::Integration(_) | Object::Session(_)) => {
+                found(self.org)
+            }
             Some(object) => object.parent().is_some_and(found),
         }
     }

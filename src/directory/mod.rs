@@ -7,6 +7,7 @@ pub mod circle;
 pub mod closing;
 pub mod connection;
 pub mod content;
+pub mod entering;
 pub mod entity;
 pub mod integration;
 pub mod keeping;
@@ -22,9 +23,11 @@ pub mod people;
 mod pointing;
 pub mod run;
 pub mod service;
+pub mod session;
 pub mod share;
 mod shares;
 pub mod snapshot;
+pub mod sso;
 pub mod takeout;
 pub mod view;
 mod words;
@@ -77,6 +80,21 @@ pub enum DirectoryError {
     LastAdmin {
         /// The person.
         id: String,
+    },
+    /// Somebody who is suspended does not sign in.
+    #[error("you are suspended: ask an Admin of your organization")]
+    Suspended,
+    /// Whoever an identity provider vouches for is not let in.
+    #[error("you cannot sign in here: {why}")]
+    NoMember {
+        /// Why.
+        why: &'static str,
+    },
+    /// The organization wants its people to sign in by another method.
+    #[error("this organization wants its people to sign in by `{wanted}`")]
+    MethodNotAllowed {
+        /// The one that is wanted.
+        wanted: String,
     },
     /// It would take away what must be kept.
     #[error("a legal hold stands: release it first")]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::connection::{Connection, ConnectionId, SignIn};
 use super::run::Status;
 use super::takeout::PrivateExport;
 pub use super::words::{Layer, Level, Plan, Role, Scope};
@@ -38,6 +39,9 @@ pub struct Organization {
     /// An export with what is private, asked for or approved.
     #[serde(default)]
     pub private_export: Option<PrivateExport>,
+    /// What its Admins have set about signing in.
+    #[serde(default)]
+    pub sign_in: SignIn,
 }
 
 /// A person.
@@ -55,6 +59,18 @@ pub struct User {
     pub groups: BTreeSet<Ref>,
     /// Legal holds.
     pub holds: i64,
+    /// Who they are to identity providers.
+    #[serde(default)]
+    pub identities: BTreeSet<Identity>,
+}
+
+/// Who somebody is to an identity provider: never their address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// The connection to it.
+    pub connection: ConnectionId,
+    /// Their name there, which it gives nobody else.
+    pub subject: String,
 }
 
 /// A team or a project.
@@ -139,6 +155,31 @@ pub struct ApiKey {
     pub created_at: DateTime<Utc>,
 }
 
+/// Somebody signed in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Whose it is.
+    pub owner: Ref,
+    /// SHA-256 of the whole cookie, in hex.
+    pub digest: String,
+    /// How they signed in, in the words of `sso_enforced`.
+    pub method: String,
+    /// Whether this is the break-glass sign-in.
+    pub break_glass: bool,
+    /// The connection that they came by.
+    pub connection: Option<ConnectionId>,
+    /// The provider's own session, by which it ends this one.
+    pub provider_session: Option<String>,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it is over, however busy it is.
+    pub expires_at: DateTime<Utc>,
+    /// The program that they came with, as it called itself.
+    pub agent: Option<String>,
+    /// The address that they came from.
+    pub client: Option<String>,
+}
+
 /// One run of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
@@ -201,6 +242,8 @@ pub enum Object {
     },
     /// One run of an agent.
     AgentRun(AgentRun),
+    /// Somebody signed in.
+    Session(Session),
 }
 
 impl Object {
@@ -224,6 +267,7 @@ impl Object {
             Self::Integration(_) => Kind::Integration,
             Self::Agent { .. } => Kind::Agent,
             Self::AgentRun(_) => Kind::AgentRun,
+            Self::Session(_) => Kind::Session,
         }
     }
 
@@ -239,6 +283,7 @@ impl Object {
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }
+            | Self::Session(_)
             | Self::Service(_) => None,
             _ => match self.made() {
                 Some(made) => Some(made.parent),
@@ -338,6 +383,8 @@ pub enum Body {
     Own(OwnEntity),
     /// The tenant's own schema and policies.
     Library(OwnLibrary),
+    /// A connection to an identity provider.
+    Connection(Connection),
 }
 
 #[cfg(test)]

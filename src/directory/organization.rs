@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::connection::SignIn;
 use super::change::{Change, RowId};
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
 use super::snapshot::Snapshot;
@@ -43,6 +44,7 @@ pub fn found(
         retention_days: None,
         closes_at: None,
         private_export: None,
+        sign_in: SignIn::default(),
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
     let object = Object::Organization(organization);

@@ -1,10 +1,13 @@
 //! People: they join, take another role, are suspended and brought back, and leave.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::change::{Change, RowId};
-use super::object::{Body, Kind, Object, Organization, Ref, Role, User};
+use super::object::{Body, Identity, Kind, Object, Organization, Ref, Role, User};
+use super::session::end_sessions;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, unreadable, view};
 use crate::decide::authorized::{
@@ -43,7 +46,7 @@ pub fn join(
     snapshot: &Snapshot,
     joining: &Joining,
 ) -> Result<Change, DirectoryError> {
-    joined(snapshot, joining, by.now())
+    joined(snapshot, (joining, BTreeSet::new()), by.now())
 }
 
 /// The same by the operator: an organization's first Admin joins so.
@@ -55,7 +58,7 @@ pub fn join_by_operator(
     snapshot: &Snapshot,
     joining: &Joining,
 ) -> Result<Change, DirectoryError> {
-    joined(snapshot, joining, by.now())
+    joined(snapshot, (joining, BTreeSet::new()), by.now())
 }
 
 /// The person asked about takes another role.
@@ -75,16 +78,19 @@ pub fn change_role(
         ));
     }
     let details = json!({"old": old.role.name(), "new": role.name()});
-    replaced(
+    let changed = User {
+        role,
+        ..old.clone()
+    };
+    let change = replaced(
         snapshot,
         by.resource(),
-        User {
-            role,
-            ..old.clone()
-        },
+        changed,
         Event::MemberRoleChanged,
         details,
-    )
+    )?;
+    // Whoever may more or less from now on shows again who they are.
+    Ok(end_sessions(snapshot, by.resource(), change))
 }
 
 /// The person asked about is suspended, or brought back.
@@ -111,16 +117,12 @@ pub fn set_active(
     } else {
         Event::MemberSuspended
     };
-    replaced(
-        snapshot,
-        by.resource(),
-        User {
-            active,
-            ..old.clone()
-        },
-        event,
-        json!({}),
-    )
+    let changed = User {
+        active,
+        ..old.clone()
+    };
+    let change = replaced(snapshot, by.resource(), changed, event, json!({}))?;
+    Ok(end_sessions(snapshot, by.resource(), change))
 }
 
 /// The person asked about leaves: with them end the shares to them and the agents that run for them. What they wrote stays.
@@ -191,21 +193,20 @@ fn departure(
     for run in runs {
         change = change.end(RowId::Object(run));
     }
+    let change = end_sessions(snapshot, user, change);
     let others = other_admins(snapshot, user);
     Ok((count_admins(snapshot, others, change)?, others))
 }
 
-fn joined(
+/// Somebody joins, who may be known to identity providers already.
+pub(super) fn joined(
     snapshot: &Snapshot,
-    joining: &Joining,
+    (joining, identities): (&Joining, BTreeSet<Identity>),
     now: DateTime<Utc>,
 ) -> Result<Change, DirectoryError> {
     let reference = Ref::new(Kind::User, joining.id);
     let email = address(&joining.email)?;
-    let taken = snapshot.objects_of(Kind::User, None).any(
-        |(other, stored)| matches!(&stored.value, Object::User(user) if user.email == email && other != reference),
-    );
-    if taken || snapshot.object(reference).is_some() {
+    if with_address(snapshot, &email).is_some() || snapshot.object(reference).is_some() {
         return Err(DirectoryError::Taken {
             what: format!("the address `{email}`"),
         });
@@ -217,14 +218,29 @@ fn joined(
         active: true,
         groups: [snapshot.organization()?.members].into(),
         holds: 0,
+        identities,
     };
     let details =
         json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
     replaced(snapshot, reference, user, Event::MemberJoined, details)
 }
 
+/// Whose address this is, as [`address`] writes it.
+pub(super) fn with_address(snapshot: &Snapshot, email: &str) -> Option<Ref> {
+    let mut people = snapshot.objects_of(Kind::User, None);
+    let found = people.find(
+        |(_, stored)| matches!(&stored.value, Object::User(user) if user.email == email),
+    );
+    found.map(|(reference, _)| reference)
+}
+
+/// Whether this is the one active Admin that there is.
+pub(super) fn is_last_admin(snapshot: &Snapshot, person: Ref) -> bool {
+    snapshot.user(person).is_some_and(is_active_admin) && other_admins(snapshot, person) == 0
+}
+
 /// Puts a person's new row and keeps the number of active Admins.
-fn replaced(
+pub(super) fn replaced(
     snapshot: &Snapshot,
     reference: Ref,
     user: User,
@@ -283,7 +299,7 @@ fn count_admins(
     Ok(change.put(RowId::Object(snapshot.org()), Body::Object(organization)))
 }
 
-fn is_active_admin(user: &User) -> bool {
+pub(super) fn is_active_admin(user: &User) -> bool {
     user.active && user.role == Role::Admin
 }
 

@@ -9,8 +9,11 @@ use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSe
 
 use super::DirectoryError;
 use super::change::{Row, RowId};
+use super::connection::{Connection, ConnectionId};
 use super::entity::Seen;
-use super::object::{Body, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User};
+use super::object::{
+    Body, Identity, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User,
+};
 use super::pointing::{InOrder, Pointing};
 use super::shares::Shares;
 use crate::policy::{Clause, Entity, Type, Uid};
@@ -49,6 +52,8 @@ pub struct Snapshot {
     /// The names of their attributes, of which they share one copy.
     names: HashTrieSetSync<Arc<str>>,
     library: Arc<OwnLibrary>,
+    connections: RedBlackTreeMapSync<ConnectionId, Arc<Stored<Connection>>>,
+    identities: HashTrieMapSync<Identity, Ref>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -82,6 +87,8 @@ impl Snapshot {
             own_ids: HashTrieMapSync::new_sync(),
             names: HashTrieSetSync::new_sync(),
             library: Arc::default(),
+            connections: RedBlackTreeMapSync::new_sync(),
+            identities: HashTrieMapSync::new_sync(),
         }
     }
 
@@ -128,6 +135,32 @@ impl Snapshot {
             }) => Some(user),
             _ => None,
         }
+    }
+
+    /// A connection to an identity provider.
+    pub fn connection(&self, id: ConnectionId) -> Option<&Stored<Connection>> {
+        self.connections.get(&id).map(AsRef::as_ref)
+    }
+
+    /// All of them, in a stable order.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Stored<Connection>)> {
+        self.connections
+            .iter()
+            .map(|(id, stored)| (*id, stored.as_ref()))
+    }
+
+    /// Whom an identity provider means.
+    pub fn identified(&self, identity: &Identity) -> Option<Ref> {
+        self.identities.get(identity).copied()
+    }
+
+    /// The objects of a kind whose owner this is.
+    pub(super) fn owned(&self, owner: Ref, kind: Kind) -> impl Iterator<Item = (Ref, &Object)> {
+        let found = self.pointing.to("owner", &owner.into(), (kind, None));
+        found
+            .into_iter()
+            .flatten()
+            .filter_map(|one| Some((one, &self.object(one)?.value)))
     }
 
     /// The objects of a kind, in the order of their identifiers, after `after`.
@@ -330,8 +363,14 @@ impl Snapshot {
                     org: self.org,
                     above: 0,
                 });
-                if let Object::Organization(organization) = object {
-                    self.holds = organization.holds;
+                match object {
+                    Object::Organization(organization) => self.holds = organization.holds,
+                    Object::User(user) => {
+                        for identity in &user.identities {
+                            self.identities.insert_mut(identity.clone(), reference);
+                        }
+                    }
+                    _ => {}
                 }
                 self.order.insert_mut(reference);
                 self.objects.insert(
@@ -355,6 +394,13 @@ impl Snapshot {
                 self.own.insert_mut(id, Arc::new(own));
             }
             (RowId::Library, Body::Library(library)) => self.library = Arc::new(library.clone()),
+            (RowId::Connection(id), Body::Connection(connection)) => {
+                let stored = Stored {
+                    value: connection.clone(),
+                    from_index: index,
+                };
+                self.connections.insert_mut(id, Arc::new(stored));
+            }
             (id, _) => return Err(DirectoryError::WrongBody { id: id.to_string() }),
         }
         Ok(())
@@ -363,6 +409,11 @@ impl Snapshot {
     /// An object is not found any more by what its attributes name.
     fn forget(&mut self, reference: Ref) {
         if let Some(stored) = self.objects.get(&reference).cloned() {
+            if let Object::User(user) = &stored.value {
+                for identity in &user.identities {
+                    self.identities.remove_mut(identity);
+                }
+            }
             self.pointing.remove(&Seen {
                 reference,
                 object: Some(&stored.value),
@@ -413,6 +464,9 @@ impl Snapshot {
                 }
             }
             RowId::Library => self.library = Arc::default(),
+            RowId::Connection(id) => {
+                self.connections.remove_mut(&id);
+            }
         }
     }
 }

@@ -73,6 +73,11 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "owner": run.owner, "definition": run.definition, "status": run.status,
             "started_at": run.started_at, "ended_at": run.ended_at,
         }),
+        Object::Session(session) => json!({
+            "owner": session.owner, "method": session.method, "break_glass": session.break_glass,
+            "connection": session.connection, "created_at": session.created_at, "expires_at": session.expires_at,
+            "agent": session.agent, "client": session.client,
+        }),
     };
     named(&mut view, reference);
     view

@@ -64,8 +64,9 @@ impl FromRequestParts<Arc<App>> for Call {
             .get::<RequestId>()
             .cloned()
             .ok_or(Problem::Internal)?;
+        let from = caller::From { peer, id: &id };
         // Who asks comes before everything else: a stranger learns nothing from what else is wrong.
-        let (door, asker) = caller::on_behalf(app, peer, &id, &parts.headers).await?;
+        let (door, asker) = caller::on_behalf(app, from, &parts.method, &parts.headers).await?;
         let raw = RawPathParams::from_request_parts(parts, app)
             .await
             .map_err(|_| Problem::NotFound)?;
@@ -109,10 +110,7 @@ impl Call {
 
     /// The user on whose behalf the call is made.
     pub(super) fn user(&self) -> Option<Ref> {
-        match self.asker.caller {
-            Caller::Key { acting, .. } => acting.map(|acting| acting.user),
-            Caller::Operator | Caller::System => None,
-        }
+        self.asker.caller.user()
     }
 
     /// A part of the path as it was sent.
@@ -354,6 +352,8 @@ impl Call {
                 );
                 format!("{key} {} {}", named(user), named(agent))
             }
+            // Of all their sessions: sent again after another sign-in it is the same request.
+            Caller::Session { user, .. } => user.to_string(),
             Caller::Operator | Caller::System => String::new(),
         };
         let request = Sha256::new()

@@ -1,13 +1,14 @@
-//! Who calls: the API key of a request, the tenant that it belongs to, and on whose behalf it is used.
+//! Who calls: the API key or the session of a request, the tenant that it belongs to, and on whose behalf it is used.
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 
 use super::problem::Problem;
 use super::refused;
 use super::request_id::RequestId;
 use super::serve::Peer;
+use super::signed_in;
 use crate::app::App;
 use crate::authn::api_key::ApiKey;
 use crate::authn::{self, Refusal};
@@ -28,6 +29,34 @@ pub const PURPOSE: HeaderName = HeaderName::from_static("cedarkeep-purpose");
 /// The longest purpose, in bytes.
 const PURPOSE_LIMIT: usize = 64;
 
+/// Where a request comes from: what is recorded of it whoever asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From<'a> {
+    pub(super) peer: Peer,
+    pub(super) id: &'a RequestId,
+}
+
+impl From<'_> {
+    /// The client's address.
+    pub(super) fn client(&self) -> Option<String> {
+        match self.peer {
+            Peer::Tcp(address) => Some(address.ip().to_string()),
+            Peer::Unix => None,
+        }
+    }
+
+    /// Who asks from there.
+    pub(super) fn asker(&self, caller: Caller) -> Asker {
+        let sent = self.id.sent();
+        Asker {
+            caller,
+            request_id: sent.map(|sent| String::from_utf8_lossy(sent).into_owned()),
+            client: self.client(),
+            purpose: None,
+        }
+    }
+}
+
 /// A back end that asks about others: no acting user.
 pub(super) async fn service(
     app: &App,
@@ -35,18 +64,35 @@ pub(super) async fn service(
     id: &RequestId,
     headers: &HeaderMap,
 ) -> Result<(Arc<Door>, Asker), Problem> {
-    authenticate(app, peer, id, headers, None).await
+    authenticate(app, From { peer, id }, headers, None).await
 }
 
-/// A call on somebody's behalf, if it names them.
+/// A call on somebody's behalf, if it names them; or of somebody who is signed in.
 pub(super) async fn on_behalf(
     app: &App,
-    peer: Peer,
-    id: &RequestId,
+    from: From<'_>,
+    method: &Method,
     headers: &HeaderMap,
 ) -> Result<(Arc<Door>, Asker), Problem> {
     let user = named(headers, &ACTING_USER, Kind::User)?;
     let agent = named(headers, &ACTING_AGENT, Kind::Agent)?;
+    // A key that came along is what counts: a browser sends its cookie whatever else it is told to send.
+    let cookie = match headers.contains_key(header::AUTHORIZATION) {
+        true => None,
+        false => signed_in::cookie(headers),
+    };
+    if let Some(cookie) = cookie {
+        if user.is_some() || agent.is_some() {
+            return Err(Problem::Malformed(
+                "a session is its own user's: `Cedarkeep-Acting-User` and `Cedarkeep-Acting-Agent` go with an API key".into(),
+            ));
+        }
+        signed_in::is_ours(method, headers, &app.config().http.base_url)?;
+        let found = signed_in::session(app, &from, cookie).await?;
+        let mut asker = found.asker(&from);
+        asker.purpose = purpose(headers)?;
+        return Ok((found.door, asker));
+    }
     let acting = match (user, agent) {
         (Some(user), agent) => Some(Acting { user, agent }),
         (None, None) => None,
@@ -56,7 +102,7 @@ pub(super) async fn on_behalf(
             ));
         }
     };
-    let (door, mut asker) = authenticate(app, peer, id, headers, acting).await?;
+    let (door, mut asker) = authenticate(app, from, headers, acting).await?;
     asker.purpose = purpose(headers)?;
     Ok((door, asker))
 }
@@ -103,8 +149,7 @@ fn named(headers: &HeaderMap, name: &HeaderName, kind: Kind) -> Result<Option<Re
 
 async fn authenticate(
     app: &App,
-    peer: Peer,
-    id: &RequestId,
+    from: From<'_>,
     headers: &HeaderMap,
     acting: Option<Acting>,
 ) -> Result<(Arc<Door>, Asker), Problem> {
@@ -129,50 +174,44 @@ async fn authenticate(
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadCredential);
     }
-    let request_id = id
-        .sent()
-        .map(|sent| String::from_utf8_lossy(sent).into_owned());
-    let client = match peer {
-        Peer::Tcp(address) => Some(address.ip().to_string()),
-        Peer::Unix => None,
-    };
-    let mut found = authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now());
+    let now = chrono::Utc::now();
+    let mut found = authn::key_of(door.glance().snapshot(), &key, now);
     if found == Err(Refusal::Unknown) {
         // It may have been made by another process a moment ago.
         door.refresh().await.map_err(refused::problem)?;
-        found = authn::key_of(door.glance().snapshot(), &key, chrono::Utc::now());
+        found = authn::key_of(door.glance().snapshot(), &key, now);
     }
     match found {
-        Ok((key, service)) => Ok((
-            door,
-            Asker {
-                caller: Caller::Key {
-                    key,
-                    service,
-                    acting,
-                },
-                request_id,
-                client,
-                purpose: None,
-            },
-        )),
+        Ok((key, service)) => {
+            door.touch(key, now);
+            let caller = Caller::Key {
+                key,
+                service,
+                acting,
+            };
+            Ok((door, from.asker(caller)))
+        }
         Err(why) => {
-            let why = match why {
-                Refusal::Unknown => Recorded::UnknownCredential,
-                Refusal::Wrong => Recorded::WrongCredential,
-                Refusal::Expired => Recorded::Expired,
-            };
-            tracing::warn!(tenant.id = %tenant, why = why.as_str(), "a key was refused");
-            let asker = Asker {
-                caller: Caller::Operator,
-                request_id,
-                client,
-                purpose: None,
-            };
-            door.note_refused(asker, Event::ApiKeyRejected, Outcome::Failed(why))
-                .await
-                .map_err(refused::problem)?;
+            note_refused(&door, &from, Event::ApiKeyRejected, why).await?;
             Err(Problem::BadCredential)
         }
     }
+}
+
+/// Records that a credential was refused; a flood of them is counted.
+pub(super) async fn note_refused(
+    door: &Door,
+    from: &From<'_>,
+    event: Event,
+    why: Refusal,
+) -> Result<(), Problem> {
+    let why = match why {
+        Refusal::Unknown => Recorded::UnknownCredential,
+        Refusal::Wrong => Recorded::WrongCredential,
+        Refusal::Expired => Recorded::Expired,
+    };
+    tracing::warn!(tenant.id = %door.store().id(), why = why.as_str(), "a credential was refused");
+    door.note_refused(from.asker(Caller::Operator), event, Outcome::Failed(why))
+        .await
+        .map_err(refused::problem)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Extension, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -42,7 +42,8 @@ pub(super) async fn explain(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (door, asker) = caller::on_behalf(&app, peer, &id, &headers).await?;
+    let from = caller::From { peer, id: &id };
+    let (door, asker) = caller::on_behalf(&app, from, &Method::POST, &headers).await?;
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let asked = question(wire::whole(body)?);
     let (explained, place) = door.explain(asker, asked).await.map_err(refused::problem)?;

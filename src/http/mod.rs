@@ -8,6 +8,7 @@ mod call;
 pub mod caller;
 mod circles;
 mod content;
+mod cookies;
 mod explaining;
 mod export;
 mod fields;
@@ -30,9 +31,11 @@ mod refused;
 pub mod request_id;
 mod runs;
 mod searching;
+mod sessions;
 pub mod serve;
 mod shares;
 mod shown;
+mod signed_in;
 mod system;
 mod takeout;
 pub mod tls;
@@ -43,7 +46,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi as _;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme,
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -77,6 +82,11 @@ impl utoipa::Modify for Key {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let cookie = ApiKeyValue::with_description(
+            "__Host-sid",
+            "Whoever has signed in at `/signin`. A change also needs `Origin`, as every browser sends it.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
@@ -112,6 +122,9 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(organization::read, organization::update))
         .routes(routes!(people::create, people::list))
         .routes(routes!(people::read, people::update, people::delete))
+        .routes(routes!(sessions::whoami, sessions::sign_out))
+        .routes(routes!(sessions::list, sessions::revoke_all))
+        .routes(routes!(sessions::revoke))
         .routes(routes!(circles::teams::create, circles::teams::list))
         .routes(routes!(circles::teams::read, circles::teams::delete))
         .routes(routes!(circles::teams::add))

@@ -66,7 +66,9 @@ pub(super) fn problem(refused: Refused) -> Problem {
             }
         }
         Refused::Directory(error) => directory(error),
-        Refused::Nobody { what: "key" } => Problem::BadCredential,
+        Refused::Nobody {
+            what: "key" | "session",
+        } => Problem::BadCredential,
         nobody @ Refused::Nobody { .. } => Problem::Forbidden(nobody.to_string()),
         Refused::Precondition => Problem::PreconditionFailed(refused.to_string()),
         Refused::Forgotten => Problem::Conflict(refused.to_string()),
@@ -103,7 +105,10 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Held
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
-        DirectoryError::NotApproved => Problem::Forbidden(error.to_string()),
+        DirectoryError::NotApproved
+        | DirectoryError::Suspended
+        | DirectoryError::NoMember { .. }
+        | DirectoryError::MethodNotAllowed { .. } => Problem::Forbidden(error.to_string()),
         DirectoryError::Invalid { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }

@@ -133,6 +133,16 @@ pub const COLUMNS: &[Column] = &[
         others: "SELECT 1 AS found FROM idempotency WHERE SUBSTR(reply, 1, 5) <> $1 LIMIT 1",
     },
     Column {
+        table: "arrival",
+        name: "body",
+        purpose: Purpose::Records,
+        by: By::Bytes,
+        place: Place::Reply,
+        page: "SELECT id AS a_key, body AS value FROM arrival WHERE id > $1 ORDER BY id LIMIT $2",
+        replace: "UPDATE arrival SET body = $1 WHERE id = $2 AND body = $3",
+        others: "SELECT 1 AS found FROM arrival WHERE SUBSTR(body, 1, 5) <> $1 LIMIT 1",
+    },
+    Column {
         table: "anchor",
         name: "salt",
         purpose: Purpose::Records,
