@@ -113,6 +113,12 @@ impl Token {
         stored.is_ok_and(|stored| stored.ct_eq(&self.digest()).into())
     }
 
+    /// Whether two texts that are derived of it are the same; takes the same time wherever they differ.
+    #[must_use]
+    pub fn is_same(&self, one: &str, other: &str) -> bool {
+        one.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+
     /// A secret for another purpose that whoever has the token can make, and nobody can make the token of.
     #[must_use]
     pub fn derived(&self, purpose: &str) -> String {

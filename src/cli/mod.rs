@@ -8,6 +8,7 @@ mod explain;
 mod export;
 mod keeping;
 mod keys;
+mod link;
 mod offline;
 mod org;
 mod print;

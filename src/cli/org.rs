@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::close::close;
 use super::keeping::{self, Keeping};
+use super::link::link;
 use super::print::Out;
 use crate::app::App;
 use crate::authn::api_key::{ApiKey, Environment};
@@ -126,6 +127,16 @@ pub(super) enum Member {
         /// Admin, Member or Viewer
         #[arg(long, default_value = "Member")]
         role: Role,
+    },
+    /// Make a link that signs a person in, once, within 15 minutes: the first Admin's way in
+    Link {
+        /// The organization
+        slug: String,
+        /// Their id or address
+        member: String,
+        /// Where single sign-on is enforced and does not work: for the break-glass Admin alone
+        #[arg(long)]
+        break_glass: bool,
     },
     /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
     Erase {
@@ -517,6 +528,11 @@ impl Member {
                 member,
                 confirm,
             } => keeping::erase(app, out, &slug, &member, &confirm).await?,
+            Self::Link {
+                slug,
+                member,
+                break_glass,
+            } => link(app, out, (&slug, &member, break_glass)).await?,
             Self::List { slug } => {
                 let world = door(app, &slug).await?.glance();
                 for (id, stored) in world.snapshot().objects_of(Kind::User, None) {

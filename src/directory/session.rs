@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::DirectoryError;
@@ -58,6 +59,54 @@ pub fn begin(
 ) -> Result<Change, DirectoryError> {
     let change = Change::new(Event::UserLogin, None, json!({}));
     entered(by, snapshot, arrival, change, true)
+}
+
+/// A one-time link, as it is kept until it is opened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Link {
+    /// Whom it signs in.
+    pub user: Ref,
+    /// Whether it opens an organization whose single sign-on does not work.
+    pub break_glass: bool,
+}
+
+/// The operator has made a one-time link for a person.
+///
+/// # Errors
+/// They are not there or suspended, or it is to break glass and they are not who may.
+pub fn issue(_by: &Operator, snapshot: &Snapshot, link: &Link) -> Result<Change, DirectoryError> {
+    if !snapshot.require_user(link.user)?.active {
+        return Err(DirectoryError::Suspended);
+    }
+    if link.break_glass {
+        breaks_glass(snapshot, link.user)?;
+    }
+    let details = json!({"break_glass": link.break_glass});
+    Ok(Change::new(Event::UserLinkIssued, Some(link.user), details).reply(json!({"user": link.user})))
+}
+
+/// A session begins by a one-time link.
+///
+/// # Errors
+/// As [`begin`]; or it is to break glass, and the organization's Admins have named somebody else since.
+pub fn begin_by_link(
+    by: &Proven,
+    snapshot: &Snapshot,
+    arrival: &Arrival,
+) -> Result<Change, DirectoryError> {
+    if arrival.break_glass {
+        breaks_glass(snapshot, arrival.user)?;
+    }
+    begin(by, snapshot, arrival)
+}
+
+fn breaks_glass(snapshot: &Snapshot, user: Ref) -> Result<(), DirectoryError> {
+    match snapshot.organization()?.sign_in.break_glass == Some(user) {
+        true => Ok(()),
+        false => Err(DirectoryError::NoMember {
+            why: "they are not the organization's break-glass Admin",
+        }),
+    }
 }
 
 /// The same in a change that has more to it: for somebody who is `active` once it is applied.

@@ -36,6 +36,7 @@ pub mod serve;
 mod shares;
 mod shown;
 mod signed_in;
+mod signin;
 mod system;
 mod takeout;
 pub mod tls;
@@ -271,6 +272,7 @@ pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
     let mut routes = routes
         .route("/openapi.json", get(async move || Json(document)))
         .route("/metrics", get(system::counts).with_state(counts));
+    routes = routes.merge(signin::routes());
     if metadata != authzen::METADATA {
         // An identifier with a path has its metadata behind that path.
         routes = routes.route(&metadata, get(access::metadata));

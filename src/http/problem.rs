@@ -161,7 +161,7 @@ impl Problem {
         }
     }
 
-    fn dressed(&self, mut response: Response) -> Response {
+    pub(super) fn dressed(&self, mut response: Response) -> Response {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

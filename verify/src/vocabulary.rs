@@ -148,6 +148,8 @@ events! {
         UserLogin = "user.login",
         UserLoginFailed = "user.login_failed",
         UserLogout = "user.logout",
+        // A one-time link, made at the command line.
+        UserLinkIssued = "user.link_issued",
         SessionRevoked = "session.revoked",
         ApiKeyCreated = "api_key.created",
         ApiKeyRevoked = "api_key.revoked",

@@ -1,0 +1,53 @@
+//! One-time links: whoever opens one is asked whether to sign in by it, and it is used up once they do. That it is shown, or looked at by a
+//! mail program, uses nothing up.
+
+use axum::extract::Path;
+use axum::response::Response;
+use maud::html;
+
+use super::enter::{self, Shown};
+use super::page::{Forms, Refused, page};
+use super::{Browser, HOME};
+use crate::authn::Refusal;
+use crate::authn::token::{Token, Use};
+use crate::directory::session::{self, Link};
+use crate::http::problem::Problem;
+use crate::http::refused;
+use crate::ids::TenantId;
+
+/// Asks whether to sign in.
+pub(super) async fn ask(Path(_): Path<String>) -> Response {
+    let body = html! {
+        p { "This link signs you in, once." }
+        form method="post" { button type="submit" { "Sign in" } }
+    };
+    page("Sign in", Forms::Ours, &body)
+}
+
+/// Signs in.
+pub(super) async fn take(
+    browser: Browser,
+    Path(text): Path<String>,
+) -> Result<Response, Refused> {
+    browser.is_ours()?;
+    let token = Token::parse(Use::Link, &text).ok_or(Problem::BadCredential)?;
+    let door = browser.tenant(TenantId::new(token.tenant())).await?;
+    let taken = door.take_expected(&token.digest()).await;
+    let taken = taken.map_err(refused::problem)?;
+    let link = taken.and_then(|body| serde_json::from_slice::<Link>(&body).ok());
+    let Some(link) = link else {
+        return Err(enter::refuse(&browser, &door, Refusal::Unknown).await?);
+    };
+    let shown = Shown {
+        user: link.user,
+        method: "link",
+        break_glass: link.break_glass,
+        connection: None,
+        provider_session: None,
+        ends_at: None,
+    };
+    enter::enter(&browser, &door, (shown, HOME), |by, snapshot, arrival| {
+        session::begin_by_link(by, snapshot, arrival)
+    })
+    .await
+}
