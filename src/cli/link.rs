@@ -47,7 +47,10 @@ pub(super) async fn link(
     );
     out.say(
         &json!({ "user": user, "url": url, "expires_at": expires_at, "break_glass": break_glass }),
-        &format!("{url}\nsigns them in, once, until {}; it is not shown again", expires_at.format("%H:%M UTC")),
+        &format!(
+            "{url}\nsigns them in, once, until {}; it is not shown again",
+            expires_at.format("%H:%M UTC")
+        ),
     )?;
     Ok(())
 }
@@ -59,8 +62,7 @@ fn find(snapshot: &Snapshot, who: &str) -> Option<Ref> {
     }
     let address = people::address(who).ok()?;
     let mut all = snapshot.objects_of(Kind::User, None);
-    let found = all.find(
-        |(_, stored)| matches!(&stored.value, Object::User(user) if user.email == address),
-    );
+    let found = all
+        .find(|(_, stored)| matches!(&stored.value, Object::User(user) if user.email == address));
     found.map(|(user, _)| user)
 }

@@ -139,7 +139,10 @@ impl Uses {
     /// It is used now.
     pub(super) fn touch(&self, one: Ref, now: i64) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = all.entry(one).or_insert(Use { at: now, written: 0 });
+        let used = all.entry(one).or_insert(Use {
+            at: now,
+            written: 0,
+        });
         used.at = used.at.max(now);
     }
 
@@ -158,7 +161,10 @@ impl Uses {
             .fetch_optional(database.pool())
             .await
             .map_err(error)?;
-        let written = row.map(|row| row.try_get("at")).transpose().map_err(error)?;
+        let written = row
+            .map(|row| row.try_get("at"))
+            .transpose()
+            .map_err(error)?;
         Ok(self.known(one).max(written))
     }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Transaction};
 
-use super::{aside, content};
 use super::drafts::{Applied, Done, Drafts, Kept, Prepared};
 use super::error::{Refused, Unwritten};
 use super::explaining::not_there;
@@ -18,6 +17,7 @@ use super::rows;
 use super::sequencer::{Known, Replayed, Setting, Stage};
 use super::work::{Changed, Granted, Page, Work};
 use super::world::World;
+use super::{aside, content};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Ref, Row, RowId};

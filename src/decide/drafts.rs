@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::acting::EXPLAIN;
 use super::content;
 use super::error::{Refused, Unwritten};
 use super::explained::Explained;
-use super::judge::{EXPLAIN, Judgement, Moment, an_admin_can_edit};
+use super::judge::{Judgement, Moment, an_admin_can_edit};
 use super::question::{Asker, Caller, Named, Question, Sought, Until};
 use super::reading::Reading;
 use super::record::{self, Looked, Unsealed};

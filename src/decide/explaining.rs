@@ -1,8 +1,9 @@
 //! Explanations: who may have one, and what it says. The answer in it is the decision point's own.
 
+use super::acting::Acts;
 use super::error::Refused;
 use super::explained::{Explained, HalfTold};
-use super::judge::{Acts, Judgement, Moment, SUSPENDED, judgement};
+use super::judge::{Judgement, Moment, SUSPENDED, judgement};
 use super::question::{Acting, Asker, Named, Question};
 use super::request::Request;
 use super::sight::{Sight, plain};

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use super::acting::Act;
 use super::error::Refused;
-use super::question::{Acting, Asker, Caller, Named, Question};
+use super::question::{Asker, Named, Question};
 use super::request::Request;
 use super::told::Told;
 use super::world::World;
@@ -69,36 +70,6 @@ pub(super) struct Half {
     own: Option<Entity>,
 }
 
-/// A principal of ours, whom they act for, and how they are signed in.
-#[derive(Debug, Clone)]
-pub(super) struct Act {
-    pub(super) who: Ref,
-    pub(super) acts_for: Option<Ref>,
-    pub(super) session: Option<SignedIn>,
-}
-
-impl Act {
-    /// For themselves, without a session.
-    pub(super) const fn of(who: Ref) -> Self {
-        Self {
-            who,
-            acts_for: None,
-            session: None,
-        }
-    }
-
-    /// For somebody.
-    fn of_for(who: Ref, user: Ref) -> Self {
-        Self {
-            acts_for: Some(user),
-            ..Self::of(who)
-        }
-    }
-}
-
-/// Each of whom must be allowed.
-pub(super) type Acts = Vec<Act>;
-
 impl Half {
     /// Of somebody of ours.
     pub(super) fn of(act: &Act) -> Self {
@@ -131,34 +102,8 @@ pub(super) struct Deed<'a> {
     pub(super) said: Said<'a>,
 }
 
-/// The action of whoever asks why.
-pub(super) const EXPLAIN: &str = "decision.explain";
-
 impl Moment<'_> {
-    /// Whether this service's key may ask the decision point at all.
-    ///
-    /// # Errors
-    /// The service is not there.
-    pub fn scope(&self, asker: &Asker, action: &'static str) -> Result<Judgement, Refused> {
-        let service = match asker.caller {
-            Caller::Key { key, service, .. } => {
-                self.in_force(key)?;
-                service
-            }
-            // A person may ask why; what they may know of it is asked for each question.
-            Caller::Session { session, user } if action == EXPLAIN => {
-                self.signed_in(session, user)?;
-                return Ok(self.by_operator(action));
-            }
-            // The decision point is for back ends: people ask their app.
-            Caller::Session { .. } => return Err(Refused::Nobody { what: "key" }),
-            Caller::Operator | Caller::System => return Ok(self.by_operator(action)),
-        };
-        let organization = self.world.snapshot().org();
-        self.ours(&[Act::of(service)], action, organization, &asker.said())
-    }
-
-    fn by_operator(&self, action: &str) -> Judgement {
+    pub(super) fn by_operator(&self, action: &str) -> Judgement {
         Judgement {
             refusal: None,
             determining: Vec::new(),
@@ -191,78 +136,6 @@ impl Moment<'_> {
         let mut said = context.clone();
         said.extend(asker.said());
         self.ours(&acting, action, resource, &said)
-    }
-
-    /// Whoever must be allowed each: the agent, the user and the key's service, each with whom they act for. Nobody, for the operator.
-    ///
-    /// # Errors
-    /// The key or the session counts no more; the acting user or agent is not there.
-    pub(super) fn acting(&self, asker: &Asker) -> Result<Option<Acts>, Refused> {
-        let (service, acting) = match asker.caller {
-            Caller::Key {
-                key,
-                service,
-                acting,
-            } => {
-                self.in_force(key)?;
-                (service, acting)
-            }
-            Caller::Session { session, user } => {
-                return Ok(Some(vec![self.signed_in(session, user)?]));
-            }
-            Caller::Operator | Caller::System => return Ok(None),
-        };
-        let Some(Acting { user, agent }) = acting else {
-            return Ok(Some(vec![Act::of(service)]));
-        };
-        self.there(user, "user")?;
-        let mut halves = Vec::with_capacity(3);
-        if let Some(agent) = agent {
-            self.there(agent, "agent")?;
-            halves.push(Act::of_for(agent, user));
-        }
-        halves.extend([Act::of(user), Act::of_for(service, user)]);
-        Ok(Some(halves))
-    }
-
-    /// Whoever is signed in, on the state that the answer is of: a session that ended meanwhile is nobody's.
-    fn signed_in(&self, session: Ref, user: Ref) -> Result<Act, Refused> {
-        let found = self.world.snapshot().object(session);
-        match found.map(|stored| &stored.value) {
-            Some(Object::Session(found)) if found.owner == user && self.now < found.expires_at => {
-                self.there(user, "session")?;
-                Ok(Act {
-                    session: Some(SignedIn {
-                        method: found.method.clone(),
-                        break_glass: found.break_glass,
-                    }),
-                    ..Act::of(user)
-                })
-            }
-            _ => Err(Refused::Nobody { what: "session" }),
-        }
-    }
-
-    /// The key was looked up before; whether it still counts is decided here, on the state that the answer is of.
-    fn in_force(&self, key: Ref) -> Result<(), Refused> {
-        match self
-            .world
-            .snapshot()
-            .object(key)
-            .map(|stored| &stored.value)
-        {
-            Some(Object::ApiKey(stored)) if stored.expires_at.is_none_or(|end| self.now < end) => {
-                Ok(())
-            }
-            _ => Err(Refused::Nobody { what: "key" }),
-        }
-    }
-
-    fn there(&self, reference: Ref, what: &'static str) -> Result<(), Refused> {
-        self.world
-            .known(reference)
-            .map(|_| ())
-            .ok_or(Refused::Nobody { what })
     }
 
     pub(super) fn ours(

@@ -1,6 +1,7 @@
 //! The door: questions of tenants are answered here, and actions of our own are allowed here; both only once recorded.
 
 pub mod above;
+mod acting;
 mod ahead;
 pub mod anchor;
 mod arriving;

@@ -132,7 +132,10 @@ pub fn enter(
         Who::ByAddress(user) => (user, linked(snapshot, user, vouched)?),
         Who::New => {
             let reference = arrival.user;
-            (reference, joined(by, snapshot, connection, (vouched, reference))?)
+            (
+                reference,
+                joined(by, snapshot, connection, (vouched, reference))?,
+            )
         }
     };
     if user != arrival.user {
@@ -172,7 +175,8 @@ fn linked(snapshot: &Snapshot, user: Ref, vouched: &Vouched) -> Result<Change, D
         identities,
         ..old.clone()
     });
-    Ok(Change::new(Event::UserLogin, None, json!({})).put(RowId::Object(user), Body::Object(object)))
+    Ok(Change::new(Event::UserLogin, None, json!({}))
+        .put(RowId::Object(user), Body::Object(object)))
 }
 
 fn joined(
@@ -182,7 +186,10 @@ fn joined(
     (vouched, reference): (&Vouched, Ref),
 ) -> Result<Change, DirectoryError> {
     let email = vouched.email.clone().unwrap_or_default();
-    let called = vouched.name.clone().filter(|name| super::name("name", name).is_ok());
+    let called = vouched
+        .name
+        .clone()
+        .filter(|name| super::name("name", name).is_ok());
     let joining = Joining {
         id: reference.id,
         name: called.unwrap_or_else(|| email.split('@').next().unwrap_or_default().to_owned()),
@@ -196,7 +203,9 @@ fn joined(
 
 /// The role that their groups give: the highest.
 fn granted(connection: &Connection, groups: &[String]) -> Option<Role> {
-    let given = groups.iter().filter_map(|group| connection.group_roles.get(group));
+    let given = groups
+        .iter()
+        .filter_map(|group| connection.group_roles.get(group));
     given.copied().max_by_key(|role| match role {
         Role::Admin => 2,
         Role::Member => 1,
@@ -227,13 +236,7 @@ fn with_role(
         ..old.clone()
     };
     let details = json!({"old": old.role.name(), "new": role.name(), "by": "groups"});
-    let said = people::replaced(
-        snapshot,
-        user,
-        changed,
-        Event::MemberRoleChanged,
-        details,
-    )?;
+    let said = people::replaced(snapshot, user, changed, Event::MemberRoleChanged, details)?;
     let mut said = session::end_sessions(snapshot, user, said);
     said.events.extend(change.events);
     Ok(said)
@@ -244,7 +247,7 @@ fn with_role(
 mod tests {
     use super::super::connection::{Domain, Oidc};
     use super::super::object::{Kind, Organization};
-    use super::super::people::{remove, set_active, Standing};
+    use super::super::people::{Standing, remove, set_active};
     use super::super::world::{World, id, now};
     use super::*;
 
@@ -276,7 +279,10 @@ mod tests {
                 token: "x".into(),
                 verified_at: Some(now()),
             };
-            organization.sign_in.domains.insert((*domain).into(), domain_is);
+            organization
+                .sign_in
+                .domains
+                .insert((*domain).into(), domain_is);
         }
         let change = Change::new(Event::SettingsUpdated, None, json!({}))
             .put(RowId::Connection(AT), Body::Connection(connection))
@@ -322,7 +328,12 @@ mod tests {
         let by = Proven::in_test(now());
         let change = enter(&by, &world.snapshot, (vouched, &arrival(number, user)))?;
         world.apply(Ok(change));
-        assert!(world.snapshot.object(Ref::new(Kind::Session, id(number))).is_some());
+        assert!(
+            world
+                .snapshot
+                .object(Ref::new(Kind::Session, id(number)))
+                .is_some()
+        );
         Ok(user)
     }
 
@@ -333,7 +344,10 @@ mod tests {
         let eve = vouched("1", "eve@example.com");
         let user = come(&mut world, 90, &eve).unwrap();
         let member = world.snapshot.require_user(user).unwrap();
-        assert_eq!((member.role, member.email.as_str()), (Role::Viewer, "eve@example.com"));
+        assert_eq!(
+            (member.role, member.email.as_str()),
+            (Role::Viewer, "eve@example.com")
+        );
         // Known by who they are, whatever their address has become.
         let again = vouched("1", "renamed@elsewhere.example");
         assert_eq!(come(&mut world, 91, &again).unwrap(), user);
@@ -346,7 +360,10 @@ mod tests {
         // Bob has been invited: his address is at a domain that nobody has verified.
         assert!(come(&mut world, 90, &vouched("1", "bob@example.com")).is_err());
         with(&mut world, google(Some("example.com")), &[]);
-        assert_eq!(come(&mut world, 90, &vouched("1", "bob@example.com")).unwrap(), world.bob);
+        assert_eq!(
+            come(&mut world, 90, &vouched("1", "bob@example.com")).unwrap(),
+            world.bob
+        );
         // But nobody becomes a member by it, without a domain that is the organization's own.
         assert!(come(&mut world, 91, &vouched("2", "eve@example.com")).is_err());
         let unverified = Vouched {
@@ -372,12 +389,22 @@ mod tests {
     #[test]
     fn whoever_has_left_or_is_suspended_stays_out() {
         let mut world = World::new();
-        with(&mut world, Connection { provisioning: false, ..google(None) }, &["example.com"]);
+        with(
+            &mut world,
+            Connection {
+                provisioning: false,
+                ..google(None)
+            },
+            &["example.com"],
+        );
         let bob = vouched("1", "bob@example.com");
         come(&mut world, 90, &bob).unwrap();
         let suspended = set_active(&world.by(world.bob), &world.snapshot, Standing::Suspended);
         world.apply(suspended);
-        assert_eq!(come(&mut world, 91, &bob).unwrap_err(), DirectoryError::Suspended);
+        assert_eq!(
+            come(&mut world, 91, &bob).unwrap_err(),
+            DirectoryError::Suspended
+        );
         let left = remove(&world.by(world.bob), &world.snapshot);
         world.apply(left);
         assert!(come(&mut world, 92, &bob).is_err());
@@ -386,8 +413,18 @@ mod tests {
     #[test]
     fn groups_say_what_somebody_is_but_for_the_last_admin() {
         let mut world = World::new();
-        let roles = [("admins".to_owned(), Role::Admin), ("staff".to_owned(), Role::Member)];
-        with(&mut world, Connection { group_roles: roles.into(), ..google(None) }, &["example.com"]);
+        let roles = [
+            ("admins".to_owned(), Role::Admin),
+            ("staff".to_owned(), Role::Member),
+        ];
+        with(
+            &mut world,
+            Connection {
+                group_roles: roles.into(),
+                ..google(None)
+            },
+            &["example.com"],
+        );
         let as_of = |groups: &[&str], one: Vouched| Vouched {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             ..one

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::connection::SignIn;
 use super::change::{Change, RowId};
+use super::connection::SignIn;
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};

@@ -228,9 +228,8 @@ pub(super) fn joined(
 /// Whose address this is, as [`address`] writes it.
 pub(super) fn with_address(snapshot: &Snapshot, email: &str) -> Option<Ref> {
     let mut people = snapshot.objects_of(Kind::User, None);
-    let found = people.find(
-        |(_, stored)| matches!(&stored.value, Object::User(user) if user.email == email),
-    );
+    let found = people
+        .find(|(_, stored)| matches!(&stored.value, Object::User(user) if user.email == email));
     found.map(|(reference, _)| reference)
 }
 

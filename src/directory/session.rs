@@ -82,7 +82,8 @@ pub fn issue(_by: &Operator, snapshot: &Snapshot, link: &Link) -> Result<Change,
         breaks_glass(snapshot, link.user)?;
     }
     let details = json!({"break_glass": link.break_glass});
-    Ok(Change::new(Event::UserLinkIssued, Some(link.user), details).reply(json!({"user": link.user})))
+    Ok(Change::new(Event::UserLinkIssued, Some(link.user), details)
+        .reply(json!({"user": link.user})))
 }
 
 /// A session begins by a one-time link.
@@ -129,7 +130,9 @@ pub(super) fn entered(
     }
     let reference = Ref::new(Kind::Session, arrival.id);
     let latest = by.now() + organization.sign_in.session();
-    let expires_at = arrival.ends_at.map_or(latest, |ends_at| ends_at.min(latest));
+    let expires_at = arrival
+        .ends_at
+        .map_or(latest, |ends_at| ends_at.min(latest));
     if expires_at <= by.now() {
         return Err(DirectoryError::invalid(
             "SessionNotOnOrAfter",
@@ -321,8 +324,8 @@ fn end_all(change: Change, ended: impl IntoIterator<Item = Ref>) -> Change {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
-    use super::super::people::{Standing, change_role, remove, set_active};
     use super::super::object::Role;
+    use super::super::people::{Standing, change_role, remove, set_active};
     use super::super::world::{World, id, now};
     use super::*;
 
@@ -342,7 +345,11 @@ mod tests {
     }
 
     fn arrive(world: &mut World, number: u8, user: Ref) -> Ref {
-        let change = begin(&Proven::in_test(now()), &world.snapshot, &arrival(number, user));
+        let change = begin(
+            &Proven::in_test(now()),
+            &world.snapshot,
+            &arrival(number, user),
+        );
         world.apply(change);
         Ref::new(Kind::Session, id(number))
     }
@@ -406,8 +413,16 @@ mod tests {
             let bob = world.bob;
             arrive(&mut world, number, bob);
         }
-        assert_eq!(sessions_of(&world.snapshot, world.bob).count(), SESSIONS_MOST);
-        assert!(world.snapshot.object(Ref::new(Kind::Session, id(100))).is_none());
+        assert_eq!(
+            sessions_of(&world.snapshot, world.bob).count(),
+            SESSIONS_MOST
+        );
+        assert!(
+            world
+                .snapshot
+                .object(Ref::new(Kind::Session, id(100)))
+                .is_none()
+        );
     }
 
     #[test]

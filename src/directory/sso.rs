@@ -88,9 +88,11 @@ pub fn remove(
         still_enforceable(snapshot, id)?;
     }
     let details = json!({"connection": id, "name": old.name, "protocol": old.protocol.name()});
-    Ok(Change::new(Event::SsoDisabled, Some(settings(snapshot)), details)
-        .end(RowId::Connection(id))
-        .reply(json!({"id": id})))
+    Ok(
+        Change::new(Event::SsoDisabled, Some(settings(snapshot)), details)
+            .end(RowId::Connection(id))
+            .reply(json!({"id": id})),
+    )
 }
 
 /// From here on people sign in by this method alone, but for the break-glass Admin.
@@ -115,7 +117,10 @@ pub fn enforce(
             "test a connection of this method yourself and enable it first, so that nobody is locked out",
         ));
     }
-    if !snapshot.user(break_glass).is_some_and(people::is_active_admin) {
+    if !snapshot
+        .user(break_glass)
+        .is_some_and(people::is_active_admin)
+    {
         return Err(DirectoryError::invalid(
             "break_glass",
             "it must be an active Admin",
@@ -162,7 +167,12 @@ pub fn claim(
         token: token.to_owned(),
         verified_at: None,
     };
-    if organization.sign_in.domains.insert(name.clone(), claimed).is_some() {
+    if organization
+        .sign_in
+        .domains
+        .insert(name.clone(), claimed)
+        .is_some()
+    {
         return Err(DirectoryError::Taken {
             what: format!("the domain `{name}`"),
         });
@@ -344,24 +354,14 @@ fn settings(snapshot: &Snapshot) -> Ref {
     Ref::new(super::Kind::Settings, snapshot.org().id)
 }
 
-fn kept(
-    snapshot: &Snapshot,
-    id: ConnectionId,
-    connection: Connection,
-    details: Value,
-) -> Change {
+fn kept(snapshot: &Snapshot, id: ConnectionId, connection: Connection, details: Value) -> Change {
     let reply = told(id, &connection);
     Change::new(Event::SsoConfigured, Some(settings(snapshot)), details)
         .put(RowId::Connection(id), Body::Connection(connection))
         .reply(reply)
 }
 
-fn set(
-    snapshot: &Snapshot,
-    event: Event,
-    organization: Organization,
-    details: Value,
-) -> Change {
+fn set(snapshot: &Snapshot, event: Event, organization: Organization, details: Value) -> Change {
     let reply = sign_in_told(&organization);
     let object = Object::Organization(organization);
     Change::new(event, Some(settings(snapshot)), details)

@@ -38,7 +38,7 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 const IDEMPOTENCY_KEY_LIMIT: usize = 255;
 
 /// Policies that refuse whoever asks, whatever they ask about: their reasons give nothing away.
-const ABOUT_THE_CALLER: &[&str] = &["services.", "active.", "organization.suspended"];
+const ABOUT_THE_CALLER: &[&str] = &["services.", "active.", "sso.", "organization.suspended"];
 
 /// One call: authenticated, and not yet decided.
 pub(super) struct Call {

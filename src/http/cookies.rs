@@ -74,7 +74,9 @@ mod tests {
     use super::*;
 
     fn sent(lines: &[&'static str]) -> HeaderMap {
-        let lines = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_static(line)));
+        let lines = lines
+            .iter()
+            .map(|line| (header::COOKIE, HeaderValue::from_static(line)));
         lines.collect()
     }
 
@@ -90,7 +92,13 @@ mod tests {
             arrival,
             "__Host-arrival=abc; HttpOnly; SameSite=None; Secure; Path=/; Max-Age=600"
         );
-        assert!(clear(Name::Session).unwrap().to_str().unwrap().contains("Max-Age=0"));
+        assert!(
+            clear(Name::Session)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .contains("Max-Age=0")
+        );
     }
 
     #[test]
@@ -98,7 +106,13 @@ mod tests {
         let one = sent(&["a=1; __Host-sid=abc; b=2"]);
         assert_eq!(read(&one, Name::Session).unwrap(), "abc");
         assert_eq!(read(&one, Name::Arrival), None);
-        assert_eq!(read(&sent(&["__Host-sid=abc; __Host-sid=abd"]), Name::Session), None);
-        assert_eq!(read(&sent(&["__Host-sid=abc", "__Host-sid=abd"]), Name::Session), None);
+        assert_eq!(
+            read(&sent(&["__Host-sid=abc; __Host-sid=abd"]), Name::Session),
+            None
+        );
+        assert_eq!(
+            read(&sent(&["__Host-sid=abc", "__Host-sid=abd"]), Name::Session),
+            None
+        );
     }
 }

@@ -31,8 +31,8 @@ mod refused;
 pub mod request_id;
 mod runs;
 mod searching;
-mod sessions;
 pub mod serve;
+mod sessions;
 mod shares;
 mod shown;
 mod signed_in;
@@ -47,9 +47,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi as _;
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme,
-};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -181,6 +181,11 @@ pub(super) fn not_modified(tag: HeaderValue) -> Response {
     (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
 }
 
+/// It goes on elsewhere, with a GET: 303.
+pub(super) fn see_other(place: HeaderValue) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
+}
+
 /// A part of something: 206.
 pub(super) fn partial(mut response: Response) -> Response {
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;

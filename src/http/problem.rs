@@ -131,6 +131,17 @@ impl Problem {
         }
     }
 
+    /// What a page that says it is called.
+    pub(super) fn title(&self) -> &'static str {
+        match self.status() {
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+            StatusCode::UNAUTHORIZED => "You are not signed in",
+            status if status.is_server_error() => "Not available now",
+            _ => "This was not done",
+        }
+    }
+
     /// A sentence for people.
     #[must_use]
     pub fn message(&self) -> &str {

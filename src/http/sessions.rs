@@ -77,17 +77,16 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 }
 
 /// The sessions of a person that are not over, the oldest first.
-fn live(
-    snapshot: &Snapshot,
-    user: Ref,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Vec<(Ref, Object)> {
+fn live(snapshot: &Snapshot, user: Ref, now: chrono::DateTime<chrono::Utc>) -> Vec<(Ref, Object)> {
     let mut found: Vec<_> = session::sessions_of(snapshot, user)
         .filter(|(_, session)| now < session.expires_at)
         .map(|(one, session)| (session.created_at, one, Object::Session(session.clone())))
         .collect();
     found.sort_by_key(|(created_at, one, _)| (*created_at, *one));
-    found.into_iter().map(|(_, one, object)| (one, object)).collect()
+    found
+        .into_iter()
+        .map(|(_, one, object)| (one, object))
+        .collect()
 }
 
 /// End one of a person's sessions.

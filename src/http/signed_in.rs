@@ -52,11 +52,7 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<Token> {
 ///
 /// # Errors
 /// It is none, is over, or was not used for too long: recorded, as any refused credential.
-pub(super) async fn session(
-    app: &App,
-    from: &From<'_>,
-    token: Token,
-) -> Result<SignedIn, Problem> {
+pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<SignedIn, Problem> {
     let door = app
         .door(TenantId::new(token.tenant()))
         .await
@@ -76,7 +72,9 @@ pub(super) async fn session(
         found = look(door.glance().snapshot());
     }
     let checked = match found {
-        Ok((session, found)) => used(&door, session, &found, now).await?.map(|()| (session, found.owner)),
+        Ok((session, found)) => used(&door, session, &found, now)
+            .await?
+            .map(|()| (session, found.owner)),
         Err(why) => Err(why),
     };
     match checked {
@@ -134,7 +132,9 @@ pub(super) fn is_ours(method: &Method, headers: &HeaderMap, base: &BaseUrl) -> R
         return Ok(());
     }
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let ours = match (text(&header::ORIGIN), text(&SEC_FETCH_SITE)) {
         (Some(origin), site) => {
             let here = host.is_some_and(|host| origin == format!("https://{host}"));
@@ -164,22 +164,48 @@ mod tests {
         let check = |method: Method, pairs: &[(&'static str, &'static str)]| {
             let headers = pairs
                 .iter()
-                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .map(|(name, value)| {
+                    (
+                        HeaderName::from_static(name),
+                        HeaderValue::from_static(value),
+                    )
+                })
                 .collect();
             is_ours(&method, &headers, &base).is_ok()
         };
         assert!(check(Method::GET, &[]));
         for (sent, expected) in [
             (&[("origin", "https://keep.example")][..], true),
-            (&[("origin", "https://keep.example"), ("sec-fetch-site", "same-origin")], true),
-            (&[("origin", "https://10.0.0.1:8443"), ("host", "10.0.0.1:8443")], true),
+            (
+                &[
+                    ("origin", "https://keep.example"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                true,
+            ),
+            (
+                &[
+                    ("origin", "https://10.0.0.1:8443"),
+                    ("host", "10.0.0.1:8443"),
+                ],
+                true,
+            ),
             (&[("sec-fetch-site", "same-origin")], true),
             (&[], false),
             (&[("origin", "null")], false),
             (&[("origin", "http://keep.example")], false),
             (&[("origin", "https://keep.example.evil.example")], false),
-            (&[("origin", "https://evil.example"), ("host", "keep.example")], false),
-            (&[("origin", "https://keep.example"), ("sec-fetch-site", "cross-site")], false),
+            (
+                &[("origin", "https://evil.example"), ("host", "keep.example")],
+                false,
+            ),
+            (
+                &[
+                    ("origin", "https://keep.example"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                false,
+            ),
             (&[("sec-fetch-site", "same-site")], false),
             (&[("sec-fetch-site", "none")], false),
         ] {

@@ -52,4 +52,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 7, "0007_epochs"),
     migration!("tenant", 8, "0008_content_present"),
     migration!("tenant", 9, "0009_appending"),
+    migration!("tenant", 10, "0010_signing_in"),
 ];

@@ -36,7 +36,8 @@ impl Browser {
         let found = self.signed_in().await?;
         let is_shown = |found: &SignedIn| {
             let wanted = found.token.derived(FORM);
-            form.get("form").is_some_and(|sent| found.token.is_same(sent, &wanted))
+            form.get("form")
+                .is_some_and(|sent| found.token.is_same(sent, &wanted))
         };
         if found.as_ref().is_some_and(|found| !is_shown(found)) {
             let why = "this form is of another session: go back and load the page again";
@@ -107,7 +108,9 @@ pub(super) async fn end(browser: Browser, form: Form) -> Result<Response, Refuse
     let Some(found) = browser.signed_in_form(&form).await? else {
         return see_other("/signin");
     };
-    let wanted = form.get("session").and_then(|text| Ref::of(Kind::Session, text));
+    let wanted = form
+        .get("session")
+        .and_then(|text| Ref::of(Kind::Session, text));
     let wanted = wanted.ok_or(Problem::NotFound)?;
     let asker = found.asker(&browser.from());
     found
@@ -127,7 +130,9 @@ pub(super) async fn sign_out(browser: Browser, form: Form) -> Result<Response, R
         let asker = found.asker(&browser.from());
         found
             .door
-            .arrive(asker, move |by, snapshot| session::leave(by, snapshot, session))
+            .arrive(asker, move |by, snapshot| {
+                session::leave(by, snapshot, session)
+            })
             .await
             .map_err(refused::problem)?;
     }

@@ -90,9 +90,11 @@ async fn leave_before(browser: &Browser) {
     let from = browser.from();
     if let Ok(before) = signed_in::session(&browser.app, &from, token).await {
         let session = before.session;
-        let left = before.door.arrive(before.asker(&from), move |by, snapshot| {
-            session::leave(by, snapshot, session)
-        });
+        let left = before
+            .door
+            .arrive(before.asker(&from), move |by, snapshot| {
+                session::leave(by, snapshot, session)
+            });
         if let Err(error) = left.await {
             tracing::warn!(%error, "the session before a sign-in goes on until it is idle");
         }

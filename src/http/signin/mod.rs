@@ -148,7 +148,9 @@ fn place(text: Option<&str>) -> &str {
         text.len() <= PLACE_LIMIT
             && text.starts_with('/')
             && !text.starts_with("//")
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
     };
     text.filter(ours).unwrap_or(HOME)
 }

@@ -2,13 +2,14 @@
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
+use super::super::page as shared;
 use super::super::problem::Problem;
 
 /// The one style sheet; it stands in the page, and the policy of the page names its hash.
@@ -55,11 +56,7 @@ fn sent(text: String, forms: Forms<'_>) -> Response {
         "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{to}; frame-ancestors 'none'; base-uri 'none'",
         *HASH
     );
-    let mut response = (
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
-        text,
-    )
-        .into_response();
+    let mut response = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response();
     let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::try_from(policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -76,7 +73,10 @@ fn guard(headers: &mut axum::http::HeaderMap) {
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -85,7 +85,7 @@ fn guard(headers: &mut axum::http::HeaderMap) {
 /// The browser goes on there, with a GET. The place is ours, or a provider's that was checked.
 pub(super) fn see_other(place: &str) -> Result<Response, Refused> {
     let place = HeaderValue::try_from(place).map_err(|_| Problem::Internal)?;
-    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response();
+    let mut response = shared::see_other(place);
     guard(response.headers_mut());
     Ok(response)
 }
@@ -103,17 +103,11 @@ impl From<Problem> for Refused {
 impl axum::response::IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(problem) = self;
-        let title = match problem.status() {
-            StatusCode::NOT_FOUND => "Not found",
-            StatusCode::TOO_MANY_REQUESTS => "Too many requests",
-            status if status.is_server_error() => "Not available now",
-            _ => "You are not signed in",
-        };
         let body = html! {
             p role="alert" { (problem.message()) }
             p { a href="/signin" { "Sign in" } }
         };
-        let mut response = page(title, Forms::Ours, &body);
+        let mut response = page(problem.title(), Forms::Ours, &body);
         *response.status_mut() = problem.status();
         problem.dressed(response)
     }
@@ -127,8 +121,14 @@ mod tests {
 
     #[test]
     fn a_page_loads_nothing_and_is_in_no_frame() {
-        let response = page("Title", Forms::Also("https://idp.example"), &html! { p { "<" } });
-        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        let response = page(
+            "Title",
+            Forms::Also("https://idp.example"),
+            &html! { p { "<" } },
+        );
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
         assert!(policy.contains("form-action 'self' https://idp.example;"));
         assert!(policy.contains("frame-ancestors 'none'"));

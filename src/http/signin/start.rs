@@ -13,7 +13,10 @@ use crate::tenant::Slug;
 /// Asks which organization.
 pub(super) async fn which(RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let asked = value(query.as_deref(), "organization");
-    if let Some(slug) = asked.as_deref().and_then(|text| text.trim().parse::<Slug>().ok()) {
+    if let Some(slug) = asked
+        .as_deref()
+        .and_then(|text| text.trim().parse::<Slug>().ok())
+    {
         return see_other(&format!("/signin/{slug}"));
     }
     let body = html! {

@@ -24,5 +24,6 @@ mod races;
 pub mod restore;
 mod sealed;
 mod searching;
+pub mod sessions;
 mod takeout;
 mod tamper;
