@@ -16,10 +16,12 @@ use zeroize::Zeroizing;
 
 mod content;
 mod keys;
+mod outside;
 mod values;
 
 pub use content::Content;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
+pub use outside::Outside;
 pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.
@@ -127,6 +129,9 @@ const REFERENCE: &[Setting] = settings! {
     "publish.token_file", "path", "", "file that holds the bearer token for `publish.sink`, and nothing else";
     "publish.witnesses", "path", "", "policy (C2SP tlog-policy) that names the witnesses to ask, with their URLs, and the quorum without which nothing is published";
     "publish.ca", "path", "", "PEM certificates that are trusted for `publish.sink` and witnesses, beside the system's";
+    "outside.allow_loopback", "true or false", "false", "for development: whether a tenant may name an identity provider on this very machine, and that without TLS";
+    "outside.ca_file", "path", "", "PEM certificates that are trusted for identity providers, beside the system's";
+    "outside.dns_server", "address:port", "", "the DNS server that is asked for identity providers and for verifications of domains; by default the system's";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
     "keys.root", "name", "\"keyring\"", "whose root keys wrap the deployment's keys: `keyring`, or a name under `keys.providers`";
@@ -164,6 +169,8 @@ pub struct Config {
     pub content: Content,
     /// Where the deployment's own log goes.
     pub publish: Publish,
+    /// What tenants have named in the world.
+    pub outside: Outside,
     /// Tenants in memory.
     pub tenants: Tenants,
     /// Keys.

@@ -30,6 +30,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // `authorized` is what the door hands out: a change asks for it, and can not make it.
     ("directory", &["decide::authorized", "ids", "log", "policy"]),
     ("authn", &["directory"]),
+    // It knows no tenant: whoever calls says where to.
+    ("outside", &["config"]),
     (
         "decide",
         &[
