@@ -21,6 +21,7 @@ use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
+use crate::outside::{self, Outside};
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
@@ -66,6 +67,9 @@ pub enum AppError {
     /// The process could not be hardened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// Calls to what tenants name.
+    #[error(transparent)]
+    Outside(#[from] outside::Unusable),
     /// The settings.
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
@@ -106,6 +110,7 @@ pub struct App {
     config: Config,
     control: Arc<Control>,
     terms: Terms,
+    outside: Outside,
     open: Mutex<LruCache<TenantId, Opening>>,
     written: Mutex<BTreeSet<TenantId>>,
 }
@@ -167,6 +172,7 @@ impl App {
         }
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {
+            outside: Outside::open(&config.outside)?,
             config,
             control,
             terms,
@@ -186,6 +192,11 @@ impl App {
     /// The settings.
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Calls to what tenants have named.
+    pub const fn outside(&self) -> &Outside {
+        &self.outside
     }
 
     /// The directory of tenants.

@@ -21,6 +21,8 @@ pub enum Use {
     Session,
     /// A link that signs somebody in, once.
     Link,
+    /// A link that begins a test of a connection, once.
+    Test,
     /// What an identity provider's directory brings to SCIM.
     Scim,
 }
@@ -32,6 +34,7 @@ impl Use {
         match self {
             Self::Session => "cks",
             Self::Link => "ckl",
+            Self::Test => "ckx",
             Self::Scim => "ckd",
         }
     }

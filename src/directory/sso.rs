@@ -1,5 +1,6 @@
 //! How an organization's people sign in, as its Admins set it: connections, mail domains, and what is enforced.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::DirectoryError;
@@ -10,6 +11,15 @@ use super::people;
 use super::snapshot::Snapshot;
 use crate::decide::authorized::{Authorized, Proven, SettingsUpdate, SsoConfigure, SsoDisable};
 use crate::log::vocabulary::Event;
+
+/// A test of a connection that an Admin may begin, as it is kept until they do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trial {
+    /// What is tested.
+    pub connection: ConnectionId,
+    /// Who tests it.
+    pub admin: Ref,
+}
 
 /// How many connections an organization has at the most: each is a button of the sign-in page.
 pub const CONNECTIONS_MOST: usize = 20;

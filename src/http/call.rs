@@ -272,6 +272,16 @@ impl Call {
         self.told(resource, asked).await
     }
 
+    /// The same, of an action that has something said about it.
+    pub(super) async fn permit_change_with<A: Action>(
+        &self,
+        resource: Ref,
+        context: Map<String, Value>,
+    ) -> Result<Permitted<A>, Problem> {
+        let asked = self.door.permit::<A>(self.asker(), resource, context).await;
+        self.told(resource, asked).await
+    }
+
     /// What a change came to, in the words of a caller.
     pub(super) async fn told<T>(
         &self,

@@ -37,6 +37,7 @@ mod shares;
 mod shown;
 mod signed_in;
 mod signin;
+mod sso;
 mod system;
 mod takeout;
 pub mod tls;
@@ -124,6 +125,15 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::whoami, sessions::sign_out))
         .routes(routes!(sessions::list, sessions::revoke_all))
         .routes(routes!(sessions::revoke))
+        .routes(routes!(sso::settings))
+        .routes(routes!(sso::sessions))
+        .routes(routes!(sso::enforce, sso::relax))
+        .routes(routes!(sso::claim))
+        .routes(routes!(sso::disclaim))
+        .routes(routes!(sso::verify))
+        .routes(routes!(sso::create, sso::list))
+        .routes(routes!(sso::one, sso::update, sso::delete))
+        .routes(routes!(sso::test))
         .routes(routes!(circles::teams::create, circles::teams::list))
         .routes(routes!(circles::teams::read, circles::teams::delete))
         .routes(routes!(circles::teams::add))

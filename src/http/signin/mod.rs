@@ -1,8 +1,10 @@
 //! Signing in: the pages for people, and what a browser brings to them.
 
 mod account;
+mod arriving;
 mod enter;
 mod link;
+pub(super) mod oidc;
 mod page;
 mod start;
 
@@ -32,7 +34,10 @@ pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/signin", get(start::which))
         .route("/signin/{org}", get(start::how))
+        .route("/signin/{org}/{connection}", post(start::go))
+        .route("/signin/{org}/{connection}/callback", get(oidc::back))
         .route("/signin/link/{token}", get(link::ask).post(link::take))
+        .route("/signin/test/{token}", get(start::ask).post(start::test))
         .route("/account", get(account::show))
         .route("/account/end", post(account::end))
         .route("/signout", post(account::sign_out))

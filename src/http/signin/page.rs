@@ -17,15 +17,15 @@ const STYLE: &str = include_str!("page.css");
 
 /// Where the forms of a page may go.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Forms<'a> {
+pub(super) enum Forms {
     /// To this service alone.
     Ours,
-    /// And on to an identity provider, of this origin: a browser follows a form's answer no further than it is allowed to.
-    Also(&'a str),
+    /// And on to an identity provider, wherever that is: a browser follows the answer to a form no further than the page allows.
+    Onward,
 }
 
 /// A page of ours.
-pub(super) fn page(title: &str, forms: Forms<'_>, body: &Markup) -> Response {
+pub(super) fn page(title: &str, forms: Forms, body: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -46,11 +46,11 @@ pub(super) fn page(title: &str, forms: Forms<'_>, body: &Markup) -> Response {
     sent(page.into_string(), forms)
 }
 
-fn sent(text: String, forms: Forms<'_>) -> Response {
+fn sent(text: String, forms: Forms) -> Response {
     static HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::digest(STYLE)));
     let to = match forms {
-        Forms::Ours => String::new(),
-        Forms::Also(origin) => format!(" {origin}"),
+        Forms::Ours => "",
+        Forms::Onward => " https:",
     };
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{to}; frame-ancestors 'none'; base-uri 'none'",
@@ -130,7 +130,7 @@ mod tests {
             .to_str()
             .unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
-        assert!(policy.contains("form-action 'self' https://idp.example;"));
+        assert!(policy.contains("form-action 'self' https:;"));
         assert!(policy.contains("frame-ancestors 'none'"));
         assert_eq!(response.headers()["referrer-policy"], "same-origin");
         assert_eq!(response.headers()["cache-control"], "no-store");

@@ -5,9 +5,16 @@ use axum::response::Response;
 use maud::html;
 use url::form_urlencoded;
 
+use super::arriving::{Start, Test};
 use super::page::{Forms, Refused, page, see_other};
-use super::{Browser, place};
+use super::{Browser, Form, HOME, enter, oidc, place};
+use crate::authn::Refusal;
+use crate::authn::token::{Token, Use};
+use crate::directory::connection::{ConnectionId, Protocol};
+use crate::directory::sso::Trial;
 use crate::http::problem::Problem;
+use crate::http::refused;
+use crate::ids::TenantId;
 use crate::tenant::Slug;
 
 /// Asks which organization.
@@ -66,7 +73,74 @@ pub(super) async fn how(
             p class="soft" { "No way of signing in is set up yet. Use the link that you were given, or ask an Admin." }
         }
     };
-    Ok(page("Sign in", Forms::Ours, &body))
+    Ok(page("Sign in", Forms::Onward, &body))
+}
+
+/// Sends the browser on to the provider.
+pub(super) async fn go(
+    browser: Browser,
+    Path((org, id)): Path<(String, String)>,
+    form: Form,
+) -> Result<Response, Refused> {
+    browser.is_ours()?;
+    let door = browser.organization(&org).await?;
+    let id: ConnectionId = id.parse().map_err(|_| Problem::NotFound)?;
+    let found = door.glance().snapshot().connection(id).cloned();
+    let found = found.filter(|stored| stored.value.enabled);
+    let start = Start {
+        door,
+        id,
+        connection: found.ok_or(Problem::NotFound)?.value,
+        next: place(form.get("next")).to_owned(),
+        test: None,
+    };
+    send(&browser, start).await
+}
+
+/// Asks whether to begin a test of a connection.
+pub(super) async fn ask(Path(_): Path<String>) -> Response {
+    let body = html! {
+        p { "This tests a connection to your identity provider: you sign in there, and are shown what it says. Nobody is signed in here by it." }
+        form method="post" { button type="submit" { "Begin the test" } }
+    };
+    page("Test a connection", Forms::Onward, &body)
+}
+
+/// Begins it.
+pub(super) async fn test(browser: Browser, Path(text): Path<String>) -> Result<Response, Refused> {
+    browser.is_ours()?;
+    let token = Token::parse(Use::Test, &text).ok_or(Problem::BadCredential)?;
+    let door = browser.tenant(TenantId::new(token.tenant())).await?;
+    let taken = door.take_expected(&token.digest()).await;
+    let taken = taken.map_err(refused::problem)?;
+    let trial = taken.and_then(|body| serde_json::from_slice::<Trial>(&body).ok());
+    let Some(trial) = trial else {
+        return Err(enter::refuse(&browser, &door, Refusal::Unknown).await?);
+    };
+    let found = door
+        .glance()
+        .snapshot()
+        .connection(trial.connection)
+        .cloned();
+    let connection = found.ok_or(Problem::NotFound)?.value;
+    let start = Start {
+        door,
+        id: trial.connection,
+        test: Some(Test {
+            admin: trial.admin,
+            protocol: connection.protocol.clone(),
+        }),
+        connection,
+        next: HOME.to_owned(),
+    };
+    send(&browser, start).await
+}
+
+async fn send(browser: &Browser, start: Start) -> Result<Response, Refused> {
+    match start.connection.protocol.clone() {
+        Protocol::Oidc(oidc) => oidc::go(browser, start, &oidc).await,
+        Protocol::Saml(_) => Err(Problem::NotFound.into()),
+    }
 }
 
 /// The first of that name behind the path.

@@ -68,13 +68,15 @@ impl Route {
             "integrations" => &things.integration,
             "shares" => &things.share,
             "api-keys" => &things.key,
-            "organization" | "policy-set" | "entities" | "audit" | "keys" | "explain" => "",
+            "organization" | "policy-set" | "entities" | "audit" | "keys" | "explain" | "sso" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
         let place = self
             .path
             .replace("{id}", id)
             .replace("{user}", &things.user)
+            .replace("{connection}", "con_aaaaaaaaaaaaaaaaaaaaaaaaaa")
+            .replace("{domain}", "example.com")
             .replace("{session}", "ses_aaaaaaaaaaaaaaaaaaaaaaaaaa")
             .replace("{message}", "msg_aaaaaaaaaaaaaaaaaaaaaaaaaa")
             .replace("{index}", "0")
@@ -120,6 +122,14 @@ impl Route {
             ("DELETE", "/v1/entities") => json!({"type": "Ticket", "id": "1"}),
             ("PUT", "/v1/organization/retention") => json!({"retention_days": 365}),
             ("PATCH", "/v1/agent-runs/{id}") => json!({"status": "failed"}),
+            ("POST", "/v1/sso/connections") => json!({
+                "name": "New", "protocol": "oidc", "issuer": "https://idp.example", "client_id": "us",
+            }),
+            ("PUT", "/v1/sso/sessions") => json!({"idle_minutes": 5, "session_minutes": null}),
+            ("PUT", "/v1/sso/enforcement") => {
+                json!({"method": "oidc", "break_glass": tenant.admin})
+            }
+            ("POST", "/v1/sso/domains") => json!({"domain": "example.com"}),
             ("POST", "/v1/organization/closing") => json!({"days": 7}),
             ("POST", "/v1/organization/hold" | "/v1/organization/release") => {
                 json!({"reason": "a lawsuit"})
@@ -136,6 +146,8 @@ impl Route {
                 | "/v1/integrations/{id}/use"
                 | "/v1/audit/key"
                 | "/v1/keys/{key}/rotation"
+                | "/v1/sso/connections/{connection}/test"
+                | "/v1/sso/domains/{domain}/verification"
                 | "/v1/users/{id}/erasure",
             )
             | ("DELETE" | "GET" | "HEAD", _) => return None,
