@@ -44,6 +44,9 @@ pub enum Unusable {
     /// Certificates that are none, or no client with them.
     #[error("`outside.ca_file` cannot be used")]
     Certificates(#[source] reqwest::Error),
+    /// A file without any.
+    #[error("`outside.ca_file` holds no certificate in PEM")]
+    NoCertificate,
 }
 
 /// Why a call was not made, or not answered.
@@ -213,8 +216,12 @@ impl Outside {
                 path: path.clone(),
                 source,
             })?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem);
-            client = client.tls_certs_merge(certificates.map_err(Unusable::Certificates)?);
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(Unusable::Certificates)?;
+            if certificates.is_empty() {
+                return Err(Unusable::NoCertificate);
+            }
+            client = client.tls_certs_merge(certificates);
         }
         Ok(Self {
             client: client.build().map_err(Unusable::Certificates)?,
@@ -381,18 +388,15 @@ fn unreached(error: reqwest::Error) -> Unreached {
             Some(Unreached::Unresolved(why)) => return Unreached::Unresolved(why.clone()),
             Some(_) | None => {}
         }
-        let inner = one
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| {
-            matches!(
-                inner.downcast_ref(),
-                Some(rustls::Error::InvalidCertificate(_))
-            )
-        }) {
+        if let Some(rustls::Error::InvalidCertificate(_)) = one.downcast_ref() {
             return Unreached::Certificate(error);
         }
-        cause = one.source();
+        // What an I/O error was made of is not its source.
+        let made_of = one.downcast_ref::<std::io::Error>();
+        cause = match made_of.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => one.source(),
+        };
     }
     Unreached::Silent(error)
 }
