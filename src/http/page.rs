@@ -181,6 +181,11 @@ pub(super) fn not_modified(tag: HeaderValue) -> Response {
     (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
 }
 
+/// It is done, and there is nothing to say: 200.
+pub(super) fn done() -> Response {
+    (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")]).into_response()
+}
+
 /// It goes on elsewhere, with a GET: 303.
 pub(super) fn see_other(place: HeaderValue) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()

@@ -6,7 +6,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{Duration, Utc};
+use chrono::{DateTime, Duration, Utc};
 use maud::html;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -220,8 +220,13 @@ async fn sign_in(
 /// What must not be taken twice by this connection, and until when, in microseconds.
 fn once(id: ConnectionId, proof: &Proof) -> Option<([u8; 32], i64)> {
     let (name, until) = proof.once.as_ref()?;
+    Some(spent(id, name, *until))
+}
+
+/// What a provider must not say twice, by its name there.
+pub(super) fn spent(id: ConnectionId, name: &str, until: DateTime<Utc>) -> ([u8; 32], i64) {
     let digest = Sha256::digest(format!("{id} {name}"));
-    Some((digest.into(), until.timestamp_micros()))
+    (digest.into(), until.timestamp_micros())
 }
 
 fn vouched(id: ConnectionId, proof: &Proof) -> Vouched {

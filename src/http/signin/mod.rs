@@ -36,6 +36,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/signin/{org}", get(start::how))
         .route("/signin/{org}/{connection}", post(start::go))
         .route("/signin/{org}/{connection}/callback", get(oidc::back))
+        .route("/signin/{org}/{connection}/logout", post(oidc::logout))
         .route("/signin/link/{token}", get(link::ask).post(link::take))
         .route("/signin/test/{token}", get(start::ask).post(start::test))
         .route("/account", get(account::show))

@@ -7,20 +7,27 @@ use axum::response::Response;
 use chrono::Utc;
 use url::Url;
 
-use super::Browser;
 use super::arriving::{self, Said, Start, Unbelieved, Way};
-use super::page::{Refused, see_other};
+use super::page::{self, see_other};
+use super::{Browser, Form, enter};
 use crate::app::App;
 use crate::authn::oidc::discovery::{Provider, well_known};
 use crate::authn::oidc::grant::{Grant, redeem};
 use crate::authn::oidc::keys::KeySet;
+use crate::authn::oidc::logout::Logout;
 use crate::authn::oidc::request::{Callback, Pending, Seeds, begin};
-use crate::authn::oidc::{OidcRefusal, Plain, token};
+use crate::authn::oidc::{OidcRefusal, Plain, logout, token};
 use crate::authn::proof::Proof;
 use crate::crypto;
+use crate::decide::{Caller, Refused};
 use crate::directory::connection::{ConnectionId, Oidc, Protocol};
+use crate::directory::object::Identity;
+use crate::directory::{DirectoryError, Effect, session};
+use crate::http::page as shared;
 use crate::http::problem::Problem;
+use crate::http::refused;
 use crate::ids::TenantId;
+use crate::log::entry::Refusal;
 use crate::outside::Unreached;
 
 impl From<OidcRefusal> for Unbelieved {
@@ -79,7 +86,11 @@ pub(in crate::http) fn callback_url(app: &App, tenant: TenantId, id: ConnectionI
 }
 
 /// Sends the browser to the provider.
-pub(super) async fn go(browser: &Browser, start: Start, oidc: &Oidc) -> Result<Response, Refused> {
+pub(super) async fn go(
+    browser: &Browser,
+    start: Start,
+    oidc: &Oidc,
+) -> Result<Response, page::Refused> {
     let provider = provider(&browser.app, oidc).await.map_err(unavailable)?;
     let random = |_| Problem::Internal;
     let seeds = Seeds {
@@ -95,7 +106,7 @@ pub(super) async fn go(browser: &Browser, start: Start, oidc: &Oidc) -> Result<R
     start.keep(&key, Way::Oidc(pending), response).await
 }
 
-fn unavailable(why: Unbelieved) -> Refused {
+fn unavailable(why: Unbelieved) -> page::Refused {
     Problem::Unavailable(format!(
         "the identity provider cannot be used now ({}): {}",
         why.check, why.why
@@ -108,7 +119,7 @@ pub(super) async fn back(
     browser: Browser,
     Path((org, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Refused> {
+) -> Result<Response, page::Refused> {
     let door = browser.organization(&org).await?;
     let id: ConnectionId = id.parse().map_err(|_| Problem::NotFound)?;
     let callback = Callback::read(query.as_deref().unwrap_or_default())
@@ -126,6 +137,82 @@ pub(super) async fn back(
         proof,
     };
     arriving::finish(&browser, &door, said, (&arriving.next, arriving.test)).await
+}
+
+/// The provider says that somebody has signed out there (OpenID Connect Back-Channel Logout 1.0): their sessions by this connection end. Asked
+/// by the provider itself, not by a browser.
+pub(super) async fn logout(
+    browser: Browser,
+    Path((org, id)): Path<(String, String)>,
+    form: Form,
+) -> Result<Response, Problem> {
+    let door = browser.organization(&org).await?;
+    let id: ConnectionId = id.parse().map_err(|_| Problem::NotFound)?;
+    let found = door.glance().snapshot().connection(id).cloned();
+    let Some(Protocol::Oidc(oidc)) = found.map(|stored| stored.value.protocol) else {
+        return Err(Problem::NotFound);
+    };
+    let token = form.get("logout_token");
+    let token = token.ok_or_else(|| Problem::Malformed("`logout_token` is missing".into()))?;
+    let ended = match said_logout(&browser.app, &oidc, token).await {
+        Ok(ended) => ended,
+        Err(Unbelieved { check, why }) => {
+            enter::note(&browser, &door, Refusal::Invalid).await?;
+            return Err(Problem::Malformed(format!(
+                "`logout_token`: the check `{check}` failed: {why}"
+            )));
+        }
+    };
+    let (name, until) = ended.once;
+    let once = arriving::spent(id, &name, until);
+    if door.is_spent(&once.0).await.map_err(refused::problem)? {
+        return Err(Problem::Malformed("`logout_token` was used before".into()));
+    }
+    let asker = browser.from().asker(Caller::System);
+    let left = door
+        .arrive(asker, move |by, snapshot| {
+            let user = match &ended.subject {
+                Some(subject) => {
+                    let identity = Identity {
+                        connection: id,
+                        subject: subject.clone(),
+                    };
+                    // Nobody of ours has a session there.
+                    Some(snapshot.identified(&identity).unwrap_or(snapshot.org()))
+                }
+                None => None,
+            };
+            let there = ended.provider_session.as_deref();
+            let change = session::leave_by_provider(by, snapshot, (id, user, there))?;
+            Ok(change.effect(Effect::Spend(once.0, once.1)))
+        })
+        .await;
+    match left {
+        // Whoever has no session here is signed out.
+        Ok(_) | Err(Refused::Directory(DirectoryError::NotFound { .. })) => Ok(shared::done()),
+        Err(error) => Err(refused::problem(error)),
+    }
+}
+
+async fn said_logout(app: &App, oidc: &Oidc, token: &str) -> Result<Logout, Unbelieved> {
+    let provider = provider(app, oidc).await?;
+    let outside = app.outside();
+    let keys = KeySet::read(&outside.document(provider.keys(), Instant::now()).await?)?;
+    match logout::verify(token, oidc, &keys, Utc::now()) {
+        Err(unknown @ OidcRefusal::UnknownKey(_)) => {
+            let again = outside
+                .document_again(provider.keys(), Instant::now())
+                .await?;
+            let again = again.ok_or_else(|| Unbelieved::from(unknown))?;
+            Ok(logout::verify(
+                token,
+                oidc,
+                &KeySet::read(&again)?,
+                Utc::now(),
+            )?)
+        }
+        verified => Ok(verified?),
+    }
 }
 
 /// What the provider says of whoever has come back.

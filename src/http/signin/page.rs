@@ -121,11 +121,7 @@ mod tests {
 
     #[test]
     fn a_page_loads_nothing_and_is_in_no_frame() {
-        let response = page(
-            "Title",
-            Forms::Also("https://idp.example"),
-            &html! { p { "<" } },
-        );
+        let response = page("Title", Forms::Onward, &html! { p { "<" } });
         let policy = response.headers()["content-security-policy"]
             .to_str()
             .unwrap();

@@ -1,6 +1,7 @@
 // An OpenID provider that nobody here wrote: the npm package oidc-provider, on this machine, with clients of every kind that we can be.
 //
-// `node oidc_provider.mjs DIRECTORY LOGOUT`, with the directory that `.ci/checkers` fills, and the URL to which logout tokens are sent. It prints its
+// `node oidc_provider.mjs DIRECTORY LOGOUT CALLBACK`, with the directory that `.ci/checkers` fills, the URL to which logout tokens are sent, and the one
+// to which the client `cedarkeep` comes back. It prints its
 // issuer as one line of JSON and serves until its standard input ends.
 import { createServer } from "node:http";
 import crypto from "node:crypto";
@@ -41,6 +42,7 @@ server.listen(0, "127.0.0.1", () => {
       client("post-ps256", "PS256", "client_secret_post"),
       client("public-es256", "ES256", "none"),
       client("basic-eddsa", "EdDSA", "client_secret_basic"),
+      client("cedarkeep", "RS256", "client_secret_basic", { redirect_uris: [process.argv[4]], ...logout }),
     ],
     enabledJWA: {
       idTokenSigningAlgValues: ["RS256", "PS256", "ES256", "EdDSA"],

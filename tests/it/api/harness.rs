@@ -231,6 +231,16 @@ impl Service {
         }
     }
 
+    /// Another node of the same deployment, set otherwise.
+    pub async fn beside_with(&self, set: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config().clone();
+        set(&mut config);
+        Self {
+            dir: self.dir.clone(),
+            ..Self::of_app(App::open(config).await.unwrap())
+        }
+    }
+
     /// A connection of one's own to the control database.
     pub async fn control(&self) -> sqlx::AnyConnection {
         use sqlx::Connection as _;

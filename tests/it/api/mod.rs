@@ -25,5 +25,6 @@ pub mod restore;
 mod sealed;
 mod searching;
 pub mod sessions;
+mod sso;
 mod takeout;
 mod tamper;

@@ -7,9 +7,9 @@ mod forge;
 mod hostile;
 mod logout;
 mod outside;
-mod provider;
+pub mod provider;
 mod tokens;
-mod world;
+pub mod world;
 
 use cedarkeep::authn::oidc::discovery::Provider;
 use cedarkeep::authn::oidc::grant::Grant;

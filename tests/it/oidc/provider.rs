@@ -25,28 +25,34 @@ use super::forge::{Key, Keys, Token};
 use super::world::{self, Authority, Names, Server, Told};
 use super::{ACCESS, connection, parameter, redirect_uri, seeds};
 
+/// Where nobody comes back to.
+const NOWHERE: &str = "https://nowhere.example/";
+
 /// The provider, which ends with the test.
-struct Node {
+pub struct Node {
     child: Child,
     /// It may say more, and must not find that nobody listens.
     _output: BufReader<ChildStdout>,
-    issuer: String,
+    pub issuer: String,
 }
 
 impl Node {
-    fn start(logout: &str) -> Self {
+    /// It sends its logout tokens there, and has a client `cedarkeep` that comes back to `callback`.
+    pub fn start(logout: &str, callback: &str) -> Self {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new("node");
+        // `.ci/checkers` puts one there where Debian's own is too old for it.
+        let newer = root.join("target/interop/newer/node");
+        let node = if newer.exists() { newer } else { "node".into() };
+        let mut command = Command::new(node);
         command
             .arg(root.join("tests/interop/node/oidc_provider.mjs"))
             .arg(root.join("target/interop/node"))
             .arg(logout)
+            .arg(callback)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
-        let mut child = command
-            .spawn()
-            .expect("Debian's `nodejs` runs the provider");
+        let mut child = command.spawn().expect("Node runs the provider");
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
@@ -69,14 +75,14 @@ impl Drop for Node {
 }
 
 /// As much of a browser as a sign-in needs: it follows redirects, keeps cookies by their paths, and submits forms.
-struct Browser {
+pub struct Browser {
     http: reqwest::Client,
     /// Path, name, value.
     cookies: Vec<(String, String, String)>,
 }
 
 impl Browser {
-    fn new() -> Self {
+    pub fn new() -> Self {
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
@@ -139,7 +145,7 @@ impl Browser {
         let (mut url, mut form) = (start.clone(), form);
         for _ in 0..10 {
             match self.send(&url, form.take()).await {
-                Ok(next) if next.host_str() == redirect_uri().host_str() => return Ok(next),
+                Ok(next) if next.host_str() != start.host_str() => return Ok(next),
                 Ok(next) => url = next,
                 Err(page) => return Err((url, page)),
             }
@@ -147,8 +153,18 @@ impl Browser {
         panic!("{start} leads nowhere");
     }
 
+    /// Signs out at the provider.
+    pub async fn sign_out(&mut self, node: &Node) {
+        let end: Url = format!("{}/session/end", node.issuer).parse().unwrap();
+        let (at, page) = self.visit(&end, None).await.unwrap_err();
+        let action = at.join(between(&page, "action=\"", "\"")).unwrap();
+        let xsrf = between(&page, "name=\"xsrf\" value=\"", "\"");
+        let form = format!("xsrf={xsrf}&logout=yes");
+        self.visit(&action, Some(&form)).await.unwrap_err();
+    }
+
     /// Signs somebody in and agrees to everything, until it is sent to our own URL.
-    async fn sign_in(&mut self, start: &Url, login: &str) -> Url {
+    pub async fn sign_in(&mut self, start: &Url, login: &str) -> Url {
         let mut at = self.visit(start, None).await;
         for _ in 0..4 {
             let (url, page) = match at {
@@ -256,7 +272,7 @@ fn client(node: &Node, id: &str, secret: bool) -> Oidc {
 
 #[tokio::test]
 async fn somebody_signs_in_at_a_provider_that_nobody_here_wrote() {
-    let node = Node::start("http://127.0.0.1:9/logout");
+    let node = Node::start("http://127.0.0.1:9/logout", NOWHERE);
     let outside = world::outside(None, None, true);
     for (id, secret) in [
         ("basic-rs256", true),
@@ -286,7 +302,7 @@ async fn somebody_signs_in_at_a_provider_that_nobody_here_wrote() {
 
 #[tokio::test]
 async fn a_provider_that_nobody_here_wrote_holds_us_to_secret_and_verifier() {
-    let node = Node::start("http://127.0.0.1:9/logout");
+    let node = Node::start("http://127.0.0.1:9/logout", NOWHERE);
     let outside = world::outside(None, None, true);
     let mut oidc = client(&node, "basic-rs256", true);
     let found = provider(&outside, &oidc).await;
@@ -321,7 +337,7 @@ async fn a_provider_that_nobody_here_wrote_holds_us_to_secret_and_verifier() {
 #[tokio::test]
 async fn a_provider_that_nobody_here_wrote_ends_our_session() {
     let received = Server::serve(None, |_| world::answer("200 OK", "", b"")).await;
-    let node = Node::start(&format!("http://{}/logout", received.at));
+    let node = Node::start(&format!("http://{}/logout", received.at), NOWHERE);
     let outside = world::outside(None, None, true);
     let oidc = client(&node, "basic-rs256", true);
     let found = provider(&outside, &oidc).await;
@@ -334,12 +350,7 @@ async fn a_provider_that_nobody_here_wrote_ends_our_session() {
         .unwrap();
     assert!(proof.provider_session.is_some());
 
-    let end: Url = format!("{}/session/end", node.issuer).parse().unwrap();
-    let (at, page) = browser.visit(&end, None).await.unwrap_err();
-    let action = at.join(between(&page, "action=\"", "\"")).unwrap();
-    let xsrf = between(&page, "name=\"xsrf\" value=\"", "\"");
-    let form = format!("xsrf={xsrf}&logout=yes");
-    browser.visit(&action, Some(&form)).await.unwrap_err();
+    browser.sign_out(&node).await;
 
     // It sends the token before it answers the browser.
     let heads = received.heads.lock().unwrap().clone();
