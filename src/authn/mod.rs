@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod proof;
+pub mod saml;
 
 use chrono::{DateTime, Utc};
 
