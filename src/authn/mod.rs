@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod oidc;
 pub mod proof;
+pub mod saml;
 pub mod token;
 
 use chrono::{DateTime, Utc};

@@ -26,5 +26,6 @@ mod policy;
 mod publish;
 mod replay;
 mod rotation;
+mod saml;
 mod tenant;
 mod tidy;
