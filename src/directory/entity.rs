@@ -149,7 +149,9 @@ impl Seen<'_> {
         match self.object {
             Some(Object::User(user)) => user.groups.iter().any(|group| found(*group)),
             Some(Object::Organization(_) | Object::Group { .. } | Object::Service(_)) => false,
-            None | Some(Object::ApiKey(_) | Object::Integration(_)) => found(self.org),
+            None | Some(Object::ApiKey(_) | Object::Integration(_) | Object::Invitation(_)) => {
+                found(self.org)
+            }
             Some(object) => object.parent().is_some_and(found),
         }
     }

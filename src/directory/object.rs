@@ -139,6 +139,27 @@ pub struct ApiKey {
     pub created_at: DateTime<Utc>,
 }
 
+/// Somebody who may join by a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The address that it was sent to.
+    pub email: String,
+    /// What people call them, where whoever invited them said so.
+    pub name: Option<String>,
+    /// What they will be.
+    pub role: Role,
+    /// Who invited them; nobody: the operator, or a service that provisions.
+    pub invited_by: Option<Ref>,
+    /// SHA-256 of the link's token, in hex.
+    pub digest: String,
+    /// When the link that counts was sent.
+    pub sent_at: DateTime<Utc>,
+    /// When it stops counting.
+    pub expires_at: DateTime<Utc>,
+    /// It has stopped, and the log says so.
+    pub expired: bool,
+}
+
 /// One run of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
@@ -201,6 +222,8 @@ pub enum Object {
     },
     /// One run of an agent.
     AgentRun(AgentRun),
+    /// Somebody who may join by a link.
+    Invitation(Invitation),
 }
 
 impl Object {
@@ -224,6 +247,7 @@ impl Object {
             Self::Integration(_) => Kind::Integration,
             Self::Agent { .. } => Kind::Agent,
             Self::AgentRun(_) => Kind::AgentRun,
+            Self::Invitation(_) => Kind::Invitation,
         }
     }
 
@@ -236,6 +260,7 @@ impl Object {
             Self::AgentRun(run) => Some(run.definition),
             Self::ApiKey(_)
             | Self::Integration(_)
+            | Self::Invitation(_)
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::change::{Change, RowId};
 use super::object::{Body, Kind, Object, Organization, Ref, Role, User};
+use super::roll::is_active_admin;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, unreadable, view};
 use crate::decide::authorized::{
@@ -195,21 +196,23 @@ fn departure(
     Ok((count_admins(snapshot, others, change)?, others))
 }
 
-fn joined(
+/// What it takes for somebody to join; an invitation under their address ends with it.
+pub(super) fn joined(
     snapshot: &Snapshot,
     joining: &Joining,
     now: DateTime<Utc>,
 ) -> Result<Change, DirectoryError> {
     let reference = Ref::new(Kind::User, joining.id);
     let email = address(&joining.email)?;
-    let taken = snapshot.objects_of(Kind::User, None).any(
-        |(other, stored)| matches!(&stored.value, Object::User(user) if user.email == email && other != reference),
-    );
+    let taken = snapshot
+        .user_at(&email)
+        .is_some_and(|other| other != reference);
     if taken || snapshot.object(reference).is_some() {
         return Err(DirectoryError::Taken {
             what: format!("the address `{email}`"),
         });
     }
+    let invitation = snapshot.invitation_at(&email);
     let user = User {
         name: name("name", &joining.name)?,
         email,
@@ -218,9 +221,14 @@ fn joined(
         groups: [snapshot.organization()?.members].into(),
         holds: 0,
     };
-    let details =
-        json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
-    replaced(snapshot, reference, user, Event::MemberJoined, details)
+    let details = json!({
+        "name": user.name, "email": user.email, "role": user.role.name(), "at": now, "invitation": invitation,
+    });
+    let change = replaced(snapshot, reference, user, Event::MemberJoined, details)?;
+    Ok(match invitation {
+        Some(invitation) => change.end(RowId::Object(invitation)),
+        None => change,
+    })
 }
 
 /// Puts a person's new row and keeps the number of active Admins.
@@ -258,15 +266,12 @@ fn keep_admins(
 
 /// How many active Admins there are beside this person.
 fn other_admins(snapshot: &Snapshot, person: Ref) -> usize {
-    let users = snapshot.objects_of(Kind::User, None);
-    let others = users.filter(|(other, stored)| {
-        *other != person && matches!(&stored.value, Object::User(user) if is_active_admin(user))
-    });
-    others.count()
+    let admins = snapshot.active_admins();
+    admins.filter(|other| *other != person).count()
 }
 
 /// Notes how many active Admins there are. Counted anew each time: a number that is moved by steps stays wrong once it is.
-fn count_admins(
+pub(super) fn count_admins(
     snapshot: &Snapshot,
     admins: usize,
     change: Change,
@@ -281,10 +286,6 @@ fn count_admins(
         ..organization.clone()
     });
     Ok(change.put(RowId::Object(snapshot.org()), Body::Object(organization)))
-}
-
-fn is_active_admin(user: &User) -> bool {
-    user.active && user.role == Role::Admin
 }
 
 /// An address that mail could reach, in small letters: whether it does, only a letter to it tells.

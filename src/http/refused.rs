@@ -99,12 +99,15 @@ fn directory(error: DirectoryError) -> Problem {
     match error {
         DirectoryError::NotFound { .. } => Problem::NotFound,
         DirectoryError::Taken { .. }
+        | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Held
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
         DirectoryError::NotApproved => Problem::Forbidden(error.to_string()),
+        DirectoryError::DeadLink => Problem::BadLink,
         DirectoryError::Invalid { .. }
+        | DirectoryError::Line { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }
         | DirectoryError::LastAdmin { .. } => Problem::Malformed(error.to_string()),
