@@ -21,15 +21,18 @@ use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
+use crate::mail::{Mailer, Unsendable};
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, Ledger, Providers, Slug, TenantError};
 
 mod backup;
+mod inviting;
 mod roots;
 
 pub use backup::{Restore, Returned};
+pub use inviting::Sent;
 
 mod keys;
 
@@ -66,6 +69,9 @@ pub enum AppError {
     /// The process could not be hardened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// Mail.
+    #[error(transparent)]
+    Mail(#[from] Unsendable),
     /// The settings.
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
@@ -106,6 +112,7 @@ pub struct App {
     config: Config,
     control: Arc<Control>,
     terms: Terms,
+    mail: Option<Mailer>,
     open: Mutex<LruCache<TenantId, Opening>>,
     written: Mutex<BTreeSet<TenantId>>,
 }
@@ -141,6 +148,7 @@ impl App {
         let library = Arc::new(Library::builtin()?);
         let place = place(&config)?;
         let providers = roots::providers(&config)?;
+        let mail = Mailer::of(&config)?;
         let wait = if upkeep {
             config.keys.wait()
         } else {
@@ -170,6 +178,7 @@ impl App {
             config,
             control,
             terms,
+            mail,
             open: Mutex::new(LruCache::new(room)),
             written: Mutex::default(),
         }))
