@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::close::close;
+use super::joining;
 use super::keeping::{self, Keeping};
 use super::print::Out;
 use crate::app::App;
@@ -127,6 +128,8 @@ pub(super) enum Member {
         #[arg(long, default_value = "Member")]
         role: Role,
     },
+    #[command(flatten)]
+    Joining(joining::Joining),
     /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
     Erase {
         /// The organization
@@ -512,6 +515,7 @@ impl Member {
                     &format!("added {id} as {}", role.name()),
                 )?;
             }
+            Self::Joining(joining) => joining.run(app, out).await?,
             Self::Erase {
                 slug,
                 member,

@@ -21,6 +21,7 @@ mod harness;
 mod http;
 mod keys;
 mod log;
+mod mail;
 mod policy;
 mod publish;
 mod replay;
