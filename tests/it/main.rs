@@ -22,6 +22,7 @@ mod http;
 mod keys;
 mod log;
 mod oidc;
+mod mail;
 mod policy;
 mod publish;
 mod replay;
