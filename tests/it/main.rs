@@ -25,5 +25,6 @@ mod policy;
 mod publish;
 mod replay;
 mod rotation;
+mod saml;
 mod tenant;
 mod tidy;
