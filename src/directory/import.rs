@@ -313,12 +313,7 @@ fn join(compared: &mut Compared, snapshot: &Snapshot, reference: Ref, new: User)
     put(compared, reference, new);
 }
 
-fn update(
-    compared: &mut Compared,
-    snapshot: &Snapshot,
-    reference: Ref,
-    (old, new): (&User, User),
-) {
+fn update(compared: &mut Compared, snapshot: &Snapshot, reference: Ref, (old, new): (&User, User)) {
     if old.role != new.role || old.active != new.active {
         let ended = session::sessions_of(snapshot, reference).map(|(one, _)| RowId::Object(one));
         compared.rows.extend(ended.map(Row::End));

@@ -8,6 +8,7 @@ pub mod authzen;
 mod call;
 pub mod caller;
 mod circles;
+mod connections;
 mod content;
 mod cookies;
 mod explaining;
@@ -138,6 +139,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sso::create, sso::list))
         .routes(routes!(sso::one, sso::update, sso::delete))
         .routes(routes!(sso::test))
+        .routes(routes!(sso::preview))
         .routes(routes!(import::import))
         .routes(routes!(invitations::create, invitations::list))
         .routes(routes!(invitations::read, invitations::delete))

@@ -6,6 +6,7 @@ mod enter;
 mod link;
 pub(super) mod oidc;
 mod page;
+pub(super) mod saml;
 mod start;
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/signin/{org}", get(start::how))
         .route("/signin/{org}/{connection}", post(start::go))
         .route("/signin/{org}/{connection}/callback", get(oidc::back))
+        .route("/signin/{org}/{connection}/metadata", get(saml::ours))
+        .route("/signin/{org}/{connection}/acs", post(saml::acs))
         .route("/signin/{org}/{connection}/logout", post(oidc::logout))
         .route("/signin/link/{token}", get(link::ask).post(link::take))
         .route("/signin/test/{token}", get(start::ask).post(start::test))

@@ -127,6 +127,7 @@ impl Route {
             ("POST", "/v1/sso/connections") => json!({
                 "name": "New", "protocol": "oidc", "issuer": "https://idp.example", "client_id": "us",
             }),
+            ("POST", "/v1/sso/metadata") => json!({"metadata": "<none/>"}),
             ("PUT", "/v1/sso/sessions") => json!({"idle_minutes": 5, "session_minutes": null}),
             ("PUT", "/v1/sso/enforcement") => {
                 json!({"method": "oidc", "break_glass": tenant.admin})
