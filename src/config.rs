@@ -18,12 +18,14 @@ mod content;
 mod keys;
 mod mail;
 mod outside;
+mod publish;
 mod values;
 
 pub use content::Content;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
 pub use mail::{Mail, MailTls};
 pub use outside::Outside;
+pub use publish::Publish;
 pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.
@@ -260,24 +262,6 @@ pub struct Log {
     pub heartbeat_s: u64,
 }
 
-/// `publish.*`
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Publish {
-    /// How often it is published.
-    pub every_s: u64,
-    /// The folder.
-    pub dir: Option<PathBuf>,
-    /// Where checkpoints are sent.
-    pub sink: Option<String>,
-    /// File with the token for the sink.
-    pub token_file: Option<PathBuf>,
-    /// The policy of witnesses.
-    pub witnesses: Option<PathBuf>,
-    /// Certificates that are trusted too.
-    pub ca: Option<PathBuf>,
-}
-
 /// `tenants.*`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -355,19 +339,6 @@ impl Default for Log {
     }
 }
 
-impl Default for Publish {
-    fn default() -> Self {
-        Self {
-            every_s: 60,
-            dir: None,
-            sink: None,
-            token_file: None,
-            witnesses: None,
-            ca: None,
-        }
-    }
-}
-
 impl Default for Tenants {
     fn default() -> Self {
         Self { open_max: 500 }
@@ -388,14 +359,6 @@ impl Http {
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
-    }
-}
-
-impl Publish {
-    /// How often the deployment's log is published.
-    #[must_use]
-    pub const fn every(&self) -> Duration {
-        Duration::from_secs(self.every_s)
     }
 }
 

@@ -175,7 +175,9 @@ fn saml(body: &mut Fields, before: Option<&Protocol>) -> Result<Saml, Problem> {
 /// Takes over what metadata says of the provider. A certificate that was there and is not in it is trusted no more.
 fn taken(saml: &mut Saml, text: &str) -> Result<(), Problem> {
     let read = metadata::read(text.as_bytes(), Utc::now());
-    let read = read.map_err(|refusal| wrong("metadata", &refusal.to_string()))?.saml;
+    let read = read
+        .map_err(|refusal| wrong("metadata", &refusal.to_string()))?
+        .saml;
     saml.entity_id = read.entity_id;
     saml.sso_url = read.sso_url;
     saml.binding = read.binding;

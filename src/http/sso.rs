@@ -16,10 +16,10 @@ use super::problem::Problem;
 use super::refused;
 use super::signin;
 use crate::app::App;
+use crate::authn::saml::{certificate, metadata};
 use crate::authn::token::{Token, Use};
 use crate::crypto;
 use crate::decide::authorized::{SettingsRead, SettingsUpdate, SsoConfigure, SsoDisable};
-use crate::authn::saml::{certificate, metadata};
 use crate::directory::connection::{Connection, ConnectionId, Protocol, Saml};
 use crate::directory::sso::{self, Trial};
 use crate::directory::{Kind, Ref};
@@ -110,7 +110,9 @@ async fn configured(
 
 /// A provider's metadata from where it publishes it.
 async fn fetched(app: &App, url: &str) -> Result<String, Problem> {
-    let place = url.parse().map_err(|_| wrong("metadata_url", "it is no URL"))?;
+    let place = url
+        .parse()
+        .map_err(|_| wrong("metadata_url", "it is no URL"))?;
     let unreached = |why: &dyn std::fmt::Display| wrong("metadata_url", &why.to_string());
     let answer = app.outside().get(&place, None).await;
     let answer = answer.map_err(|error| unreached(&error))?;
@@ -131,14 +133,22 @@ pub(super) async fn preview(
     mut body: Fields,
 ) -> Result<Response, Problem> {
     let [] = call.query([])?;
-    let (text, url) = (body.maybe_text("metadata")?, body.maybe_text("metadata_url")?);
+    let (text, url) = (
+        body.maybe_text("metadata")?,
+        body.maybe_text("metadata_url")?,
+    );
     body.finish()?;
     let settings = call.singleton(Kind::Settings);
-    call.permit_change_with::<SsoConfigure>(settings, said("saml")).await?;
+    call.permit_change_with::<SsoConfigure>(settings, said("saml"))
+        .await?;
     let text = match (text, url) {
         (Some(text), None) => text,
         (None, Some(url)) => fetched(&app, &url).await?,
-        _ => return Err(Problem::Malformed("send either `metadata` or `metadata_url`".into())),
+        _ => {
+            return Err(Problem::Malformed(
+                "send either `metadata` or `metadata_url`".into(),
+            ));
+        }
     };
     let read = metadata::read(text.as_bytes(), Utc::now());
     let read = read.map_err(|refusal| wrong("metadata", &refusal.to_string()))?;
@@ -176,7 +186,9 @@ fn warnings(saml: &Saml) -> Vec<String> {
         let name = &one.subject;
         match one.days_left {
             days if days < 0 => format!("the certificate `{name}` has expired"),
-            days => format!("the certificate `{name}` expires in {days} days: add the provider's next one"),
+            days => format!(
+                "the certificate `{name}` expires in {days} days: add the provider's next one"
+            ),
         }
     });
     told.collect()
