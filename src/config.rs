@@ -16,14 +16,14 @@ use zeroize::Zeroizing;
 
 mod content;
 mod keys;
-mod outside;
 mod mail;
+mod outside;
 mod values;
 
 pub use content::Content;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
-pub use outside::Outside;
 pub use mail::{Mail, MailTls};
+pub use outside::Outside;
 pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.

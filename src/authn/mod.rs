@@ -1,8 +1,8 @@
 //! Who asks: the doors by which a caller comes in.
 
 pub mod api_key;
-pub mod oidc;
 pub mod link;
+pub mod oidc;
 pub mod proof;
 pub mod saml;
 pub mod token;
@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use crate::directory::object::Session;
 use crate::directory::{Kind, Object, Ref, Snapshot};
 use api_key::{ApiKey, KeyDigest};
-use token::Token;
 use link::Link;
+use token::Token;
 
 /// Why a well-formed key or link is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -203,7 +203,9 @@ fn joined(
         .name
         .clone()
         .filter(|name| super::name("name", name).is_ok());
-    let asked = people::address(&email).ok().and_then(|email| invited(snapshot, &email));
+    let asked = people::address(&email)
+        .ok()
+        .and_then(|email| invited(snapshot, &email));
     let role = granted(connection, &vouched.groups)
         .or(asked)
         .unwrap_or(connection.default_role);

@@ -156,9 +156,7 @@ impl Seen<'_> {
                 | Object::Integration(_)
                 | Object::Invitation(_)
                 | Object::Session(_),
-            ) => {
-                found(self.org)
-            }
+            ) => found(self.org),
             Some(object) => object.parent().is_some_and(found),
         }
     }

@@ -128,10 +128,7 @@ pub fn enforce(
             "test a connection of this method yourself and enable it first, so that nobody is locked out",
         ));
     }
-    if !snapshot
-        .user(break_glass)
-        .is_some_and(is_active_admin)
-    {
+    if !snapshot.user(break_glass).is_some_and(is_active_admin) {
         return Err(DirectoryError::invalid(
             "break_glass",
             "it must be an active Admin",
