@@ -343,7 +343,7 @@ fn put(compared: &mut Compared, reference: Ref, user: User) {
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::super::invitation::{self, Inviting};
-    use super::super::object::Role;
+    use super::super::object::{Role, Session};
     use super::super::world::{World, id, now};
     use super::*;
 
@@ -513,6 +513,39 @@ mod tests {
                 .object(Ref::new(Kind::Invitation, id(90)))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn sessions_end_where_somebody_becomes_another_and_not_with_another_name() {
+        let session = Ref::new(Kind::Session, id(95));
+        let signed_in = || {
+            let mut world = World::new();
+            let body = Body::Object(Object::Session(Session {
+                owner: world.bob,
+                digest: "digest".into(),
+                method: "oidc".into(),
+                break_glass: false,
+                connection: None,
+                provider_session: None,
+                created_at: now(),
+                expires_at: now() + chrono::Duration::hours(1),
+                agent: None,
+                client: None,
+            }));
+            let begun = Change::new(Event::UserLogin, Some(world.bob), json!({}));
+            world.apply(Ok(begun.put(RowId::Object(session), body)));
+            world
+        };
+        for (line, stays) in [
+            ("Bob,bob@example.com,Viewer,\n", false),
+            ("Bob,bob@example.com,Member,false\n", false),
+            ("Robert,bob@example.com,Member,\n", true),
+        ] {
+            let world = signed_in();
+            assert_eq!(statuses(&world, line), [Status::Updated]);
+            let next = world.with(&done(&world, line, Mode::All).unwrap());
+            assert_eq!(next.object(session).is_some(), stays, "{line}");
+        }
     }
 
     #[test]
