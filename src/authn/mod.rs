@@ -1,7 +1,6 @@
 //! Who asks: the doors by which a caller comes in.
 
 pub mod api_key;
-pub mod link;
 pub mod oidc;
 pub mod proof;
 pub mod saml;
@@ -12,7 +11,6 @@ use chrono::{DateTime, Utc};
 use crate::directory::object::Session;
 use crate::directory::{Kind, Object, Ref, Snapshot};
 use api_key::{ApiKey, KeyDigest};
-use link::Link;
 use token::Token;
 
 /// Why a well-formed key or link is not let in.
@@ -80,13 +78,17 @@ pub fn session_of<'a>(
 ///
 /// # Errors
 /// There is none, or this is not its link, or its time is over.
-pub fn invitation_of(snapshot: &Snapshot, link: &Link, now: DateTime<Utc>) -> Result<Ref, Refusal> {
-    let reference = Ref::new(Kind::Invitation, link.to());
+pub fn invitation_of(
+    snapshot: &Snapshot,
+    link: &Token,
+    now: DateTime<Utc>,
+) -> Result<Ref, Refusal> {
+    let reference = Ref::new(Kind::Invitation, link.id());
     let Some(Object::Invitation(stored)) = snapshot.object(reference).map(|stored| &stored.value)
     else {
         return Err(Refusal::Unknown);
     };
-    if !link.is_kept_as(&stored.digest) {
+    if !link.is(&stored.digest) {
         return Err(Refusal::Wrong);
     }
     if now >= stored.expires_at {

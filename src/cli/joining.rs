@@ -10,7 +10,7 @@ use super::Outcome;
 use super::org::door;
 use super::print::Out;
 use crate::app::{App, Sent};
-use crate::authn::link::{Link, Purpose};
+use crate::authn::token::{Token, Use};
 use crate::crypto;
 use crate::decide::Door;
 use crate::directory::import::{self, Counts, Form, LINES_AT_ONCE, Line, Mode, Part, Told};
@@ -106,7 +106,7 @@ impl Joining {
                     email,
                     name,
                     role,
-                    digest: link.digest(),
+                    digest: link.stored(),
                 };
                 door.operate(move |by, snapshot| {
                     invitation::invite_by_operator(by, snapshot, &inviting)
@@ -118,7 +118,7 @@ impl Joining {
             Self::Resend { slug, invitation } => {
                 let (door, invitation) = (door(app, &slug).await?, named(&invitation)?);
                 let link = link(&door, invitation.id)?;
-                let digest = link.digest();
+                let digest = link.stored();
                 door.operate(move |by, snapshot| {
                     invitation::resend_by_operator(by, snapshot, invitation, &digest)
                 })
@@ -164,15 +164,15 @@ fn named(text: &str) -> Result<Ref, String> {
     })
 }
 
-fn link(door: &Door, invitation: [u8; 16]) -> Result<Link, crypto::CryptoError> {
+fn link(door: &Door, invitation: [u8; 16]) -> Result<Token, crypto::CryptoError> {
     let tenant = *door.store().id().bytes();
     let secret = crypto::random()?;
-    Ok(Link::mint(Purpose::Invitation, tenant, invitation, secret))
+    Ok(Token::mint(Use::Invitation, tenant, invitation, secret))
 }
 
 /// Sends the link, or prints it: this process ends, so that nobody else would send it.
-async fn send(app: &App, out: &Out, door: &Door, link: &Link) -> Outcome {
-    let invitation = Ref::new(Kind::Invitation, link.to());
+async fn send(app: &App, out: &Out, door: &Door, link: &Token) -> Outcome {
+    let invitation = Ref::new(Kind::Invitation, link.id());
     let sent = app
         .deliver_invitation(door, invitation, link.expose())
         .await;

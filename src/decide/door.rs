@@ -407,18 +407,6 @@ impl Door {
         self.rule(Asker::system(), plan).await
     }
 
-    /// Makes a change on the strength of a one-time link: that it may be made was decided when the link was given.
-    ///
-    /// # Errors
-    /// `Directory` where the link counts no more or the change cannot be made, `Unavailable`.
-    pub async fn admit(
-        &self,
-        asker: Asker,
-        plan: impl Fn(&Operator, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
-    ) -> Result<Changed, Refused> {
-        self.rule(asker, plan).await
-    }
-
     async fn rule(
         &self,
         asker: Asker,

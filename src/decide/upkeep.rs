@@ -14,7 +14,7 @@ use super::error::{Refused, Unwritten};
 use super::question::Asker;
 use super::rotate;
 use super::search;
-use crate::directory::{Ref, invitation, keeping};
+use crate::directory::{Ref, invitation, keeping, session};
 use crate::log::Event;
 use crate::log::append;
 use crate::log::entry::{Entry, Fact, Outcome, Time};
@@ -210,7 +210,7 @@ async fn retain(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     Ok(())
 }
 
-/// Has the log say of invitations whose time is over that it is.
+/// Has the log say of invitations and sessions whose time is over that it is.
 async fn expire(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     while invitation::due(door.glance().snapshot(), now)
         .next()
@@ -219,7 +219,18 @@ async fn expire(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
         match door.keep(invitation::expire).await {
             Ok(_) => {}
             // It was sent again, or used, meanwhile.
-            Err(Refused::Directory(_)) => return Ok(()),
+            Err(Refused::Directory(_)) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    while session::expired(door.glance().snapshot(), now)
+        .next()
+        .is_some()
+    {
+        match door.keep(session::expire).await {
+            Ok(_) => {}
+            // Another node was quicker.
+            Err(Refused::Directory(_)) => break,
             Err(error) => return Err(error.into()),
         }
     }

@@ -8,10 +8,11 @@ use serde_json::json;
 use super::change::{Change, Happening, RowId};
 use super::object::{Body, Invitation, Kind, Object, Ref, Role};
 use super::people::{Joining, address, joined};
+use super::session::{self, Arrival};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{
-    Authorized, MemberInvite, MemberResendInvitation, MemberRevokeInvitation, Operator,
+    Authorized, MemberInvite, MemberResendInvitation, MemberRevokeInvitation, Operator, Proven,
 };
 use crate::log::vocabulary::Event;
 
@@ -123,7 +124,7 @@ pub fn revoke_by_operator(
 /// # Errors
 /// The link counts no more, the organization is suspended, or a name is missing or cannot be read.
 pub fn accept(
-    by: &Operator,
+    by: &Proven,
     snapshot: &Snapshot,
     (invitation, digest): (Ref, &str),
     newcomer: &Newcomer,
@@ -143,6 +144,21 @@ pub fn accept(
         role: found.role,
     };
     joined(snapshot, (&joining, BTreeSet::new()), by.now())
+}
+
+/// The same, and a session begins.
+///
+/// # Errors
+/// As [`accept`]; or the organization wants its people to sign in by another method.
+pub fn accept_and_enter(
+    by: &Proven,
+    snapshot: &Snapshot,
+    link: (Ref, &str),
+    (newcomer, arrival): (&Newcomer, &Arrival),
+) -> Result<Change, DirectoryError> {
+    let change = accept(by, snapshot, link, newcomer)?;
+    let change = change.and(Event::UserLogin, None, json!({}));
+    session::entered(by, snapshot, arrival, change, false)
 }
 
 /// Those whose time is over and of which the log does not say so yet.
@@ -318,6 +334,10 @@ mod tests {
         Operator::in_test(now() + Duration::days(days))
     }
 
+    fn proven(days: i64) -> Proven {
+        Proven::in_test(now() + Duration::days(days))
+    }
+
     fn with_zoe() -> World {
         let mut world = World::new();
         let by = world.by::<MemberInvite>(world.org);
@@ -337,7 +357,7 @@ mod tests {
     fn whoever_accepts_is_what_they_were_invited_as_and_the_link_is_used_up() {
         let mut world = with_zoe();
         let link = (zoe(), "digest 90");
-        let joined = accept(&later(6), &world.snapshot, link, &newcomer(91)).unwrap();
+        let joined = accept(&proven(6), &world.snapshot, link, &newcomer(91)).unwrap();
         assert_eq!(events(&joined), [Event::MemberJoined]);
         world.apply(Ok(joined));
         let user = world.snapshot.user(Ref::new(Kind::User, id(91))).unwrap();
@@ -345,7 +365,7 @@ mod tests {
             (user.name.as_str(), user.email.as_str(), user.role),
             ("Zoe", "zoe@example.com", Role::Member)
         );
-        let again = accept(&later(6), &world.snapshot, link, &newcomer(92));
+        let again = accept(&proven(6), &world.snapshot, link, &newcomer(92));
         assert_eq!(again.unwrap_err(), DirectoryError::DeadLink);
         assert_eq!(world.snapshot.invitation_at("zoe@example.com"), None);
     }
@@ -354,9 +374,9 @@ mod tests {
     fn a_link_counts_for_seven_days() {
         let world = with_zoe();
         let link = (zoe(), "digest 90");
-        let almost = Operator::in_test(now() + Duration::days(DAYS) - Duration::microseconds(1));
+        let almost = Proven::in_test(now() + Duration::days(DAYS) - Duration::microseconds(1));
         assert!(accept(&almost, &world.snapshot, link, &newcomer(91)).is_ok());
-        let over = accept(&later(DAYS), &world.snapshot, link, &newcomer(91));
+        let over = accept(&proven(DAYS), &world.snapshot, link, &newcomer(91));
         assert_eq!(over.unwrap_err(), DirectoryError::DeadLink);
     }
 
@@ -369,8 +389,14 @@ mod tests {
             [Event::MemberInvitationResent]
         );
         world.apply(again);
-        let accepted =
-            |day, digest| accept(&later(day), &world.snapshot, (zoe(), digest), &newcomer(91));
+        let accepted = |day, digest| {
+            accept(
+                &proven(day),
+                &world.snapshot,
+                (zoe(), digest),
+                &newcomer(91),
+            )
+        };
         assert_eq!(
             accepted(5, "digest 90").unwrap_err(),
             DirectoryError::DeadLink
@@ -384,7 +410,7 @@ mod tests {
         let mut world = with_zoe();
         world.apply(revoke(&world.by(zoe()), &world.snapshot));
         let revoked = accept(
-            &later(1),
+            &proven(1),
             &world.snapshot,
             (zoe(), "digest 90"),
             &newcomer(91),
@@ -444,7 +470,7 @@ mod tests {
         ));
         assert!(
             accept(
-                &later(15),
+                &proven(15),
                 &world.snapshot,
                 (zoe(), "another"),
                 &newcomer(92)
@@ -487,7 +513,7 @@ mod tests {
                 id: id(91),
                 name: name.map(Into::into),
             };
-            accept(&later(1), &world.snapshot, (zoe(), "digest 90"), &newcomer)
+            accept(&proven(1), &world.snapshot, (zoe(), "digest 90"), &newcomer)
         };
         assert!(matches!(
             accepted(None),

@@ -20,7 +20,7 @@ use super::refused;
 use super::request_id::RequestId;
 use super::serve::Peer;
 use crate::app::{App, Sent};
-use crate::authn::link::{Link, Purpose};
+use crate::authn::token::{Token, Use};
 use crate::authn::{self, Refusal};
 use crate::crypto;
 use crate::decide::authorized::{MemberInvite, MemberResendInvitation, MemberRevokeInvitation};
@@ -51,7 +51,7 @@ pub(super) async fn create(
         email: body.text("email")?,
         name: body.maybe_text("name")?,
         role: body.word("role")?,
-        digest: link.digest(),
+        digest: link.stored(),
     };
     body.finish()?;
     let changed = call
@@ -99,7 +99,7 @@ pub(super) async fn resend(State(app): State<Arc<App>>, call: Call) -> Result<Re
     unkeyed(&call)?;
     let wanted = call.named("id", Kind::Invitation)?;
     let link = link_to(&call, wanted.id)?;
-    let digest = link.digest();
+    let digest = link.stored();
     let changed = call
         .change::<MemberResendInvitation>(
             wanted,
@@ -158,7 +158,7 @@ async fn accepted(
     name: Option<String>,
 ) -> Result<Changed, Problem> {
     // A token that is none costs nothing: neither a look-up nor an entry.
-    let Ok(link) = Link::parse(Purpose::Invitation, token) else {
+    let Some(link) = Token::parse(Use::Invitation, token) else {
         return Err(limit().err().unwrap_or(Problem::BadLink));
     };
     let tenant = TenantId::new(link.tenant());
@@ -193,9 +193,9 @@ async fn accepted(
                 id: crypto::random().map_err(|_| Problem::Internal)?,
                 name,
             };
-            let digest = link.digest();
+            let digest = link.stored();
             let joined = door
-                .admit(asker.clone(), move |by, snapshot| {
+                .arrive(asker.clone(), move |by, snapshot| {
                     invitation::accept(by, snapshot, (invitation, &digest), &newcomer)
                 })
                 .await;
@@ -236,15 +236,15 @@ fn unkeyed(call: &Call) -> Result<(), Problem> {
     Ok(())
 }
 
-fn link_to(call: &Call, invitation: [u8; 16]) -> Result<Link, Problem> {
+fn link_to(call: &Call, invitation: [u8; 16]) -> Result<Token, Problem> {
     let tenant = *call.door().store().id().bytes();
     let secret = crypto::random().map_err(|_| Problem::Internal)?;
-    Ok(Link::mint(Purpose::Invitation, tenant, invitation, secret))
+    Ok(Token::mint(Use::Invitation, tenant, invitation, secret))
 }
 
 /// What whoever invited is told of how the link goes on.
-fn delivered(app: &App, door: &Door, link: &Link, mut changed: Changed) -> Changed {
-    let sent = app.send_invitation(door, Ref::new(Kind::Invitation, link.to()), link.expose());
+fn delivered(app: &App, door: &Door, link: &Token, mut changed: Changed) -> Changed {
+    let sent = app.send_invitation(door, Ref::new(Kind::Invitation, link.id()), link.expose());
     if let Some(reply) = changed.reply.as_object_mut() {
         let told = match sent {
             Sent::Posted => "mail",

@@ -3,6 +3,7 @@
 mod account;
 mod arriving;
 mod enter;
+mod join;
 mod link;
 pub(super) mod oidc;
 mod page;
@@ -42,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/signin/{org}/{connection}/logout", post(oidc::logout))
         .route("/signin/link/{token}", get(link::ask).post(link::take))
         .route("/signin/test/{token}", get(start::ask).post(start::test))
+        .route("/join/{token}", get(join::ask).post(join::take))
         .route("/account", get(account::show))
         .route("/account/end", post(account::end))
         .route("/signout", post(account::sign_out))

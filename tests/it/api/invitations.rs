@@ -1,6 +1,6 @@
 //! Invitations over HTTP: a link lets one person in, once, for seven days, and whatever else is tried with it does not.
 
-use cedarkeep::authn::link::{Link, Purpose};
+use cedarkeep::authn::token::{Token, Use};
 use cedarkeep::config::Database;
 use cedarkeep::crypto;
 use cedarkeep::decide::{audit, upkeep};
@@ -69,8 +69,8 @@ async fn count(tenant: &Tenant, event: Event) -> usize {
 async fn put_expired(tenant: &Tenant, email: &str) -> (Ref, String) {
     let id = crypto::random().unwrap();
     let reference = Ref::new(Kind::Invitation, id);
-    let link = Link::mint(
-        Purpose::Invitation,
+    let link = Token::mint(
+        Use::Invitation,
         tenant.org.id,
         id,
         crypto::random().unwrap(),
@@ -80,7 +80,7 @@ async fn put_expired(tenant: &Tenant, email: &str) -> (Ref, String) {
         name: Some("Zoe".into()),
         role: Role::Member,
         invited_by: Some(tenant.admin),
-        digest: link.digest(),
+        digest: link.stored(),
         sent_at: Utc::now() - Duration::days(7) - Duration::seconds(1),
         expires_at: Utc::now() - Duration::seconds(1),
         expired: false,
@@ -175,7 +175,7 @@ async fn an_invited_person_joins(database: Database) {
         .await
         .unwrap();
     let text: String = shown.iter().map(|shown| shown.line().to_string()).collect();
-    let digest = Link::parse(Purpose::Invitation, &token).unwrap().digest();
+    let digest = Token::parse(Use::Invitation, &token).unwrap().stored();
     assert!(text.contains("zoe@example.com"));
     assert!(!text.contains(&token) && !text.contains(&digest) && !text.contains("ckl_"));
 }
@@ -219,14 +219,14 @@ async fn every_wrong_link_is_refused_alike_and_recorded_as_what_it_is() {
     is_refused(&service, &expired).await;
     // The same identifiers with a secret of somebody's own, and of another organization.
     let (_, token) = invited(&service, &tenant, "ian@example.com").await;
-    let right = Link::parse(Purpose::Invitation, &token).unwrap();
-    let guessed = Link::mint(Purpose::Invitation, right.tenant(), right.to(), [7; 32]);
+    let right = Token::parse(Use::Invitation, &token).unwrap();
+    let guessed = Token::mint(Use::Invitation, right.tenant(), right.id(), [7; 32]);
     is_refused(&service, guessed.expose()).await;
-    let elsewhere = Link::mint(Purpose::Invitation, other.org.id, right.to(), [7; 32]);
+    let elsewhere = Token::mint(Use::Invitation, other.org.id, right.id(), [7; 32]);
     is_refused(&service, elsewhere.expose()).await;
-    let nowhere = Link::mint(Purpose::Invitation, [9; 16], right.to(), [7; 32]);
+    let nowhere = Token::mint(Use::Invitation, [9; 16], right.id(), [7; 32]);
     is_refused(&service, nowhere.expose()).await;
-    let of_another_kind = Link::mint(Purpose::SignIn, right.tenant(), right.to(), [7; 32]);
+    let of_another_kind = Token::mint(Use::Link, right.tenant(), right.id(), [7; 32]);
     is_refused(&service, of_another_kind.expose()).await;
     for none in [
         "",
@@ -296,7 +296,7 @@ async fn a_link_of_a_moment_ago_counts_on_another_node() {
     // The other node knows the first link when the second is sent here.
     is_refused(
         &beside,
-        Link::mint(Purpose::Invitation, tenant.org.id, [1; 16], [1; 32]).expose(),
+        Token::mint(Use::Invitation, tenant.org.id, [1; 16], [1; 32]).expose(),
     )
     .await;
     let again = service.by(
@@ -400,8 +400,8 @@ async fn who_comes_with_wrong_links_too_often_must_wait() {
     for _ in 0..30 {
         is_refused(&service, &token[1..]).await;
     }
-    let right = Link::parse(Purpose::Invitation, &token).unwrap();
-    let guessed = Link::mint(Purpose::Invitation, right.tenant(), right.to(), [7; 32]);
+    let right = Token::parse(Use::Invitation, &token).unwrap();
+    let guessed = Token::mint(Use::Invitation, right.tenant(), right.id(), [7; 32]);
     for wrong in [&token[1..], guessed.expose()] {
         let told = accepted(&service, wrong).await;
         told.is_problem(429);
