@@ -23,6 +23,7 @@ mod own;
 mod pages;
 mod permissions;
 mod races;
+mod removals;
 pub mod restore;
 mod sealed;
 mod searching;
