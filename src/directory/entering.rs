@@ -156,6 +156,17 @@ pub fn enter(
             what: "this sign-in".into(),
         });
     }
+    let is_over = |until: &chrono::DateTime<chrono::Utc>| by.now() >= *until;
+    let notice = snapshot.organization()?.sign_in.saml_until;
+    if matches!(connection.protocol, Protocol::Saml(_))
+        && notice.as_ref().is_some_and(is_over)
+        // A plan shuts nobody out who could change it.
+        && !people::is_last_admin(snapshot, user)
+    {
+        return Err(DirectoryError::NoMember {
+            why: "the organization's plan has no SAML any more: an Admin gives you a link, or sets up another way",
+        });
+    }
     let is_there = snapshot.user(user).is_some();
     let change = match is_there {
         true => with_role(snapshot, connection, (vouched, user), change)?,
@@ -427,6 +438,50 @@ mod tests {
         let left = remove(&world.by(world.bob), &world.snapshot);
         world.apply(left);
         assert!(come(&mut world, 92, &bob).is_err());
+    }
+
+    #[test]
+    fn saml_ends_thirty_days_after_the_plan_that_has_it_but_for_the_last_admin() {
+        use crate::decide::authorized::Operator;
+        use crate::directory::connection::{Binding, SAML_NOTICE, Saml};
+        use crate::directory::object::Plan;
+        use crate::directory::organization::set_plan;
+        let mut world = World::new();
+        let saml = Saml {
+            entity_id: "idp".into(),
+            sso_url: "https://idp.example".into(),
+            binding: Binding::Post,
+            certificates: vec![],
+            idp_initiated: false,
+            email_attribute: None,
+            name_attribute: None,
+            groups_attribute: None,
+        };
+        let connection = Connection {
+            protocol: Protocol::Saml(saml),
+            ..google(None)
+        };
+        with(&mut world, connection, &["example.com"]);
+        let by = Operator::in_test(now());
+        world.apply(set_plan(&by, &world.snapshot, Plan::Business));
+        let at = |after: chrono::Duration, number: u8, user: Ref, whom: &Vouched| {
+            let by = Proven::in_test(now() + after);
+            enter(&by, &world.snapshot, (whom, &arrival(number, user)))
+        };
+        let (bob, ada) = (
+            vouched("1", "bob@example.com"),
+            vouched("2", "ada@example.com"),
+        );
+        let almost = SAML_NOTICE - chrono::Duration::seconds(1);
+        assert!(at(almost, 90, world.bob, &bob).is_ok());
+        assert!(at(SAML_NOTICE, 90, world.bob, &bob).is_err());
+        assert!(at(SAML_NOTICE, 90, world.ada, &ada).is_ok());
+        let by = Operator::in_test(now());
+        world.apply(set_plan(&by, &world.snapshot, Plan::Enterprise));
+        assert_eq!(
+            world.snapshot.organization().unwrap().sign_in.saml_until,
+            None
+        );
     }
 
     #[test]

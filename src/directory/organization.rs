@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::change::{Change, RowId};
-use super::connection::SignIn;
+use super::connection::{SAML_NOTICE, SignIn};
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
@@ -62,7 +62,7 @@ pub fn found(
 ///
 /// # Errors
 /// It is on that plan.
-pub fn set_plan(_by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change, DirectoryError> {
+pub fn set_plan(by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if old.plan == plan {
         return Err(DirectoryError::invalid(
@@ -77,6 +77,11 @@ pub fn set_plan(_by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Chang
         details,
         Organization {
             plan,
+            // Of what the plan before had and this one has not, sign-in goes on for a while.
+            sign_in: SignIn {
+                saml_until: (plan != Plan::Enterprise).then(|| by.now() + SAML_NOTICE),
+                ..old.sign_in.clone()
+            },
             ..old.clone()
         },
     ))
