@@ -103,6 +103,7 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::Taken { .. }
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Held
+        | DirectoryError::KeysLive { .. }
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
         DirectoryError::NotApproved
