@@ -1,6 +1,7 @@
 //! Who asks: the doors by which a caller comes in.
 
 pub mod api_key;
+pub mod lockout;
 pub mod oidc;
 pub mod proof;
 pub mod token;

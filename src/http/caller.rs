@@ -1,6 +1,8 @@
 //! Who calls: the API key or the session of a request, the tenant that it belongs to, and on whose behalf it is used.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
@@ -11,6 +13,7 @@ use super::serve::Peer;
 use super::signed_in;
 use crate::app::App;
 use crate::authn::api_key::ApiKey;
+use crate::authn::lockout::{Address, Attempt, Verdict};
 use crate::authn::{self, Refusal};
 use crate::decide::{Acting, Asker, Caller, Door};
 use crate::directory::{Kind, Ref};
@@ -42,6 +45,17 @@ impl From<'_> {
         match self.peer {
             Peer::Tcp(address) => Some(address.ip().to_string()),
             Peer::Unix => None,
+        }
+    }
+
+    /// The same, as it is counted.
+    fn address(&self) -> Address {
+        match self.peer {
+            Peer::Unix => Address::LOCAL,
+            Peer::Tcp(address) => Address::of(match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            }),
         }
     }
 
@@ -174,6 +188,8 @@ async fn authenticate(
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadCredential);
     }
+    let brought = Brought::of(app, from, &door, ("ck", key.id()));
+    brought.admit()?;
     let now = chrono::Utc::now();
     let mut found = authn::key_of(door.glance().snapshot(), &key, now);
     if found == Err(Refusal::Unknown) {
@@ -191,25 +207,89 @@ async fn authenticate(
             };
             Ok((door, from.asker(caller)))
         }
-        Err(why) => {
-            note_refused(&door, &from, Event::ApiKeyRejected, why).await?;
-            Err(Problem::BadCredential)
+        Err(why) => Err(brought.refuse(Event::ApiKeyRejected, why).await?),
+    }
+}
+
+/// A credential that came along, before and after it is looked at.
+pub(super) struct Brought<'a> {
+    app: &'a App,
+    from: From<'a>,
+    door: &'a Door,
+    attempt: Attempt,
+}
+
+impl<'a> Brought<'a> {
+    /// The one of that identifier, which begins with this word.
+    pub(super) fn of(
+        app: &'a App,
+        from: From<'a>,
+        door: &'a Door,
+        (of, id): (&'static str, [u8; 16]),
+    ) -> Self {
+        let attempt = Attempt {
+            from: from.address(),
+            of,
+            tenant: *door.store().id().bytes(),
+            id,
+        };
+        Self {
+            app,
+            from,
+            door,
+            attempt,
+        }
+    }
+
+    /// Whether it is looked at. One that is locked is counted, right or wrong: that its secret is right would be told otherwise.
+    pub(super) fn admit(&self) -> Result<(), Problem> {
+        match self.app.lockout().locked(&self.attempt, Instant::now()) {
+            None => Ok(()),
+            Some(left) => {
+                self.door.count_refused();
+                Err(Problem::LockedOut(left))
+            }
+        }
+    }
+
+    /// It is refused: recorded, or counted where there are too many; what whoever brought it is told.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub(super) async fn refuse(&self, event: Event, why: Refusal) -> Result<Problem, Problem> {
+        match self.app.lockout().refused(&self.attempt, Instant::now()) {
+            Verdict::Told => {
+                note_refused(self.door, &self.from, event, recorded(why)).await?;
+                Ok(Problem::BadCredential)
+            }
+            Verdict::Locks(_) => {
+                note_refused(self.door, &self.from, event, recorded(why)).await?;
+                note_refused(self.door, &self.from, event, Recorded::LockedOut).await?;
+                Ok(Problem::BadCredential)
+            }
+            Verdict::Counted(pause) => {
+                self.door.count_refused();
+                Ok(Problem::TooMany(pause))
+            }
         }
     }
 }
 
-/// Records that a credential was refused; a flood of them is counted.
-pub(super) async fn note_refused(
-    door: &Door,
-    from: &From<'_>,
-    event: Event,
-    why: Refusal,
-) -> Result<(), Problem> {
-    let why = match why {
+const fn recorded(why: Refusal) -> Recorded {
+    match why {
         Refusal::Unknown => Recorded::UnknownCredential,
         Refusal::Wrong => Recorded::WrongCredential,
         Refusal::Expired => Recorded::Expired,
-    };
+    }
+}
+
+/// Records that a credential was refused; a flood of them is counted.
+async fn note_refused(
+    door: &Door,
+    from: &From<'_>,
+    event: Event,
+    why: Recorded,
+) -> Result<(), Problem> {
     tracing::warn!(tenant.id = %door.store().id(), why = why.as_str(), "a credential was refused");
     door.note_refused(from.asker(Caller::Operator), event, Outcome::Failed(why))
         .await

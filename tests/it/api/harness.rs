@@ -78,11 +78,18 @@ pub struct Ask<'a> {
     service: &'a Service,
     request: axum::http::request::Builder,
     body: Option<Body>,
+    peer: Peer,
 }
 
 impl Ask<'_> {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
+        self
+    }
+
+    /// From there, and not from this machine.
+    pub fn from(mut self, peer: Peer) -> Self {
+        self.peer = peer;
         self
     }
 
@@ -142,12 +149,7 @@ impl Ask<'_> {
     async fn answer(self) -> Response<Body> {
         let body = self.body.unwrap_or_else(Body::empty);
         let mut request: Request<Body> = self.request.body(body).unwrap();
-        request
-            .extensions_mut()
-            .insert(ConnectInfo(Peer::Tcp(SocketAddr::from((
-                [127, 0, 0, 1],
-                4000,
-            )))));
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         self.service.routes.clone().oneshot(request).await.unwrap()
     }
 }
@@ -340,6 +342,7 @@ impl Service {
             service: self,
             request: Request::builder().method(method).uri(path),
             body: None,
+            peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 4000))),
         }
     }
 
