@@ -208,8 +208,11 @@ pub(super) fn happening(
     happening: &Happening,
     (policy_version, as_of): (u64, u64),
 ) -> Unsealed {
-    let mut draft =
-        Draft::new(happening.event, caller(asker), Outcome::Ok).saw(policy_version, as_of);
+    let (actor, outcome) = match happening.reported {
+        Some(reported) => (Some(reported.actor), reported.outcome),
+        None => (actor, Outcome::Ok),
+    };
+    let mut draft = Draft::new(happening.event, caller(asker), outcome).saw(policy_version, as_of);
     if let Some(actor) = actor {
         draft = draft.actor(reference(actor));
     }

@@ -73,7 +73,7 @@ impl Work {
             Self::List(work) => (&work.asker, A_PAGE),
             Self::Search(work) => (&work.asker, A_PAGE),
             Self::Explain(work) => (&work.asker, A_PAGE),
-            Self::Change(work) => (&work.asker, 1),
+            Self::Change(work) => (&work.asker, work.about.len().max(1)),
             Self::Note(work) => (&work.asker, 1),
             Self::Refresh(_) => return None,
         };
@@ -276,6 +276,8 @@ pub(super) struct Proposal {
     pub(super) content: Option<Deposit>,
     /// Nothing changes but the content: no policy ever sees that.
     pub(super) content_alone: bool,
+    /// The people whom its events are about, beside whoever asks.
+    pub(super) about: Vec<Ref>,
     pub(super) plan: Plan,
     pub(super) reply: Reply<Changed>,
     pub(super) deadline: Instant,
@@ -285,7 +287,7 @@ impl Proposal {
     fn is_plain(&self) -> bool {
         self.content_alone
             && self.idempotency.is_none()
-            && self.content.as_ref().is_some_and(Deposit::is_plain)
+            && self.content.as_ref().is_none_or(Deposit::is_plain)
     }
 }
 

@@ -349,7 +349,7 @@ impl Call {
     }
 
     /// The key under which the change is kept: this API key's, and that user's.
-    fn idempotency(&self, digest: &[u8; 32]) -> Option<IdempotencyKey> {
+    pub(super) fn idempotency(&self, digest: &[u8; 32]) -> Option<IdempotencyKey> {
         let chosen = self.key.as_ref()?;
         let who = match self.asker.caller {
             Caller::Key { key, acting, .. } => {

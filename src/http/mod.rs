@@ -9,6 +9,7 @@ pub mod caller;
 mod circles;
 mod content;
 mod cookies;
+mod events;
 mod explaining;
 mod export;
 mod fields;
@@ -105,6 +106,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::entries))
         .routes(routes!(audit::consistency))
         .routes(routes!(audit::anchor))
+        .routes(routes!(events::report))
         .routes(routes!(follow::follow))
         .routes(routes!(keeping::rotate))
         .routes(routes!(keeping::rotate_key))
@@ -231,9 +233,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(content::runs::list))
         .routes(routes!(runs::start))
-        .routes(routes!(runs::list))
+        .routes(routes!(runs::start_named, runs::list))
         .routes(routes!(runs::read, runs::end))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::complete))
+        .routes(routes!(runs::fail))
         .routes(routes!(memory::create, memory::list))
         .routes(routes!(memory::read, memory::update, memory::delete))
         .routes(routes!(integrations::create, integrations::list))
@@ -245,7 +249,8 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(shares::create, shares::list))
         .routes(routes!(shares::delete))
         .routes(routes!(api_keys::create, api_keys::list))
-        .routes(routes!(api_keys::delete))
+        .routes(routes!(api_keys::read, api_keys::delete))
+        .routes(routes!(api_keys::rotate))
         .routes(routes!(own::read_policies, own::replace_policies))
         .routes(routes!(
             own::list_entities,

@@ -3,7 +3,9 @@
 mod audit;
 mod bad_input;
 mod content;
+mod credentials;
 mod directory;
+mod events;
 mod explaining;
 mod export;
 mod forgetting;
@@ -28,3 +30,4 @@ pub mod sessions;
 mod sso;
 mod takeout;
 mod tamper;
+mod timing;
