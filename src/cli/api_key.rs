@@ -14,7 +14,7 @@ use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::Door;
 use crate::directory::object::Scope;
-use crate::directory::service::{self, NewKey, Rotation, Speaker};
+use crate::directory::service::{self, NewBinding, NewKey, Rotation, Speaker};
 use crate::directory::{Kind, Object, Ref};
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +32,9 @@ pub(super) enum Key {
         /// Another key of this service, which has two live ones at most
         #[arg(long, value_name = "SERVICE", conflicts_with = "scopes")]
         service: Option<String>,
+        /// No key: client certificates that have this URI or DNS name, of an issuer in `tls.client_ca`, are the service's
+        #[arg(long, value_name = "NAME")]
+        certificate: Option<String>,
         /// When it stops, as in 2027-01-31T00:00:00Z
         #[arg(long)]
         expires_at: Option<DateTime<Utc>>,
@@ -119,16 +122,28 @@ impl Key {
                 name,
                 scopes,
                 service,
+                certificate,
                 expires_at,
             } => {
                 let door = door(app, &slug).await?;
-                let (id, key) = match service {
-                    Some(service) => {
-                        let speaker = Speaker::Existing(named(Kind::Service, &service)?);
-                        made(&door, &name, speaker, expires_at).await?
-                    }
-                    None => key(&door, &name, &scopes, expires_at).await?,
+                let speaker = match service {
+                    Some(service) => Speaker::Existing(named(Kind::Service, &service)?),
+                    None => Speaker::New {
+                        id: crypto::random()?,
+                        scopes: scopes.iter().copied().collect(),
+                    },
                 };
+                if let Some(certificate) = certificate {
+                    let new = NewBinding {
+                        id: crypto::random()?,
+                        name,
+                        speaker,
+                        expires_at,
+                        certificate,
+                    };
+                    return bind(&door, out, new).await;
+                }
+                let (id, key) = made(&door, &name, speaker, expires_at).await?;
                 out.say(
                     &json!({ "id": id, "key": key.expose() }),
                     &format!("{}\n(this is {id}; it is not shown again)", key.expose()),
@@ -184,6 +199,18 @@ impl Key {
     }
 }
 
+async fn bind(door: &Door, out: &Out, new: NewBinding) -> Outcome {
+    let (id, name) = (Ref::new(Kind::ApiKey, new.id), new.certificate.clone());
+    let changed = door
+        .operate(move |by, snapshot| service::bind_certificate_by_operator(by, snapshot, &new))
+        .await?;
+    out.say(
+        &changed.reply,
+        &format!("client certificates of {name} are the service's (this is {id})"),
+    )?;
+    Ok(())
+}
+
 async fn list(door: &Door, out: &Out) -> Outcome {
     let world = door.glance();
     for (id, stored) in world.snapshot().objects_of(Kind::ApiKey, None) {
@@ -195,6 +222,7 @@ async fn list(door: &Door, out: &Out) -> Outcome {
         out.say(
             &json!({
                 "id": id, "name": key.name, "service": key.service, "expires_at": end, "last_used_at": used,
+                "certificate": key.certificate,
             }),
             &format!(
                 "{id}  {}  of {}  until {}  last used {}",

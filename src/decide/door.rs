@@ -253,6 +253,11 @@ impl Door {
 
     /// Takes nothing more, and waits until everything taken is done.
     pub async fn close(&self) {
+        if self.is_open()
+            && let Err(error) = self.tell_refused().await
+        {
+            tracing::warn!(tenant.id = %self.store.id(), %error, "how many were refused is not said");
+        }
         let sequencer = self
             .sequencer
             .lock()

@@ -92,6 +92,9 @@ pub(super) fn reference(reference: Ref) -> entry::Ref {
 fn caller(asker: &Asker) -> entry::Caller {
     match asker.caller {
         Caller::Key { key, .. } => entry::Caller::ApiKey(Id::of(key.kind.prefix(), &key.id)),
+        Caller::Certificate { binding, .. } => {
+            entry::Caller::ClientCertificate(Id::of(binding.kind.prefix(), &binding.id))
+        }
         Caller::Session { session, .. } => {
             entry::Caller::Session(Id::of(session.kind.prefix(), &session.id))
         }

@@ -78,7 +78,11 @@ impl Work {
             Self::Refresh(_) => return None,
         };
         // What is noted of strangers, and what the operator does, waits for nobody's flood.
-        matches!(asker.caller, Caller::Key { .. } | Caller::Session { .. }).then_some(weight)
+        let somebody = match asker.caller {
+            Caller::Key { .. } | Caller::Certificate { .. } | Caller::Session { .. } => true,
+            Caller::Operator | Caller::System => false,
+        };
+        somebody.then_some(weight)
     }
 
     /// Has it hold its turn until it is answered.

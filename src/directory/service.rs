@@ -51,6 +51,48 @@ pub struct NewKey {
     pub digest: [u8; 32],
 }
 
+/// Client certificates of a name that are a service's from then on.
+#[derive(Debug, Clone)]
+pub struct NewBinding {
+    /// The binding's 128 random bits.
+    pub id: [u8; 16],
+    /// What people call it.
+    pub name: String,
+    /// The service that they speak for.
+    pub speaker: Speaker,
+    /// When that stops.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The name that they have: a URI or a DNS name.
+    pub certificate: String,
+}
+
+/// What a new credential is shown by.
+enum Proof {
+    Secret([u8; 32]),
+    Certificate(String),
+}
+
+/// A new credential, however it is shown.
+struct Fresh<'a> {
+    id: [u8; 16],
+    name: &'a str,
+    speaker: &'a Speaker,
+    expires_at: Option<DateTime<Utc>>,
+    proof: Proof,
+}
+
+impl NewKey {
+    fn fresh(&self) -> Fresh<'_> {
+        Fresh {
+            id: self.id,
+            name: &self.name,
+            speaker: &self.speaker,
+            expires_at: self.expires_at,
+            proof: Proof::Secret(self.digest),
+        }
+    }
+}
+
 /// A key that replaces another of the same service.
 #[derive(Debug, Clone)]
 pub struct Rotation {
@@ -88,6 +130,87 @@ pub fn create_key_by_operator(
     new: &NewKey,
 ) -> Result<Change, DirectoryError> {
     created(snapshot, new, by.now())
+}
+
+/// Has client certificates of a name be a service's.
+///
+/// # Errors
+/// As [`create_key`]; or it is no such name, or bound before.
+pub fn bind_certificate(
+    by: &Authorized<ApiKeyCreate>,
+    snapshot: &Snapshot,
+    new: &NewBinding,
+) -> Result<Change, DirectoryError> {
+    bound(snapshot, new, by.now())
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn bind_certificate_by_operator(
+    by: &Operator,
+    snapshot: &Snapshot,
+    new: &NewBinding,
+) -> Result<Change, DirectoryError> {
+    bound(snapshot, new, by.now())
+}
+
+/// A name that a client certificate may be bound by: one of its subject alternative names, a URI as it stands there, or a DNS name in
+/// small letters.
+///
+/// # Errors
+/// It is neither, or stands for many.
+pub fn certificate_name(text: &str) -> Result<String, DirectoryError> {
+    let wrong = |why: &str| DirectoryError::invalid("certificate", why);
+    if !(1..=255).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong("it has 1 to 255 visible ASCII characters"));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let named = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !scheme.is_empty();
+        return match named && !rest.is_empty() {
+            true => Ok(text.to_owned()),
+            false => Err(wrong("it is no URI: as in spiffe://acme.example/chat")),
+        };
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    match text.contains('.') && text.split('.').all(label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(wrong(
+            "it is neither a URI, as in spiffe://acme.example/chat, nor a whole DNS name",
+        )),
+    }
+}
+
+fn bound(
+    snapshot: &Snapshot,
+    new: &NewBinding,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
+    let certificate = certificate_name(&new.certificate)?;
+    let taken = snapshot.objects_of(Kind::ApiKey, None).any(|(_, stored)| {
+        matches!(&stored.value, Object::ApiKey(key) if key.certificate.as_ref() == Some(&certificate))
+    });
+    if taken {
+        return Err(DirectoryError::Taken {
+            what: format!("the certificate name `{certificate}`"),
+        });
+    }
+    let fresh = Fresh {
+        id: new.id,
+        name: &new.name,
+        speaker: &new.speaker,
+        expires_at: new.expires_at,
+        proof: Proof::Certificate(certificate),
+    };
+    made(snapshot, fresh, (None, None), now)
 }
 
 /// Makes a key that replaces another one, which goes on for a while. Whoever may make keys asks for it; that they may revoke the old one
@@ -151,7 +274,7 @@ fn live_keys(snapshot: &Snapshot, service: Ref, but: Option<Ref>, now: DateTime<
     let live = keys.filter(|(reference, stored)| {
         Some(*reference) != but
             && matches!(&stored.value, Object::ApiKey(key)
-                if key.service == service && key.expires_at.is_none_or(|end| now < end))
+                if key.service == service && key.certificate.is_none() && key.expires_at.is_none_or(|end| now < end))
     });
     live.count()
 }
@@ -168,6 +291,12 @@ fn rotated(
         ));
     }
     let old = require(snapshot, rotation.old)?;
+    if old.certificate.is_some() {
+        return Err(DirectoryError::invalid(
+            "id",
+            "it binds certificates, which are replaced where they are issued",
+        ));
+    }
     let as_long = || Some(now + (old.expires_at? - old.created_at));
     let new = NewKey {
         id: rotation.id,
@@ -181,7 +310,7 @@ fn rotated(
     let at_once = rotation.overlap.is_zero();
     let but = at_once.then_some(rotation.old);
     let said = json!({"replaces": rotation.old, "replaced_ends_at": ends_at});
-    let change = made(snapshot, &new, (but, Some(&said)), now)?;
+    let change = made(snapshot, new.fresh(), (but, Some(&said)), now)?;
     let row = RowId::Object(rotation.old);
     Ok(if at_once {
         let details = json!({"name": old.name, "service": old.service, "service_ended": false});
@@ -221,13 +350,13 @@ fn created(
     new: &NewKey,
     now: DateTime<Utc>,
 ) -> Result<Change, DirectoryError> {
-    made(snapshot, new, (None, None), now)
+    made(snapshot, new.fresh(), (None, None), now)
 }
 
-/// A new key, which may replace one that ends now, and what else is said of it.
+/// A new credential, which may replace one that ends now, and what else is said of it.
 fn made(
     snapshot: &Snapshot,
-    new: &NewKey,
+    new: Fresh<'_>,
     (but, said): (Option<Ref>, Option<&serde_json::Value>),
     now: DateTime<Utc>,
 ) -> Result<Change, DirectoryError> {
@@ -235,8 +364,12 @@ fn made(
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(DirectoryError::invalid("expires_at", "it is past"));
     }
-    let called = name("name", &new.name)?;
-    let (reference, service, fresh) = match &new.speaker {
+    let called = name("name", new.name)?;
+    let (digest, certificate) = match new.proof {
+        Proof::Secret(digest) => (HEXLOWER.encode(&digest), None),
+        Proof::Certificate(certificate) => (String::new(), Some(certificate)),
+    };
+    let (reference, service, fresh) = match new.speaker {
         Speaker::New { id, scopes } => {
             let scopes = if scopes.is_empty() {
                 BTreeSet::from([Scope::Decide])
@@ -257,7 +390,8 @@ fn made(
             _ => return Err(DirectoryError::absent(*reference)),
         },
     };
-    if !fresh && live_keys(snapshot, reference, but, now) >= LIVE_KEYS_MOST {
+    if !fresh && certificate.is_none() && live_keys(snapshot, reference, but, now) >= LIVE_KEYS_MOST
+    {
         return Err(DirectoryError::KeysLive {
             service: reference.to_string(),
         });
@@ -269,11 +403,12 @@ fn made(
         });
     }
     let scopes: Vec<_> = service.scopes.iter().map(|scope| scope.name()).collect();
-    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at});
+    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at, "certificate": certificate});
     let object = Object::ApiKey(ApiKey {
         name: called,
         service: reference,
-        digest: HEXLOWER.encode(&new.digest),
+        digest,
+        certificate,
         expires_at: new.expires_at,
         created_at: now,
     });

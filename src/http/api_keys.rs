@@ -18,17 +18,19 @@ use crate::crypto;
 use crate::decide::Changed;
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRead, ApiKeyRevoke};
 use crate::directory::object::Scope;
-use crate::directory::service::{self, NewKey, Rotation, Speaker};
+use crate::directory::service::{self, NewBinding, NewKey, Rotation, Speaker};
 use crate::directory::{Kind, Ref, Snapshot};
 
 /// Make a service with a key, or another key of a service. The key is shown in this answer and never again, so the call
-/// takes no `Idempotency-Key`: an answer that could be had twice would have to be kept.
+/// takes no `Idempotency-Key`: an answer that could be had twice would have to be kept. With `certificate` no key is made: client
+/// certificates that have this name, of an issuer in `tls.client_ca`, are the service's, in calls that name their organization in
+/// `Cedarkeep-Organization`.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "Directory", operation_id = "create_api_key", params(Acting),
-    request_body(content = serde_json::Value, description = "`name`; `scopes`: what it may be used for, `decide` alone if absent; or `service`: another key of this service; `expires_at`"),
+    request_body(content = serde_json::Value, description = "`name`; `scopes`: what it may be used for, `decide` alone if absent; or `service`: another key of this service; `expires_at`; `certificate`: a URI or a DNS name among the alternative names of client certificates, instead of a key"),
     responses((status = 201, description = "the key's record, with the whole `key`, once", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
-    let (id, key) = minted(&call)?;
+    let certificate = body.maybe_text("certificate")?;
     let scopes = body.maybe_texts("scopes")?;
     let service = body.maybe_reference("service", &[Kind::Service])?;
     let speaker = match (service, scopes) {
@@ -51,20 +53,42 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
             }
         }
     };
+    let (name, expires_at) = (body.text("name")?, body.maybe_time("expires_at")?);
+    body.finish()?;
+    if let Some(certificate) = certificate {
+        let new = NewBinding {
+            id: crypto::random().map_err(|_| Problem::Internal)?,
+            name,
+            speaker,
+            expires_at,
+            certificate,
+        };
+        return bound(&call, &body, new).await;
+    }
+    let (id, key) = minted(&call)?;
     let new = NewKey {
         id,
-        name: body.text("name")?,
+        name,
         speaker,
-        expires_at: body.maybe_time("expires_at")?,
+        expires_at,
         digest: *key.digest().as_bytes(),
     };
-    body.finish()?;
     let changed = call
         .change::<ApiKeyCreate>(call.org(), Map::new(), &body, move |by, snapshot| {
             service::create_key(by, snapshot, &new)
         })
         .await?;
     Ok(shown_once(changed, &key))
+}
+
+/// Has certificates of a name be a service's: nothing of it is secret.
+async fn bound(call: &Call, body: &Fields, new: NewBinding) -> Result<Response, Problem> {
+    let changed = call
+        .change::<ApiKeyCreate>(call.org(), Map::new(), body, move |by, snapshot| {
+            service::bind_certificate(by, snapshot, &new)
+        })
+        .await?;
+    Ok(page::made(Kind::ApiKey.collection(), changed))
 }
 
 /// A new key, of which nothing is stored yet.

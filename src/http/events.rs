@@ -23,7 +23,7 @@ pub(super) async fn report(call: Call, mut body: Fields) -> Result<Response, Pro
     let [] = call.query([])?;
     // An event is of whoever it names: that somebody may do this for themselves would say nothing.
     let acting = match call.asker().caller {
-        Caller::Key { acting, .. } => acting.is_some(),
+        Caller::Key { acting, .. } | Caller::Certificate { acting, .. } => acting.is_some(),
         Caller::Session { .. } | Caller::Operator | Caller::System => true,
     };
     if acting {

@@ -83,6 +83,14 @@ impl utoipa::Modify for Key {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(
+                "A certificate of an issuer in `tls.client_ca`, one of whose names the organization has bound to a service; `Cedarkeep-Organization` names the organization. It opens whatever an API key opens.".into(),
+            ),
+            deprecated: None,
+            extensions: None,
+        };
+        components.add_security_scheme("client_certificate", certificate);
         let cookie = ApiKeyValue::with_description(
             "__Host-sid",
             "Whoever has signed in at `/signin`. A change also needs `Origin`, as every browser sends it.",

@@ -250,6 +250,12 @@ impl IntoParams for Acting {
                 Type::String,
                 "the agent that acts for that user",
             ),
+            parameter(
+                "Cedarkeep-Organization",
+                ParameterIn::Header,
+                Type::String,
+                "the organization, in a call by client certificate: an API key names its own",
+            ),
         ]
     }
 }
@@ -300,7 +306,7 @@ impl IntoResponses for Problems {
                 "400",
                 "something in the request is not what it should be: what and where",
             ),
-            ("401", "no valid API key"),
+            ("401", "no valid API key, certificate or session"),
             (
                 "403",
                 "the key has not the scope, the plan is too small, or the acting user may see this but not do it",
@@ -316,7 +322,7 @@ impl IntoResponses for Problems {
             ("413", "the body is larger than this service takes"),
             (
                 "429",
-                "the organization asks for more than its part of the node: come again after `Retry-After`",
+                "the organization asks for more than its part of the node, or the credential was refused too often from where it comes: come again after `Retry-After`",
             ),
             (
                 "503",

@@ -82,6 +82,7 @@ impl Browser {
         From {
             peer: self.peer,
             id: &self.id,
+            shown: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod certificates;
 mod content;
 mod credentials;
 mod directory;
