@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Entities, PolicySet};
 use cedarkeep::decide::world::World;
+use cedarkeep::directory::connection::SignIn;
 use cedarkeep::directory::object::{
     Circle, Level, Made, Organization, OwnEntity, OwnLibrary, Plan, Role, Share, User,
 };
@@ -123,6 +124,7 @@ fn person(number: usize) -> Row {
         active: true,
         groups: [reference(Kind::Group, 0), reference(Kind::Group, 1 + team)].into(),
         holds: 0,
+        identities: BTreeSet::new(),
     };
     object(reference(Kind::User, number), Object::User(user))
 }
@@ -169,6 +171,7 @@ impl Scene {
             retention_days: None,
             closes_at: None,
             private_export: None,
+            sign_in: SignIn::default(),
         };
         let mut rows = vec![
             object(org(), Object::Organization(organization)),

@@ -22,6 +22,7 @@ use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
+use crate::mail::{Mailer, Unsendable};
 use crate::outside::{self, Outside};
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
@@ -29,9 +30,11 @@ use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, Ledger, Providers, Slug, TenantError};
 
 mod backup;
+mod inviting;
 mod roots;
 
 pub use backup::{Restore, Returned};
+pub use inviting::Sent;
 
 mod keys;
 
@@ -71,6 +74,9 @@ pub enum AppError {
     /// Calls to what tenants name.
     #[error(transparent)]
     Outside(#[from] outside::Unusable),
+    /// Mail.
+    #[error(transparent)]
+    Mail(#[from] Unsendable),
     /// The settings.
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
@@ -113,6 +119,7 @@ pub struct App {
     terms: Terms,
     outside: Outside,
     lockout: Lockout,
+    mail: Option<Mailer>,
     open: Mutex<LruCache<TenantId, Opening>>,
     written: Mutex<BTreeSet<TenantId>>,
 }
@@ -148,6 +155,7 @@ impl App {
         let library = Arc::new(Library::builtin()?);
         let place = place(&config)?;
         let providers = roots::providers(&config)?;
+        let mail = Mailer::of(&config)?;
         let wait = if upkeep {
             config.keys.wait()
         } else {
@@ -179,6 +187,7 @@ impl App {
             config,
             control,
             terms,
+            mail,
             open: Mutex::new(LruCache::new(room)),
             written: Mutex::default(),
         }))

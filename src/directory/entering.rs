@@ -80,7 +80,7 @@ pub fn known(
             why: "the address is of no domain that the organization has verified",
         });
     }
-    if let Some(user) = people::with_address(snapshot, &email) {
+    if let Some(user) = snapshot.user_at(&email) {
         let user_is = snapshot.require_user(user)?;
         let has_another = user_is
             .identities
@@ -94,12 +94,25 @@ pub fn known(
             false => Ok(Who::ByAddress(user)),
         };
     }
+    // Whoever was invited joins so too.
+    if invited(snapshot, &email).is_some() {
+        return Ok(Who::New);
+    }
     if !connection.provisioning || !organization.sign_in.owns(domain) {
         return Err(DirectoryError::NoMember {
             why: "they are no member: an Admin invites them, or has this connection make members",
         });
     }
     Ok(Who::New)
+}
+
+/// What somebody with this address was invited to be.
+fn invited(snapshot: &Snapshot, email: &str) -> Option<Role> {
+    let invitation = snapshot.object(snapshot.invitation_at(email)?)?;
+    match &invitation.value {
+        Object::Invitation(invitation) if !invitation.expired => Some(invitation.role),
+        _ => None,
+    }
 }
 
 /// Whether the provider gives these addresses out itself: Google does its own, and those of the one domain that the connection is for.
@@ -190,11 +203,17 @@ fn joined(
         .name
         .clone()
         .filter(|name| super::name("name", name).is_ok());
+    let asked = people::address(&email)
+        .ok()
+        .and_then(|email| invited(snapshot, &email));
+    let role = granted(connection, &vouched.groups)
+        .or(asked)
+        .unwrap_or(connection.default_role);
     let joining = Joining {
         id: reference.id,
         name: called.unwrap_or_else(|| email.split('@').next().unwrap_or_default().to_owned()),
         email,
-        role: granted(connection, &vouched.groups).unwrap_or(connection.default_role),
+        role,
     };
     let identities = [identity(vouched)].into();
     let change = people::joined(snapshot, (&joining, identities), by.now())?;

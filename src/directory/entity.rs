@@ -150,9 +150,13 @@ impl Seen<'_> {
         match self.object {
             Some(Object::User(user)) => user.groups.iter().any(|group| found(*group)),
             Some(Object::Organization(_) | Object::Group { .. } | Object::Service(_)) => false,
-            None | Some(Object::ApiKey(_) | Object::Integration(_) | Object::Session(_)) => {
-                found(self.org)
-            }
+            None
+            | Some(
+                Object::ApiKey(_)
+                | Object::Integration(_)
+                | Object::Invitation(_)
+                | Object::Session(_),
+            ) => found(self.org),
             Some(object) => object.parent().is_some_and(found),
         }
     }

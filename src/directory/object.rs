@@ -183,6 +183,27 @@ pub struct Session {
     pub client: Option<String>,
 }
 
+/// Somebody who may join by a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The address that it was sent to.
+    pub email: String,
+    /// What people call them, where whoever invited them said so.
+    pub name: Option<String>,
+    /// What they will be.
+    pub role: Role,
+    /// Who invited them; nobody: the operator, or a service that provisions.
+    pub invited_by: Option<Ref>,
+    /// SHA-256 of the link's token, in hex.
+    pub digest: String,
+    /// When the link that counts was sent.
+    pub sent_at: DateTime<Utc>,
+    /// When it stops counting.
+    pub expires_at: DateTime<Utc>,
+    /// It has stopped, and the log says so.
+    pub expired: bool,
+}
+
 /// One run of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
@@ -247,6 +268,8 @@ pub enum Object {
     AgentRun(AgentRun),
     /// Somebody signed in.
     Session(Session),
+    /// Somebody who may join by a link.
+    Invitation(Invitation),
 }
 
 impl Object {
@@ -271,6 +294,7 @@ impl Object {
             Self::Agent { .. } => Kind::Agent,
             Self::AgentRun(_) => Kind::AgentRun,
             Self::Session(_) => Kind::Session,
+            Self::Invitation(_) => Kind::Invitation,
         }
     }
 
@@ -283,6 +307,7 @@ impl Object {
             Self::AgentRun(run) => Some(run.definition),
             Self::ApiKey(_)
             | Self::Integration(_)
+            | Self::Invitation(_)
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }

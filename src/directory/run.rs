@@ -94,11 +94,9 @@ pub fn cancel(by: &Authorized<AgentCancel>, snapshot: &Snapshot) -> Result<Chang
 
 /// The runs for somebody that nobody has ended.
 fn running(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = (Ref, &AgentRun)> {
-    let all = snapshot.objects_of(Kind::AgentRun, None);
-    all.filter_map(move |(reference, stored)| match &stored.value {
-        Object::AgentRun(run) if run.owner == user && run.status == Status::Running => {
-            Some((reference, run))
-        }
+    let theirs = snapshot.owned(user, Kind::AgentRun);
+    theirs.filter_map(|(reference, object)| match object {
+        Object::AgentRun(run) if run.status == Status::Running => Some((reference, run)),
         _ => None,
     })
 }
@@ -143,10 +141,7 @@ pub(super) fn end_all(snapshot: &Snapshot, user: Ref, mut change: Change) -> Cha
 
 /// Every run for somebody, ended or not.
 pub(super) fn all_of(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = Ref> {
-    let all = snapshot.objects_of(Kind::AgentRun, None);
-    let theirs = all.filter(
-        move |(_, stored)| matches!(&stored.value, Object::AgentRun(run) if run.owner == user),
-    );
+    let theirs = snapshot.owned(user, Kind::AgentRun);
     theirs.map(|(reference, _)| reference)
 }
 

@@ -20,7 +20,7 @@ use super::refused;
 use crate::app::App;
 use crate::decide::authorized::{
     AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead,
-    MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
+    MemberResendInvitation, MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
 };
 use crate::decide::judge::Judgement;
 use crate::decide::{
@@ -325,7 +325,8 @@ impl Call {
             | Kind::Billing
             | Kind::Report
             | Kind::ComplianceDocs => Ok(true),
-            Kind::Service | Kind::Agent | Kind::Invitation | Kind::Session => Ok(false),
+            Kind::Invitation => self.may::<MemberResendInvitation>(resource, resource).await,
+            Kind::Service | Kind::Agent | Kind::Session => Ok(false),
         }
     }
 

@@ -354,29 +354,38 @@ impl<'a> Brought<'a> {
     /// # Errors
     /// It cannot be recorded.
     pub(super) async fn refuse(&self, event: Event, why: Refusal) -> Result<Problem, Problem> {
+        let why = match why {
+            Refusal::Unknown => Recorded::UnknownCredential,
+            Refusal::Wrong => Recorded::WrongCredential,
+            Refusal::Expired => Recorded::Expired,
+        };
+        self.refuse_as((event, why), Problem::BadCredential).await
+    }
+
+    /// The same in other words; what it is told as, where there are not too many.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn refuse_as(
+        &self,
+        (event, why): (Event, Recorded),
+        told: Problem,
+    ) -> Result<Problem, Problem> {
         match self.app.lockout().refused(&self.attempt, Instant::now()) {
             Verdict::Told => {
-                note_refused(self.door, &self.from, event, recorded(why)).await?;
-                Ok(Problem::BadCredential)
+                note_refused(self.door, &self.from, event, why).await?;
+                Ok(told)
             }
             Verdict::Locks(_) => {
-                note_refused(self.door, &self.from, event, recorded(why)).await?;
+                note_refused(self.door, &self.from, event, why).await?;
                 note_refused(self.door, &self.from, event, Recorded::LockedOut).await?;
-                Ok(Problem::BadCredential)
+                Ok(told)
             }
             Verdict::Counted(pause) => {
                 self.door.count_refused();
                 Ok(Problem::TooMany(pause))
             }
         }
-    }
-}
-
-const fn recorded(why: Refusal) -> Recorded {
-    match why {
-        Refusal::Unknown => Recorded::UnknownCredential,
-        Refusal::Wrong => Recorded::WrongCredential,
-        Refusal::Expired => Recorded::Expired,
     }
 }
 

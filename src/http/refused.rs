@@ -101,6 +101,7 @@ fn directory(error: DirectoryError) -> Problem {
     match error {
         DirectoryError::NotFound { .. } => Problem::NotFound,
         DirectoryError::Taken { .. }
+        | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Held
         | DirectoryError::KeysLive { .. }
@@ -110,7 +111,9 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Suspended
         | DirectoryError::NoMember { .. }
         | DirectoryError::MethodNotAllowed { .. } => Problem::Forbidden(error.to_string()),
+        DirectoryError::DeadLink => Problem::BadLink,
         DirectoryError::Invalid { .. }
+        | DirectoryError::Line { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }
         | DirectoryError::LastAdmin { .. } => Problem::Malformed(error.to_string()),
