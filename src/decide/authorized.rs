@@ -215,6 +215,7 @@ actions! {
     SsoDisable = "sso.disable",
     AuditLogRead = "audit_log.read",
     AuditLogExport = "audit_log.export",
+    EventRecord = "event.record",
     DataErase = "data.erase",
     DataExport = "data.export",
     KeyRotate = "key.rotate",

@@ -27,6 +27,7 @@ pub mod question;
 pub mod reading;
 pub mod recent;
 mod record;
+mod reporting;
 mod request;
 pub mod restore;
 pub mod rotate;

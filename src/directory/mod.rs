@@ -23,6 +23,7 @@ pub mod organization;
 pub mod own;
 pub mod people;
 mod pointing;
+pub mod reported;
 mod roll;
 pub mod run;
 pub mod service;
@@ -37,7 +38,7 @@ mod words;
 #[cfg(test)]
 mod world;
 
-pub use change::{Change, Effect, Happening, Row, RowId};
+pub use change::{Change, Effect, Happening, Reported, Row, RowId};
 pub use near::Near;
 pub use object::{Body, Kind, Object, Ref};
 pub use pointing::InOrder;
@@ -139,6 +140,14 @@ pub enum DirectoryError {
     NotRotating {
         /// Which.
         key: &'static str,
+    },
+    /// A service has as many live keys as it may.
+    #[error(
+        "`{service}` has two live keys: revoke one, or wait until one ends, and make the next then"
+    )]
+    KeysLive {
+        /// The service.
+        service: String,
     },
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]

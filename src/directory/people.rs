@@ -10,7 +10,7 @@ use super::object::{Body, Identity, Kind, Object, Organization, Ref, Role, User}
 use super::roll::is_active_admin;
 use super::session::end_sessions;
 use super::snapshot::Snapshot;
-use super::{DirectoryError, name, unreadable, view};
+use super::{DirectoryError, name, run, unreadable, view};
 use crate::decide::authorized::{
     Authorized, MemberChangeRole, MemberInvite, MemberRemove, MemberSuspend, Operator,
 };
@@ -122,7 +122,10 @@ pub fn set_active(
         active,
         ..old.clone()
     };
-    let change = replaced(snapshot, by.resource(), changed, event, json!({}))?;
+    let mut change = replaced(snapshot, by.resource(), changed, event, json!({}))?;
+    if !active {
+        change = run::stop_all(snapshot, by.resource(), change, by.now());
+    }
     Ok(end_sessions(snapshot, by.resource(), change))
 }
 
@@ -173,15 +176,10 @@ fn departure(
         .filter(|(_, share)| share.value.grantee == user)
         .map(|(id, _)| id)
         .collect();
-    let runs: Vec<_> = snapshot
-        .objects_of(Kind::AgentRun, None)
-        .filter(|(_, run)| matches!(&run.value, Object::AgentRun(run) if run.owner == user))
-        .map(|(run, _)| run)
-        .collect();
     let details = match said {
         Said::Who => json!({
             "name": old.name, "email": old.email, "role": old.role.name(),
-            "shares_ended": shares.len(), "runs_ended": runs.len(),
+            "shares_ended": shares.len(), "runs_ended": run::all_of(snapshot, user).count(),
         }),
         Said::Nothing => json!({}),
     };
@@ -191,9 +189,7 @@ fn departure(
     for share in shares {
         change = change.end(RowId::Share(share));
     }
-    for run in runs {
-        change = change.end(RowId::Object(run));
-    }
+    let change = run::end_all(snapshot, user, change);
     let change = end_sessions(snapshot, user, change);
     let others = other_admins(snapshot, user);
     Ok((count_admins(snapshot, others, change)?, others))

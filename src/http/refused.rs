@@ -104,6 +104,7 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Held
+        | DirectoryError::KeysLive { .. }
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
         DirectoryError::NotApproved

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
-use super::caller::{self, From};
+use super::caller::{Brought, From};
 use super::cookies::{self, Name};
 use super::problem::Problem;
 use super::refused;
@@ -60,6 +60,8 @@ pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadCredential);
     }
+    let brought = Brought::of(app, *from, &door, (Use::Session.word(), token.id()));
+    brought.admit()?;
     let now = chrono::Utc::now();
     let look = |snapshot: &Snapshot| {
         let found = authn::session_of(snapshot, &token, now);
@@ -87,10 +89,7 @@ pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<
                 token,
             })
         }
-        Err(why) => {
-            caller::note_refused(&door, from, Event::UserLoginFailed, why).await?;
-            Err(Problem::BadCredential)
-        }
+        Err(why) => Err(brought.refuse(Event::UserLoginFailed, why).await?),
     }
 }
 

@@ -111,11 +111,13 @@ pub(super) async fn test(browser: Browser, Path(text): Path<String>) -> Result<R
     browser.is_ours()?;
     let token = Token::parse(Use::Test, &text).ok_or(Problem::BadCredential)?;
     let door = browser.tenant(TenantId::new(token.tenant())).await?;
+    let brought = browser.brought(&door, Use::Test, &token);
+    brought.admit()?;
     let taken = door.take_expected(&token.digest()).await;
     let taken = taken.map_err(refused::problem)?;
     let trial = taken.and_then(|body| serde_json::from_slice::<Trial>(&body).ok());
     let Some(trial) = trial else {
-        return Err(enter::refuse(&browser, &door, Refusal::Unknown).await?);
+        return Err(enter::refuse(&brought, Refusal::Unknown).await?);
     };
     let found = door
         .glance()

@@ -2,8 +2,11 @@
 
 mod audit;
 mod bad_input;
+mod certificates;
 mod content;
+mod credentials;
 mod directory;
+mod events;
 mod explaining;
 mod export;
 mod forgetting;
@@ -31,3 +34,4 @@ pub mod sessions;
 mod sso;
 mod takeout;
 mod tamper;
+mod timing;
