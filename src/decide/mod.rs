@@ -44,6 +44,7 @@ mod work;
 pub mod world;
 
 pub use crate::crypto::recipient::Recipient;
+pub use aside::Room;
 pub use authorized::{Action, Authorized, Operator, Proven};
 pub use door::{Beside, Changed, Deposit, Door, IdempotencyKey, Listed, Permitted};
 pub use error::Refused;

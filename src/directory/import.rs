@@ -10,7 +10,7 @@ use super::DirectoryError;
 use super::change::{Change, Effect, Happening, Row, RowId};
 use super::object::{Body, Kind, Object, Ref, User};
 use super::own::fresh_ids;
-use super::people::count_admins;
+use super::people::{breaks_glass, count_admins};
 use super::roll::is_active_admin;
 use super::run;
 use super::session;
@@ -287,7 +287,12 @@ fn compared(
         let (Some(old), Some(told)) = (snapshot.user(reference), compared.told.get_mut(at)) else {
             continue;
         };
-        if admins.len() == 1 && admins.contains(&reference) {
+        if breaks_glass(snapshot, reference)? {
+            let named = DirectoryError::BreaksGlass {
+                id: reference.to_string(),
+            };
+            (told.status, told.why) = (Status::Refused, Some(named.to_string()));
+        } else if admins.len() == 1 && admins.contains(&reference) {
             let last = DirectoryError::LastAdmin {
                 id: reference.to_string(),
             };

@@ -93,6 +93,17 @@ pub enum DirectoryError {
         /// The person.
         id: String,
     },
+    /// It was changed by somebody else since it was looked at.
+    #[error("it was changed meanwhile: read it and try again")]
+    Moved,
+    /// The break-glass Admin is how one gets in where single sign-on does not work.
+    #[error(
+        "`{id}` is the break-glass Admin, and single sign-on is enforced: name another first, at `/v1/sso/enforcement`"
+    )]
+    BreaksGlass {
+        /// The person.
+        id: String,
+    },
     /// Somebody who is suspended does not sign in.
     #[error("you are suspended: ask an Admin of your organization")]
     Suspended,

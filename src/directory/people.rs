@@ -78,6 +78,9 @@ pub fn change_role(
             format!("they are {} now", role.name()),
         ));
     }
+    if role != Role::Admin {
+        keep_glass(snapshot, by.resource())?;
+    }
     let details = json!({"old": old.role.name(), "new": role.name()});
     let changed = User {
         role,
@@ -113,6 +116,9 @@ pub fn set_active(
         };
         return Err(DirectoryError::invalid("active", why));
     }
+    if !active {
+        keep_glass(snapshot, by.resource())?;
+    }
     let event = if active {
         Event::MemberResumed
     } else {
@@ -142,6 +148,7 @@ pub fn remove(
 
 /// What it takes for somebody to leave.
 pub(super) fn leave(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryError> {
+    keep_glass(snapshot, user)?;
     let (change, active_admins) = departure(snapshot, user, Said::Who)?;
     if active_admins == 0 && snapshot.user(user).is_some_and(is_active_admin) {
         return Err(DirectoryError::LastAdmin {
@@ -229,6 +236,23 @@ pub(super) fn joined(
         Some(invitation) => change.end(RowId::Object(invitation)),
         None => change,
     })
+}
+
+/// Whether this is how one gets in where single sign-on is enforced and does not work.
+pub(super) fn breaks_glass(snapshot: &Snapshot, person: Ref) -> Result<bool, DirectoryError> {
+    let organization = snapshot.organization()?;
+    let is_named = organization.sign_in.break_glass == Some(person);
+    Ok(organization.sso_enforced.is_some() && is_named)
+}
+
+/// Refuses what would leave nobody who gets in by the break-glass link.
+fn keep_glass(snapshot: &Snapshot, person: Ref) -> Result<(), DirectoryError> {
+    match breaks_glass(snapshot, person)? {
+        true => Err(DirectoryError::BreaksGlass {
+            id: person.to_string(),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Whether this is the one active Admin that there is.

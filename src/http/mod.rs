@@ -63,7 +63,7 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
-use attempts::Attempts;
+use attempts::{Attempts, Begun};
 use problem::{Plain, Problem};
 
 #[derive(utoipa::OpenApi)]
@@ -310,7 +310,10 @@ pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
         routes = routes.route(&metadata, get(access::metadata));
     }
     let body_limit = app.config().http.body_limit;
-    let routes = routes.layer(Extension(Arc::new(Attempts::default())));
+    let routes = routes
+        .layer(Extension(Arc::new(Attempts::default())))
+        .layer(Extension(Arc::new(Begun::default())))
+        .layer(from_fn(signed_in::unkept));
     edge(routes.with_state(app), body_limit)
 }
 

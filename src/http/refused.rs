@@ -103,6 +103,8 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::Taken { .. }
         | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
+        | DirectoryError::Moved
+        | DirectoryError::BreaksGlass { .. }
         | DirectoryError::Held
         | DirectoryError::KeysLive { .. }
         | DirectoryError::Rotating { .. }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
 
 use super::caller::{Brought, From};
 use super::cookies::{self, Name};
@@ -122,6 +125,17 @@ async fn used(
     })
 }
 
+/// The layer by which nothing that was answered to somebody who is signed in is kept by their browser.
+pub(super) async fn unkept(request: Request, next: Next) -> Response {
+    let has_cookie = request.headers().contains_key(header::COOKIE);
+    let mut response = next.run(request).await;
+    if has_cookie {
+        let kept = response.headers_mut().entry(header::CACHE_CONTROL);
+        kept.or_insert(HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
 /// Whether a request that came with a cookie may change anything: only where a page of this service has sent it.
 ///
 /// # Errors
@@ -155,7 +169,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test")]
 
     use super::*;
-    use axum::http::HeaderValue;
 
     #[test]
     fn only_a_page_of_ours_changes_anything() {

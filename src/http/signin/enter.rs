@@ -123,7 +123,7 @@ fn why(refused: &NotDone) -> Refusal {
     }
 }
 
-/// A credential that is none, as whoever brought it is told: how it is wrong is in the log.
+/// A link that is none, as whoever brought it is told: how it is wrong is in the log.
 pub(super) async fn refuse(
     brought: &Brought<'_>,
     why: crate::authn::Refusal,

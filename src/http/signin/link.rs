@@ -27,7 +27,7 @@ pub(super) async fn ask(Path(_): Path<String>) -> Response {
 /// Signs in.
 pub(super) async fn take(browser: Browser, Path(text): Path<String>) -> Result<Response, Refused> {
     browser.is_ours()?;
-    let token = Token::parse(Use::Link, &text).ok_or(Problem::BadCredential)?;
+    let token = Token::parse(Use::Link, &text).ok_or(Problem::BadLink)?;
     let door = browser.tenant(TenantId::new(token.tenant())).await?;
     let brought = browser.brought(&door, Use::Link, &token);
     brought.admit()?;

@@ -127,10 +127,10 @@ pub(super) async fn acs(
     };
     let us = us(&browser.app, door.store().id(), id);
     let domains = domains(&door)?;
-    let proof = looked_at(field.to_owned(), (saml, us, domains), asked).await?;
+    let proof = looked_at(field.to_owned(), (saml.clone(), us, domains), asked).await?;
     let said = Said {
         id,
-        method: "saml",
+        protocol: Protocol::Saml(saml),
         proof,
     };
     arriving::finish(&browser, &door, said, (&next, test)).await
@@ -153,10 +153,12 @@ async fn looked_at(
     asked: Option<String>,
 ) -> Result<Result<Proof, Unbelieved>, Problem> {
     let turn = tokio::time::timeout(PATIENCE, LOOKING.acquire()).await;
-    let Ok(Ok(_turn)) = turn else {
+    let Ok(Ok(turn)) = turn else {
         return Err(Problem::TooMany(PATIENCE));
     };
     let looked = tokio::task::spawn_blocking(move || {
+        // Whoever hangs up gives nobody else a third processor.
+        let _turn = turn;
         let provider = Provider::new(&saml).map_err(|error| Unbelieved {
             check: "connection",
             why: error.to_string(),

@@ -86,7 +86,13 @@ impl Scene {
         assert!(!made.body.to_string().contains("a secret"));
         let id = made.body["id"].as_str().unwrap().to_owned();
         let node = Node::start(&logout(&id), made.body["redirect_uri"].as_str().unwrap());
-        let told = self.patch(&id, json!({"issuer": node.issuer})).await.ok();
+        let told = self
+            .patch(
+                &id,
+                json!({"issuer": node.issuer, "client_secret": "a secret: with % and + in it"}),
+            )
+            .await
+            .ok();
         assert_eq!(
             (&told["enabled"], &told["has_client_secret"]),
             (&json!(false), &json!(true))
