@@ -25,6 +25,7 @@ mod permissions;
 mod races;
 mod removals;
 pub mod restore;
+mod saml;
 mod sealed;
 mod searching;
 pub mod sessions;

@@ -4,5 +4,6 @@ mod hostile;
 mod idp;
 mod metadata;
 mod outside;
+pub mod providers;
 mod request;
 mod taken;
