@@ -26,6 +26,7 @@ mod races;
 mod removals;
 pub mod restore;
 mod saml;
+mod saml_hostile;
 mod sealed;
 mod searching;
 pub mod sessions;
