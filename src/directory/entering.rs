@@ -70,14 +70,14 @@ pub fn known(
     let email = people::address(email)?;
     let domain = email.rsplit_once('@').map_or("", |(_, domain)| domain);
     let organization = snapshot.organization()?;
-    if !vouched.email_verified {
-        return Err(DirectoryError::NoMember {
-            why: "the identity provider does not say that the address is verified",
-        });
-    }
     if !organization.sign_in.owns(domain) && !is_authority(connection, domain) {
         return Err(DirectoryError::NoMember {
             why: "the address is of no domain that the organization has verified",
+        });
+    }
+    if !vouched.email_verified {
+        return Err(DirectoryError::NoMember {
+            why: "the identity provider does not say that the address is verified",
         });
     }
     if let Some(user) = snapshot.user_at(&email) {

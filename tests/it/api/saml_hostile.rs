@@ -234,7 +234,7 @@ async fn what_the_provider_did_not_say_signs_nobody_in() {
         field.is_refused(check, told, &format!("({check})")).await;
     }
     // Somebody whom the provider vouches for, and who is nobody here.
-    for (user, word) in [("eve", "no member"), ("mia", "is verified")] {
+    for (user, word) in [("eve", "no member"), ("mia", "no domain")] {
         let begun = line.begin(scene).await;
         let answer = Draft::of(user, &line.us, Some(&begun.asked));
         let answer = match user {
