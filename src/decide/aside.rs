@@ -16,7 +16,8 @@ const ADD_ARRIVAL: &str = "INSERT INTO arrival (id, body, expires_at) VALUES ($1
 const TAKE_ARRIVAL: &str = "DELETE FROM arrival WHERE id = $1 AND expires_at > $2 RETURNING body";
 const LATE_ARRIVALS: &str = "DELETE FROM arrival WHERE expires_at <= $1";
 const ARRIVALS: &str = "SELECT COUNT(*) AS arrivals FROM arrival";
-const SPEND: &str = "INSERT INTO spent (id, expires_at) VALUES ($1, $2)";
+const SPEND: &str =
+    "INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 const IS_SPENT: &str = "SELECT 1 AS found FROM spent WHERE id = $1 LIMIT 1";
 const LATE_SPENT: &str = "DELETE FROM spent WHERE expires_at <= $1";
 const USE: &str = "INSERT INTO used (id, at) VALUES ($1, $2) \
@@ -101,7 +102,8 @@ pub(super) async fn is_spent(store: &Store, id: &[u8; 32]) -> Result<bool, Unwri
     Ok(found.is_some())
 }
 
-/// Uses it up, in the transaction that records what for. One that is used up by then is an error, and nothing is recorded.
+/// Uses it up, in the transaction that records what for. One that is [used up](Unwritten::UsedUp) by then is an error, and nothing is
+/// to be recorded.
 pub(super) async fn spend(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
@@ -114,13 +116,16 @@ pub(super) async fn spend(
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    sqlx::query(SPEND)
+    let spent = sqlx::query(SPEND)
         .bind(id.as_slice())
         .bind(expires_at)
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    Ok(())
+    match spent.rows_affected() {
+        0 => Err(Unwritten::UsedUp),
+        _ => Ok(()),
+    }
 }
 
 /// When sessions and keys were last used, in microseconds; what is not written yet is in memory.

@@ -279,6 +279,20 @@ async fn a_sign_in_that_nobody_asked_for_is_taken_once_where_that_is_on(database
     let fresh = Draft::of("mia", &line.us, None).field();
     let told = field.bring(&fresh, &begun).await;
     field.is_refused("instead", told, "in_response_to").await;
+    // Brought to two nodes at once, it begins one session.
+    let (here, there) = tokio::join!(
+        field.unasked(service, &fresh),
+        field.unasked(&elsewhere, &fresh)
+    );
+    let (taken, left) = match here.status {
+        303 => (here, there),
+        _ => (there, here),
+    };
+    assert_eq!(taken.status, 303, "{}", page(left, 403));
+    field.failed.set(field.failed.get() + 1);
+    field.is_taken(&taken).await;
+    let left = page(left, 403);
+    assert!(left.contains(used), "{left}");
     // Off again, nothing of it is left.
     let off = json!({"idp_initiated": false});
     scene.patch(&line.id, off).await.ok();
