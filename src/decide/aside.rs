@@ -16,7 +16,8 @@ const ADD_ARRIVAL: &str = "INSERT INTO arrival (id, body, expires_at) VALUES ($1
 const TAKE_ARRIVAL: &str = "DELETE FROM arrival WHERE id = $1 AND expires_at > $2 RETURNING body";
 const LATE_ARRIVALS: &str = "DELETE FROM arrival WHERE expires_at <= $1";
 const ARRIVALS: &str = "SELECT COUNT(*) AS arrivals FROM arrival";
-const SPEND: &str = "INSERT INTO spent (id, expires_at) VALUES ($1, $2)";
+const SPEND: &str =
+    "INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 const CLEAR: &str = "DELETE FROM arrival";
 const FORGET_USED: &str = "DELETE FROM used WHERE id = $1";
 const IS_SPENT: &str = "SELECT 1 AS found FROM spent WHERE id = $1 LIMIT 1";
@@ -118,7 +119,8 @@ pub(super) async fn is_spent(store: &Store, id: &[u8; 32]) -> Result<bool, Unwri
     Ok(found.is_some())
 }
 
-/// Uses it up, in the transaction that records what for. One that is used up by then is an error, and nothing is recorded.
+/// Uses it up, in the transaction that records what for. One that is [used up](Unwritten::UsedUp) by then is an error, and nothing is
+/// to be recorded.
 pub(super) async fn spend(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
@@ -131,13 +133,16 @@ pub(super) async fn spend(
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    sqlx::query(SPEND)
+    let spent = sqlx::query(SPEND)
         .bind(id.as_slice())
         .bind(expires_at)
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    Ok(())
+    match spent.rows_affected() {
+        0 => Err(Unwritten::UsedUp),
+        _ => Ok(()),
+    }
 }
 
 /// What was under way when a log was put back counts no more.

@@ -77,14 +77,14 @@ pub fn known(
     let email = people::address(email)?;
     let domain = email.rsplit_once('@').map_or("", |(_, domain)| domain);
     let organization = snapshot.organization()?;
-    if !vouched.email_verified {
-        return Err(DirectoryError::NoMember {
-            why: "the identity provider does not say that the address is verified",
-        });
-    }
     if !is_believed(snapshot, connection, domain)? {
         return Err(DirectoryError::NoMember {
             why: "the address is of no domain that this connection is believed about: verify it, and for Google name it as `hosted_domain`",
+        });
+    }
+    if !vouched.email_verified {
+        return Err(DirectoryError::NoMember {
+            why: "the identity provider does not say that the address is verified",
         });
     }
     if let Some(user) = snapshot.user_at(&email) {

@@ -113,6 +113,9 @@ pub enum DirectoryError {
         /// Why.
         why: &'static str,
     },
+    /// What a provider says once was used by another call a moment before.
+    #[error("the identity provider's answer was used before: begin again")]
+    UsedUp,
     /// The organization wants its people to sign in by another method.
     #[error("this organization wants its people to sign in by `{wanted}`")]
     MethodNotAllowed {

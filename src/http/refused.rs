@@ -112,6 +112,7 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::NotApproved
         | DirectoryError::Suspended
         | DirectoryError::NoMember { .. }
+        | DirectoryError::UsedUp
         | DirectoryError::MethodNotAllowed { .. } => Problem::Forbidden(error.to_string()),
         DirectoryError::DeadLink => Problem::BadLink,
         DirectoryError::Invalid { .. }

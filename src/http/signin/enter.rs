@@ -118,6 +118,7 @@ fn why(refused: &NotDone) -> Refusal {
         NotDone::Directory(DirectoryError::NoMember { .. } | DirectoryError::NotFound { .. }) => {
             Refusal::UnknownCredential
         }
+        NotDone::Directory(DirectoryError::UsedUp) => Refusal::Conflict,
         NotDone::Directory(_) => Refusal::Invalid,
         _ => Refusal::Unavailable,
     }

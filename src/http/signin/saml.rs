@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::arriving::{self, Said, Start, Unbelieved, Way};
 use super::page::{Forms, Refused, page, see_other};
-use super::{Browser, Form, HOME};
+use super::{Browser, Form, HOME, enter};
 use crate::app::App;
 use crate::authn::proof::Proof;
 use crate::authn::saml::ServiceProvider;
@@ -27,6 +27,7 @@ use crate::directory::connection::{ConnectionId, Protocol, Saml};
 use crate::http::problem::Problem;
 use crate::http::refused;
 use crate::ids::TenantId;
+use crate::log::entry::Refusal;
 
 /// How many responses are looked at at once: each keeps a processor busy.
 static LOOKING: Semaphore = Semaphore::const_new(2);
@@ -113,6 +114,7 @@ pub(super) async fn acs(
         // What nobody has asked for is taken where the connection says so, and is no test.
         None if saml.idp_initiated => None,
         None => {
+            enter::note(&browser, &door, Refusal::MethodNotAllowed).await?;
             let why = "nobody has asked for this: begin at this organization's sign-in page";
             return Err(Problem::Forbidden(why.into()).into());
         }

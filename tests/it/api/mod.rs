@@ -28,6 +28,8 @@ mod permissions;
 mod races;
 mod removals;
 pub mod restore;
+mod saml;
+mod saml_hostile;
 mod sealed;
 mod searching;
 pub mod sessions;

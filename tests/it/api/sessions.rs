@@ -77,7 +77,7 @@ fn session_of(told: &Value) -> String {
 }
 
 /// What the log says of an event, the newest first.
-async fn entries(service: &Service, tenant: &Tenant, event: &str) -> Vec<Value> {
+pub async fn entries(service: &Service, tenant: &Tenant, event: &str) -> Vec<Value> {
     let path = format!("/v1/audit/entries?event={event}&limit=100");
     let told = service.get(tenant, tenant.admin, &path).await.ok();
     let items = told["items"].as_array().unwrap();
