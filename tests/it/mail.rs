@@ -206,7 +206,7 @@ async fn the_operator_invites_from_the_command_line() {
     let made = site.told(&invite);
     let link = made["link"].as_str().unwrap();
     assert!(
-        link.starts_with("https://pdp.example.com/join/ckl_inv_"),
+        link.starts_with("https://pdp.example.com/join/cki_"),
         "{link}"
     );
     let id = made["id"].as_str().unwrap();
