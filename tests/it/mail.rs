@@ -218,7 +218,7 @@ async fn the_operator_invites_from_the_command_line() {
         (&listed["id"], &listed["status"]),
         (&json!(id), &json!("open"))
     );
-    assert!(!listed.to_string().contains("ckl_"));
+    assert!(!listed.to_string().contains("cki_"));
     site.done(&["member", "revoke", "acme", id]);
     assert_eq!(site.done(&["member", "invitations", "acme"]), "");
     assert!(
@@ -242,8 +242,8 @@ async fn the_operator_invites_from_the_command_line() {
     });
     let made = made.await.unwrap();
     assert!(
-        made.contains("\"delivery\":\"mail\"") && !made.contains("ckl_"),
+        made.contains("\"delivery\":\"mail\"") && !made.contains("cki_"),
         "{made}"
     );
-    assert!(token(&server.letters(1).await[0]).starts_with("ckl_inv_"));
+    assert!(token(&server.letters(1).await[0]).starts_with("cki_"));
 }
