@@ -151,7 +151,7 @@ async fn an_invitation_goes_by_mail_and_its_link_nowhere_else() {
     let (service, tenant) = service(&server).await;
     let told = invite(&service, &tenant).await;
     assert_eq!(told["delivery"], "mail");
-    assert!(!told.to_string().contains("ckl_"));
+    assert!(!told.to_string().contains("cki_"));
     let letters = server.letters(1).await;
     assert!(
         letters[0].contains("To: Zoe <zoe@example.com>"),
