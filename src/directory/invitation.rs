@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
+use subtle::ConstantTimeEq as _;
 
 use super::change::{Change, Happening, RowId};
 use super::object::{Body, Invitation, Kind, Object, Ref, Role};
@@ -130,7 +131,8 @@ pub fn accept(
     newcomer: &Newcomer,
 ) -> Result<Change, DirectoryError> {
     let found = required(snapshot, invitation).map_err(|_| DirectoryError::DeadLink)?;
-    let is_over = found.digest != digest || by.now() >= found.expires_at;
+    let same = bool::from(found.digest.as_bytes().ct_eq(digest.as_bytes()));
+    let is_over = !same || by.now() >= found.expires_at;
     if is_over || snapshot.organization()?.suspended {
         return Err(DirectoryError::DeadLink);
     }

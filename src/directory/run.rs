@@ -218,10 +218,9 @@ mod tests {
             Ref::new(Kind::AgentRun, id(91)),
         );
         world.apply(end(&world.by(over), &world.snapshot, Status::Completed));
-        let owner = match world.snapshot.require(runs).unwrap() {
-            Object::AgentRun(run) => run.owner,
-            other => panic!("{other:?}"),
-        };
+        let view = view::body(runs, world.snapshot.require(runs).unwrap(), &world.snapshot);
+        let owner = view.get("owner").unwrap().as_str().unwrap();
+        let owner = Ref::of(Kind::User, owner).unwrap();
         let begin = || Change::new(Event::MemberSuspended, Some(owner), json!({}));
         let cancelled = |change: &Change| {
             let events = change.events.iter().skip(1);

@@ -579,11 +579,8 @@ mod tests {
             digest: [8; 32],
         };
         let ends = |world: &World, number| {
-            let key = world.snapshot.require(Ref::new(Kind::ApiKey, id(number)));
-            match key.unwrap() {
-                Object::ApiKey(key) => key.expires_at.unwrap(),
-                _ => panic!("no key"),
-            }
+            let key = require(&world.snapshot, Ref::new(Kind::ApiKey, id(number)));
+            key.unwrap().expires_at.unwrap()
         };
         for wrong in [TimeDelta::hours(-1), TimeDelta::hours(169)] {
             assert!(rotate_key(&by, &world.snapshot, &rotation(wrong, 90, 91)).is_err());

@@ -151,7 +151,7 @@ async fn an_invitation_goes_by_mail_and_its_link_nowhere_else() {
     let (service, tenant) = service(&server).await;
     let told = invite(&service, &tenant).await;
     assert_eq!(told["delivery"], "mail");
-    assert!(!told.to_string().contains("ckl_"));
+    assert!(!told.to_string().contains("cki_"));
     let letters = server.letters(1).await;
     assert!(
         letters[0].contains("To: Zoe <zoe@example.com>"),
@@ -206,7 +206,7 @@ async fn the_operator_invites_from_the_command_line() {
     let made = site.told(&invite);
     let link = made["link"].as_str().unwrap();
     assert!(
-        link.starts_with("https://pdp.example.com/join/ckl_inv_"),
+        link.starts_with("https://pdp.example.com/join/cki_"),
         "{link}"
     );
     let id = made["id"].as_str().unwrap();
@@ -218,7 +218,7 @@ async fn the_operator_invites_from_the_command_line() {
         (&listed["id"], &listed["status"]),
         (&json!(id), &json!("open"))
     );
-    assert!(!listed.to_string().contains("ckl_"));
+    assert!(!listed.to_string().contains("cki_"));
     site.done(&["member", "revoke", "acme", id]);
     assert_eq!(site.done(&["member", "invitations", "acme"]), "");
     assert!(
@@ -242,8 +242,8 @@ async fn the_operator_invites_from_the_command_line() {
     });
     let made = made.await.unwrap();
     assert!(
-        made.contains("\"delivery\":\"mail\"") && !made.contains("ckl_"),
+        made.contains("\"delivery\":\"mail\"") && !made.contains("cki_"),
         "{made}"
     );
-    assert!(token(&server.letters(1).await[0]).starts_with("ckl_inv_"));
+    assert!(token(&server.letters(1).await[0]).starts_with("cki_"));
 }

@@ -452,6 +452,7 @@ const COMPARED: &[(&str, usize, &[&str])] = &[
     ("src/authn/oidc/request.rs", 1, &[]),
     ("src/authn/oidc/token.rs", 1, &[]),
     ("src/crypto/secret.rs", 1, &[]),
+    ("src/directory/invitation.rs", 1, &[]),
     ("src/http/signin/arriving.rs", 1, &[]),
 ];
 

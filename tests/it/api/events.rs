@@ -256,7 +256,7 @@ async fn an_agents_runs_end_with_their_person() {
         .patch(&tenant, tenant.admin, &person, json!({"active": false}))
         .await
         .ok();
-    assert_eq!(cancelled().await, [runs.clone()]);
+    assert_eq!(cancelled().await, std::slice::from_ref(&runs));
     service
         .patch(&tenant, tenant.admin, &person, json!({"active": true}))
         .await
