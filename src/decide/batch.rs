@@ -9,6 +9,7 @@ use sqlx::{Any, AnyConnection, Transaction};
 use super::drafts::{Applied, Done, Drafts, Kept, Prepared};
 use super::error::{Refused, Unwritten};
 use super::explaining::not_there;
+use super::forgetting;
 use super::judge::Moment;
 use super::question::{Answer, Recorded};
 use super::recent::Recent;
@@ -20,7 +21,7 @@ use super::world::World;
 use super::{aside, content};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::sealing::DataKeys;
-use crate::directory::{Ref, Row, RowId};
+use crate::directory::{Ref, Row};
 use crate::log::append::{self, Head, Segment};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::entry::{Record, SealedPart, Time};
@@ -31,7 +32,6 @@ use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
 use crate::log::upkeep::{self, LogKey};
 use crate::tenant::Store;
-use crate::vault;
 
 /// The keys of the people whom a batch is about.
 pub(super) type SubjectKeys = HashMap<Ref, Arc<DataKeys>>;
@@ -425,29 +425,7 @@ impl Made {
                 }
             }
             Prepared::Forget(subject) => {
-                let name = subject.to_string();
-                store.subjects().destroy(transaction, &name).await?;
-                vault::rows::forget_person(store.database(), transaction, &name).await?;
-                let invitations = rows::invitations_of(store, transaction, *subject).await?;
-                rows::blank(store, transaction, *subject).await?;
-                for row in ended {
-                    if let Row::End(RowId::Object(thing)) = row
-                        && thing != subject
-                    {
-                        rows::blank(store, transaction, *thing).await?;
-                    }
-                }
-                for session in rows::sessions_of(store, transaction, *subject).await? {
-                    rows::blank(store, transaction, session).await?;
-                    aside::forget_use(store, transaction, session).await?;
-                }
-                let database = store.database();
-                for invitation in invitations {
-                    rows::blank(store, transaction, invitation).await?;
-                    let name = invitation.to_string();
-                    upkeep::begin_erasure(database, transaction, &name, self.now).await?;
-                }
-                upkeep::begin_erasure(database, transaction, &name, self.now).await?;
+                forgetting::forget(store, transaction, (*subject, ended), self.now).await?;
             }
             Prepared::Forgotten(subject) => {
                 let (database, name) = (store.database(), subject.to_string());

@@ -19,6 +19,7 @@ mod explaining;
 pub mod export;
 mod finding;
 mod flood;
+mod forgetting;
 pub mod judge;
 pub mod mark;
 mod permitted;

@@ -1,0 +1,44 @@
+//! What goes when a person is forgotten, in the transaction that records it: their key, and what rows say of them.
+
+use sqlx::{Any, Transaction};
+
+use super::error::Unwritten;
+use super::{aside, rows};
+use crate::directory::{Ref, Row, RowId};
+use crate::log::upkeep;
+use crate::tenant::Store;
+use crate::vault;
+
+/// Destroys a person's key and blanks their rows, those of what ends with them, and those of their sessions and invitations that were over
+/// before. What the log says of them goes afterwards, in the background.
+pub(super) async fn forget(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    (person, ended): (Ref, &[Row]),
+    now: i64,
+) -> Result<(), Unwritten> {
+    let (name, database) = (person.to_string(), store.database());
+    store.subjects().destroy(transaction, &name).await?;
+    vault::rows::forget_person(database, transaction, &name).await?;
+    // By the addresses that their rows still say.
+    let invitations = rows::invitations_of(store, transaction, person).await?;
+    rows::blank(store, transaction, person).await?;
+    for row in ended {
+        if let Row::End(RowId::Object(thing)) = row
+            && *thing != person
+        {
+            rows::blank(store, transaction, *thing).await?;
+        }
+    }
+    for session in rows::sessions_of(store, transaction, person).await? {
+        rows::blank(store, transaction, session).await?;
+        aside::forget_use(store, transaction, session).await?;
+    }
+    for invitation in invitations {
+        rows::blank(store, transaction, invitation).await?;
+        let name = invitation.to_string();
+        upkeep::begin_erasure(database, transaction, &name, now).await?;
+    }
+    upkeep::begin_erasure(database, transaction, &name, now).await?;
+    Ok(())
+}
