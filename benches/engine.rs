@@ -121,6 +121,7 @@ fn person(number: usize) -> Row {
             Role::Member
         },
         active: true,
+        provisioned: None,
         groups: [reference(Kind::Group, 0), reference(Kind::Group, 1 + team)].into(),
         holds: 0,
     };

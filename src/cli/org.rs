@@ -12,6 +12,7 @@ use super::close::close;
 use super::keeping::{self, Keeping};
 use super::link::link;
 use super::print::Out;
+use super::provisioning;
 use crate::app::App;
 use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
@@ -137,6 +138,14 @@ pub(super) enum Member {
         /// Where single sign-on is enforced and does not work: for the break-glass Admin alone
         #[arg(long)]
         break_glass: bool,
+    },
+    /// Make a token by which the customer's directory provisions people over SCIM
+    ScimToken {
+        /// The organization
+        slug: String,
+        /// What people call it
+        #[arg(long, default_value = "directory")]
+        name: String,
     },
     /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
     Erase {
@@ -533,6 +542,9 @@ impl Member {
                 member,
                 break_glass,
             } => link(app, out, (&slug, &member, break_glass)).await?,
+            Self::ScimToken { slug, name } => {
+                provisioning::token(app, out, (&slug, &name)).await?;
+            }
             Self::List { slug } => {
                 let world = door(app, &slug).await?.glance();
                 for (id, stored) in world.snapshot().objects_of(Kind::User, None) {

@@ -37,7 +37,7 @@ use crate::tenant::{Ledger, Store};
 const EXPLAINING: usize = 2;
 
 /// How long a change may take: it may bring thousands of rows.
-const CHANGE: Duration = Duration::from_secs(30);
+pub(super) const CHANGE: Duration = Duration::from_secs(30);
 
 /// What a door needs beside its tenant's store.
 #[derive(Debug, Clone)]
@@ -547,6 +547,7 @@ impl Door {
                 resource,
                 context,
                 idempotency,
+                needs: None,
                 content,
                 content_alone: beside == Some(Beside::Nothing),
                 plan,

@@ -23,6 +23,7 @@ pub mod judge;
 pub mod mark;
 mod permitted;
 mod pick;
+mod provisioning;
 pub mod question;
 pub mod reading;
 pub mod recent;

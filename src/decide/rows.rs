@@ -193,6 +193,7 @@ pub(super) async fn blank(
                 user.name = ERASED.into();
                 user.email = ERASED.into();
                 user.identities.clear();
+                user.provisioned = None;
             }
             Body::Object(Object::Memory(memory)) => memory.name = ERASED.into(),
             Body::Object(Object::Session(session)) => {

@@ -219,6 +219,7 @@ pub(super) fn joined(
         groups: [snapshot.organization()?.members].into(),
         holds: 0,
         identities,
+        provisioned: None,
     };
     let details =
         json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
@@ -281,7 +282,7 @@ fn other_admins(snapshot: &Snapshot, person: Ref) -> usize {
 }
 
 /// Notes how many active Admins there are. Counted anew each time: a number that is moved by steps stays wrong once it is.
-fn count_admins(
+pub(super) fn count_admins(
     snapshot: &Snapshot,
     admins: usize,
     change: Change,

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::change::{Change, RowId};
-use super::object::{ApiKey, Body, Kind, Object, Ref, Scope, Service};
+use super::object::{ApiKey, Body, Form, Kind, Object, Ref, Scope, Service};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRevoke, Authorized, Operator};
@@ -78,6 +78,9 @@ pub fn revoke_key(
     let Object::ApiKey(key) = snapshot.require(reference)? else {
         return Err(DirectoryError::absent(reference));
     };
+    if key.form != Form::Key {
+        return Err(DirectoryError::absent(reference));
+    }
     let another = snapshot
         .objects_of(Kind::ApiKey, None)
         .any(|(other, stored)| {
@@ -140,6 +143,7 @@ fn created(
         digest: HEXLOWER.encode(&new.digest),
         expires_at: new.expires_at,
         created_at: now,
+        form: Form::Key,
     });
     let mut reply = view::body(key, &object, snapshot);
     if let Some(reply) = reply.as_object_mut() {

@@ -13,9 +13,9 @@ use super::problem::Problem;
 use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRead, ApiKeyRevoke};
-use crate::directory::Kind;
-use crate::directory::object::Scope;
+use crate::directory::object::{Form, Scope};
 use crate::directory::service::{self, NewKey, Speaker};
+use crate::directory::{Kind, Object, Ref, Snapshot};
 
 /// Make a service with a key, or another key of a service. The key is shown in this answer and never again, so the call
 /// takes no `Idempotency-Key`: an answer that could be had twice would have to be kept.
@@ -90,10 +90,13 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
-    page::list::<ApiKeyRead>(&call, Kind::ApiKey, &Paging::of(limit, cursor)?, |_, _| {
-        true
-    })
-    .await
+    let paging = Paging::of(limit, cursor)?;
+    // A directory's tokens are at `/v1/scim/token`.
+    let is_key = |key: Ref, snapshot: &Snapshot| match snapshot.object(key).map(|one| &one.value) {
+        Some(Object::ApiKey(key)) => key.form == Form::Key,
+        _ => false,
+    };
+    page::list::<ApiKeyRead>(&call, Kind::ApiKey, &paging, is_key).await
 }
 
 /// Revoke a key, and its service when it has no other.
