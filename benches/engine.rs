@@ -121,6 +121,7 @@ fn person(number: usize) -> Row {
             Role::Member
         },
         active: true,
+        identities: [].into(),
         provisioned: None,
         groups: [reference(Kind::Group, 0), reference(Kind::Group, 1 + team)].into(),
         holds: 0,
@@ -170,6 +171,8 @@ impl Scene {
             retention_days: None,
             closes_at: None,
             private_export: None,
+            sign_in: Default::default(),
+            scim: Default::default(),
         };
         let mut rows = vec![
             object(org(), Object::Organization(organization)),

@@ -250,6 +250,7 @@ actions! {
     MemberRemove = "member.remove",
     MemberUpdate = "member.update",
     DirectoryGroupWrite = "directory_group.write",
+    ProvisioningRead = "provisioning.read",
     ScimConfigure = "scim.configure",
     SettingsRead = "settings.read",
     SettingsUpdate = "settings.update",

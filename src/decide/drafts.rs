@@ -460,7 +460,7 @@ impl Drafts<'_> {
         }
         let granted = match self.granted(work) {
             Ok(granted) => granted,
-            Err(refused) => return Ok((refused, None)),
+            Err(refused) => return Ok((*refused, None)),
         };
         let ground = Ground {
             snapshot: world.snapshot(),

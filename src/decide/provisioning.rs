@@ -50,7 +50,7 @@ impl Door {
 
 impl Drafts<'_> {
     /// Decides each part of a change that has several; the first that is not allowed ends it.
-    pub(super) fn granted(&mut self, work: &Proposal) -> Result<Allowed, Done> {
+    pub(super) fn granted(&mut self, work: &Proposal) -> Result<Allowed, Box<Done>> {
         let snapshot = self.moment.world.snapshot();
         let (as_of, now) = (snapshot.as_of(), self.moment.now);
         let mut allowed = BTreeSet::new();
@@ -58,14 +58,14 @@ impl Drafts<'_> {
             Some(needs) => needs(snapshot),
             None => Ok(Vec::new()),
         };
-        for need in needs.map_err(|error| Done::Change(Err(error.into())))? {
+        for need in needs.map_err(|error| Box::new(Done::Change(Err(error.into()))))? {
             let mut judgement = self
                 .moment
                 .own_action(&work.asker, need.action, need.resource, &need.context)
-                .map_err(|refused| Done::Change(Err(refused)))?;
+                .map_err(|refused| Box::new(Done::Change(Err(refused))))?;
             let at = self.decision(&work.asker, &mut judgement);
             if !judgement.is_allowed() {
-                return Err(Done::Denied(Box::new(judgement), at));
+                return Err(Box::new(Done::Denied(Box::new(judgement), at)));
             }
             allowed.insert((need.action, need.resource));
         }

@@ -45,7 +45,7 @@ pub struct Organization {
     pub sign_in: SignIn,
     /// What they have set about the directory that provisions people.
     #[serde(default)]
-    pub scim: Scim,
+    pub scim: Box<Scim>,
 }
 
 /// A person.

@@ -7,7 +7,6 @@ use serde_json::json;
 use super::change::{Change, RowId};
 use super::connection::SignIn;
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
-use super::scim::Scim;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{Authorized, Operator, RegionUpdate, SettingsUpdate};
@@ -46,7 +45,7 @@ pub fn found(
         closes_at: None,
         private_export: None,
         sign_in: SignIn::default(),
-        scim: Scim::default(),
+        scim: Box::default(),
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
     let object = Object::Organization(organization);

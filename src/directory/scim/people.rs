@@ -264,3 +264,120 @@ pub fn groups<'a>(snapshot: &'a Snapshot, user: &'a User) -> BTreeMap<Ref, &'a s
         })
         .collect()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::super::super::world::{World, id, now};
+    use super::super::Valued;
+    use super::*;
+    use crate::decide::authorized::Action as _;
+
+    fn wanted(email: &str) -> Wanted {
+        Wanted {
+            name: "Eve".into(),
+            email: email.into(),
+            active: None,
+            provisioned: Provisioned::default(),
+        }
+    }
+
+    fn role(name: &str) -> Vec<Valued> {
+        vec![Valued {
+            value: name.into(),
+            kind: None,
+            display: None,
+            primary: None,
+        }]
+    }
+
+    fn events(change: &Change) -> Vec<Event> {
+        change.events.iter().map(|one| one.event).collect()
+    }
+
+    #[test]
+    fn what_was_not_decided_is_not_made() {
+        let world = World::new();
+        let nothing = Allowed::in_test(&[], now());
+        let new = (id(90), &wanted("eve@example.com"));
+        let refused = create(&nothing, &world.snapshot, new);
+        let undecided = |action| DirectoryError::Undecided { action };
+        assert_eq!(refused.unwrap_err(), undecided(MemberInvite::NAME));
+        let mut other = wanted("bob@example.com");
+        other.active = Some(false);
+        other.provisioned.roles = role("Admin");
+        // Each part is asked for: what is allowed of the others does not stand in for it.
+        let all = needs(&world.snapshot, world.bob, &other).unwrap();
+        assert_eq!(all.len(), 3);
+        for missing in &all {
+            let some: Vec<_> = all
+                .iter()
+                .filter(|need| need.action != missing.action)
+                .map(|need| (need.action, need.resource))
+                .collect();
+            let allowed = Allowed::in_test(&some, now());
+            let refused = change(&allowed, &world.snapshot, (world.bob, &other));
+            assert_eq!(refused.unwrap_err(), undecided(missing.action));
+        }
+    }
+
+    #[test]
+    fn several_parts_are_one_change_with_an_event_each() {
+        let world = World::new();
+        let mut other = wanted("robert@example.com");
+        other.active = Some(false);
+        other.provisioned.roles = role("Viewer");
+        let needed = needs(&world.snapshot, world.bob, &other).unwrap();
+        let needed: Vec<_> = needed
+            .iter()
+            .map(|need| (need.action, need.resource))
+            .collect();
+        let allowed = Allowed::in_test(&needed, now());
+        let made = change(&allowed, &world.snapshot, (world.bob, &other)).unwrap();
+        let wanted_events = [
+            Event::MemberUpdated,
+            Event::MemberRoleChanged,
+            Event::MemberSuspended,
+        ];
+        assert_eq!(events(&made), wanted_events);
+        let next = world.with(&made);
+        let bob = next.user(world.bob).unwrap();
+        assert_eq!(
+            (bob.role, bob.active, bob.email.as_str()),
+            (Role::Viewer, false, "robert@example.com")
+        );
+        assert!(is_so(&next, world.bob, &other).unwrap());
+        assert!(!is_so(&world.snapshot, world.bob, &other).unwrap());
+    }
+
+    #[test]
+    fn an_admin_who_may_not_act_yet_does_not_count() {
+        let world = World::new();
+        let mut new = wanted("eve@example.com");
+        new.active = Some(false);
+        new.provisioned.roles = role("Admin");
+        let allowed = Allowed::in_test(&[(MemberInvite::NAME, world.org)], now());
+        let made = create(&allowed, &world.snapshot, (id(90), &new)).unwrap();
+        assert_eq!(events(&made), [Event::MemberJoined, Event::MemberSuspended]);
+        let next = world.with(&made);
+        assert_eq!(next.organization().unwrap().active_admins, 1);
+        let eve = next.user(Ref::new(Kind::User, id(90))).unwrap();
+        assert_eq!((eve.role, eve.active), (Role::Admin, false));
+    }
+
+    #[test]
+    fn the_last_active_admin_is_kept_behind_the_policy_too() {
+        let world = World::new();
+        let mut off = wanted("ada@example.com");
+        off.active = Some(false);
+        let allowed = Allowed::in_test(
+            &[
+                (MemberSuspend::NAME, world.ada),
+                (MemberUpdate::NAME, world.ada),
+            ],
+            now(),
+        );
+        let refused = change(&allowed, &world.snapshot, (world.ada, &off)).unwrap_err();
+        assert!(matches!(refused, DirectoryError::LastAdmin { .. }));
+    }
+}

@@ -98,7 +98,7 @@ fn created(
     if known.is_none() {
         let scim = Scim {
             service: Some(service),
-            ..old.scim.clone()
+            ..Scim::clone(&old.scim)
         };
         change = with(change, snapshot, old, scim).put(
             RowId::Object(service),
@@ -158,7 +158,7 @@ pub fn configure(
     let scim = Scim {
         default_role,
         group_roles: group_roles.clone(),
-        ..old.scim.clone()
+        ..Scim::clone(&old.scim)
     };
     let details = json!({"old": roles_told(&old.scim), "new": roles_told(&scim)});
     let reply = roles_told(&scim);
@@ -168,7 +168,7 @@ pub fn configure(
 
 fn with(change: Change, snapshot: &Snapshot, old: &Organization, scim: Scim) -> Change {
     let organization = Organization {
-        scim,
+        scim: Box::new(scim),
         ..old.clone()
     };
     change.put(

@@ -38,8 +38,9 @@ pub(super) fn shown(
             json!({"resourceType": "Group", "location": format!("{base}/Groups/{reference}")}),
         ),
     ];
-    shown.extend(rest.map(|(name, value)| (name.to_owned(), value)));
-    shown
+    // What says what it is comes first.
+    let first = rest.map(|(name, value)| (name.to_owned(), value));
+    first.into_iter().chain(shown).collect()
 }
 
 /// A group as a resource says that it is to be.

@@ -36,7 +36,7 @@ use crate::app::App;
 use crate::authn::token::{Token, Use};
 use crate::authn::{self, Refusal};
 use crate::crypto;
-use crate::decide::authorized::{MemberRead, MemberRemove};
+use crate::decide::authorized::{MemberRemove, ProvisioningRead};
 use crate::decide::{Asker, Caller, Door, Permitted, Refused};
 use crate::directory::scim::{self as kept, Misfit};
 use crate::directory::{
@@ -236,11 +236,11 @@ impl Ask {
     }
 
     /// Decides a reading.
-    async fn read(&self, resource: Ref) -> Result<Permitted<MemberRead>, Scim> {
+    async fn read(&self, resource: Ref) -> Result<Permitted<ProvisioningRead>, Scim> {
         let asker = self.asker.clone();
         match self
             .door
-            .permit::<MemberRead>(asker, resource, Map::new())
+            .permit::<ProvisioningRead>(asker, resource, Map::new())
             .await
         {
             Err(Refused::Denied(judgement, _))

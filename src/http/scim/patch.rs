@@ -119,11 +119,13 @@ impl Patch {
                     return Err(syntax("without `path`, `value` must be an object"));
                 };
                 for (name, value) in members {
-                    // What is not the directory's to say may come along.
-                    let target = match Target::read(self.resource, name)? {
-                        Target::Attribute { attribute, .. } if !attribute.is_written() => continue,
-                        Target::Whole => continue,
-                        target => target,
+                    // What is not the directory's to say may come along, and what is not known here, as in a whole resource.
+                    let target = match Target::read(self.resource, name) {
+                        Ok(Target::Attribute { attribute, .. }) if !attribute.is_written() => {
+                            continue;
+                        }
+                        Ok(Target::Whole) | Err(_) => continue,
+                        Ok(target) => target,
                     };
                     let inner = Operation {
                         verb: one.verb,
@@ -497,4 +499,94 @@ fn said_by(attribute: &'static Attribute, chosen: &ValFilter) -> Map<String, Val
         ValFilter::Attr(_) | ValFilter::Or(_) | ValFilter::Not(_) => {}
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test")]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::schema::{GROUPS, PEOPLE};
+    use super::*;
+
+    fn patched(to: Value, operations: Value) -> Value {
+        let body = json!({ "Operations": operations });
+        let patch = Patch::read(&PEOPLE, body.as_object().unwrap()).unwrap();
+        patch
+            .applied(to.as_object().unwrap().clone())
+            .unwrap()
+            .into()
+    }
+
+    #[test]
+    fn one_value_is_primary_whatever_comes() {
+        let before = json!({"emails": [{"value": "a", "primary": true}, {"value": "b"}]});
+        for operation in [
+            json!({"op": "add", "path": "emails", "value": [{"value": "c", "primary": true}]}),
+            json!({"op": "replace", "path": "emails[value eq \"b\"].primary", "value": true}),
+            json!({"op": "add", "path": "emails[type eq \"home\"]", "value": {"value": "d", "primary": "True"}}),
+        ] {
+            let after = patched(before.clone(), json!([operation]));
+            let values = after["emails"].as_array().unwrap();
+            let main = values.iter().filter(|value| is_primary(value)).count();
+            assert_eq!(main, 1, "{after}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_name_that_are_not_named_stay() {
+        let before = json!({"name": {"givenName": "A", "familyName": "B"}});
+        for (operation, after) in [
+            (
+                json!({"op": "replace", "path": "name", "value": {"givenName": "C"}}),
+                json!({"givenName": "C", "familyName": "B"}),
+            ),
+            (
+                json!({"op": "remove", "path": "name.givenName"}),
+                json!({"familyName": "B"}),
+            ),
+            (
+                json!({"op": "add", "value": {"NAME": {"middleName": "M"}}}),
+                json!({"givenName": "A", "familyName": "B", "middleName": "M"}),
+            ),
+        ] {
+            assert_eq!(patched(before.clone(), json!([operation]))["name"], after);
+        }
+        assert_eq!(
+            patched(before, json!([{"op": "remove", "path": "name"}])),
+            json!({})
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_and_no_value_makes_it_panic(
+            path in "\\PC{0,40}",
+            attribute in prop::sample::select(vec!["emails", "roles", "members", "name", "active", "title"]),
+            inner in "[a-z \"()\\[\\].]{0,30}",
+            text in "\\PC{0,20}",
+            verb in prop::sample::select(vec!["add", "Replace", "REMOVE"]),
+        ) {
+            for path in [path.clone(), format!("{attribute}[{inner}]"), format!("{attribute}.{inner}")] {
+                for value in [json!(null), json!(text), json!([text]), json!({&*text: text, "value": text}), json!([[{}]]), json!(7)] {
+                    let body = json!({"Operations": [{"op": verb, "path": path, "value": value}]});
+                    for resource in [&PEOPLE, &GROUPS] {
+                        let read = Patch::read(resource, body.as_object().unwrap());
+                        let to = json!({"emails": [{"value": "a"}], "members": [{"value": "b"}], "name": {"givenName": "c"}});
+                        drop(read.and_then(|patch| patch.applied(to.as_object().unwrap().clone())));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn no_filter_makes_it_panic(text in "[a-z0-9 \"()\\[\\].\\\\é]{0,60}") {
+            if let Ok(filter) = filter::read(&text) {
+                let of = json!({"emails": [{"value": "a"}], "title": "b"});
+                filter::matches(&filter, &PEOPLE, of.as_object().unwrap());
+            }
+        }
+    }
 }

@@ -78,8 +78,9 @@ pub(super) fn shown(
             json!({"resourceType": "User", "location": format!("{base}/Users/{reference}")}),
         ),
     ];
-    shown.extend(rest.map(|(name, value)| (name.to_owned(), value)));
-    shown
+    // What says what it is comes first.
+    let first = rest.map(|(name, value)| (name.to_owned(), value));
+    first.into_iter().chain(shown).collect()
 }
 
 fn valued(one: &Valued) -> Value {

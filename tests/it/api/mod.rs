@@ -22,6 +22,7 @@ mod pages;
 mod permissions;
 mod races;
 pub mod restore;
+mod scim;
 mod sealed;
 mod searching;
 pub mod sessions;

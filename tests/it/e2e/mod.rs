@@ -11,6 +11,7 @@ mod faults;
 mod footprint;
 mod nodes;
 mod offline;
+mod scim;
 mod searching;
 mod tls;
 mod uploads;
