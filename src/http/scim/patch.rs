@@ -503,7 +503,7 @@ fn said_by(attribute: &'static Attribute, chosen: &ValFilter) -> Map<String, Val
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
     use proptest::prelude::*;
     use serde_json::json;
