@@ -5,8 +5,9 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
 # A C compiler and libc for ring, SQLite and the linker; curl and CA certificates for the calls that a first
-# start prints.
-BUILD_PACKAGES := gcc libc6-dev ca-certificates curl
+# start prints. xmlsec, libxml and OpenSSL verify the signatures of SAML; libclang reads their headers.
+BUILD_PACKAGES := gcc libc6-dev ca-certificates curl libxml2-dev libxmlsec1-dev libxmlsec1-openssl libssl-dev \
+  pkg-config libclang-dev
 # A PostgreSQL server for the tests to start, openssl as a client that is not ours, Python for scripts, and Go with
 # its sumdb packages, which check the log independently; for the same, what sigstore of PyPI and of npm need.
 # SoftHSM as a token for root keys, and a spy between it and us.

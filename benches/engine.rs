@@ -121,10 +121,10 @@ fn person(number: usize) -> Row {
             Role::Member
         },
         active: true,
-        identities: [].into(),
         provisioned: None,
         groups: [reference(Kind::Group, 0), reference(Kind::Group, 1 + team)].into(),
         holds: 0,
+        identities: BTreeSet::new(),
     };
     object(reference(Kind::User, number), Object::User(user))
 }
@@ -171,8 +171,8 @@ impl Scene {
             retention_days: None,
             closes_at: None,
             private_export: None,
-            sign_in: Default::default(),
-            scim: Default::default(),
+            sign_in: Box::default(),
+            scim: Box::default(),
         };
         let mut rows = vec![
             object(org(), Object::Organization(organization)),

@@ -21,6 +21,7 @@ use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
+use crate::mail::{Mailer, Unsendable};
 use crate::outside::{self, Outside};
 use crate::policy::{Library, PolicyError};
 use crate::publish::{Publisher, Round};
@@ -28,9 +29,11 @@ use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, Ledger, Providers, Slug, TenantError};
 
 mod backup;
+mod inviting;
 mod roots;
 
 pub use backup::{Restore, Returned};
+pub use inviting::Sent;
 
 mod keys;
 
@@ -70,6 +73,9 @@ pub enum AppError {
     /// Calls to what tenants name.
     #[error(transparent)]
     Outside(#[from] outside::Unusable),
+    /// Mail.
+    #[error(transparent)]
+    Mail(#[from] Unsendable),
     /// The settings.
     #[error(transparent)]
     Config(#[from] config::Misconfigured),
@@ -111,6 +117,7 @@ pub struct App {
     control: Arc<Control>,
     terms: Terms,
     outside: Outside,
+    mail: Option<Mailer>,
     open: Mutex<LruCache<TenantId, Opening>>,
     written: Mutex<BTreeSet<TenantId>>,
 }
@@ -146,6 +153,7 @@ impl App {
         let library = Arc::new(Library::builtin()?);
         let place = place(&config)?;
         let providers = roots::providers(&config)?;
+        let mail = Mailer::of(&config)?;
         let wait = if upkeep {
             config.keys.wait()
         } else {
@@ -176,6 +184,7 @@ impl App {
             config,
             control,
             terms,
+            mail,
             open: Mutex::new(LruCache::new(room)),
             written: Mutex::default(),
         }))

@@ -16,12 +16,16 @@ use zeroize::Zeroizing;
 
 mod content;
 mod keys;
+mod mail;
 mod outside;
+mod publish;
 mod values;
 
 pub use content::Content;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
+pub use mail::{Mail, MailTls};
 pub use outside::Outside;
+pub use publish::Publish;
 pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.
@@ -123,6 +127,13 @@ const REFERENCE: &[Setting] = settings! {
     "content.max_bytes", "bytes", "5368709120", "the longest content of a document, a message, a template and the like";
     "content.memory_max_bytes", "bytes", "1048576", "the longest content of a memory";
     "content.token_max_bytes", "bytes", "65536", "the longest token of an integration";
+    "mail.host", "host name", "", "the SMTP server that invitations are sent by; without one their links are handed to whoever invites";
+    "mail.port", "port", "", "its port; 587 for `starttls`, 465 for `tls`, 25 for `none`";
+    "mail.tls", "`starttls`, `tls` or `none`", "\"starttls\"", "how the connection is protected; `none` for a relay on this machine alone, and without a password";
+    "mail.user", "name", "", "as whom the server is used";
+    "mail.password_file", "path", "", "file that holds the password of `mail.user`, and nothing else";
+    "mail.from", "address", "", "whom letters are from, as in `Cedarkeep <no-reply@example.com>`";
+    "mail.ca", "path", "", "PEM certificate that is trusted for the mail server, beside the system's";
     "publish.every_s", "seconds", "60", "how often the logs' checkpoints are committed to the deployment's own log, and that is published";
     "publish.dir", "path", "", "folder for the deployment's log as files (C2SP tlog-tiles), for a web server to hand out";
     "publish.sink", "URL", "", "where each published checkpoint is sent by POST; https, or http on this machine";
@@ -167,6 +178,8 @@ pub struct Config {
     pub log: Log,
     /// What is kept of resources.
     pub content: Content,
+    /// How mail is sent.
+    pub mail: Mail,
     /// Where the deployment's own log goes.
     pub publish: Publish,
     /// What tenants have named in the world.
@@ -249,24 +262,6 @@ pub struct Log {
     pub heartbeat_s: u64,
 }
 
-/// `publish.*`
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Publish {
-    /// How often it is published.
-    pub every_s: u64,
-    /// The folder.
-    pub dir: Option<PathBuf>,
-    /// Where checkpoints are sent.
-    pub sink: Option<String>,
-    /// File with the token for the sink.
-    pub token_file: Option<PathBuf>,
-    /// The policy of witnesses.
-    pub witnesses: Option<PathBuf>,
-    /// Certificates that are trusted too.
-    pub ca: Option<PathBuf>,
-}
-
 /// `tenants.*`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -344,19 +339,6 @@ impl Default for Log {
     }
 }
 
-impl Default for Publish {
-    fn default() -> Self {
-        Self {
-            every_s: 60,
-            dir: None,
-            sink: None,
-            token_file: None,
-            witnesses: None,
-            ca: None,
-        }
-    }
-}
-
 impl Default for Tenants {
     fn default() -> Self {
         Self { open_max: 500 }
@@ -377,14 +359,6 @@ impl Http {
     #[must_use]
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
-    }
-}
-
-impl Publish {
-    /// How often the deployment's log is published.
-    #[must_use]
-    pub const fn every(&self) -> Duration {
-        Duration::from_secs(self.every_s)
     }
 }
 
@@ -542,7 +516,7 @@ impl Config {
         if !(1..=86_400).contains(&self.log.heartbeat_s) {
             return unfit("log.heartbeat_s", "must lie between 1 and 86400");
         }
-        if let Some((key, problem)) = self.content.unfit() {
+        if let Some((key, problem)) = self.content.unfit().or_else(|| self.mail.unfit()) {
             return unfit(key, problem);
         }
         if !(1..=86_400).contains(&self.publish.every_s) {

@@ -14,6 +14,7 @@
 //! - [`backup`]: all of it taken while the service runs, sealed, and put back.
 //! - [`publish`]: the deployment's own log shown to the world, which commits to the tenants' logs.
 //! - [`outside`]: calls to what tenants have named: providers of identity, and DNS.
+//! - [`mail`]: letters, sent once what they are about is committed.
 //! - [`authn`]: who asks. [`http`]: the edge. [`cli`]: the operator at the machine. [`app`]: all of it put together.
 //!
 //! Words: a *question* is asked about a subject, an action and a resource; a *judgement* is what the policies say to
@@ -32,6 +33,7 @@ pub mod directory;
 pub mod http;
 pub mod ids;
 pub mod log;
+pub mod mail;
 pub mod outside;
 pub mod policy;
 pub mod publish;

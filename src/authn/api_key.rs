@@ -27,9 +27,9 @@ pub const PREFIX: &str = "ck_";
 /// The length of every key, in bytes.
 pub const LENGTH: usize = 8 + 2 * ID + 1 + SECRET + CHECKSUM;
 
-const ID: usize = 26;
-const SECRET: usize = 52;
-const CHECKSUM: usize = 7;
+pub(super) const ID: usize = 26;
+pub(super) const SECRET: usize = 52;
+pub(super) const CHECKSUM: usize = 7;
 
 /// What a key is for; a key of one kind never opens the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,13 +225,13 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-fn written(bytes: &[u8]) -> String {
+pub(super) fn written(bytes: &[u8]) -> String {
     let mut text = BASE32_NOPAD.encode(bytes);
     text.make_ascii_lowercase();
     text
 }
 
-fn read(text: &str) -> Option<[u8; 16]> {
+pub(super) fn read(text: &str) -> Option<[u8; 16]> {
     BASE32_NOPAD
         .decode(text.to_ascii_uppercase().as_bytes())
         .ok()?
@@ -239,7 +239,7 @@ fn read(text: &str) -> Option<[u8; 16]> {
         .ok()
 }
 
-fn checksum(text: &str) -> String {
+pub(super) fn checksum(text: &str) -> String {
     written(&crc32fast::hash(text.as_bytes()).to_be_bytes())
 }
 

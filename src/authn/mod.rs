@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod oidc;
 pub mod proof;
+pub mod saml;
 pub mod token;
 
 use chrono::{DateTime, Utc};
@@ -12,12 +13,12 @@ use crate::directory::{Kind, Object, Ref, Snapshot};
 use api_key::{ApiKey, KeyDigest};
 use token::Token;
 
-/// Why a well-formed key is not let in.
+/// Why a well-formed key or link is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// There is none of that id: never made, or revoked.
     Unknown,
-    /// The id is right and the secret is not.
+    /// The id is right and the secret is not; of a link also: another was sent since.
     Wrong,
     /// It has expired.
     Expired,
@@ -94,4 +95,27 @@ pub fn session_of<'a>(
         return Err(Refusal::Expired);
     }
     Ok((reference, stored))
+}
+
+/// The invitation that a link is to.
+///
+/// # Errors
+/// There is none, or this is not its link, or its time is over.
+pub fn invitation_of(
+    snapshot: &Snapshot,
+    link: &Token,
+    now: DateTime<Utc>,
+) -> Result<Ref, Refusal> {
+    let reference = Ref::new(Kind::Invitation, link.id());
+    let Some(Object::Invitation(stored)) = snapshot.object(reference).map(|stored| &stored.value)
+    else {
+        return Err(Refusal::Unknown);
+    };
+    if !link.is(&stored.digest) {
+        return Err(Refusal::Wrong);
+    }
+    if now >= stored.expires_at {
+        return Err(Refusal::Expired);
+    }
+    Ok(reference)
 }

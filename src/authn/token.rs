@@ -5,14 +5,12 @@
 
 use std::fmt;
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
-const ID: usize = 26;
-const SECRET: usize = 52;
-const CHECKSUM: usize = 7;
+use super::api_key::{CHECKSUM, ID, SECRET, checksum, read, written};
 
 /// What a token is for; one of one use is none of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +21,8 @@ pub enum Use {
     Link,
     /// A link that begins a test of a connection, once.
     Test,
+    /// A link by which somebody who was invited joins, once.
+    Invitation,
     /// What an identity provider's directory brings to SCIM.
     Scim,
 }
@@ -35,6 +35,7 @@ impl Use {
             Self::Session => "cks",
             Self::Link => "ckl",
             Self::Test => "ckx",
+            Self::Invitation => "cki",
             Self::Scim => "ckd",
         }
     }
@@ -114,10 +115,16 @@ impl Token {
         Sha256::digest(self.text.as_bytes()).into()
     }
 
+    /// The same in hexadecimal, as it stands in a row.
+    #[must_use]
+    pub fn stored(&self) -> String {
+        HEXLOWER.encode(&self.digest())
+    }
+
     /// Whether this is what is stored of it, in hexadecimal; takes the same time wherever they differ.
     #[must_use]
     pub fn is(&self, digest: &str) -> bool {
-        let stored = data_encoding::HEXLOWER.decode(digest.as_bytes());
+        let stored = HEXLOWER.decode(digest.as_bytes());
         stored.is_ok_and(|stored| stored.ct_eq(&self.digest()).into())
     }
 
@@ -144,24 +151,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
-}
-
-fn written(bytes: &[u8]) -> String {
-    let mut text = BASE32_NOPAD.encode(bytes);
-    text.make_ascii_lowercase();
-    text
-}
-
-fn read(text: &str) -> Option<[u8; 16]> {
-    BASE32_NOPAD
-        .decode(text.to_ascii_uppercase().as_bytes())
-        .ok()?
-        .try_into()
-        .ok()
-}
-
-fn checksum(text: &str) -> String {
-    written(&crc32fast::hash(text.as_bytes()).to_be_bytes())
 }
 
 #[cfg(test)]
@@ -206,8 +195,8 @@ mod tests {
                 }
                 let parsed = Token::parse(of, minted.expose()).unwrap();
                 prop_assert_eq!((parsed.tenant(), parsed.id()), (tenant, id));
-                prop_assert!(parsed.is(&data_encoding::HEXLOWER.encode(&minted.digest())));
-                prop_assert!(!parsed.is(&data_encoding::HEXLOWER.encode(&[0; 32])));
+                prop_assert!(parsed.is(&minted.stored()));
+                prop_assert!(!parsed.is(&HEXLOWER.encode(&[0; 32])));
             }
         }
 

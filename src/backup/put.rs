@@ -202,7 +202,10 @@ pub async fn put_back(
         }
         place.exchange(id).await?;
     }
-    let people = backup.keyed(id, &people)?;
+    let mut returned = backup.keyed(id, &people)?;
+    // Whose key was left out is not found by it; an invitation has none, and is.
+    returned.extend(restore::returned(control, id, &people).await?);
+    let people = returned;
     let store = control.open_put_back(id).await?;
     let (lives, kind) = (store.lives().len(), store.kind());
     store.database().close().await;
@@ -222,8 +225,13 @@ pub async fn put_back(
         id,
         slug,
         before,
-        erased: people.len(),
+        erased: people.iter().filter(|one| is_person(one)).count(),
     })
+}
+
+/// Whether this is somebody, and not an invitation of theirs.
+fn is_person(erased: &str) -> bool {
+    erased.starts_with(crate::ids::reference::Kind::User.prefix())
 }
 
 /// The row whose key opens here and is the one that the database in the backup was written with: the one that is here, the one of its

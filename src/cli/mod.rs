@@ -6,6 +6,7 @@ mod close;
 mod demo;
 mod explain;
 mod export;
+mod joining;
 mod keeping;
 mod keys;
 mod link;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::close::close;
+use super::joining;
 use super::keeping::{self, Keeping};
 use super::link::link;
 use super::print::Out;
@@ -147,6 +148,8 @@ pub(super) enum Member {
         #[arg(long, default_value = "directory")]
         name: String,
     },
+    #[command(flatten)]
+    Joining(joining::Joining),
     /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
     Erase {
         /// The organization
@@ -532,6 +535,7 @@ impl Member {
                     &format!("added {id} as {}", role.name()),
                 )?;
             }
+            Self::Joining(joining) => joining.run(app, out).await?,
             Self::Erase {
                 slug,
                 member,

@@ -15,6 +15,11 @@ impl Out {
         Self { json }
     }
 
+    /// Whether it prints for programs.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a line on standard output.
     pub(super) fn say(&self, value: &Value, text: &str) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();

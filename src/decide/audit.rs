@@ -10,6 +10,7 @@ use super::error::Unwritten;
 use super::rows;
 use super::world::World;
 use crate::directory::{Kind, Ref};
+use crate::log::Event;
 use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
@@ -41,6 +42,20 @@ impl Shown {
     pub fn fits(&self, query: &Query) -> bool {
         Entry::parse(&self.leaf)
             .is_ok_and(|entry| query.may_match(&entry) && query.matches(&entry, &self.parts))
+    }
+
+    /// Whether it may be of a change: whoever reads on behind it may not be whom they were. What cannot be read may be anything.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        let event = Entry::parse(&self.leaf).map(|entry| entry.event);
+        !matches!(
+            event,
+            Ok(Event::DecisionMade
+                | Event::SearchMade
+                | Event::ContentRead
+                | Event::AuditLogRead
+                | Event::LogHeartbeat)
+        )
     }
 
     /// As one line of JSON.

@@ -366,7 +366,8 @@ impl Made {
             .organization()
             .is_ok_and(|organization| organization.holds > 0);
         if let Some(applied) = &self.applied {
-            rows::write_state(store, transaction, &applied.rows, applied.index).await?;
+            let rows = (known.world.snapshot(), applied.rows.as_slice());
+            rows::write_state(store, transaction, rows, applied.index).await?;
             rows::write_subjects(store, transaction, &applied.new_subjects).await?;
             if let Some((key, reply)) = &applied.idempotency {
                 rows::write_reply(store, transaction, key, reply, self.now).await?;
@@ -426,6 +427,7 @@ impl Made {
                 let name = subject.to_string();
                 store.subjects().destroy(transaction, &name).await?;
                 vault::rows::forget_person(store.database(), transaction, &name).await?;
+                let invitations = rows::invitations_of(store, transaction, *subject).await?;
                 rows::blank(store, transaction, *subject).await?;
                 for row in ended {
                     if let Row::End(RowId::Object(thing)) = row
@@ -434,7 +436,13 @@ impl Made {
                         rows::blank(store, transaction, *thing).await?;
                     }
                 }
-                upkeep::begin_erasure(store.database(), transaction, &name, self.now).await?;
+                let database = store.database();
+                for invitation in invitations {
+                    rows::blank(store, transaction, invitation).await?;
+                    let name = invitation.to_string();
+                    upkeep::begin_erasure(database, transaction, &name, self.now).await?;
+                }
+                upkeep::begin_erasure(database, transaction, &name, self.now).await?;
             }
             Prepared::Forgotten(subject) => {
                 let (database, name) = (store.database(), subject.to_string());

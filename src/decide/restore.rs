@@ -9,9 +9,10 @@ use super::check;
 use super::door::{Door, Terms};
 use super::error::{Refused, Unwritten};
 use super::mark::Mark;
+use super::rows;
 use super::upkeep::{self, Unkept};
-use crate::directory::Ref;
 use crate::directory::keeping::{self, Before};
+use crate::directory::{Kind, Ref};
 use crate::ids::TenantId;
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::log::upkeep as log;
@@ -77,7 +78,8 @@ pub async fn restored(
     Ok(lives.map(told).collect())
 }
 
-/// Those of these people whose key is there again.
+/// Those of these people whose key is there again, and of these invitations whose address is: one is older than the person that came by
+/// it, and may be put back without them.
 ///
 /// # Errors
 /// The database does not answer.
@@ -89,7 +91,11 @@ pub async fn returned(
     let store = control.open_put_back(id).await?;
     let mut found = BTreeSet::new();
     for person in people {
-        if store.subjects().get(person).await?.is_some() {
+        let is_back = match person.parse::<Ref>() {
+            Ok(one) if one.kind == Kind::Invitation => rows::keeps_address(&store, one).await?,
+            _ => store.subjects().get(person).await?.is_some(),
+        };
+        if is_back {
             found.insert(person.clone());
         }
     }

@@ -15,13 +15,20 @@ use super::world::World;
 use crate::crypto::cobblestone::{Opener, Salt};
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
-use crate::directory::{Body, Kind, Object, Ref, Row, RowId};
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot};
 use crate::log::append::column;
 use crate::log::entry::PartName;
 use crate::tenant::{KeysAt, Store, is_of_an_epoch};
 
 const END: &str = "UPDATE state SET to_index = $1 WHERE id = $2 AND to_index IS NULL";
 const BEGIN: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES ($1, $2, NULL, $3)";
+/// As many rows as one statement takes where there are that many: each is a journey to the database and back.
+const MANY: usize = 16;
+const BEGIN_MANY: &str = "INSERT INTO state (id, from_index, to_index, body) VALUES \
+     ($1, $2, NULL, $3), ($4, $5, NULL, $6), ($7, $8, NULL, $9), ($10, $11, NULL, $12), \
+     ($13, $14, NULL, $15), ($16, $17, NULL, $18), ($19, $20, NULL, $21), ($22, $23, NULL, $24), \
+     ($25, $26, NULL, $27), ($28, $29, NULL, $30), ($31, $32, NULL, $33), ($34, $35, NULL, $36), \
+     ($37, $38, NULL, $39), ($40, $41, NULL, $42), ($43, $44, NULL, $45), ($46, $47, NULL, $48)";
 const CURRENT: &str = "SELECT id, from_index, body FROM state \
      WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1) ORDER BY from_index, id";
 const BEGUN: &str = "SELECT id, from_index, body FROM state \
@@ -30,11 +37,20 @@ const ENDED: &str =
     "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
 const EACH: &str =
     "SELECT from_index, body FROM state WHERE id = $1 ORDER BY from_index LIMIT 100000";
+// An escape, since `_` stands for any character; the last row of each is as good as another, and none of them is current.
+const INVITATIONS: &str = "SELECT id, from_index, body FROM state WHERE id > $1 AND id LIKE 'inv^_%' ESCAPE '^' \
+     AND from_index = (SELECT MAX(one.from_index) FROM state AS one WHERE one.id = state.id) AND to_index IS NOT NULL \
+     ORDER BY id LIMIT 500";
 const LAST: &str = "SELECT (SELECT MAX(from_index) FROM state WHERE from_index < $1) AS begun, \
      (SELECT MAX(to_index) FROM state WHERE to_index < $1) AS ended";
 const REPLACE: &str = "UPDATE state SET body = $1 WHERE id = $2 AND from_index = $3";
 const ADD_SUBJECT: &str =
     "INSERT INTO subject_key (subject, wrapped, key_check) VALUES ($1, $2, $3)";
+const ADD_SUBJECTS: &str = "INSERT INTO subject_key (subject, wrapped, key_check) VALUES \
+     ($1, $2, $3), ($4, $5, $6), ($7, $8, $9), ($10, $11, $12), \
+     ($13, $14, $15), ($16, $17, $18), ($19, $20, $21), ($22, $23, $24), \
+     ($25, $26, $27), ($28, $29, $30), ($31, $32, $33), ($34, $35, $36), \
+     ($37, $38, $39), ($40, $41, $42), ($43, $44, $45), ($46, $47, $48)";
 const REPLY: &str = "SELECT request, reply FROM idempotency WHERE key = $1 LIMIT 1";
 const ADD_REPLY: &str =
     "INSERT INTO idempotency (key_version, key, request, reply, at) VALUES ($1, $2, $3, $4, $5)";
@@ -121,33 +137,57 @@ pub(super) async fn subject_keys(
     Ok(keys)
 }
 
-/// Writes the rows of a change.
+/// Writes the rows of a change that is made on this state.
 pub(super) async fn write_state(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    rows: &[Row],
+    (before, rows): (&Snapshot, &[Row]),
     index: u64,
 ) -> Result<(), Unwritten> {
-    let error = |cause| store.database().error(cause);
+    let mut new = Vec::new();
     for row in rows {
-        let id = match row {
-            Row::Put(id, _) | Row::End(id) => id.to_string(),
-        };
+        if let Row::Put(id, body) = row
+            && !before.has(*id)
+        {
+            // Nothing ends with it.
+            new.push((id.to_string(), body));
+            continue;
+        }
+        begin(store, transaction, &std::mem::take(&mut new), index).await?;
+        let id = row.id().to_string();
         sqlx::query(END)
             .bind(column(index)?)
             .bind(&id)
             .execute(&mut **transaction)
             .await
-            .map_err(error)?;
+            .map_err(|cause| store.database().error(cause))?;
         if let Row::Put(_, body) = row {
-            sqlx::query(BEGIN)
-                .bind(&id)
-                .bind(column(index)?)
-                .bind(seal_body(store, &id, index, body)?)
-                .execute(&mut **transaction)
-                .await
-                .map_err(error)?;
+            begin(store, transaction, &[(id, body)], index).await?;
         }
+    }
+    begin(store, transaction, &new, index).await
+}
+
+/// Writes rows that begin.
+async fn begin(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    rows: &[(String, &Body)],
+    index: u64,
+) -> Result<(), Unwritten> {
+    let (many, few) = rows.as_chunks::<MANY>();
+    let many = many.iter().map(|rows| (BEGIN_MANY, rows.as_slice()));
+    let few = few.chunks(1).map(|rows| (BEGIN, rows));
+    for (statement, rows) in many.chain(few) {
+        let mut query = sqlx::query(statement);
+        for (id, body) in rows {
+            let sealed = seal_body(store, id, index, body)?;
+            query = query.bind(id).bind(column(index)?).bind(sealed);
+        }
+        query
+            .execute(&mut **transaction)
+            .await
+            .map_err(|cause| store.database().error(cause))?;
     }
     Ok(())
 }
@@ -158,16 +198,94 @@ pub(super) async fn write_subjects(
     transaction: &mut Transaction<'_, Any>,
     subjects: &[(Ref, Wrapped)],
 ) -> Result<(), Unwritten> {
-    for (subject, wrapped) in subjects {
-        sqlx::query(ADD_SUBJECT)
-            .bind(subject.to_string())
-            .bind(wrapped.sealed.as_slice())
-            .bind(wrapped.check.as_bytes().as_slice())
+    let (many, few) = subjects.as_chunks::<MANY>();
+    let many = many.iter().map(|some| (ADD_SUBJECTS, some.as_slice()));
+    let few = few.chunks(1).map(|one| (ADD_SUBJECT, one));
+    for (statement, subjects) in many.chain(few) {
+        let mut query = sqlx::query(statement);
+        for (subject, wrapped) in subjects {
+            query = query
+                .bind(subject.to_string())
+                .bind(wrapped.sealed.as_slice())
+                .bind(wrapped.check.as_bytes().as_slice());
+        }
+        query
             .execute(&mut **transaction)
             .await
             .map_err(|cause| store.database().error(cause))?;
     }
     Ok(())
+}
+
+/// The invitations that were sent to an address which a person has, or ever had, and that are over: used, revoked, expired and replaced.
+///
+/// Every one that there ever was is opened: nobody is forgotten so often that it would be worth an index of addresses in the database.
+pub(super) async fn invitations_of(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    person: Ref,
+) -> Result<Vec<Ref>, Unwritten> {
+    let error = |cause| store.database().error(cause);
+    let id = person.to_string();
+    let mut addresses = BTreeSet::new();
+    let rows = sqlx::query(EACH)
+        .bind(&id)
+        .fetch_all(&mut **transaction)
+        .await
+        .map_err(error)?;
+    for row in &rows {
+        if let Body::Object(Object::User(user)) = read_body(store, &id, row)?.1 {
+            addresses.insert(user.email);
+        }
+    }
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = sqlx::query(INVITATIONS)
+            .bind(&after)
+            .fetch_all(&mut **transaction)
+            .await
+            .map_err(error)?;
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
+        after = last.try_get("id").map_err(error)?;
+        for row in &page {
+            let id: String = row.try_get("id").map_err(error)?;
+            if let Body::Object(Object::Invitation(invitation)) = read_body(store, &id, row)?.1
+                && addresses.contains(&invitation.email)
+            {
+                let invitation = id.parse();
+                found.push(invitation.map_err(|_| Unwritten::Corrupt { what: "state" })?);
+            }
+        }
+    }
+}
+
+/// Whether any row of an invitation holds an address.
+pub(super) async fn keeps_address(store: &Store, invitation: Ref) -> Result<bool, Unwritten> {
+    let (database, id) = (store.database(), invitation.to_string());
+    let rows = sqlx::query(EACH)
+        .bind(&id)
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    for row in &rows {
+        if let Body::Object(Object::Invitation(invitation)) = read_body(store, &id, row)?.1
+            && invitation.email != ERASED
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The index and the body of a row.
+fn read_body(store: &Store, id: &str, row: &sqlx::any::AnyRow) -> Result<(u64, Body), Unwritten> {
+    let error = |cause| store.database().error(cause);
+    let from: i64 = row.try_get("from_index").map_err(error)?;
+    let index = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
+    let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
+    Ok((index, open_body(store, id, index, &sealed)?))
 }
 
 /// Writes the rows of a forgotten person, or of a thing of theirs, again without what people chose: what they were and when stays.
@@ -184,16 +302,17 @@ pub(super) async fn blank(
         .await
         .map_err(error)?;
     for row in &rows {
-        let from: i64 = row.try_get("from_index").map_err(error)?;
-        let index = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
-        let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
-        let mut body = open_body(store, &id, index, &sealed)?;
+        let (index, mut body) = read_body(store, &id, row)?;
         match &mut body {
             Body::Object(Object::User(user)) => {
                 user.name = ERASED.into();
                 user.email = ERASED.into();
                 user.identities.clear();
                 user.provisioned = None;
+            }
+            Body::Object(Object::Invitation(invitation)) => {
+                invitation.email = ERASED.into();
+                invitation.name = invitation.name.as_ref().map(|_| ERASED.into());
             }
             Body::Object(Object::Memory(memory)) => memory.name = ERASED.into(),
             Body::Object(Object::Session(session)) => {
@@ -211,7 +330,7 @@ pub(super) async fn blank(
         sqlx::query(REPLACE)
             .bind(seal_body(store, &id, index, &body)?)
             .bind(&id)
-            .bind(from)
+            .bind(column(index)?)
             .execute(&mut **transaction)
             .await
             .map_err(error)?;

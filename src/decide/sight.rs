@@ -121,7 +121,8 @@ impl<'a> Sight<'a> {
             | Kind::Billing
             | Kind::Report
             | Kind::ComplianceDocs => true,
-            Kind::Service | Kind::Invitation | Kind::Session => false,
+            Kind::Invitation => self.may("member.resend_invitation", one),
+            Kind::Service | Kind::Session => false,
         }
     }
 

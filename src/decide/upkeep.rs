@@ -14,7 +14,7 @@ use super::error::{Refused, Unwritten};
 use super::question::Asker;
 use super::rotate;
 use super::search;
-use crate::directory::{Ref, keeping};
+use crate::directory::{Ref, invitation, keeping, session};
 use crate::log::Event;
 use crate::log::append;
 use crate::log::entry::{Entry, Fact, Outcome, Time};
@@ -148,6 +148,7 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
     let begun = Instant::now();
     if retention {
         retain(door, now).await?;
+        expire(door, now).await?;
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();
@@ -203,6 +204,33 @@ async fn retain(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
         let pruned = door.keep(move |by, snapshot| keeping::prune(by, snapshot, minimum));
         match pruned.await {
             Ok(_) | Err(Refused::Directory(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Has the log say of invitations and sessions whose time is over that it is.
+async fn expire(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
+    while invitation::due(door.glance().snapshot(), now)
+        .next()
+        .is_some()
+    {
+        match door.keep(invitation::expire).await {
+            Ok(_) => {}
+            // It was sent again, or used, meanwhile.
+            Err(Refused::Directory(_)) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    while session::expired(door.glance().snapshot(), now)
+        .next()
+        .is_some()
+    {
+        match door.keep(session::expire).await {
+            Ok(_) => {}
+            // Another node was quicker.
+            Err(Refused::Directory(_)) => break,
             Err(error) => return Err(error.into()),
         }
     }

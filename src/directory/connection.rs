@@ -57,9 +57,14 @@ pub struct SignIn {
     pub session_minutes: Option<u32>,
     /// The Admin who gets in by a one-time link where single sign-on is enforced and does not work.
     pub break_glass: Option<Ref>,
+    /// Until when people sign in by SAML, since the plan has it no more.
+    pub saml_until: Option<DateTime<Utc>>,
     /// The organization's mail domains, in small letters, and since when each is known to be its own.
     pub domains: BTreeMap<String, Domain>,
 }
+
+/// How long people sign in by SAML after the plan has it no more.
+pub const SAML_NOTICE: chrono::Duration = chrono::Duration::days(30);
 
 /// The longest that a session may go without a call, in minutes.
 pub const IDLE_MINUTES: u32 = 30;

@@ -80,7 +80,7 @@ pub fn known(
             why: "the address is of no domain that the organization has verified",
         });
     }
-    if let Some(user) = people::with_address(snapshot, &email) {
+    if let Some(user) = snapshot.user_at(&email) {
         let user_is = snapshot.require_user(user)?;
         let has_another = user_is
             .identities
@@ -94,12 +94,25 @@ pub fn known(
             false => Ok(Who::ByAddress(user)),
         };
     }
+    // Whoever was invited joins so too.
+    if invited(snapshot, &email).is_some() {
+        return Ok(Who::New);
+    }
     if !connection.provisioning || !organization.sign_in.owns(domain) {
         return Err(DirectoryError::NoMember {
             why: "they are no member: an Admin invites them, or has this connection make members",
         });
     }
     Ok(Who::New)
+}
+
+/// What somebody with this address was invited to be.
+fn invited(snapshot: &Snapshot, email: &str) -> Option<Role> {
+    let invitation = snapshot.object(snapshot.invitation_at(email)?)?;
+    match &invitation.value {
+        Object::Invitation(invitation) if !invitation.expired => Some(invitation.role),
+        _ => None,
+    }
 }
 
 /// Whether the provider gives these addresses out itself: Google does its own, and those of the one domain that the connection is for.
@@ -141,6 +154,17 @@ pub fn enter(
     if user != arrival.user {
         return Err(DirectoryError::Taken {
             what: "this sign-in".into(),
+        });
+    }
+    let is_over = |until: &chrono::DateTime<chrono::Utc>| by.now() >= *until;
+    let notice = snapshot.organization()?.sign_in.saml_until;
+    if matches!(connection.protocol, Protocol::Saml(_))
+        && notice.as_ref().is_some_and(is_over)
+        // A plan shuts nobody out who could change it.
+        && !people::is_last_admin(snapshot, user)
+    {
+        return Err(DirectoryError::NoMember {
+            why: "the organization's plan has no SAML any more: an Admin gives you a link, or sets up another way",
         });
     }
     let is_there = snapshot.user(user).is_some();
@@ -190,11 +214,17 @@ fn joined(
         .name
         .clone()
         .filter(|name| super::name("name", name).is_ok());
+    let asked = people::address(&email)
+        .ok()
+        .and_then(|email| invited(snapshot, &email));
+    let role = granted(connection, &vouched.groups)
+        .or(asked)
+        .unwrap_or(connection.default_role);
     let joining = Joining {
         id: reference.id,
         name: called.unwrap_or_else(|| email.split('@').next().unwrap_or_default().to_owned()),
         email,
-        role: granted(connection, &vouched.groups).unwrap_or(connection.default_role),
+        role,
     };
     let identities = [identity(vouched)].into();
     let change = people::joined(snapshot, (&joining, identities), by.now())?;
@@ -408,6 +438,50 @@ mod tests {
         let left = remove(&world.by(world.bob), &world.snapshot);
         world.apply(left);
         assert!(come(&mut world, 92, &bob).is_err());
+    }
+
+    #[test]
+    fn saml_ends_thirty_days_after_the_plan_that_has_it_but_for_the_last_admin() {
+        use crate::decide::authorized::Operator;
+        use crate::directory::connection::{Binding, SAML_NOTICE, Saml};
+        use crate::directory::object::Plan;
+        use crate::directory::organization::set_plan;
+        let mut world = World::new();
+        let saml = Saml {
+            entity_id: "idp".into(),
+            sso_url: "https://idp.example".into(),
+            binding: Binding::Post,
+            certificates: vec![],
+            idp_initiated: false,
+            email_attribute: None,
+            name_attribute: None,
+            groups_attribute: None,
+        };
+        let connection = Connection {
+            protocol: Protocol::Saml(saml),
+            ..google(None)
+        };
+        with(&mut world, connection, &["example.com"]);
+        let by = Operator::in_test(now());
+        world.apply(set_plan(&by, &world.snapshot, Plan::Business));
+        let at = |after: chrono::Duration, number: u8, user: Ref, whom: &Vouched| {
+            let by = Proven::in_test(now() + after);
+            enter(&by, &world.snapshot, (whom, &arrival(number, user)))
+        };
+        let (bob, ada) = (
+            vouched("1", "bob@example.com"),
+            vouched("2", "ada@example.com"),
+        );
+        let almost = SAML_NOTICE - chrono::Duration::seconds(1);
+        assert!(at(almost, 90, world.bob, &bob).is_ok());
+        assert!(at(SAML_NOTICE, 90, world.bob, &bob).is_err());
+        assert!(at(SAML_NOTICE, 90, world.ada, &ada).is_ok());
+        let by = Operator::in_test(now());
+        world.apply(set_plan(&by, &world.snapshot, Plan::Enterprise));
+        assert_eq!(
+            world.snapshot.organization().unwrap().sign_in.saml_until,
+            None
+        );
     }
 
     #[test]

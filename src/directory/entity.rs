@@ -155,9 +155,13 @@ impl Seen<'_> {
                 | Object::DirectoryGroup(_)
                 | Object::Service(_),
             ) => false,
-            None | Some(Object::ApiKey(_) | Object::Integration(_) | Object::Session(_)) => {
-                found(self.org)
-            }
+            None
+            | Some(
+                Object::ApiKey(_)
+                | Object::Integration(_)
+                | Object::Invitation(_)
+                | Object::Session(_),
+            ) => found(self.org),
             Some(object) => object.parent().is_some_and(found),
         }
     }

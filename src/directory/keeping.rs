@@ -246,7 +246,7 @@ fn forget(snapshot: &Snapshot, person: Ref) -> Result<Change, DirectoryError> {
         .reply(json!({"id": person, "erasing": true})))
 }
 
-/// A person is forgotten again who was erased before, and whom a restore has brought back. Neither a legal hold that what was put back
+/// A person is forgotten again who was erased before, and whom a restore has brought back, or an invitation of theirs. Neither a legal hold that what was put back
 /// knows of, nor that they were the last Admin then, keeps them: it was decided when they were erased.
 ///
 /// # Errors
@@ -266,10 +266,16 @@ pub fn erase_again(
         .reply(json!({"id": person, "erasing": true})))
 }
 
-/// The change, which takes along what is theirs alone.
+/// The change, which takes along what is theirs alone, and an invitation under their address.
 fn with_theirs(mut change: Change, snapshot: &Snapshot, person: Ref) -> Change {
     let ended: BTreeSet<RowId> = change.rows.iter().map(Row::id).collect();
-    let theirs = theirs_alone(snapshot, person);
+    let mut theirs = theirs_alone(snapshot, person);
+    let user = snapshot.user(person);
+    let invitation = match person.kind {
+        Kind::Invitation => snapshot.object(person).map(|_| person),
+        _ => user.and_then(|user| snapshot.invitation_at(&user.email)),
+    };
+    theirs.extend(invitation.map(RowId::Object));
     for row in theirs.into_iter().filter(|row| !ended.contains(row)) {
         change = change.end(row);
     }

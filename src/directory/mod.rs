@@ -9,7 +9,9 @@ pub mod connection;
 pub mod content;
 pub mod entering;
 pub mod entity;
+pub mod import;
 pub mod integration;
+pub mod invitation;
 pub mod keeping;
 pub mod keys;
 mod lookup;
@@ -21,6 +23,7 @@ pub mod organization;
 pub mod own;
 pub mod people;
 mod pointing;
+mod roll;
 pub mod run;
 pub mod scim;
 pub mod service;
@@ -74,6 +77,14 @@ pub enum DirectoryError {
         /// Of what.
         what: &'static str,
     },
+    /// Somebody is invited under that address.
+    #[error("`{email}` is invited already by `{id}`: resend that invitation, or revoke it first")]
+    Invited {
+        /// The address.
+        email: String,
+        /// The invitation.
+        id: String,
+    },
     /// A value that does not fit.
     #[error("`{member}`: {why}")]
     Invalid {
@@ -103,6 +114,17 @@ pub enum DirectoryError {
         /// The one that is wanted.
         wanted: String,
     },
+    /// A line of what is imported cannot be taken, so that nothing of it was.
+    #[error("line {line}: {why}")]
+    Line {
+        /// The first such line, counted from 1.
+        line: u64,
+        /// Why; nothing of what stands there.
+        why: String,
+    },
+    /// A link that has been used, replaced or taken back since it was looked up, or whose time is over.
+    #[error("this link is not valid any more: ask for another")]
+    DeadLink,
     /// It would take away what must be kept.
     #[error("a legal hold stands: release it first")]
     Held,

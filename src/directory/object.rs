@@ -42,7 +42,7 @@ pub struct Organization {
     pub private_export: Option<PrivateExport>,
     /// What its Admins have set about signing in.
     #[serde(default)]
-    pub sign_in: SignIn,
+    pub sign_in: Box<SignIn>,
     /// What they have set about the directory that provisions people.
     #[serde(default)]
     pub scim: Box<Scim>,
@@ -201,6 +201,27 @@ pub struct Session {
     pub client: Option<String>,
 }
 
+/// Somebody who may join by a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The address that it was sent to.
+    pub email: String,
+    /// What people call them, where whoever invited them said so.
+    pub name: Option<String>,
+    /// What they will be.
+    pub role: Role,
+    /// Who invited them; nobody: the operator, or a service that provisions.
+    pub invited_by: Option<Ref>,
+    /// SHA-256 of the link's token, in hex.
+    pub digest: String,
+    /// When the link that counts was sent.
+    pub sent_at: DateTime<Utc>,
+    /// When it stops counting.
+    pub expires_at: DateTime<Utc>,
+    /// It has stopped, and the log says so.
+    pub expired: bool,
+}
+
 /// One run of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
@@ -267,6 +288,8 @@ pub enum Object {
     AgentRun(AgentRun),
     /// Somebody signed in.
     Session(Session),
+    /// Somebody who may join by a link.
+    Invitation(Invitation),
 }
 
 impl Object {
@@ -291,6 +314,7 @@ impl Object {
             Self::Agent { .. } => Kind::Agent,
             Self::AgentRun(_) => Kind::AgentRun,
             Self::Session(_) => Kind::Session,
+            Self::Invitation(_) => Kind::Invitation,
         }
     }
 
@@ -303,6 +327,7 @@ impl Object {
             Self::AgentRun(run) => Some(run.definition),
             Self::ApiKey(_)
             | Self::Integration(_)
+            | Self::Invitation(_)
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::change::{Change, RowId};
-use super::connection::SignIn;
+use super::connection::{SAML_NOTICE, SignIn};
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
@@ -44,7 +44,7 @@ pub fn found(
         retention_days: None,
         closes_at: None,
         private_export: None,
-        sign_in: SignIn::default(),
+        sign_in: Box::default(),
         scim: Box::default(),
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
@@ -63,7 +63,7 @@ pub fn found(
 ///
 /// # Errors
 /// It is on that plan.
-pub fn set_plan(_by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change, DirectoryError> {
+pub fn set_plan(by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if old.plan == plan {
         return Err(DirectoryError::invalid(
@@ -78,6 +78,11 @@ pub fn set_plan(_by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Chang
         details,
         Organization {
             plan,
+            // Of what the plan before had and this one has not, sign-in goes on for a while.
+            sign_in: Box::new(SignIn {
+                saml_until: (plan != Plan::Enterprise).then(|| by.now() + SAML_NOTICE),
+                ..SignIn::clone(&old.sign_in)
+            }),
             ..old.clone()
         },
     ))

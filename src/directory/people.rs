@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::change::{Change, RowId};
 use super::object::{Body, Identity, Kind, Object, Organization, Ref, Role, User};
+use super::roll::is_active_admin;
 use super::session::end_sessions;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, unreadable, view};
@@ -198,7 +199,7 @@ fn departure(
     Ok((count_admins(snapshot, others, change)?, others))
 }
 
-/// Somebody joins, who may be known to identity providers already.
+/// What it takes for somebody to join, who may be known to identity providers already; an invitation under their address ends with it.
 pub(super) fn joined(
     snapshot: &Snapshot,
     (joining, identities): (&Joining, BTreeSet<Identity>),
@@ -206,11 +207,15 @@ pub(super) fn joined(
 ) -> Result<Change, DirectoryError> {
     let reference = Ref::new(Kind::User, joining.id);
     let email = address(&joining.email)?;
-    if with_address(snapshot, &email).is_some() || snapshot.object(reference).is_some() {
+    let taken = snapshot
+        .user_at(&email)
+        .is_some_and(|other| other != reference);
+    if taken || snapshot.object(reference).is_some() {
         return Err(DirectoryError::Taken {
             what: format!("the address `{email}`"),
         });
     }
+    let invitation = snapshot.invitation_at(&email);
     let user = User {
         name: name("name", &joining.name)?,
         email,
@@ -221,17 +226,14 @@ pub(super) fn joined(
         identities,
         provisioned: None,
     };
-    let details =
-        json!({"name": user.name, "email": user.email, "role": user.role.name(), "at": now});
-    replaced(snapshot, reference, user, Event::MemberJoined, details)
-}
-
-/// Whose address this is, as [`address`] writes it.
-pub(super) fn with_address(snapshot: &Snapshot, email: &str) -> Option<Ref> {
-    let mut people = snapshot.objects_of(Kind::User, None);
-    let found = people
-        .find(|(_, stored)| matches!(&stored.value, Object::User(user) if user.email == email));
-    found.map(|(reference, _)| reference)
+    let details = json!({
+        "name": user.name, "email": user.email, "role": user.role.name(), "at": now, "invitation": invitation,
+    });
+    let change = replaced(snapshot, reference, user, Event::MemberJoined, details)?;
+    Ok(match invitation {
+        Some(invitation) => change.end(RowId::Object(invitation)),
+        None => change,
+    })
 }
 
 /// Whether this is the one active Admin that there is.
@@ -274,11 +276,8 @@ fn keep_admins(
 
 /// How many active Admins there are beside this person.
 fn other_admins(snapshot: &Snapshot, person: Ref) -> usize {
-    let users = snapshot.objects_of(Kind::User, None);
-    let others = users.filter(|(other, stored)| {
-        *other != person && matches!(&stored.value, Object::User(user) if is_active_admin(user))
-    });
-    others.count()
+    let admins = snapshot.active_admins();
+    admins.filter(|other| *other != person).count()
 }
 
 /// Notes how many active Admins there are. Counted anew each time: a number that is moved by steps stays wrong once it is.
@@ -297,10 +296,6 @@ pub(super) fn count_admins(
         ..organization.clone()
     });
     Ok(change.put(RowId::Object(snapshot.org()), Body::Object(organization)))
-}
-
-pub(super) fn is_active_admin(user: &User) -> bool {
-    user.active && user.role == Role::Admin
 }
 
 /// An address that mail could reach, in small letters: whether it does, only a letter to it tells.

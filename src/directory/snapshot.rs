@@ -15,6 +15,7 @@ use super::object::{
     Body, Identity, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User,
 };
 use super::pointing::{InOrder, Pointing};
+use super::roll::Roll;
 use super::shares::Shares;
 use crate::policy::{Clause, Entity, Type, Uid};
 
@@ -47,6 +48,7 @@ pub struct Snapshot {
     holds: i64,
     shares: Shares,
     pointing: Pointing,
+    roll: Roll,
     own: RedBlackTreeMapSync<[u8; 16], Arc<Own>>,
     own_ids: HashTrieMapSync<Uid, [u8; 16]>,
     /// The names of their attributes, of which they share one copy.
@@ -83,6 +85,7 @@ impl Snapshot {
             holds: 0,
             shares: Shares::new(),
             pointing: Pointing::new(),
+            roll: Roll::new(),
             own: RedBlackTreeMapSync::new_sync(),
             own_ids: HashTrieMapSync::new_sync(),
             names: HashTrieSetSync::new_sync(),
@@ -126,6 +129,18 @@ impl Snapshot {
         self.objects.get(&reference).map(AsRef::as_ref)
     }
 
+    /// Whether something stands in this row.
+    pub fn has(&self, row: RowId) -> bool {
+        match row {
+            RowId::Object(reference) => self.objects.contains_key(&reference),
+            RowId::Share(id) => self.shares.get(id).is_some(),
+            RowId::Own(id) => self.own.contains_key(&id),
+            RowId::Connection(id) => self.connections.contains_key(&id),
+            // Its first version is nothing that is told apart from none.
+            RowId::Library => true,
+        }
+    }
+
     /// A person.
     pub fn user(&self, reference: Ref) -> Option<&User> {
         match self.object(reference) {
@@ -161,6 +176,21 @@ impl Snapshot {
             .into_iter()
             .flatten()
             .filter_map(|one| Some((one, &self.object(one)?.value)))
+    }
+
+    /// Who has this address, in small letters.
+    pub fn user_at(&self, email: &str) -> Option<Ref> {
+        self.roll.of(Kind::User, email)
+    }
+
+    /// The invitation under this address, in small letters.
+    pub fn invitation_at(&self, email: &str) -> Option<Ref> {
+        self.roll.of(Kind::Invitation, email)
+    }
+
+    /// The active Admins, in no order.
+    pub fn active_admins(&self) -> impl Iterator<Item = Ref> {
+        self.roll.admins()
     }
 
     /// The objects of a kind, in the order of their identifiers, after `after`.
@@ -363,6 +393,7 @@ impl Snapshot {
                     org: self.org,
                     above: 0,
                 });
+                self.roll.add(reference, object);
                 match object {
                     Object::Organization(organization) => self.holds = organization.holds,
                     Object::User(user) => {
@@ -414,6 +445,7 @@ impl Snapshot {
                     self.identities.remove_mut(identity);
                 }
             }
+            self.roll.remove(reference, &stored.value);
             self.pointing.remove(&Seen {
                 reference,
                 object: Some(&stored.value),

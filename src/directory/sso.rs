@@ -8,6 +8,7 @@ use super::change::{Change, RowId};
 use super::connection::{Connection, ConnectionId, Domain, Protocol, SESSION_MINUTES, SignIn};
 use super::object::{Body, Object, Organization, Ref};
 use super::people;
+use super::roll::is_active_admin;
 use super::snapshot::Snapshot;
 use crate::decide::authorized::{Authorized, Proven, SettingsUpdate, SsoConfigure, SsoDisable};
 use crate::log::vocabulary::Event;
@@ -127,10 +128,7 @@ pub fn enforce(
             "test a connection of this method yourself and enable it first, so that nobody is locked out",
         ));
     }
-    if !snapshot
-        .user(break_glass)
-        .is_some_and(people::is_active_admin)
-    {
+    if !snapshot.user(break_glass).is_some_and(is_active_admin) {
         return Err(DirectoryError::invalid(
             "break_glass",
             "it must be an active Admin",
@@ -298,7 +296,7 @@ pub fn sign_in_told(organization: &Organization) -> Value {
         domains,
         break_glass,
         ..
-    } = &organization.sign_in;
+    } = &*organization.sign_in;
     let domains: Vec<_> = domains
         .iter()
         .map(|(name, domain)| domain_told(name, Some(domain)))

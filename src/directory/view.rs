@@ -1,4 +1,4 @@
-//! How an object is told to a caller of the API: everything but a key's digest.
+//! How an object is told to a caller of the API: everything but a key's digest, and a link's.
 
 use serde_json::{Value, json};
 
@@ -72,6 +72,11 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "status": "connected", "refreshed_at": integration.refreshed_at,
         }),
         Object::Agent { definition } => json!({"definition": definition}),
+        Object::Invitation(invitation) => json!({
+            "email": invitation.email, "name": invitation.name, "role": invitation.role.name(),
+            "invited_by": invitation.invited_by, "sent_at": invitation.sent_at, "expires_at": invitation.expires_at,
+            "status": if invitation.expired { "expired" } else { "open" },
+        }),
         Object::AgentRun(run) => json!({
             "owner": run.owner, "definition": run.definition, "status": run.status,
             "started_at": run.started_at, "ended_at": run.ended_at,

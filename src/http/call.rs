@@ -22,7 +22,7 @@ use super::serve::Peer;
 use crate::app::App;
 use crate::decide::authorized::{
     AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead,
-    MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
+    MemberResendInvitation, MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
 };
 use crate::decide::judge::Judgement;
 use crate::decide::{
@@ -336,7 +336,8 @@ impl Call {
             | Kind::Billing
             | Kind::Report
             | Kind::ComplianceDocs => Ok(true),
-            Kind::Service | Kind::Agent | Kind::Invitation | Kind::Session => Ok(false),
+            Kind::Invitation => self.may::<MemberResendInvitation>(resource, resource).await,
+            Kind::Service | Kind::Agent | Kind::Session => Ok(false),
         }
     }
 

@@ -33,7 +33,7 @@ const CONTENT_USAGE: HeaderName = HeaderName::from_static("content-usage");
 const NO_TRAINING: HeaderValue = HeaderValue::from_static("train-ai=n");
 
 /// After how long an open download is decided anew.
-const PERMITTED_FOR: std::time::Duration = std::time::Duration::from_secs(5);
+const PERMITTED_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How long it holds where nothing could be decided meanwhile.
 const LATEST: std::time::Duration = std::time::Duration::from_secs(20);
@@ -291,8 +291,11 @@ fn stream<A: Action>(
     let (out, pieces) = mpsc::channel::<Result<Bytes, std::io::Error>>(WAITING);
     tokio::spawn(async move {
         let mut permitted = Instant::now();
+        let state = || call.door().glance().snapshot().as_of();
+        let mut seen = state();
         while at < end {
-            if permitted.elapsed() >= PERMITTED_FOR {
+            if permitted.elapsed() >= PERMITTED_FOR || state() != seen {
+                seen = state();
                 let there = call.door().vault().holds(&held).await.unwrap_or(false);
                 let read = call.read::<A>(resource).await;
                 // Too much else was asked just now: it is asked again with the next piece, for a while.
@@ -453,7 +456,7 @@ macro_rules! contents {
 
             /// The content, or a range of it.
             ///
-            /// Recorded as `content.read` before the first byte. A download that lasts is decided anew every 5 seconds, and breaks off
+            /// Recorded as `content.read` before the first byte. A download that lasts is decided anew with every change that this node knows of and every second, and breaks off
             /// where it is denied.
             #[utoipa::path(get, path = $path, tag = "Content", operation_id = $get,
                 params(("id" = String, Path, description = "its identifier"),

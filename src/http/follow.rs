@@ -19,14 +19,17 @@ use crate::log::query::Query;
 /// How long a reading lasts before it is decided and recorded anew.
 const PERMITTED_FOR: Duration = Duration::from_secs(60);
 
+/// How long one waits where too much else is asked.
+const BUSY: Duration = Duration::from_millis(200);
+
 /// How many entries are read at a time.
 const PAGE: usize = 200;
 
 /// The entries that fit every condition given, from now on, as they are committed.
 ///
 /// Each is an event whose `id` is its index and whose `data` is what `GET /v1/audit/entries` shows of it. `Last-Event-ID`, or
-/// `after`, goes on behind an index. The right to read is decided anew, and recorded, every minute: once it is gone, the stream ends
-/// with an event `refused`.
+/// `after`, goes on behind an index. The right to read is decided anew with every entry that may have changed it, and every minute: once it
+/// is gone, the stream ends with an event `refused`.
 #[utoipa::path(get, path = "/v1/audit/follow", tag = "Audit", operation_id = "follow_audit_log",
     params(Acting,
         ("after" = Option<u64>, Query, description = "go on behind this index; from now on if absent"),
@@ -160,6 +163,19 @@ impl Following {
         let read = audit::entries(door.store(), self.next, PAGE)
             .await
             .map_err(super::audit::unread)?;
+        // Whoever was removed, suspended or signed out by one of these reads neither it nor what comes behind: decided once all of them
+        // are there, so on a state that knows of each.
+        if read.iter().any(Shown::may_change) {
+            match permitted(&self.call).await {
+                Ok(_) => {}
+                // Too much else was asked just now: they are read again in a moment.
+                Err(Problem::TooMany(_)) => {
+                    tokio::time::sleep(BUSY).await;
+                    return Ok(());
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
         if let Some(last) = read.last() {
             self.next = last.index + 1;
         }

@@ -2,11 +2,13 @@
 
 mod access;
 mod api_keys;
+mod attempts;
 mod audit;
 pub mod authzen;
 mod call;
 pub mod caller;
 mod circles;
+mod connections;
 mod content;
 mod cookies;
 mod explaining;
@@ -14,8 +16,10 @@ mod export;
 mod fields;
 mod follow;
 mod hello;
+mod import;
 mod incoming;
 mod integrations;
+mod invitations;
 pub mod json;
 mod keeping;
 mod linger;
@@ -46,7 +50,7 @@ pub mod tls;
 use std::sync::Arc;
 
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -59,6 +63,7 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
+use attempts::Attempts;
 use problem::{Plain, Problem, Scim};
 
 #[derive(utoipa::OpenApi)]
@@ -139,6 +144,12 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(scim::setup::create_token, scim::setup::list_tokens))
         .routes(routes!(scim::setup::delete_token))
         .routes(routes!(scim::setup::list_groups))
+        .routes(routes!(sso::preview))
+        .routes(routes!(import::import))
+        .routes(routes!(invitations::create, invitations::list))
+        .routes(routes!(invitations::read, invitations::delete))
+        .routes(routes!(invitations::resend))
+        .routes(routes!(invitations::accept))
         .routes(routes!(circles::teams::create, circles::teams::list))
         .routes(routes!(circles::teams::read, circles::teams::delete))
         .routes(routes!(circles::teams::add))
@@ -292,6 +303,7 @@ pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
         routes = routes.route(&metadata, get(access::metadata));
     }
     let body_limit = app.config().http.body_limit;
+    let routes = routes.layer(Extension(Arc::new(Attempts::default())));
     edge(routes.with_state(app), body_limit)
 }
 

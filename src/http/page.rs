@@ -140,6 +140,19 @@ pub(super) fn one(reference: Ref, snapshot: &Snapshot) -> Result<Response, Probl
         .ok_or(Problem::NotFound)
 }
 
+/// The same with something beside it.
+pub(super) fn one_with(
+    reference: Ref,
+    snapshot: &Snapshot,
+    add: impl FnOnce(&mut Map<String, Value>),
+) -> Result<Response, Problem> {
+    let mut view = shown_as(reference, snapshot).ok_or(Problem::NotFound)?;
+    if let Some(view) = view.as_object_mut() {
+        add(view);
+    }
+    Ok(Json(view).into_response())
+}
+
 fn shown_as(reference: Ref, snapshot: &Snapshot) -> Option<Value> {
     snapshot
         .object(reference)

@@ -49,6 +49,8 @@ pub enum Problem {
     NoCredential,
     /// Its credential is unknown, revoked, expired or mistyped: which, only a log line says.
     BadCredential,
+    /// Its one-time link is unknown, used, replaced or expired: which, only the log says.
+    BadLink,
     /// Who asks may not do this: why.
     Forbidden(String),
     /// The organization's plan does not hold this: which plan would.
@@ -88,7 +90,7 @@ impl Problem {
         match self {
             Self::Malformed(_) | Self::Findings(..) => StatusCode::BAD_REQUEST,
             Self::NoCredential | Self::BadCredential => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::PlanRequired(_) => StatusCode::FORBIDDEN,
+            Self::BadLink | Self::Forbidden(_) | Self::PlanRequired(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -113,6 +115,7 @@ impl Problem {
             Self::Findings(..) => "invalid",
             Self::NoCredential => "no_credential",
             Self::BadCredential => "bad_credential",
+            Self::BadLink => "bad_link",
             Self::Forbidden(_) => "forbidden",
             Self::PlanRequired(_) => "plan_required",
             Self::NotFound => "not_found",
@@ -149,6 +152,7 @@ impl Problem {
             Self::Malformed(what) | Self::Findings(what, _) => what,
             Self::NoCredential => "this call needs an API key: send `Authorization: Bearer ck_...`",
             Self::BadCredential => "this API key is not valid here",
+            Self::BadLink => "this link is not valid, or not any more: ask for another",
             Self::Forbidden(why) | Self::PlanRequired(why) => why,
             Self::NotFound => "there is no such thing, or you may not know of it",
             Self::MethodNotAllowed => "this path does not take this method; see `Allow`",

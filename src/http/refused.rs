@@ -102,6 +102,7 @@ fn directory(error: DirectoryError) -> Problem {
         DirectoryError::NotFound { .. } => Problem::NotFound,
         DirectoryError::Taken { .. }
         | DirectoryError::Conflicting { .. }
+        | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Held
         | DirectoryError::Rotating { .. }
@@ -110,8 +111,10 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Suspended
         | DirectoryError::NoMember { .. }
         | DirectoryError::MethodNotAllowed { .. } => Problem::Forbidden(error.to_string()),
+        DirectoryError::DeadLink => Problem::BadLink,
         DirectoryError::Invalid { .. }
         | DirectoryError::Misfit(_)
+        | DirectoryError::Line { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }
         | DirectoryError::LastAdmin { .. } => Problem::Malformed(error.to_string()),

@@ -1,6 +1,6 @@
 //! Single sign-on over HTTP: connections, their tests, mail domains, what is enforced, and how long sessions last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,29 +9,32 @@ use chrono::Utc;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::connections::{Given, given};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
 use super::refused;
 use super::signin;
 use crate::app::App;
+use crate::authn::saml::{certificate, metadata};
 use crate::authn::token::{Token, Use};
 use crate::crypto;
 use crate::decide::authorized::{SettingsRead, SettingsUpdate, SsoConfigure, SsoDisable};
-use crate::directory::connection::{ClientSecret, Connection, ConnectionId, Oidc, Protocol};
-use crate::directory::entering::GOOGLE;
-use crate::directory::object::Role;
+use crate::directory::connection::{Connection, ConnectionId, Protocol, Saml};
 use crate::directory::sso::{self, Trial};
 use crate::directory::{Kind, Ref};
 use crate::outside::Verification;
-use std::sync::Arc;
+
+/// From so many days on an Admin is warned that a certificate expires.
+const WARNED_DAYS: i64 = 30;
 
 /// How long a test may wait to be begun.
 const TEST_WAITS: chrono::Duration = chrono::Duration::minutes(15);
 
-/// Set up a connection to an identity provider. `preset` `google` needs no issuer. An OpenID provider is asked for what it says of itself.
+/// Set up a connection to an identity provider: by OpenID Connect (`preset` `google` needs no issuer; the provider is asked for what it says of
+/// itself), or, on the Enterprise plan, by SAML 2.0 with the provider's metadata.
 #[utoipa::path(post, path = "/v1/sso/connections", tag = "People", operation_id = "create_connection", params(Acting, Keyed),
-    request_body(content = Value, description = "`name`, `protocol` (oidc), `issuer` or `preset` (google), `client_id`, `client_secret`, and, if wanted, `scopes`, `groups_claim`, `hosted_domain`, `enabled`, `provisioning`, `default_role`, `group_roles`"),
+    request_body(content = Value, description = "`name`, `protocol` (oidc or saml); for oidc `issuer` or `preset` (google), `client_id`, `client_secret`, `scopes`, `groups_claim`, `hosted_domain`; for saml `metadata` or `metadata_url`, `idp_initiated`, `email_attribute`, `name_attribute`, `groups_attribute`; for both `enabled`, `provisioning`, `default_role`, `group_roles`"),
     responses((status = 201, description = "the connection, with what to tell the provider", body = Value), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn create(
@@ -40,9 +43,9 @@ pub(super) async fn create(
     mut body: Fields,
 ) -> Result<Response, Problem> {
     let id = ConnectionId(crypto::random().map_err(|_| Problem::Internal)?);
-    let connection = read(&mut body, None)?;
+    let wanted = given(&mut body, None)?;
     body.finish()?;
-    let changed = configured(&app, &call, &body, (id, connection)).await?;
+    let changed = configured(&app, &call, &body, (id, wanted)).await?;
     let mut response = page::made("sso/connections", changed.clone());
     *response.body_mut() = Json(with_ours(&app, &call, id, changed.reply))
         .into_response()
@@ -72,9 +75,9 @@ pub(super) async fn update(
         .snapshot()
         .connection(id)
         .ok_or(Problem::NotFound)?;
-    let connection = read(&mut body, Some(old.value.clone()))?;
+    let wanted = given(&mut body, Some(old.value.clone()))?;
     body.finish()?;
-    let changed = configured(&app, &call, &body, (id, connection)).await?;
+    let changed = configured(&app, &call, &body, (id, wanted)).await?;
     let view = with_ours(&app, &call, id, changed.reply);
     Ok(Json(view).into_response())
 }
@@ -83,20 +86,112 @@ async fn configured(
     app: &App,
     call: &Call,
     body: &Fields,
-    (id, connection): (ConnectionId, Connection),
+    (id, mut wanted): (ConnectionId, Given),
 ) -> Result<crate::decide::Changed, Problem> {
-    let context = protocol(&connection.protocol);
+    let context = said(wanted.connection.protocol.name());
     let settings = call.singleton(Kind::Settings);
     // Whoever may not set it has no call made for them.
-    if let Protocol::Oidc(oidc) = &connection.protocol {
-        call.permit_change_with::<SsoConfigure>(settings, context.clone())
-            .await?;
-        signin::oidc::check(app, oidc).await?;
+    call.permit_change_with::<SsoConfigure>(settings, context.clone())
+        .await?;
+    if let Some(url) = &wanted.metadata_url {
+        wanted.take(&fetched(app, url).await?)?;
+    }
+    let connection = wanted.connection;
+    match &connection.protocol {
+        Protocol::Oidc(oidc) => signin::oidc::check(app, oidc).await?,
+        Protocol::Saml(saml) if saml.certificates.is_empty() => return Err(missing("metadata")),
+        Protocol::Saml(_) => {}
     }
     call.change::<SsoConfigure>(settings, context, body, move |by, snapshot| {
         sso::configure(by, snapshot, (id, &connection))
     })
     .await
+}
+
+/// A provider's metadata from where it publishes it.
+async fn fetched(app: &App, url: &str) -> Result<String, Problem> {
+    let place = url
+        .parse()
+        .map_err(|_| wrong("metadata_url", "it is no URL"))?;
+    let unreached = |why: &dyn std::fmt::Display| wrong("metadata_url", &why.to_string());
+    let answer = app.outside().get(&place, None).await;
+    let answer = answer.map_err(|error| unreached(&error))?;
+    if answer.status != 200 {
+        return Err(unreached(&format!("it is answered with {}", answer.status)));
+    }
+    String::from_utf8(answer.body).map_err(|_| unreached(&"what it answers is not UTF-8"))
+}
+
+/// See what a SAML provider's metadata says, before anything is set up.
+#[utoipa::path(post, path = "/v1/sso/metadata", tag = "People", operation_id = "preview_metadata", params(Acting),
+    request_body(content = Value, description = "`metadata` (XML), or `metadata_url`"),
+    responses((status = 200, description = "`entity_id`, `sso_url`, `binding`, `certificates` with their expiry, `warnings`", body = Value), Problems),
+    security(("api_key" = []), ("session" = [])))]
+pub(super) async fn preview(
+    State(app): State<Arc<App>>,
+    call: Call,
+    mut body: Fields,
+) -> Result<Response, Problem> {
+    let [] = call.query([])?;
+    let (text, url) = (
+        body.maybe_text("metadata")?,
+        body.maybe_text("metadata_url")?,
+    );
+    body.finish()?;
+    let settings = call.singleton(Kind::Settings);
+    call.permit_change_with::<SsoConfigure>(settings, said("saml"))
+        .await?;
+    let text = match (text, url) {
+        (Some(text), None) => text,
+        (None, Some(url)) => fetched(&app, &url).await?,
+        _ => {
+            return Err(Problem::Malformed(
+                "send either `metadata` or `metadata_url`".into(),
+            ));
+        }
+    };
+    let read = metadata::read(text.as_bytes(), Utc::now());
+    let read = read.map_err(|refusal| wrong("metadata", &refusal.to_string()))?;
+    let mut warnings = warnings(&read.saml);
+    if read.wants_signed_requests {
+        warnings.push("the provider says that it wants signed requests: it is sent none".into());
+    }
+    if read.only_transient {
+        warnings.push("the provider names only transient NameIDs: choose persistent ones".into());
+    }
+    let body = json!({
+        "entity_id": read.saml.entity_id, "sso_url": read.saml.sso_url, "binding": read.saml.binding,
+        "certificates": certificates(&read.saml), "warnings": warnings,
+    });
+    Ok(Json(body).into_response())
+}
+
+/// The certificates that a provider signs with, as people read them.
+fn certificates(saml: &Saml) -> Vec<Value> {
+    let found = certificate::of_connection(saml, Utc::now()).unwrap_or_default();
+    let told = found.iter().map(|one| {
+        json!({
+            "subject": one.subject, "key": one.key, "not_before": one.not_before, "not_after": one.not_after,
+            "sha256": one.sha256, "days_left": one.days_left,
+        })
+    });
+    told.collect()
+}
+
+/// What an Admin should do something about.
+fn warnings(saml: &Saml) -> Vec<String> {
+    let found = certificate::of_connection(saml, Utc::now()).unwrap_or_default();
+    let ending = found.iter().filter(|one| one.days_left <= WARNED_DAYS);
+    let told = ending.map(|one| {
+        let name = &one.subject;
+        match one.days_left {
+            days if days < 0 => format!("the certificate `{name}` has expired"),
+            days => format!(
+                "the certificate `{name}` expires in {days} days: add the provider's next one"
+            ),
+        }
+    });
+    told.collect()
 }
 
 /// The connections.
@@ -110,7 +205,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, call: Call) -> Result<Resp
         .await?;
     let all = permitted.snapshot().connections();
     let items = all
-        .map(|(id, stored)| with_ours(&app, &call, id, sso::told(id, &stored.value)))
+        .map(|(id, stored)| told(&app, &call, id, &stored.value))
         .collect();
     Ok(page::page(items, None))
 }
@@ -130,7 +225,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, call: Call) -> Result<Respo
         .snapshot()
         .connection(id)
         .ok_or(Problem::NotFound)?;
-    let view = with_ours(&app, &call, id, sso::told(id, &found.value));
+    let view = told(&app, &call, id, &found.value);
     Ok(Json(view).into_response())
 }
 
@@ -168,7 +263,7 @@ pub(super) async fn test(State(app): State<Arc<App>>, call: Call) -> Result<Resp
     })?;
     let found = call.read::<SettingsRead>(settings).await?;
     let found = found.snapshot().connection(id).ok_or(Problem::NotFound)?;
-    let context = protocol(&found.value.protocol);
+    let context = said(found.value.protocol.name());
     call.permit_change_with::<SsoConfigure>(settings, context)
         .await?;
     let random = |_| Problem::Internal;
@@ -358,14 +453,20 @@ fn named(call: &Call) -> Result<ConnectionId, Problem> {
         .map_err(|_| Problem::NotFound)
 }
 
-fn protocol(protocol: &Protocol) -> Map<String, Value> {
-    said(protocol.name())
-}
-
 fn said(protocol: &str) -> Map<String, Value> {
     [("protocol".to_owned(), Value::from(protocol))]
         .into_iter()
         .collect()
+}
+
+/// A connection as an Admin sees it.
+fn told(app: &App, call: &Call, id: ConnectionId, connection: &Connection) -> Value {
+    let mut view = with_ours(app, call, id, sso::told(id, connection));
+    if let (Some(members), Protocol::Saml(saml)) = (view.as_object_mut(), &connection.protocol) {
+        members.insert("certificates".into(), certificates(saml).into());
+        members.insert("warnings".into(), warnings(saml).into());
+    }
+    view
 }
 
 /// A connection with what its provider must be told of us.
@@ -383,110 +484,13 @@ fn with_ours(app: &App, call: &Call, id: ConnectionId, mut view: Value) -> Value
             let logout = format!("{base}/signin/{tenant}/{id}/logout");
             members.insert("backchannel_logout_uri".into(), logout.into());
         }
+        if members.get("protocol").and_then(Value::as_str) == Some("saml") {
+            let us = signin::saml::us(app, tenant, id);
+            let metadata_url = us.entity_id.clone();
+            members.insert("sp_entity_id".into(), us.entity_id.into());
+            members.insert("sp_acs_url".into(), us.acs_url.into());
+            members.insert("sp_metadata_url".into(), metadata_url.into());
+        }
     }
     view
-}
-
-/// A connection as it is asked for, on top of what it is now.
-fn read(body: &mut Fields, old: Option<Connection>) -> Result<Connection, Problem> {
-    let protocol = body.maybe_text("protocol")?;
-    let is_same = |old: &Connection| {
-        protocol
-            .as_deref()
-            .is_none_or(|name| old.protocol.name() == name)
-    };
-    if old.as_ref().is_some_and(|old| !is_same(old)) {
-        return Err(wrong(
-            "protocol",
-            "it stays what it is: set another connection up",
-        ));
-    }
-    let before = old.as_ref().map(|old| &old.protocol);
-    let protocol = match protocol.as_deref().or(before.map(Protocol::name)) {
-        Some("oidc") => Protocol::Oidc(oidc(body, before)?),
-        Some(_) => return Err(wrong("protocol", "it must be oidc")),
-        None => return Err(missing("protocol")),
-    };
-    let name = body.maybe_text("name")?;
-    let roles = match body.any("group_roles") {
-        None => None,
-        Some(Value::Object(roles)) => Some(group_roles(roles)?),
-        Some(_) => {
-            return Err(wrong(
-                "group_roles",
-                "it must be an object of groups and roles",
-            ));
-        }
-    };
-    Ok(Connection {
-        name: name
-            .or_else(|| old.as_ref().map(|old| old.name.clone()))
-            .ok_or_else(|| missing("name"))?,
-        protocol,
-        enabled: flag(body, "enabled", old.as_ref().map(|old| old.enabled))?,
-        tested_by: BTreeSet::new(),
-        provisioning: flag(
-            body,
-            "provisioning",
-            old.as_ref().map(|old| old.provisioning),
-        )?,
-        default_role: body
-            .maybe_word("default_role")?
-            .or_else(|| old.as_ref().map(|old| old.default_role))
-            .unwrap_or(Role::Viewer),
-        group_roles: roles
-            .or_else(|| old.map(|old| old.group_roles))
-            .unwrap_or_default(),
-    })
-}
-
-fn flag(body: &mut Fields, member: &str, before: Option<bool>) -> Result<bool, Problem> {
-    Ok(body.maybe_flag(member)?.or(before).unwrap_or(false))
-}
-
-fn group_roles(roles: Map<String, Value>) -> Result<BTreeMap<String, Role>, Problem> {
-    let read = |(group, role): (String, Value)| {
-        let role = role.as_str().and_then(|role| role.parse::<Role>().ok());
-        role.map(|role| (group, role))
-            .ok_or_else(|| wrong("group_roles", "each group is given Admin, Member or Viewer"))
-    };
-    roles.into_iter().map(read).collect()
-}
-
-fn oidc(body: &mut Fields, before: Option<&Protocol>) -> Result<Oidc, Problem> {
-    let old = match before {
-        Some(Protocol::Oidc(oidc)) => Some(oidc.clone()),
-        _ => None,
-    };
-    let issuer = match body.maybe_text("preset")?.as_deref() {
-        None => body.maybe_text("issuer")?,
-        Some("google") => Some(GOOGLE.to_owned()),
-        Some(_) => return Err(wrong("preset", "it must be google")),
-    };
-    let client_id = body.maybe_text("client_id")?;
-    let kept = |text: Option<String>, old: Option<String>, member: &str| {
-        text.or(old).ok_or_else(|| missing(member))
-    };
-    let secret = body.maybe_text("client_secret")?.map(ClientSecret::new);
-    let scopes = body.maybe_texts("scopes")?;
-    let before = old.as_ref();
-    Ok(Oidc {
-        issuer: kept(issuer, before.map(|old| old.issuer.clone()), "issuer")?,
-        client_id: kept(
-            client_id,
-            before.map(|old| old.client_id.clone()),
-            "client_id",
-        )?,
-        client_secret: secret.or_else(|| before.and_then(|old| old.client_secret.clone())),
-        scopes: scopes
-            .map(BTreeSet::from_iter)
-            .or_else(|| before.map(|old| old.scopes.clone()))
-            .unwrap_or_else(|| ["email".to_owned(), "profile".to_owned()].into()),
-        groups_claim: body
-            .maybe_text("groups_claim")?
-            .or_else(|| before.and_then(|old| old.groups_claim.clone())),
-        hosted_domain: body
-            .maybe_text("hosted_domain")?
-            .or_else(|| before.and_then(|old| old.hosted_domain.clone())),
-    })
 }

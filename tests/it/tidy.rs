@@ -21,6 +21,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &["config"]),
     ("crypto", &[]),
+    // `crypto::random` gives a letter its identifier.
+    ("mail", &["config", "crypto::random"]),
     ("policy", &["ids"]),
     ("storage", &["ids"]),
     ("tenant", &["crypto", "ids", "storage"]),
@@ -61,6 +63,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ids",
             "log",
             "outside",
+            "mail",
             "policy",
             "publish",
             "storage",
@@ -132,6 +135,9 @@ const STATUS: &[&str] = &[
     "src/http/system.rs",
 ];
 
+/// Where the word is SAML's: an element of its responses has that name.
+const SAML_STATUS: &[&str] = &["src/authn/saml/status.rs"];
+
 /// Where a word of HTTP may stand outside `http/`: settings are checked by the parser that will read them.
 const HTTP_WORDS: &[&str] = &["src/config/values.rs"];
 
@@ -188,6 +194,9 @@ const IMPURE: &[&str] = &[
     "src/log/upkeep.rs",
 ];
 
+/// The one file that calls C itself, with two functions that nothing else binds; each keyword says why.
+const UNSAFE: &[&str] = &["src/authn/saml/engine.rs"];
+
 /// Names that say nothing about what a module owns.
 const EMPTY_NAMES: &[&str] = &[
     "util", "utils", "helper", "helpers", "manager", "managers", "handler", "handlers", "common",
@@ -196,16 +205,10 @@ const EMPTY_NAMES: &[&str] = &[
 
 /// Events of the vocabulary that nothing emits yet: what they wait for, and their names. It may only shrink: an event that
 /// is emitted must leave the list.
-const NOT_YET: &[(&str, &str)] = &[
-    (
-        "invitations and imports: people are added at once",
-        "member.invited member.invitation_resent member.invitation_revoked member.invitation_expired member.imported",
-    ),
-    (
-        "drafts of policies: today a load is in force at once",
-        "policy.drafted",
-    ),
-];
+const NOT_YET: &[(&str, &str)] = &[(
+    "drafts of policies: today a load is in force at once",
+    "policy.drafted",
+)];
 
 fn nothing(wrong: Vec<String>, rule: &str) {
     assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
@@ -382,7 +385,7 @@ fn sql_stands_where_rows_are_owned() {
 fn status_codes_stand_in_one_place() {
     let wrong = program()
         .iter()
-        .filter(|source| !source.is_in(STATUS))
+        .filter(|source| !source.is_in(STATUS) && !source.is_in(SAML_STATUS))
         .flat_map(|source| source.found(&["StatusCode"]))
         .collect();
     nothing(wrong, "only three files of `http/` know status codes");
@@ -436,11 +439,21 @@ fn pure_rooms_wait_for_nothing() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    let words = ["unsafe", "todo!", "unimplemented!", "dbg!"];
+    let words = ["todo!", "unimplemented!", "dbg!"];
     let marks = ["FIXME", "XXX", "TODO", "HACK"];
     let mut wrong = Vec::new();
     for source in program() {
         wrong.extend(source.found(&words));
+        let found = source.found(&["unsafe"]);
+        if !source.is_in(UNSAFE) {
+            wrong.extend(found);
+        } else if found.len() != 1 {
+            wrong.push(format!(
+                "{}: `unsafe` stands there {} times",
+                source.path,
+                found.len()
+            ));
+        }
         for (at, line) in source.text.lines().enumerate() {
             if marks.iter().any(|mark| has_word(line, mark)) {
                 wrong.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));

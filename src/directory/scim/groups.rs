@@ -9,6 +9,7 @@ use super::super::change::{Change, RowId};
 use super::super::name;
 use super::super::object::{Body, Kind as Type, Object, Ref, Role, User};
 use super::super::people;
+use super::super::roll::is_active_admin;
 use super::super::session::end_sessions;
 use super::super::snapshot::Snapshot;
 use super::{DirectoryGroup, Kind, Misfit, Need, Provisioned, directory_group, given};
@@ -216,8 +217,8 @@ fn with_admins(
     let admins = admins
         .filter(
             |(user, stored)| match (found.people.get(user), &stored.value) {
-                (Some(new), _) => people::is_active_admin(new),
-                (None, Object::User(old)) => people::is_active_admin(old),
+                (Some(new), _) => is_active_admin(new),
+                (None, Object::User(old)) => is_active_admin(old),
                 _ => false,
             },
         )

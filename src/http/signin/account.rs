@@ -76,7 +76,7 @@ pub(super) async fn show(browser: Browser) -> Result<Response, Refused> {
             tbody {
                 @for (one, session) in &sessions {
                     tr {
-                        td { (time(session.created_at)) br; span class="soft" { "until " (time(session.expires_at)) } }
+                        td { time { (time(session.created_at)) } br; span class="soft" { "until " time { (time(session.expires_at)) } } }
                         td {
                             (session.agent.as_deref().unwrap_or("a program that does not say")) br;
                             span class="soft" { (session.client.as_deref().unwrap_or("this machine")) " · " (session.method) }

@@ -3,9 +3,11 @@
 mod account;
 mod arriving;
 mod enter;
+mod join;
 mod link;
 pub(super) mod oidc;
 mod page;
+pub(super) mod saml;
 mod start;
 
 use std::sync::Arc;
@@ -36,9 +38,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/signin/{org}", get(start::how))
         .route("/signin/{org}/{connection}", post(start::go))
         .route("/signin/{org}/{connection}/callback", get(oidc::back))
+        .route("/signin/{org}/{connection}/metadata", get(saml::ours))
+        .route("/signin/{org}/{connection}/acs", post(saml::acs))
         .route("/signin/{org}/{connection}/logout", post(oidc::logout))
         .route("/signin/link/{token}", get(link::ask).post(link::take))
         .route("/signin/test/{token}", get(start::ask).post(start::test))
+        .route("/join/{token}", get(join::ask).post(join::take))
         .route("/account", get(account::show))
         .route("/account/end", post(account::end))
         .route("/signout", post(account::sign_out))

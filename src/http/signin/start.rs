@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 use super::arriving::{Start, Test};
 use super::page::{Forms, Refused, page, see_other};
-use super::{Browser, Form, HOME, enter, oidc, place};
+use super::{Browser, Form, HOME, enter, oidc, place, saml};
 use crate::authn::Refusal;
 use crate::authn::token::{Token, Use};
 use crate::directory::connection::{ConnectionId, Protocol};
@@ -139,7 +139,7 @@ pub(super) async fn test(browser: Browser, Path(text): Path<String>) -> Result<R
 async fn send(browser: &Browser, start: Start) -> Result<Response, Refused> {
     match start.connection.protocol.clone() {
         Protocol::Oidc(oidc) => oidc::go(browser, start, &oidc).await,
-        Protocol::Saml(_) => Err(Problem::NotFound.into()),
+        Protocol::Saml(saml) => saml::go(browser, start, &saml).await,
     }
 }
 

@@ -411,6 +411,8 @@ impl Service {
         let share = json!({"resource": thread, "grantee": tenant.viewer, "level": "viewer"});
         let share = make("/v1/shares", share).await;
         let key = make("/v1/api-keys", json!({"name": "nightly"})).await;
+        let invitation = json!({"email": "ivy@example.com", "role": "Member"});
+        let invitation = make("/v1/invitations", invitation).await;
         Things {
             user,
             team,
@@ -426,6 +428,7 @@ impl Service {
             integration,
             share,
             key,
+            invitation,
         }
     }
 }
@@ -446,6 +449,7 @@ pub struct Things {
     pub integration: String,
     pub share: String,
     pub key: String,
+    pub invitation: String,
 }
 
 async fn joined(door: &Door, name: &str, role: Role) -> Ref {

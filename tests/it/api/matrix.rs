@@ -69,6 +69,7 @@ impl Route {
             "shares" => &things.share,
             "api-keys" => &things.key,
             "scim" => "key_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "invitations" => &things.invitation,
             "organization" | "policy-set" | "entities" | "audit" | "keys" | "explain" | "sso" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
@@ -99,6 +100,7 @@ impl Route {
             ("POST", "/v1/users") => {
                 json!({"name": "Eve", "email": "eve@example.com", "role": "Viewer"})
             }
+            ("POST", "/v1/invitations") => json!({"email": "eve@example.com", "role": "Viewer"}),
             ("PATCH", "/v1/users/{id}") => json!({"active": false}),
             ("POST", "/v1/teams" | "/v1/projects") => json!({"name": "New"}),
             ("POST", "/v1/teams/{id}/members" | "/v1/projects/{id}/members") => {
@@ -126,6 +128,7 @@ impl Route {
             ("POST", "/v1/sso/connections") => json!({
                 "name": "New", "protocol": "oidc", "issuer": "https://idp.example", "client_id": "us",
             }),
+            ("POST", "/v1/sso/metadata") => json!({"metadata": "<none/>"}),
             ("PUT", "/v1/sso/sessions") => json!({"idle_minutes": 5, "session_minutes": null}),
             ("PUT", "/v1/sso/enforcement") => {
                 json!({"method": "oidc", "break_glass": tenant.admin})
@@ -151,6 +154,7 @@ impl Route {
                 | "/v1/keys/{key}/rotation"
                 | "/v1/sso/connections/{connection}/test"
                 | "/v1/sso/domains/{domain}/verification"
+                | "/v1/invitations/{id}/resend"
                 | "/v1/users/{id}/erasure",
             )
             | ("DELETE" | "GET" | "HEAD", _) => return None,
@@ -297,8 +301,11 @@ async fn a_key_that_names_nobody_opens_nothing() {
     let things = service.things(&tenant).await;
     let bearer = format!("Bearer {}", tenant.key);
     // People may be brought in and out without an acting user: that is what the scope `provision` is for.
-    let provisions =
-        |route: &Route| route.path.starts_with("/v1/users") || route.path.contains("/members");
+    let provisions = |route: &Route| {
+        route.path.starts_with("/v1/users")
+            || route.path.contains("/members")
+            || (route.method == "POST" && route.path == "/v1/invitations")
+    };
     // And a back end asks about anybody why: that is what the scope `explain` is for.
     let exempt = |route: &Route| provisions(route) || route.path == "/v1/explain";
     for route in ours().filter(|route| !exempt(route)) {

@@ -18,7 +18,7 @@ use super::keeping::{asked, every_entry};
 use crate::harness::postgres;
 
 /// A copy of an organization's database, taken while nobody has it open.
-enum Backup {
+pub enum Backup {
     File(PathBuf),
     Database { name: String, copy: String },
 }
@@ -53,7 +53,7 @@ pub fn closed(file: &Path) {
 }
 
 impl Backup {
-    async fn take(service: &Service, tenant: &Tenant) -> Self {
+    pub async fn take(service: &Service, tenant: &Tenant) -> Self {
         if service.app().config().data.database == Database::Sqlite {
             let mut rows = service.database(tenant).await;
             let to = service.file(tenant).with_extension("backup");
@@ -72,7 +72,7 @@ impl Backup {
         Self::Database { name, copy }
     }
 
-    async fn put_back(&self, service: &Service, tenant: &Tenant) {
+    pub async fn put_back(&self, service: &Service, tenant: &Tenant) {
         match self {
             Self::File(copy) => {
                 let file = service.file(tenant);

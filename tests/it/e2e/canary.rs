@@ -12,6 +12,7 @@ use crate::harness::scan::{Scan, forms};
 use crate::harness::server::Site;
 
 mod content;
+mod joining;
 
 /// A word for each field that a caller or an operator fills.
 struct Canaries {
@@ -177,6 +178,7 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
     };
     let ticket = json!({"uid": {"type": kind, "id": canaries.word()}, "attrs": {attribute.as_str(): canaries.word()}, "parents": []});
     directory.use_it(canaries, &schema, &ticket).await;
+    directory.use_joining(canaries).await;
     directory.use_content(canaries, &server, site).await;
 
     let metrics = client.get("/metrics").await.unwrap().body;

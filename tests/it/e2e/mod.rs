@@ -9,6 +9,7 @@ mod explaining;
 mod export;
 mod faults;
 mod footprint;
+mod import;
 mod nodes;
 mod offline;
 mod scim;

@@ -8,5 +8,6 @@ pub mod postgres;
 pub mod raw;
 pub mod scan;
 pub mod server;
+pub mod smtp;
 pub mod token;
 pub mod witness;

@@ -164,6 +164,41 @@ fn a_value_of_the_wrong_kind_is_an_error_that_names_its_setting() {
 }
 
 #[test]
+fn mail_is_sent_with_all_that_it_takes_and_no_password_in_the_clear() {
+    let host = "[mail]\nhost = \"mail.example.com\"\nfrom = \"no-reply@example.com\"\n";
+    let local = host.replace("mail.example.com", "127.0.0.1");
+    for (text, key) in [
+        (
+            "[mail]\nfrom = \"no-reply@example.com\"".to_owned(),
+            "mail.host",
+        ),
+        (
+            "[mail]\nhost = \"mail.example.com\"".to_owned(),
+            "mail.from",
+        ),
+        (host.replace("mail.example", "mail example"), "mail.host"),
+        (format!("{host}user = \"me\""), "mail.user"),
+        (format!("{host}password_file = \"a\""), "mail.user"),
+        (format!("{host}tls = \"none\""), "mail.tls"),
+        (
+            format!("{local}tls = \"none\"\nuser = \"me\"\npassword_file = \"a\""),
+            "mail.tls",
+        ),
+        (format!("{host}tls = \"perhaps\""), "mail.tls"),
+    ] {
+        let message = refused(&text);
+        assert!(message.contains(key), "{text}: {message}");
+    }
+    for text in [
+        host.to_owned(),
+        format!("{local}tls = \"none\""),
+        String::new(),
+    ] {
+        parsed(&text, &[]).unwrap();
+    }
+}
+
+#[test]
 fn a_password_in_the_address_is_refused_and_never_repeated() {
     for address in [
         "postgres://me:hunter2@db/x",

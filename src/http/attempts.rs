@@ -1,0 +1,111 @@
+//! How often an address may come with a link that is none, before it must wait.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::problem::Problem;
+use super::serve::Peer;
+
+/// So many wrong ones in so long.
+const MOST: u32 = 30;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Of how many addresses it is known.
+const ADDRESSES: usize = 10_000;
+
+/// Attempts that failed, by the address that they came from; callers on this machine count as one.
+pub(super) struct Attempts(Mutex<LruCache<Option<IpAddr>, (Instant, u32)>>);
+
+impl Default for Attempts {
+    fn default() -> Self {
+        let room = NonZeroUsize::new(ADDRESSES).unwrap_or(NonZeroUsize::MIN);
+        Self(Mutex::new(LruCache::new(room)))
+    }
+}
+
+impl Attempts {
+    /// Whether somebody there may try, at this moment.
+    ///
+    /// # Errors
+    /// They have failed too often: when to come again.
+    pub(super) fn check(&self, peer: Peer, now: Instant) -> Result<(), Problem> {
+        let Some((since, failed)) = self.known().get(&address(peer)).copied() else {
+            return Ok(());
+        };
+        let left = WITHIN.saturating_sub(now.duration_since(since));
+        if failed >= MOST && !left.is_zero() {
+            return Err(Problem::TooMany(left));
+        }
+        Ok(())
+    }
+
+    /// They have failed.
+    pub(super) fn failed(&self, peer: Peer, now: Instant) {
+        let mut known = self.known();
+        let counted = known.get_or_insert_mut(address(peer), || (now, 0));
+        if now.duration_since(counted.0) >= WITHIN {
+            *counted = (now, 0);
+        }
+        counted.1 = counted.1.saturating_add(1);
+    }
+
+    fn known(&self) -> MutexGuard<'_, LruCache<Option<IpAddr>, (Instant, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of IPv6 the part that one site has, since its other half is everybody's own choice.
+fn address(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Unix => None,
+        Peer::Tcp(address) => Some(match address.ip().to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+            ip @ IpAddr::V4(_) => ip,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> Peer {
+        Peer::Tcp(text.parse().unwrap())
+    }
+
+    #[test]
+    fn whoever_fails_too_often_waits_and_nobody_else_does() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        let guesser = peer("192.0.2.1:1000");
+        for _ in 0..MOST {
+            attempts.check(guesser, now).unwrap();
+            attempts.failed(guesser, now);
+        }
+        let half = now + WITHIN / 2;
+        assert_eq!(
+            attempts.check(peer("192.0.2.1:2000"), half).unwrap_err(),
+            Problem::TooMany(WITHIN / 2)
+        );
+        attempts.check(peer("192.0.2.2:1000"), half).unwrap();
+        attempts.check(Peer::Unix, half).unwrap();
+        let over = now + WITHIN;
+        attempts.check(guesser, over).unwrap();
+        attempts.failed(guesser, over);
+        attempts.check(guesser, over).unwrap();
+    }
+
+    #[test]
+    fn a_site_is_one_address() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        for host in 0..MOST {
+            attempts.failed(peer(&format!("[2001:db8::{host:x}]:1")), now);
+        }
+        assert!(attempts.check(peer("[2001:db8::ffff]:1"), now).is_err());
+        assert!(attempts.check(peer("[2001:db8:0:1::1]:1"), now).is_ok());
+    }
+}

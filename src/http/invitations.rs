@@ -1,0 +1,266 @@
+//! Invitations over HTTP: made, sent again, listed, revoked, and taken up by whoever has the link.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use chrono::Utc;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::attempts::Attempts;
+use super::call::Call;
+use super::fields::Fields;
+use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::problem::Problem;
+use super::refused;
+use super::request_id::RequestId;
+use super::serve::Peer;
+use crate::app::{App, Sent};
+use crate::authn::token::{Token, Use};
+use crate::authn::{self, Refusal};
+use crate::crypto;
+use crate::decide::authorized::{MemberInvite, MemberResendInvitation, MemberRevokeInvitation};
+use crate::decide::{Asker, Caller, Changed, Door, Refused};
+use crate::directory::invitation::{self, Inviting, Newcomer};
+use crate::directory::{DirectoryError, Kind, Ref};
+use crate::ids::TenantId;
+use crate::log::Event;
+use crate::log::entry::{Outcome, Refusal as Recorded};
+use crate::tenant;
+
+/// Invite somebody. The link counts for seven days and once. Where mail is set up it is sent to them, and shown to nobody; where it is
+/// not, it is in this answer, once. So the call takes no `Idempotency-Key`.
+#[utoipa::path(post, path = "/v1/invitations", tag = "Directory", operation_id = "create_invitation", params(Acting),
+    request_body(content = serde_json::Value, description = "`email`, `role` (Admin, Member, Viewer); `name`: whoever joins says it where it is absent"),
+    responses((status = 201, description = "the invitation, with `delivery`: `mail`, `failed` (send it again), or `link` and the `link`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    call: Call,
+    mut body: Fields,
+) -> Result<Response, Problem> {
+    unkeyed(&call)?;
+    let id = crypto::random().map_err(|_| Problem::Internal)?;
+    let link = link_to(&call, id)?;
+    let inviting = Inviting {
+        id,
+        email: body.text("email")?,
+        name: body.maybe_text("name")?,
+        role: body.word("role")?,
+        digest: link.stored(),
+    };
+    body.finish()?;
+    let changed = call
+        .change::<MemberInvite>(call.org(), Map::new(), &body, move |by, snapshot| {
+            invitation::invite(by, snapshot, &inviting)
+        })
+        .await?;
+    let changed = delivered(&app, call.door(), &link, changed);
+    Ok(unkept(page::made(Kind::Invitation.collection(), changed)))
+}
+
+/// The invitations that the acting user may send again: those that are open, and those that have expired.
+#[utoipa::path(get, path = "/v1/invitations", tag = "Directory", operation_id = "list_invitations", params(Acting, Paged),
+    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn list(call: Call) -> Result<Response, Problem> {
+    let [limit, cursor] = call.query(["limit", "cursor"])?;
+    let paging = Paging::of(limit, cursor)?;
+    page::list::<MemberResendInvitation>(&call, Kind::Invitation, &paging, |_, _| true).await
+}
+
+/// One invitation. `mail` is `failed` where this node knows that the letter was not sent.
+#[utoipa::path(get, path = "/v1/invitations/{id}", tag = "Directory", operation_id = "read_invitation",
+    params(("id" = String, Path, description = "the invitation's identifier"), Acting),
+    responses((status = 200, description = "the invitation", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn read(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
+    let [] = call.query([])?;
+    let wanted = call.named("id", Kind::Invitation)?;
+    let permitted = call.read::<MemberResendInvitation>(wanted).await?;
+    let failed = app.has_failed(wanted);
+    page::one_with(wanted, permitted.snapshot(), |view| {
+        if failed {
+            view.insert("mail".into(), "failed".into());
+        }
+    })
+}
+
+/// Send another link, again for seven days; the one before counts no more.
+#[utoipa::path(post, path = "/v1/invitations/{id}/resend", tag = "Directory", operation_id = "resend_invitation",
+    params(("id" = String, Path, description = "the invitation's identifier"), Acting),
+    responses((status = 200, description = "the invitation, with `delivery` as when it was made", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn resend(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
+    unkeyed(&call)?;
+    let wanted = call.named("id", Kind::Invitation)?;
+    let link = link_to(&call, wanted.id)?;
+    let digest = link.stored();
+    let changed = call
+        .change::<MemberResendInvitation>(
+            wanted,
+            Map::new(),
+            &Fields::none(),
+            move |by, snapshot| invitation::resend(by, snapshot, &digest),
+        )
+        .await?;
+    let changed = delivered(&app, call.door(), &link, changed);
+    Ok(unkept(page::changed_to(changed)))
+}
+
+/// Revoke an invitation: its link opens nothing from now on.
+#[utoipa::path(delete, path = "/v1/invitations/{id}", tag = "Directory", operation_id = "delete_invitation",
+    params(("id" = String, Path, description = "the invitation's identifier"), Acting, Keyed),
+    responses((status = 204, description = "its link opens nothing from now on"), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
+    let wanted = call.named("id", Kind::Invitation)?;
+    let changed = call
+        .change::<MemberRevokeInvitation>(wanted, Map::new(), &Fields::none(), invitation::revoke)
+        .await?;
+    Ok(page::gone(&changed))
+}
+
+/// Join by an invitation: the token of its link is the proof, and counts once. An unknown one, one that was used, replaced or revoked,
+/// and one whose time is over are answered alike.
+#[utoipa::path(post, path = "/v1/invitations/accept", tag = "Directory", operation_id = "accept_invitation",
+    request_body(content = serde_json::Value, description = "`token`: what follows `/join/` in the link; `name`: what people call whoever joins, where the invitation has none or another"),
+    responses((status = 201, description = "the person, with `Location`", body = serde_json::Value),
+        (status = 403, description = "the link is not valid, or not any more"),
+        (status = 429, description = "too many links that were not valid came from there"), Problems))]
+pub(super) async fn accept(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Extension(id): Extension<RequestId>,
+    Extension(attempts): Extension<Arc<Attempts>>,
+    mut body: Fields,
+) -> Result<Response, Problem> {
+    let token = Zeroizing::new(body.text("token")?);
+    let name = body.maybe_text("name")?;
+    body.finish()?;
+    // Whoever has the right one is let in, however many wrong ones others have sent from there.
+    let limit = || attempts.check(peer, Instant::now());
+    let accepted = accepted(&app, (&asker(peer, &id), limit), &token, name).await;
+    if accepted == Err(Problem::BadLink) {
+        attempts.failed(peer, Instant::now());
+    }
+    Ok(unkept(page::made(Kind::User.collection(), accepted?)))
+}
+
+async fn accepted(
+    app: &App,
+    (asker, limit): (&Asker, impl Fn() -> Result<(), Problem>),
+    token: &str,
+    name: Option<String>,
+) -> Result<Changed, Problem> {
+    // A token that is none costs nothing: neither a look-up nor an entry.
+    let Some(link) = Token::parse(Use::Invitation, token) else {
+        return Err(limit().err().unwrap_or(Problem::BadLink));
+    };
+    let tenant = TenantId::new(link.tenant());
+    let door = app.door(tenant).await.map_err(|error| {
+        let told = refused::closed(&error);
+        // There is no such organization.
+        if told == Problem::BadCredential {
+            Problem::BadLink
+        } else {
+            told
+        }
+    })?;
+    if door.store().kind() != tenant::Kind::Organization {
+        return Err(Problem::BadLink);
+    }
+    let find = || authn::invitation_of(door.glance().snapshot(), &link, Utc::now());
+    let mut found = find();
+    if found.is_err() {
+        limit()?;
+    }
+    if matches!(found, Err(Refusal::Unknown | Refusal::Wrong)) {
+        // It may have been sent by another process a moment ago.
+        door.refresh().await.map_err(refused::problem)?;
+        found = find();
+    }
+    let why = match found {
+        Err(Refusal::Unknown) => Recorded::UnknownCredential,
+        Err(Refusal::Wrong) => Recorded::WrongCredential,
+        Err(Refusal::Expired) => Recorded::Expired,
+        Ok(invitation) => {
+            let newcomer = Newcomer {
+                id: crypto::random().map_err(|_| Problem::Internal)?,
+                name,
+            };
+            let digest = link.stored();
+            let joined = door
+                .arrive(asker.clone(), move |by, snapshot| {
+                    invitation::accept(by, snapshot, (invitation, &digest), &newcomer)
+                })
+                .await;
+            match joined {
+                Err(Refused::Directory(DirectoryError::DeadLink)) => Recorded::Revoked,
+                joined => return joined.map_err(refused::problem),
+            }
+        }
+    };
+    tracing::warn!(tenant.id = %tenant, why = why.as_str(), "a link was refused");
+    door.note_refused(asker.clone(), Event::UserLoginFailed, Outcome::Failed(why))
+        .await
+        .map_err(refused::problem)?;
+    Err(Problem::BadLink)
+}
+
+/// Somebody who has nothing but a link.
+fn asker(peer: Peer, id: &RequestId) -> Asker {
+    let sent = id.sent();
+    Asker {
+        caller: Caller::System,
+        request_id: sent.map(|sent| String::from_utf8_lossy(sent).into_owned()),
+        client: match peer {
+            Peer::Tcp(address) => Some(address.ip().to_string()),
+            Peer::Unix => None,
+        },
+        purpose: None,
+    }
+}
+
+fn unkeyed(call: &Call) -> Result<(), Problem> {
+    if call.is_keyed() {
+        return Err(Problem::Malformed(
+            "this call takes no `Idempotency-Key`: each makes another link, which is not kept"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
+fn link_to(call: &Call, invitation: [u8; 16]) -> Result<Token, Problem> {
+    let tenant = *call.door().store().id().bytes();
+    let secret = crypto::random().map_err(|_| Problem::Internal)?;
+    Ok(Token::mint(Use::Invitation, tenant, invitation, secret))
+}
+
+/// What whoever invited is told of how the link goes on.
+fn delivered(app: &App, door: &Door, link: &Token, mut changed: Changed) -> Changed {
+    let sent = app.send_invitation(door, Ref::new(Kind::Invitation, link.id()), link.expose());
+    if let Some(reply) = changed.reply.as_object_mut() {
+        let told = match sent {
+            Sent::Posted => "mail",
+            Sent::Failed => "failed",
+            Sent::ToBeHandedOver(url) => {
+                reply.insert("link".into(), Value::String(url.as_str().to_owned()));
+                "link"
+            }
+        };
+        reply.insert("delivery".into(), told.into());
+    }
+    changed
+}
+
+fn unkept(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
