@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Entities, PolicySet};
 use cedarkeep::decide::world::World;
+use cedarkeep::directory::connection::SignIn;
 use cedarkeep::directory::object::{
     Circle, Level, Made, Organization, OwnEntity, OwnLibrary, Plan, Role, Share, User,
 };
@@ -171,7 +172,7 @@ impl Scene {
             retention_days: None,
             closes_at: None,
             private_export: None,
-            sign_in: Box::default(),
+            sign_in: SignIn::default(),
             scim: Box::default(),
         };
         let mut rows = vec![

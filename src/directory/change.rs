@@ -56,6 +56,10 @@ impl RowId {
 
 /// One row of a change.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most rows of a change begin something, and few changes have many"
+)]
 pub enum Row {
     /// This body from now on; ends the one before, if there is one.
     Put(RowId, Body),

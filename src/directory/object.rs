@@ -42,7 +42,7 @@ pub struct Organization {
     pub private_export: Option<PrivateExport>,
     /// What its Admins have set about signing in.
     #[serde(default)]
-    pub sign_in: Box<SignIn>,
+    pub sign_in: SignIn,
     /// What they have set about the directory that provisions people.
     #[serde(default)]
     pub scim: Box<Scim>,

@@ -44,7 +44,7 @@ pub fn found(
         retention_days: None,
         closes_at: None,
         private_export: None,
-        sign_in: Box::default(),
+        sign_in: SignIn::default(),
         scim: Box::default(),
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
@@ -79,10 +79,10 @@ pub fn set_plan(by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change
         Organization {
             plan,
             // Of what the plan before had and this one has not, sign-in goes on for a while.
-            sign_in: Box::new(SignIn {
+            sign_in: SignIn {
                 saml_until: (plan != Plan::Enterprise).then(|| by.now() + SAML_NOTICE),
-                ..SignIn::clone(&old.sign_in)
-            }),
+                ..old.sign_in.clone()
+            },
             ..old.clone()
         },
     ))

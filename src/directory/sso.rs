@@ -296,7 +296,7 @@ pub fn sign_in_told(organization: &Organization) -> Value {
         domains,
         break_glass,
         ..
-    } = &*organization.sign_in;
+    } = &organization.sign_in;
     let domains: Vec<_> = domains
         .iter()
         .map(|(name, domain)| domain_told(name, Some(domain)))
