@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
+use crate::authn::lockout::Lockout;
 use crate::backup::BackupError;
 use crate::config::{self, Config};
 use crate::crypto::CryptoError;
@@ -117,6 +118,7 @@ pub struct App {
     control: Arc<Control>,
     terms: Terms,
     outside: Outside,
+    lockout: Lockout,
     mail: Option<Mailer>,
     open: Mutex<LruCache<TenantId, Opening>>,
     written: Mutex<BTreeSet<TenantId>>,
@@ -181,6 +183,7 @@ impl App {
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {
             outside: Outside::open(&config.outside)?,
+            lockout: Lockout::default(),
             config,
             control,
             terms,
@@ -206,6 +209,11 @@ impl App {
     /// Calls to what tenants have named.
     pub const fn outside(&self) -> &Outside {
         &self.outside
+    }
+
+    /// Credentials that were refused here of late.
+    pub const fn lockout(&self) -> &Lockout {
+        &self.lockout
     }
 
     /// The directory of tenants.

@@ -119,6 +119,7 @@ const REFERENCE: &[Setting] = settings! {
     "tls.cert", "path", "", "PEM certificate chain, read again when it changes; without it an own CA is made at the first start";
     "tls.key", "path", "", "PEM private key of `tls.cert`";
     "tls.ca", "path", "", "CA certificate of `tls.cert`, when clients do not trust it already; only printed";
+    "tls.client_ca", "path", "", "PEM certificates of whoever issues client certificates to back ends, read again when they change; without it none is asked for";
     "node.region", "name", "\"local\"", "the region of this node, as policies see it";
     "deployment.name", "host name", "\"cedarkeep.local\"", "first part of the origin of every log; it must never change";
     "log.queue", "entries", "8192", "calls that may wait for one log before further ones are refused";
@@ -232,6 +233,8 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Its CA, for printing.
     pub ca: Option<PathBuf>,
+    /// Who issues the certificates of clients.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `node.*`

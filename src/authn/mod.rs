@@ -1,6 +1,8 @@
 //! Who asks: the doors by which a caller comes in.
 
 pub mod api_key;
+pub mod certificate;
+pub mod lockout;
 pub mod oidc;
 pub mod proof;
 pub mod saml;
@@ -72,6 +74,32 @@ pub fn directory_of(
         return Err(Refusal::Expired);
     }
     Ok((reference, stored.service))
+}
+
+/// The binding that a certificate of these names is by, and its service. That it is verified and not over is looked at before.
+///
+/// # Errors
+/// There is none, or more than one, so that it says nothing; or its time is over.
+pub fn binding_of(
+    snapshot: &Snapshot,
+    names: &[String],
+    now: DateTime<Utc>,
+) -> Result<(Ref, Ref), Refusal> {
+    let keys = snapshot.objects_of(Kind::ApiKey, None);
+    let mut found = keys.filter_map(|(reference, stored)| match &stored.value {
+        Object::ApiKey(key) => {
+            let name = key.certificate.as_ref()?;
+            names.contains(name).then_some((reference, key))
+        }
+        _ => None,
+    });
+    let (Some((reference, key)), None) = (found.next(), found.next()) else {
+        return Err(Refusal::Unknown);
+    };
+    if key.expires_at.is_some_and(|end| now >= end) {
+        return Err(Refusal::Expired);
+    }
+    Ok((reference, key.service))
 }
 
 /// The session that a cookie is of. Whether it was used lately is another question.

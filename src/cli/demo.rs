@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use super::org::{create, join, key};
+use super::api_key::key;
+use super::org::{create, join};
 use super::print::Out;
 use crate::app::App;
 use crate::crypto;

@@ -11,6 +11,7 @@ use super::print::Out;
 use crate::app::App;
 use crate::authn::token::{Token, Use};
 use crate::crypto;
+use crate::decide::Room;
 use crate::directory::session::{self, Link};
 use crate::directory::{Kind, Object, Ref, Snapshot, people};
 
@@ -39,7 +40,8 @@ pub(super) async fn link(
     );
     let expires_at = Utc::now() + LASTS;
     let body = serde_json::to_vec(&link)?;
-    door.expect(&token.digest(), &body, expires_at).await?;
+    door.expect((&token.digest(), Room::Granted), &body, expires_at)
+        .await?;
     let url = format!(
         "{}/signin/link/{}",
         app.config().http.base_url.as_str(),

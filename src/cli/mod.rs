@@ -1,5 +1,6 @@
 //! The command line: what the operator at the machine can do.
 
+mod api_key;
 mod audit;
 mod backup;
 mod close;
@@ -65,7 +66,7 @@ enum Command {
     Member(org::Member),
     /// API keys of an organization
     #[command(subcommand)]
-    Key(org::Key),
+    Key(api_key::Key),
     /// Keys that everything is sealed under: how they stand, their rotation, and who wraps them
     #[command(subcommand)]
     Keys(keys::Keys),

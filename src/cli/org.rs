@@ -1,9 +1,9 @@
-//! Organizations, their people, keys and policies, from the machine: each change is the operator's, and recorded as such.
+//! Organizations, their people and policies, from the machine: each change is the operator's, and recorded as such.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -15,15 +15,13 @@ use super::link::link;
 use super::print::Out;
 use super::provisioning;
 use crate::app::App;
-use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::Door;
-use crate::directory::object::{Plan, Role, Scope};
+use crate::directory::object::{Plan, Role};
 use crate::directory::organization::Founding;
 use crate::directory::own::Load;
 use crate::directory::people::Joining;
-use crate::directory::service::{NewKey, Speaker};
-use crate::directory::{Kind, Object, Ref, closing, organization, own, people, service};
+use crate::directory::{Kind, Object, Ref, closing, organization, own, people};
 use crate::ids::TenantId;
 use crate::tenant::{Slug, TenantError};
 
@@ -168,29 +166,6 @@ pub(super) enum Member {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Key {
-    /// Make a service with a key; the key is shown once
-    Create {
-        /// The organization
-        slug: String,
-        /// What people call the service
-        #[arg(long)]
-        name: String,
-        /// What the key may be used for: decide, search, explain, directory.read, directory.write, content, audit.read, policy, provision, events
-        #[arg(long, value_delimiter = ',', default_value = "decide")]
-        scopes: Vec<Scope>,
-        /// When it stops, as in 2027-01-31T00:00:00Z
-        #[arg(long)]
-        expires_at: Option<DateTime<Utc>>,
-    },
-    /// List the keys, without what is secret
-    List {
-        /// The organization
-        slug: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum Policy {
     /// Take every policy of the organization's own out of force: the way back in when Admins are locked out
     Rollback {
@@ -264,35 +239,6 @@ pub(super) async fn join(
     door.operate(move |by, snapshot| people::join_by_operator(by, snapshot, &joining))
         .await?;
     Ok(Ref::new(Kind::User, id))
-}
-
-/// Makes a service with a key.
-pub(super) async fn key(
-    door: &Door,
-    name: &str,
-    scopes: &[Scope],
-    expires_at: Option<DateTime<Utc>>,
-) -> Result<(Ref, ApiKey), Box<dyn std::error::Error + Send + Sync>> {
-    let (id, service) = (crypto::random()?, crypto::random()?);
-    let key = ApiKey::mint(
-        Environment::Live,
-        *door.store().id().bytes(),
-        id,
-        crypto::random()?,
-    );
-    let new = NewKey {
-        id,
-        name: name.into(),
-        speaker: Speaker::New {
-            id: service,
-            scopes: scopes.iter().copied().collect(),
-        },
-        expires_at,
-        digest: *key.digest().as_bytes(),
-    };
-    door.operate(move |by, snapshot| service::create_key_by_operator(by, snapshot, &new))
-        .await?;
-    Ok((Ref::new(Kind::ApiKey, id), key))
 }
 
 impl Org {
@@ -559,39 +505,6 @@ impl Member {
                     out.say(
                         &json!({ "id": id, "name": user.name, "email": user.email, "role": user.role.name(), "active": user.active }),
                         &format!("{id}  {}  {}  {}{standing}", user.role.name(), user.name, user.email),
-                    )?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Key {
-    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
-        match self {
-            Self::Create {
-                slug,
-                name,
-                scopes,
-                expires_at,
-            } => {
-                let (id, key) = key(&*door(app, &slug).await?, &name, &scopes, expires_at).await?;
-                out.say(
-                    &json!({ "id": id, "key": key.expose() }),
-                    &format!("{}\n(this is {id}; it is not shown again)", key.expose()),
-                )?;
-            }
-            Self::List { slug } => {
-                let world = door(app, &slug).await?.glance();
-                for (id, stored) in world.snapshot().objects_of(Kind::ApiKey, None) {
-                    let Object::ApiKey(key) = &stored.value else {
-                        continue;
-                    };
-                    let end = key.expires_at.map(|end| end.to_rfc3339());
-                    out.say(
-                        &json!({ "id": id, "name": key.name, "service": key.service, "expires_at": end }),
-                        &format!("{id}  {}  until {}", key.name, end.as_deref().unwrap_or("revoked")),
                     )?;
                 }
             }

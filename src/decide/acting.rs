@@ -46,7 +46,12 @@ impl Moment<'_> {
     /// The service is not there.
     pub fn scope(&self, asker: &Asker, action: &'static str) -> Result<Judgement, Refused> {
         let service = match asker.caller {
-            Caller::Key { key, service, .. } => {
+            Caller::Key { key, service, .. }
+            | Caller::Certificate {
+                binding: key,
+                service,
+                ..
+            } => {
                 self.in_force(key)?;
                 service
             }
@@ -73,6 +78,11 @@ impl Moment<'_> {
         let (service, acting) = match asker.caller {
             Caller::Key {
                 key,
+                service,
+                acting,
+            }
+            | Caller::Certificate {
+                binding: key,
                 service,
                 acting,
             } => {

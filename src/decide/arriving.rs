@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::aside;
+use super::aside::{self, Room};
 use super::authorized::Proven;
 use super::door::{Changed, Door};
 use super::error::{Refused, Unwritten};
@@ -19,12 +19,12 @@ impl Door {
     /// `Busy` where too many are under way; `Unavailable`.
     pub async fn expect(
         &self,
-        id: &[u8; 32],
+        (id, room): (&[u8; 32], Room),
         body: &[u8],
         expires_at: DateTime<Utc>,
     ) -> Result<(), Refused> {
         let times = (Utc::now().timestamp_micros(), expires_at.timestamp_micros());
-        let kept = aside::expect(self.store(), (id, body), times).await;
+        let kept = aside::expect(self.store(), (id, body, room), times).await;
         match kept.map_err(|error| unavailable(&error))? {
             true => Ok(()),
             false => Err(Refused::Busy),

@@ -16,7 +16,10 @@ const ADD_ARRIVAL: &str = "INSERT INTO arrival (id, body, expires_at) VALUES ($1
 const TAKE_ARRIVAL: &str = "DELETE FROM arrival WHERE id = $1 AND expires_at > $2 RETURNING body";
 const LATE_ARRIVALS: &str = "DELETE FROM arrival WHERE expires_at <= $1";
 const ARRIVALS: &str = "SELECT COUNT(*) AS arrivals FROM arrival";
-const SPEND: &str = "INSERT INTO spent (id, expires_at) VALUES ($1, $2)";
+const SPEND: &str =
+    "INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+const CLEAR: &str = "DELETE FROM arrival";
+const FORGET_USED: &str = "DELETE FROM used WHERE id = $1";
 const IS_SPENT: &str = "SELECT 1 AS found FROM spent WHERE id = $1 LIMIT 1";
 const LATE_SPENT: &str = "DELETE FROM spent WHERE expires_at <= $1";
 const USE: &str = "INSERT INTO used (id, at) VALUES ($1, $2) \
@@ -24,8 +27,23 @@ const USE: &str = "INSERT INTO used (id, at) VALUES ($1, $2) \
 const LAST_USE: &str = "SELECT at FROM used WHERE id = $1 LIMIT 1";
 const FORGET_USE: &str = "DELETE FROM used WHERE at < $1";
 
-/// How many sign-ins may be under way in one organization: what a flood of them can take of the disk.
-const ARRIVALS_MOST: i64 = 10_000;
+/// How many may be kept, by whoever asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// A sign-in that anybody may begin: what a flood of them can take of the disk has an end.
+    Anybody,
+    /// A link that an Admin or the operator makes: no flood of sign-ins keeps them from it.
+    Granted,
+}
+
+impl Room {
+    const fn most(self) -> i64 {
+        match self {
+            Self::Anybody => 10_000,
+            Self::Granted => 20_000,
+        }
+    }
+}
 
 /// A use is noted once in so many microseconds.
 pub(super) const A_MINUTE: i64 = 60_000_000;
@@ -36,7 +54,7 @@ const REMEMBERED: i64 = 400 * 24 * 60 * A_MINUTE;
 /// Keeps a sign-in until it is taken; whether there was room for it.
 pub(super) async fn expect(
     store: &Store,
-    (id, body): (&[u8; 32], &[u8]),
+    (id, body, room): (&[u8; 32], &[u8], Room),
     (now, expires_at): (i64, i64),
 ) -> Result<bool, Unwritten> {
     let database = store.database();
@@ -51,7 +69,7 @@ pub(super) async fn expect(
         .await
         .map_err(error)?;
     let arrivals: i64 = row.try_get("arrivals").map_err(error)?;
-    if arrivals >= ARRIVALS_MOST {
+    if arrivals >= room.most() {
         return Ok(false);
     }
     // Of no index: bound to the log's first life, as replies are.
@@ -101,7 +119,8 @@ pub(super) async fn is_spent(store: &Store, id: &[u8; 32]) -> Result<bool, Unwri
     Ok(found.is_some())
 }
 
-/// Uses it up, in the transaction that records what for. One that is used up by then is an error, and nothing is recorded.
+/// Uses it up, in the transaction that records what for. One that is [used up](Unwritten::UsedUp) by then is an error, and nothing is
+/// to be recorded.
 pub(super) async fn spend(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
@@ -114,12 +133,41 @@ pub(super) async fn spend(
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    sqlx::query(SPEND)
+    let spent = sqlx::query(SPEND)
         .bind(id.as_slice())
         .bind(expires_at)
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
+    match spent.rows_affected() {
+        0 => Err(Unwritten::UsedUp),
+        _ => Ok(()),
+    }
+}
+
+/// What was under way when a log was put back counts no more.
+pub(super) async fn clear(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+) -> Result<(), Unwritten> {
+    sqlx::query(CLEAR)
+        .execute(&mut **transaction)
+        .await
+        .map_err(|cause| store.database().error(cause))?;
+    Ok(())
+}
+
+/// That this was used is forgotten.
+pub(super) async fn forget_use(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    one: Ref,
+) -> Result<(), Unwritten> {
+    sqlx::query(FORGET_USED)
+        .bind(one.to_string())
+        .execute(&mut **transaction)
+        .await
+        .map_err(|cause| store.database().error(cause))?;
     Ok(())
 }
 

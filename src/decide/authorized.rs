@@ -273,6 +273,7 @@ actions! {
     SsoDisable = "sso.disable",
     AuditLogRead = "audit_log.read",
     AuditLogExport = "audit_log.export",
+    EventRecord = "event.record",
     DataErase = "data.erase",
     DataExport = "data.export",
     KeyRotate = "key.rotate",

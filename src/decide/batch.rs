@@ -421,6 +421,7 @@ impl Made {
                 keys.write_signer(transaction, next).await?;
                 if matches!(effect, Prepared::BeginLife(_)) {
                     store.write_life(transaction).await?;
+                    aside::clear(store, transaction).await?;
                 }
             }
             Prepared::Forget(subject) => {
@@ -435,6 +436,10 @@ impl Made {
                     {
                         rows::blank(store, transaction, *thing).await?;
                     }
+                }
+                for session in rows::sessions_of(store, transaction, *subject).await? {
+                    rows::blank(store, transaction, session).await?;
+                    aside::forget_use(store, transaction, session).await?;
                 }
                 let database = store.database();
                 for invitation in invitations {

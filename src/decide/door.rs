@@ -78,7 +78,7 @@ pub struct Door {
     tip: watch::Receiver<Tip>,
     mark: Mark,
     marked: AtomicU64,
-    flood: Mutex<Flood>,
+    pub(super) flood: Mutex<Flood>,
     turn: Arc<Turn>,
     pub(super) uses: Uses,
     /// Explanations hold up whatever else is asked: there are never more than a few.
@@ -100,6 +100,19 @@ pub enum Beside {
     Nothing,
     /// It changes rows of the directory.
     Rows,
+}
+
+/// A change that takes an action which was allowed, as the sequencer computes it: once it is.
+pub(super) fn planned<A: Action>(
+    plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError> + Send + Sync + 'static,
+) -> Plan {
+    Box::new(move |ground: &Ground<'_>| {
+        let as_of = ground.snapshot.as_of();
+        plan(
+            &Authorized::mint(ground.user, ground.resource, as_of, ground.now),
+            ground.snapshot,
+        )
+    })
 }
 
 impl Door {
@@ -240,6 +253,11 @@ impl Door {
 
     /// Takes nothing more, and waits until everything taken is done.
     pub async fn close(&self) {
+        if self.is_open()
+            && let Err(error) = self.tell_refused().await
+        {
+            tracing::warn!(tenant.id = %self.store.id(), %error, "how many were refused is not said");
+        }
         let sequencer = self
             .sequencer
             .lock()
@@ -374,14 +392,8 @@ impl Door {
         + Sync
         + 'static,
     ) -> Result<Changed, Refused> {
-        let plan: Plan = Box::new(move |ground: &Ground<'_>| {
-            let as_of = ground.snapshot.as_of();
-            plan(
-                &Authorized::mint(ground.user, ground.resource, as_of, ground.now),
-                ground.snapshot,
-            )
-        });
-        self.propose(asker, Some(A::NAME), asked, (idempotency, content), plan)
+        let content = (idempotency, content);
+        self.propose(asker, Some(A::NAME), asked, content, planned(plan))
             .await
     }
 
@@ -476,61 +488,6 @@ impl Door {
         .await
     }
 
-    /// Records that somebody could not prove who they are. A flood of them is kept out of the log and counted: the
-    /// next one that is recorded says how many were not.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn note_refused(
-        &self,
-        request: Asker,
-        event: Event,
-        outcome: Outcome,
-    ) -> Result<(), Refused> {
-        let passed = {
-            let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
-            flood.pass(Instant::now())
-        };
-        let Some(left_out) = passed else {
-            return Ok(());
-        };
-        if left_out > 0 {
-            let outcome = Outcome::Failed(crate::log::entry::Refusal::RateLimited);
-            self.note_stranger(
-                Asker::operator(),
-                Event::RequestsLimited,
-                outcome,
-                Some(left_out),
-            )
-            .await?;
-        }
-        self.note_stranger(request, event, outcome, None).await
-    }
-
-    async fn note_stranger(
-        &self,
-        asker: Asker,
-        event: Event,
-        outcome: Outcome,
-        count: Option<u64>,
-    ) -> Result<(), Refused> {
-        self.ask(self.patience, |reply, deadline| {
-            let details = Value::Null;
-            Work::Note(Note {
-                asker,
-                event,
-                outcome,
-                details,
-                fact: count.map(Fact::Count),
-                unrecognised: true,
-                reply,
-                deadline,
-            })
-        })
-        .await
-        .map(|_| ())
-    }
-
     pub(super) async fn propose(
         &self,
         asker: Asker,
@@ -550,6 +507,7 @@ impl Door {
                 needs: None,
                 content,
                 content_alone: beside == Some(Beside::Nothing),
+                about: Vec::new(),
                 plan,
                 reply,
                 deadline,

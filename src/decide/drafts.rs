@@ -171,7 +171,10 @@ pub(super) fn subjects(batch: &[Work], world: &World) -> BTreeSet<Ref> {
                 subjects.extend(mentioned(&explain.question));
                 &explain.asker
             }
-            Work::Change(proposal) => &proposal.asker,
+            Work::Change(proposal) => {
+                subjects.extend(&proposal.about);
+                &proposal.asker
+            }
             Work::Note(note) => &note.asker,
             Work::Refresh(_) => continue,
         };
@@ -293,6 +296,7 @@ impl Drafts<'_> {
                     resource: Some(work.resource),
                     details: details.clone(),
                     fact: None,
+                    reported: None,
                 };
                 let version = self.version();
                 self.add(record::happening(

@@ -73,6 +73,9 @@ pub enum Unwritten {
         /// Why.
         why: String,
     },
+    /// What is good once was used up a moment before.
+    #[error("what is good once was used up before")]
+    UsedUp,
     /// Other nodes wrote each time that this one tried.
     #[error("other nodes were quicker, several times over")]
     Contended,

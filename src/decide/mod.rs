@@ -28,6 +28,7 @@ pub mod question;
 pub mod reading;
 pub mod recent;
 mod record;
+mod reporting;
 mod request;
 pub mod restore;
 pub mod rotate;
@@ -44,6 +45,7 @@ mod work;
 pub mod world;
 
 pub use crate::crypto::recipient::Recipient;
+pub use aside::Room;
 pub use authorized::{Action, Authorized, Operator, Proven};
 pub use door::{Beside, Changed, Deposit, Door, IdempotencyKey, Listed, Permitted};
 pub use error::Refused;

@@ -39,6 +39,7 @@ impl Door {
                 needs: Some(needs),
                 content: None,
                 content_alone: false,
+                about: Vec::new(),
                 plan,
                 reply,
                 deadline,

@@ -84,6 +84,15 @@ pub enum Caller {
         /// On whose behalf.
         acting: Option<Acting>,
     },
+    /// An app back end, by a certificate that its connection has shown.
+    Certificate {
+        /// What binds the certificate to the service.
+        binding: Ref,
+        /// The service that it speaks for.
+        service: Ref,
+        /// On whose behalf.
+        acting: Option<Acting>,
+    },
     /// A person, by the session that they have signed in to.
     Session {
         /// The session.
@@ -109,7 +118,7 @@ impl Caller {
     #[must_use]
     pub const fn acting(self) -> Option<Acting> {
         match self {
-            Self::Key { acting, .. } => acting,
+            Self::Key { acting, .. } | Self::Certificate { acting, .. } => acting,
             Self::Session { user, .. } => Some(Acting { user, agent: None }),
             Self::Directory { .. } | Self::Operator | Self::System => None,
         }

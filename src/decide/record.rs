@@ -95,6 +95,9 @@ fn caller(asker: &Asker) -> entry::Caller {
         Caller::Directory { token, .. } => {
             entry::Caller::ScimToken(Id::of(token.kind.prefix(), &token.id))
         }
+        Caller::Certificate { binding, .. } => {
+            entry::Caller::ClientCertificate(Id::of(binding.kind.prefix(), &binding.id))
+        }
         Caller::Session { session, .. } => {
             entry::Caller::Session(Id::of(session.kind.prefix(), &session.id))
         }
@@ -211,8 +214,11 @@ pub(super) fn happening(
     happening: &Happening,
     (policy_version, as_of): (u64, u64),
 ) -> Unsealed {
-    let mut draft =
-        Draft::new(happening.event, caller(asker), Outcome::Ok).saw(policy_version, as_of);
+    let (actor, outcome) = match happening.reported {
+        Some(reported) => (Some(reported.actor), reported.outcome),
+        None => (actor, Outcome::Ok),
+    };
+    let mut draft = Draft::new(happening.event, caller(asker), outcome).saw(policy_version, as_of);
     if let Some(actor) = actor {
         draft = draft.actor(reference(actor));
     }

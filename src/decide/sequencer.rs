@@ -25,7 +25,7 @@ use super::recent::Recent;
 use super::rows;
 use super::work::{Changed, Work};
 use super::world::World;
-use crate::directory::Ref;
+use crate::directory::{DirectoryError, Ref};
 use crate::log::append::{self, Head};
 use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::tiles::Edge;
@@ -296,7 +296,13 @@ impl Sequencer {
             self.known = Some(known);
             return Ok(made);
         }
-        made.write(&setting.store, &mut transaction, &known).await?;
+        let written = made.write(&setting.store, &mut transaction, &known).await;
+        if matches!(written, Err(Unwritten::UsedUp)) {
+            transaction.rollback().await.map_err(error)?;
+            self.connection = Some(connection);
+            return Ok(Made::replayed(used_up()));
+        }
+        written?;
         transaction.commit().await.map_err(error)?;
         self.connection = Some(connection);
         let made = self.committed(made, &known);
@@ -456,7 +462,7 @@ enum Step {
     Committed,
     /// There was nothing to write after all.
     Nothing,
-    /// It is a change that had been made before.
+    /// It is a change that had been made before, or whose place another has taken: this is what it is told.
     Replayed(Replayed),
     /// The head is not the one that the batch was made for.
     Behind,
@@ -500,16 +506,26 @@ async fn write(
         Some(None) if made.entries() == 0 => Step::Nothing,
         Some(None) => {
             let writing = Stage::begin("write");
-            made.write(store, &mut transaction, known).await?;
-            writing.end();
-            let flushing = Stage::begin("flush");
-            transaction.commit().await.map_err(error)?;
-            flushing.end();
-            return Ok(Step::Committed);
+            let written = made.write(store, &mut transaction, known).await;
+            if matches!(written, Err(Unwritten::UsedUp)) {
+                Step::Replayed(used_up())
+            } else {
+                written?;
+                writing.end();
+                let flushing = Stage::begin("flush");
+                transaction.commit().await.map_err(error)?;
+                flushing.end();
+                return Ok(Step::Committed);
+            }
         }
     };
     transaction.rollback().await.map_err(error)?;
     Ok(step)
+}
+
+/// What a change is told that would have used up what somebody else has.
+const fn used_up() -> Replayed {
+    Err(Refused::Directory(DirectoryError::UsedUp))
 }
 
 /// Evaluates and encodes a batch for this state.
@@ -542,6 +558,7 @@ const fn cause(error: &Unwritten) -> &'static str {
         Unwritten::Storage(_) | Unwritten::Tenant(_) => "storage",
         Unwritten::Contended => "contended",
         Unwritten::Slow => "slow",
+        Unwritten::UsedUp => "used_up",
         Unwritten::Flaw(_)
         | Unwritten::Unfit(_)
         | Unwritten::Crypto(_)

@@ -135,6 +135,7 @@ async fn news(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     door.refresh().await?;
     door.mark().await?;
     door.write_uses(now).await?;
+    door.tell_refused().await?;
     let idle = now.timestamp_micros().saturating_sub(door.tip().last_time);
     if i128::from(idle) >= i128::try_from(door.heartbeat().as_micros()).unwrap_or(i128::MAX) {
         beat(door).await?;

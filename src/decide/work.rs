@@ -75,16 +75,19 @@ impl Work {
             Self::List(work) => (&work.asker, A_PAGE),
             Self::Search(work) => (&work.asker, A_PAGE),
             Self::Explain(work) => (&work.asker, A_PAGE),
-            Self::Change(work) => (&work.asker, 1),
+            Self::Change(work) => (&work.asker, work.about.len().max(1)),
             Self::Note(work) => (&work.asker, 1),
             Self::Refresh(_) => return None,
         };
         // What is noted of strangers, and what the operator does, waits for nobody's flood.
-        let waits = match asker.caller {
-            Caller::Key { .. } | Caller::Session { .. } | Caller::Directory { .. } => true,
+        let somebody = match asker.caller {
+            Caller::Key { .. }
+            | Caller::Certificate { .. }
+            | Caller::Session { .. }
+            | Caller::Directory { .. } => true,
             Caller::Operator | Caller::System => false,
         };
-        waits.then_some(weight)
+        somebody.then_some(weight)
     }
 
     /// Has it hold its turn until it is answered.
@@ -289,6 +292,8 @@ pub(super) struct Proposal {
     pub(super) content: Option<Deposit>,
     /// Nothing changes but the content: no policy ever sees that.
     pub(super) content_alone: bool,
+    /// The people whom its events are about, beside whoever asks.
+    pub(super) about: Vec<Ref>,
     pub(super) plan: Plan,
     pub(super) reply: Reply<Changed>,
     pub(super) deadline: Instant,
@@ -298,7 +303,7 @@ impl Proposal {
     fn is_plain(&self) -> bool {
         self.content_alone
             && self.idempotency.is_none()
-            && self.content.as_ref().is_some_and(Deposit::is_plain)
+            && self.content.as_ref().is_none_or(Deposit::is_plain)
     }
 }
 

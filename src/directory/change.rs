@@ -4,7 +4,7 @@ use super::connection::ConnectionId;
 use super::keys::KeyName;
 use super::object::{Body, Ref};
 use crate::ids;
-use crate::log::entry::Fact;
+use crate::log::entry::{Fact, Outcome};
 use crate::log::vocabulary::Event;
 
 /// The identity of a row of `state`.
@@ -58,7 +58,7 @@ impl RowId {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "most rows of a change begin something, and few changes have many"
+    reason = "nearly every row of a change is a body"
 )]
 pub enum Row {
     /// This body from now on; ends the one before, if there is one.
@@ -88,6 +88,17 @@ pub struct Happening {
     pub details: serde_json::Value,
     /// What strangers must be able to read in the entry.
     pub fact: Option<Fact>,
+    /// Who did it and how it ended, where whoever asks only reports it.
+    pub reported: Option<Reported>,
+}
+
+/// Who did something elsewhere, and how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    /// Who.
+    pub actor: Ref,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// What a change does beside its rows, in the same transaction.
@@ -139,9 +150,20 @@ impl Change {
                 resource,
                 details,
                 fact: None,
+                reported: None,
             }],
             effect: Effect::Nothing,
             reply: serde_json::Value::Null,
+        }
+    }
+
+    /// No change, with this reply: its events are put into it.
+    pub(super) const fn nothing(reply: serde_json::Value) -> Self {
+        Self {
+            rows: Vec::new(),
+            events: Vec::new(),
+            effect: Effect::Nothing,
+            reply,
         }
     }
 
@@ -167,6 +189,7 @@ impl Change {
             resource,
             details,
             fact: None,
+            reported: None,
         });
         self
     }

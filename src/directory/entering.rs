@@ -1,6 +1,7 @@
 //! Somebody whom an identity provider vouches for comes in: known by who they are there, found by an address of the organization's own
 //! domain, or new.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::DirectoryError;
@@ -8,6 +9,7 @@ use super::change::{Change, RowId};
 use super::connection::{Connection, ConnectionId, Protocol};
 use super::object::{Body, Identity, Object, Ref, Role, User};
 use super::people::{self, Joining};
+use super::roll::is_active_admin;
 use super::session::{self, Arrival};
 use super::snapshot::Snapshot;
 use crate::decide::authorized::Proven;
@@ -45,9 +47,13 @@ pub enum Who {
 ///
 /// # Errors
 /// The connection is not there or not in use, or they are no member and may not become one.
-pub fn who(snapshot: &Snapshot, vouched: &Vouched) -> Result<Who, DirectoryError> {
+pub fn who(
+    snapshot: &Snapshot,
+    vouched: &Vouched,
+    now: DateTime<Utc>,
+) -> Result<Who, DirectoryError> {
     let connection = in_use(snapshot, vouched.connection)?;
-    known(snapshot, connection, vouched)
+    known(snapshot, connection, vouched, now)
 }
 
 /// The same, whether or not the connection is in use yet: for a test of it.
@@ -58,6 +64,7 @@ pub fn known(
     snapshot: &Snapshot,
     connection: &Connection,
     vouched: &Vouched,
+    now: DateTime<Utc>,
 ) -> Result<Who, DirectoryError> {
     if let Some(user) = snapshot.identified(&identity(vouched)) {
         return Ok(Who::Known(user));
@@ -70,14 +77,14 @@ pub fn known(
     let email = people::address(email)?;
     let domain = email.rsplit_once('@').map_or("", |(_, domain)| domain);
     let organization = snapshot.organization()?;
+    if !is_believed(snapshot, connection, domain)? {
+        return Err(DirectoryError::NoMember {
+            why: "the address is of no domain that this connection is believed about: verify it, and for Google name it as `hosted_domain`",
+        });
+    }
     if !vouched.email_verified {
         return Err(DirectoryError::NoMember {
             why: "the identity provider does not say that the address is verified",
-        });
-    }
-    if !organization.sign_in.owns(domain) && !is_authority(connection, domain) {
-        return Err(DirectoryError::NoMember {
-            why: "the address is of no domain that the organization has verified",
         });
     }
     if let Some(user) = snapshot.user_at(&email) {
@@ -95,7 +102,7 @@ pub fn known(
         };
     }
     // Whoever was invited joins so too.
-    if invited(snapshot, &email).is_some() {
+    if invited(snapshot, &email, now).is_some() {
         return Ok(Who::New);
     }
     if !connection.provisioning || !organization.sign_in.owns(domain) {
@@ -107,27 +114,41 @@ pub fn known(
 }
 
 /// What somebody with this address was invited to be.
-fn invited(snapshot: &Snapshot, email: &str) -> Option<Role> {
+fn invited(snapshot: &Snapshot, email: &str, now: DateTime<Utc>) -> Option<Role> {
     let invitation = snapshot.object(snapshot.invitation_at(email)?)?;
     match &invitation.value {
-        Object::Invitation(invitation) if !invitation.expired => Some(invitation.role),
+        Object::Invitation(invitation) if now < invitation.expires_at => Some(invitation.role),
         _ => None,
     }
 }
 
-/// Whether the provider gives these addresses out itself: Google does its own, and those of the one domain that the connection is for.
-fn is_authority(connection: &Connection, domain: &str) -> bool {
-    match &connection.protocol {
-        Protocol::Oidc(oidc) => {
-            oidc.issuer == GOOGLE
-                && (domain == "gmail.com" || oidc.hosted_domain.as_deref() == Some(domain))
+/// Whether what the provider says of addresses of this domain is believed: of one that was shown to be the organization's, and of Google of
+/// those that it gives out itself. Anybody may have a Google account under an address of any domain, so for Google it is the one domain that
+/// the claim `hd` must name.
+fn is_believed(
+    snapshot: &Snapshot,
+    connection: &Connection,
+    domain: &str,
+) -> Result<bool, DirectoryError> {
+    Ok(match &connection.protocol {
+        Protocol::Oidc(oidc) if oidc.issuer == GOOGLE => {
+            domain == "gmail.com" || oidc.hosted_domain.as_deref() == Some(domain)
         }
-        Protocol::Saml(_) => false,
-    }
+        Protocol::Oidc(_) | Protocol::Saml(_) => snapshot.organization()?.sign_in.owns(domain),
+    })
 }
 
 /// Google's issuer identifier.
 pub const GOOGLE: &str = "https://accounts.google.com";
+
+/// What the edge has found, which must still be so.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Who that is here.
+    pub who: Who,
+    /// How the connection was set when the provider's answer was checked.
+    pub protocol: Protocol,
+}
 
 /// They come in: a session begins, for a member who is made where there is none. `arrival.user` is who they are, or the new one's
 /// reference.
@@ -138,9 +159,14 @@ pub fn enter(
     by: &Proven,
     snapshot: &Snapshot,
     (vouched, arrival): (&Vouched, &Arrival),
+    expected: &Expected,
 ) -> Result<Change, DirectoryError> {
     let connection = in_use(snapshot, vouched.connection)?;
-    let (user, change) = match known(snapshot, connection, vouched)? {
+    let who = known(snapshot, connection, vouched, by.now())?;
+    if connection.protocol != expected.protocol || who != expected.who {
+        return Err(DirectoryError::Moved);
+    }
+    let (user, change) = match who {
         Who::Known(user) => (user, Change::new(Event::UserLogin, None, json!({}))),
         Who::ByAddress(user) => (user, linked(snapshot, user, vouched)?),
         Who::New => {
@@ -152,16 +178,14 @@ pub fn enter(
         }
     };
     if user != arrival.user {
-        return Err(DirectoryError::Taken {
-            what: "this sign-in".into(),
-        });
+        return Err(DirectoryError::Moved);
     }
     let is_over = |until: &chrono::DateTime<chrono::Utc>| by.now() >= *until;
     let notice = snapshot.organization()?.sign_in.saml_until;
     if matches!(connection.protocol, Protocol::Saml(_))
         && notice.as_ref().is_some_and(is_over)
-        // A plan shuts nobody out who could change it.
-        && !people::is_last_admin(snapshot, user)
+        // A plan shuts nobody out who could do something about it.
+        && !snapshot.user(user).is_some_and(is_active_admin)
     {
         return Err(DirectoryError::NoMember {
             why: "the organization's plan has no SAML any more: an Admin gives you a link, or sets up another way",
@@ -216,7 +240,7 @@ fn joined(
         .filter(|name| super::name("name", name).is_ok());
     let asked = people::address(&email)
         .ok()
-        .and_then(|email| invited(snapshot, &email));
+        .and_then(|email| invited(snapshot, &email, by.now()));
     let role = granted(connection, &vouched.groups)
         .or(asked)
         .unwrap_or(connection.default_role);
@@ -255,7 +279,10 @@ fn with_role(
     }
     let role = granted(connection, &vouched.groups).unwrap_or(connection.default_role);
     let old = snapshot.require_user(user)?;
-    if old.role == role || people::is_last_admin(snapshot, user) {
+    if old.role == role
+        || people::is_last_admin(snapshot, user)
+        || people::breaks_glass(snapshot, user)?
+    {
         return Ok(change);
     }
     let mut identities = old.identities.clone();
@@ -349,14 +376,27 @@ mod tests {
         }
     }
 
+    fn expected(snapshot: &Snapshot, vouched: &Vouched) -> Result<Expected, DirectoryError> {
+        Ok(Expected {
+            who: who(snapshot, vouched, now())?,
+            protocol: snapshot.connection(AT).unwrap().value.protocol.clone(),
+        })
+    }
+
     fn come(world: &mut World, number: u8, vouched: &Vouched) -> Result<Ref, DirectoryError> {
         let new = Ref::new(Kind::User, id(number));
-        let user = match who(&world.snapshot, vouched)? {
+        let user = match who(&world.snapshot, vouched, now())? {
             Who::Known(user) | Who::ByAddress(user) => user,
             Who::New => new,
         };
+        let expected = expected(&world.snapshot, vouched)?;
         let by = Proven::in_test(now());
-        let change = enter(&by, &world.snapshot, (vouched, &arrival(number, user)))?;
+        let change = enter(
+            &by,
+            &world.snapshot,
+            (vouched, &arrival(number, user)),
+            &expected,
+        )?;
         world.apply(Ok(change));
         assert!(
             world
@@ -370,7 +410,7 @@ mod tests {
     #[test]
     fn somebody_new_of_an_own_domain_becomes_a_member_and_is_known_again() {
         let mut world = World::new();
-        with(&mut world, google(None), &["example.com"]);
+        with(&mut world, google(Some("example.com")), &["example.com"]);
         let eve = vouched("1", "eve@example.com");
         let user = come(&mut world, 90, &eve).unwrap();
         let member = world.snapshot.require_user(user).unwrap();
@@ -394,6 +434,10 @@ mod tests {
             come(&mut world, 90, &vouched("1", "bob@example.com")).unwrap(),
             world.bob
         );
+        // A domain that is the organization's own is no word of Google's about a private account under it.
+        with(&mut world, google(None), &["example.com"]);
+        assert!(come(&mut world, 93, &vouched("4", "ada@example.com")).is_err());
+        with(&mut world, google(Some("example.org")), &[]);
         // But nobody becomes a member by it, without a domain that is the organization's own.
         assert!(come(&mut world, 91, &vouched("2", "eve@example.com")).is_err());
         let unverified = Vouched {
@@ -411,7 +455,7 @@ mod tests {
     #[test]
     fn an_address_that_was_somebody_elses_gives_nothing_of_theirs() {
         let mut world = World::new();
-        with(&mut world, google(None), &["example.com"]);
+        with(&mut world, google(Some("example.com")), &["example.com"]);
         come(&mut world, 90, &vouched("1", "bob@example.com")).unwrap();
         assert!(come(&mut world, 91, &vouched("2", "bob@example.com")).is_err());
     }
@@ -423,7 +467,7 @@ mod tests {
             &mut world,
             Connection {
                 provisioning: false,
-                ..google(None)
+                ..google(Some("example.com"))
             },
             &["example.com"],
         );
@@ -459,14 +503,20 @@ mod tests {
         };
         let connection = Connection {
             protocol: Protocol::Saml(saml),
-            ..google(None)
+            ..google(Some("example.com"))
         };
         with(&mut world, connection, &["example.com"]);
         let by = Operator::in_test(now());
         world.apply(set_plan(&by, &world.snapshot, Plan::Business));
         let at = |after: chrono::Duration, number: u8, user: Ref, whom: &Vouched| {
             let by = Proven::in_test(now() + after);
-            enter(&by, &world.snapshot, (whom, &arrival(number, user)))
+            let expected = expected(&world.snapshot, whom)?;
+            enter(
+                &by,
+                &world.snapshot,
+                (whom, &arrival(number, user)),
+                &expected,
+            )
         };
         let (bob, ada) = (
             vouched("1", "bob@example.com"),
@@ -495,7 +545,7 @@ mod tests {
             &mut world,
             Connection {
                 group_roles: roles.into(),
-                ..google(None)
+                ..google(Some("example.com"))
             },
             &["example.com"],
         );

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -9,8 +10,9 @@ use super::DirectoryError;
 use super::change::{Change, Effect, Happening, Row, RowId};
 use super::object::{Body, Kind, Object, Ref, User};
 use super::own::fresh_ids;
-use super::people::count_admins;
+use super::people::{breaks_glass, count_admins};
 use super::roll::is_active_admin;
+use super::run;
 use super::session;
 use super::snapshot::Snapshot;
 use crate::decide::authorized::{Authorized, MemberImport, Operator};
@@ -141,12 +143,12 @@ pub fn preview(snapshot: &Snapshot, lines: &[Line]) -> Result<Vec<Told>, Directo
 /// # Errors
 /// `Line` where all or nothing is wanted and a line cannot be taken.
 pub fn import(
-    _by: &Authorized<MemberImport>,
+    by: &Authorized<MemberImport>,
     snapshot: &Snapshot,
     lines: &[Line],
     part: &Part,
 ) -> Result<Change, DirectoryError> {
-    imported(snapshot, lines, part)
+    imported(snapshot, lines, part, by.now())
 }
 
 /// The same by the operator.
@@ -154,15 +156,20 @@ pub fn import(
 /// # Errors
 /// The same.
 pub fn import_by_operator(
-    _by: &Operator,
+    by: &Operator,
     snapshot: &Snapshot,
     lines: &[Line],
     part: &Part,
 ) -> Result<Change, DirectoryError> {
-    imported(snapshot, lines, part)
+    imported(snapshot, lines, part, by.now())
 }
 
-fn imported(snapshot: &Snapshot, lines: &[Line], part: &Part) -> Result<Change, DirectoryError> {
+fn imported(
+    snapshot: &Snapshot,
+    lines: &[Line],
+    part: &Part,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
     let compared = compared(snapshot, lines, &part.seed)?;
     if part.mode == Mode::All {
         let refused = compared
@@ -174,22 +181,21 @@ fn imported(snapshot: &Snapshot, lines: &[Line], part: &Part) -> Result<Change, 
         }
     }
     let counts = Counts::of(&compared.told);
-    let mut events = compared.events;
-    events.push(Happening {
-        event: Event::MemberImported,
-        resource: Some(snapshot.org()),
-        details: json!({
-            "created": counts.created, "updated": counts.updated, "unchanged": counts.unchanged,
-            "refused": counts.refused, "part": part.number, "parts": part.of,
-        }),
-        fact: None,
+    let details = json!({
+        "created": counts.created, "updated": counts.updated, "unchanged": counts.unchanged,
+        "refused": counts.refused, "part": part.number, "parts": part.of,
     });
     let change = Change {
         rows: compared.rows,
-        events,
+        events: compared.events,
         effect: Effect::Nothing,
         reply: json!(compared.told),
     };
+    let suspended = compared.suspended.into_iter();
+    let change = suspended.fold(change, |change, person| {
+        run::stop_all(snapshot, person, change, now)
+    });
+    let change = change.and(Event::MemberImported, Some(snapshot.org()), details);
     count_admins(snapshot, compared.admins, change)
 }
 
@@ -198,6 +204,8 @@ struct Compared {
     told: Vec<Told>,
     rows: Vec<Row>,
     events: Vec<Happening>,
+    /// Those for whom nothing may run any more.
+    suspended: Vec<Ref>,
     /// How many active Admins there are afterwards.
     admins: usize,
 }
@@ -209,6 +217,7 @@ impl Compared {
             resource: Some(to),
             details,
             fact: None,
+            reported: None,
         });
     }
 }
@@ -224,6 +233,7 @@ fn compared(
         told: Vec::with_capacity(lines.len()),
         rows: Vec::new(),
         events: Vec::new(),
+        suspended: Vec::new(),
         admins: 0,
     };
     // Whoever ceases to be an active Admin is looked at once everybody is known who becomes one: the order of the lines is nobody's choice.
@@ -278,7 +288,12 @@ fn compared(
         let (Some(old), Some(told)) = (snapshot.user(reference), compared.told.get_mut(at)) else {
             continue;
         };
-        if admins.len() == 1 && admins.contains(&reference) {
+        if breaks_glass(snapshot, reference)? {
+            let named = DirectoryError::BreaksGlass {
+                id: reference.to_string(),
+            };
+            (told.status, told.why) = (Status::Refused, Some(named.to_string()));
+        } else if admins.len() == 1 && admins.contains(&reference) {
             let last = DirectoryError::LastAdmin {
                 id: reference.to_string(),
             };
@@ -324,7 +339,10 @@ fn update(compared: &mut Compared, snapshot: &Snapshot, reference: Ref, (old, ne
         compared.happens(Event::MemberRoleChanged, reference, details);
     }
     match (old.active, new.active) {
-        (true, false) => compared.happens(Event::MemberSuspended, reference, json!({})),
+        (true, false) => {
+            compared.suspended.push(reference);
+            compared.happens(Event::MemberSuspended, reference, json!({}));
+        }
         (false, true) => compared.happens(Event::MemberResumed, reference, json!({})),
         (true, true) | (false, false) => {}
     }

@@ -253,6 +253,7 @@ fn invited(
                 resource: Some(before),
                 details: json!({}),
                 fact: None,
+                reported: None,
             };
             change.events.insert(0, expired);
         }

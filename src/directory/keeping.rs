@@ -7,6 +7,7 @@ use serde_json::json;
 use super::change::{Change, Effect, Row, RowId};
 use super::object::{Kind, Layer, Object, Organization, Ref};
 use super::organization::changed;
+use super::session;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, people};
 use crate::decide::authorized::{
@@ -87,8 +88,8 @@ pub fn restored(
             .and(Event::LogRestored, log, json!({}))
             .fact(lost.fact());
     }
-    Ok(change
-        .and(Event::LogKeyRotated, log, json!({}))
+    let change = change.and(Event::LogKeyRotated, log, json!({}));
+    Ok(session::end_every(snapshot, change)
         .effect(Effect::BeginLife)
         .reply(json!({"restored": true})))
 }

@@ -23,6 +23,7 @@ pub mod organization;
 pub mod own;
 pub mod people;
 mod pointing;
+pub mod reported;
 mod roll;
 pub mod run;
 pub mod scim;
@@ -38,7 +39,7 @@ mod words;
 #[cfg(test)]
 mod world;
 
-pub use change::{Change, Effect, Happening, Row, RowId};
+pub use change::{Change, Effect, Happening, Reported, Row, RowId};
 pub use near::Near;
 pub use object::{Body, Kind, Object, Ref};
 pub use pointing::InOrder;
@@ -99,6 +100,17 @@ pub enum DirectoryError {
         /// The person.
         id: String,
     },
+    /// It was changed by somebody else since it was looked at.
+    #[error("it was changed meanwhile: read it and try again")]
+    Moved,
+    /// The break-glass Admin is how one gets in where single sign-on does not work.
+    #[error(
+        "`{id}` is the break-glass Admin, and single sign-on is enforced: name another first, at `/v1/sso/enforcement`"
+    )]
+    BreaksGlass {
+        /// The person.
+        id: String,
+    },
     /// Somebody who is suspended does not sign in.
     #[error("you are suspended: ask an Admin of your organization")]
     Suspended,
@@ -108,6 +120,9 @@ pub enum DirectoryError {
         /// Why.
         why: &'static str,
     },
+    /// What a provider says once was used by another call a moment before.
+    #[error("the identity provider's answer was used before: begin again")]
+    UsedUp,
     /// The organization wants its people to sign in by another method.
     #[error("this organization wants its people to sign in by `{wanted}`")]
     MethodNotAllowed {
@@ -146,6 +161,14 @@ pub enum DirectoryError {
     NotRotating {
         /// Which.
         key: &'static str,
+    },
+    /// A service has as many live keys as it may.
+    #[error(
+        "`{service}` has two live keys: revoke one, or wait until one ends, and make the next then"
+    )]
+    KeysLive {
+        /// The service.
+        service: String,
     },
     /// The request names nobody that it acts for.
     #[error("this needs an acting user: name one in the header `Cedarkeep-Acting-User`")]

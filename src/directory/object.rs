@@ -147,15 +147,18 @@ pub struct Service {
     pub scopes: BTreeSet<Scope>,
 }
 
-/// A service's key, by its digest.
+/// A service's key, by its digest; or what binds a client certificate to the service, by a name that the certificate has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// What people call it.
     pub name: String,
     /// The service that it speaks for.
     pub service: Ref,
-    /// SHA-256 of the whole key, in hex.
+    /// SHA-256 of the whole key, in hex; empty where it is no key.
     pub digest: String,
+    /// The name of the certificates that are the service's, as [`service::certificate_name`](super::service::certificate_name) writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// When it stops.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was made.

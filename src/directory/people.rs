@@ -10,7 +10,7 @@ use super::object::{Body, Identity, Kind, Object, Organization, Ref, Role, User}
 use super::roll::is_active_admin;
 use super::session::end_sessions;
 use super::snapshot::Snapshot;
-use super::{DirectoryError, name, unreadable, view};
+use super::{DirectoryError, name, run, unreadable, view};
 use crate::decide::authorized::{
     Authorized, MemberChangeRole, MemberInvite, MemberRemove, MemberSuspend, Operator,
 };
@@ -78,6 +78,9 @@ pub fn change_role(
             format!("they are {} now", role.name()),
         ));
     }
+    if role != Role::Admin {
+        keep_glass(snapshot, by.resource())?;
+    }
     let details = json!({"old": old.role.name(), "new": role.name()});
     let changed = User {
         role,
@@ -113,6 +116,9 @@ pub fn set_active(
         };
         return Err(DirectoryError::invalid("active", why));
     }
+    if !active {
+        keep_glass(snapshot, by.resource())?;
+    }
     let event = if active {
         Event::MemberResumed
     } else {
@@ -122,7 +128,10 @@ pub fn set_active(
         active,
         ..old.clone()
     };
-    let change = replaced(snapshot, by.resource(), changed, event, json!({}))?;
+    let mut change = replaced(snapshot, by.resource(), changed, event, json!({}))?;
+    if !active {
+        change = run::stop_all(snapshot, by.resource(), change, by.now());
+    }
     Ok(end_sessions(snapshot, by.resource(), change))
 }
 
@@ -139,6 +148,7 @@ pub fn remove(
 
 /// What it takes for somebody to leave.
 pub(super) fn leave(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryError> {
+    keep_glass(snapshot, user)?;
     let (change, active_admins) = departure(snapshot, user, Said::Who)?;
     if active_admins == 0 && snapshot.user(user).is_some_and(is_active_admin) {
         return Err(DirectoryError::LastAdmin {
@@ -173,15 +183,10 @@ fn departure(
         .filter(|(_, share)| share.value.grantee == user)
         .map(|(id, _)| id)
         .collect();
-    let runs: Vec<_> = snapshot
-        .objects_of(Kind::AgentRun, None)
-        .filter(|(_, run)| matches!(&run.value, Object::AgentRun(run) if run.owner == user))
-        .map(|(run, _)| run)
-        .collect();
     let details = match said {
         Said::Who => json!({
             "name": old.name, "email": old.email, "role": old.role.name(),
-            "shares_ended": shares.len(), "runs_ended": runs.len(),
+            "shares_ended": shares.len(), "runs_ended": run::all_of(snapshot, user).count(),
         }),
         Said::Nothing => json!({}),
     };
@@ -191,9 +196,7 @@ fn departure(
     for share in shares {
         change = change.end(RowId::Share(share));
     }
-    for run in runs {
-        change = change.end(RowId::Object(run));
-    }
+    let change = run::end_all(snapshot, user, change);
     let change = end_sessions(snapshot, user, change);
     let others = other_admins(snapshot, user);
     Ok((count_admins(snapshot, others, change)?, others))
@@ -234,6 +237,23 @@ pub(super) fn joined(
         Some(invitation) => change.end(RowId::Object(invitation)),
         None => change,
     })
+}
+
+/// Whether this is how one gets in where single sign-on is enforced and does not work.
+pub(super) fn breaks_glass(snapshot: &Snapshot, person: Ref) -> Result<bool, DirectoryError> {
+    let organization = snapshot.organization()?;
+    let is_named = organization.sign_in.break_glass == Some(person);
+    Ok(organization.sso_enforced.is_some() && is_named)
+}
+
+/// Refuses what would leave nobody who gets in by the break-glass link.
+fn keep_glass(snapshot: &Snapshot, person: Ref) -> Result<(), DirectoryError> {
+    match breaks_glass(snapshot, person)? {
+        true => Err(DirectoryError::BreaksGlass {
+            id: person.to_string(),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Whether this is the one active Admin that there is.

@@ -92,6 +92,59 @@ pub fn cancel(by: &Authorized<AgentCancel>, snapshot: &Snapshot) -> Result<Chang
     ended(snapshot, by.resource(), (Status::Cancelled, by.now()))
 }
 
+/// The runs for somebody that nobody has ended.
+fn running(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = (Ref, &AgentRun)> {
+    let theirs = snapshot.owned(user, Kind::AgentRun);
+    theirs.filter_map(|(reference, object)| match object {
+        Object::AgentRun(run) if run.status == Status::Running => Some((reference, run)),
+        _ => None,
+    })
+}
+
+/// With what runs for somebody told to stop, since they may do nothing now.
+pub(super) fn stop_all(
+    snapshot: &Snapshot,
+    user: Ref,
+    change: Change,
+    now: DateTime<Utc>,
+) -> Change {
+    let stopped: Vec<_> = running(snapshot, user).collect();
+    stopped
+        .into_iter()
+        .fold(change, |change, (reference, run)| {
+            let run = AgentRun {
+                status: Status::Cancelled,
+                ended_at: Some(now),
+                ..run.clone()
+            };
+            let details = json!({"definition": run.definition, "why": "suspended"});
+            change
+                .put(
+                    RowId::Object(reference),
+                    Body::Object(Object::AgentRun(run)),
+                )
+                .and(Event::AgentRunCancelled, Some(reference), details)
+        })
+}
+
+/// With every run for somebody ended, since they leave: those that nobody has ended are told to stop.
+pub(super) fn end_all(snapshot: &Snapshot, user: Ref, mut change: Change) -> Change {
+    for (reference, run) in running(snapshot, user) {
+        let details = json!({"definition": run.definition, "why": "removed"});
+        change = change.and(Event::AgentRunCancelled, Some(reference), details);
+    }
+    for reference in all_of(snapshot, user) {
+        change = change.end(RowId::Object(reference));
+    }
+    change
+}
+
+/// Every run for somebody, ended or not.
+pub(super) fn all_of(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = Ref> {
+    let theirs = snapshot.owned(user, Kind::AgentRun);
+    theirs.map(|(reference, _)| reference)
+}
+
 fn ended(
     snapshot: &Snapshot,
     reference: Ref,
@@ -152,5 +205,38 @@ mod tests {
         assert!(end(&world.by(run), &world.snapshot, Status::Completed).is_err());
         assert!(cancel(&world.by(run), &world.snapshot).is_err());
         assert!(end(&world.by(definition), &world.snapshot, Status::Failed).is_err());
+    }
+
+    #[test]
+    fn what_runs_for_somebody_ends_with_them() {
+        let mut world = World::new();
+        let definition = world.definition();
+        world.apply(start(&world.by(definition), &world.snapshot, id(90)));
+        world.apply(start(&world.by(definition), &world.snapshot, id(91)));
+        let (over, runs) = (
+            Ref::new(Kind::AgentRun, id(90)),
+            Ref::new(Kind::AgentRun, id(91)),
+        );
+        world.apply(end(&world.by(over), &world.snapshot, Status::Completed));
+        let owner = match world.snapshot.require(runs).unwrap() {
+            Object::AgentRun(run) => run.owner,
+            other => panic!("{other:?}"),
+        };
+        let begin = || Change::new(Event::MemberSuspended, Some(owner), json!({}));
+        let cancelled = |change: &Change| {
+            let events = change.events.iter().skip(1);
+            let cancelled = events.filter(|one| one.event == Event::AgentRunCancelled);
+            cancelled.filter_map(|one| one.resource).collect::<Vec<_>>()
+        };
+        let left = end_all(&world.snapshot, owner, begin());
+        assert_eq!(cancelled(&left), [runs]);
+        assert_eq!(left.rows.len(), 2);
+        let now = super::super::world::now();
+        let stopped = stop_all(&world.snapshot, owner, begin(), now);
+        assert_eq!(cancelled(&stopped), [runs]);
+        world.apply(Ok(stopped));
+        assert!(end(&world.by(runs), &world.snapshot, Status::Completed).is_err());
+        let again = stop_all(&world.snapshot, owner, begin(), now);
+        assert_eq!((again.rows.len(), again.events.len()), (0, 1));
     }
 }

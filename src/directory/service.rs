@@ -1,8 +1,8 @@
-//! Services and their keys: made, and revoked.
+//! Services and their keys: made, replaced by another while both open the same, and revoked.
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::HEXLOWER;
 use serde_json::json;
 
@@ -12,6 +12,15 @@ use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRevoke, Authorized, Operator};
 use crate::log::vocabulary::Event;
+
+/// How many keys of one service open anything at once: one that is in use, and the one that replaces it.
+pub const LIVE_KEYS_MOST: usize = 2;
+
+/// For how long a key that is replaced goes on at most.
+pub const OVERLAP_MOST: TimeDelta = TimeDelta::hours(168);
+
+/// For how long it does where nobody says.
+pub const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
 /// Which service a new key speaks for.
 #[derive(Debug, Clone)]
@@ -42,6 +51,63 @@ pub struct NewKey {
     pub digest: [u8; 32],
 }
 
+/// Client certificates of a name that are a service's from then on.
+#[derive(Debug, Clone)]
+pub struct NewBinding {
+    /// The binding's 128 random bits.
+    pub id: [u8; 16],
+    /// What people call it.
+    pub name: String,
+    /// The service that they speak for.
+    pub speaker: Speaker,
+    /// When that stops.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The name that they have: a URI or a DNS name.
+    pub certificate: String,
+}
+
+/// What a new credential is shown by.
+enum Proof {
+    Secret([u8; 32]),
+    Certificate(String),
+}
+
+/// A new credential, however it is shown.
+struct Fresh<'a> {
+    id: [u8; 16],
+    name: &'a str,
+    speaker: &'a Speaker,
+    expires_at: Option<DateTime<Utc>>,
+    proof: Proof,
+}
+
+impl NewKey {
+    fn fresh(&self) -> Fresh<'_> {
+        Fresh {
+            id: self.id,
+            name: &self.name,
+            speaker: &self.speaker,
+            expires_at: self.expires_at,
+            proof: Proof::Secret(self.digest),
+        }
+    }
+}
+
+/// A key that replaces another of the same service.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// The one that is replaced.
+    pub old: Ref,
+    /// For how long both open the same; none: the old one ends at once.
+    pub overlap: TimeDelta,
+    /// The new one's 128 random bits.
+    pub id: [u8; 16],
+    /// When the new one stops; if absent, it lasts as long as the old one was to last.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// SHA-256 of the whole new key.
+    pub digest: [u8; 32],
+}
+
 /// Makes a key.
 ///
 /// # Errors
@@ -66,6 +132,112 @@ pub fn create_key_by_operator(
     created(snapshot, new, by.now())
 }
 
+/// Has client certificates of a name be a service's.
+///
+/// # Errors
+/// As [`create_key`]; or it is no such name, or bound before.
+pub fn bind_certificate(
+    by: &Authorized<ApiKeyCreate>,
+    snapshot: &Snapshot,
+    new: &NewBinding,
+) -> Result<Change, DirectoryError> {
+    bound(snapshot, new, by.now())
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn bind_certificate_by_operator(
+    by: &Operator,
+    snapshot: &Snapshot,
+    new: &NewBinding,
+) -> Result<Change, DirectoryError> {
+    bound(snapshot, new, by.now())
+}
+
+/// A name that a client certificate may be bound by: one of its subject alternative names, a URI as it stands there, or a DNS name in
+/// small letters.
+///
+/// # Errors
+/// It is neither, or stands for many.
+pub fn certificate_name(text: &str) -> Result<String, DirectoryError> {
+    let wrong = |why: &str| DirectoryError::invalid("certificate", why);
+    if !(1..=255).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong("it has 1 to 255 visible ASCII characters"));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let named = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !scheme.is_empty();
+        return match named && !rest.is_empty() {
+            true => Ok(text.to_owned()),
+            false => Err(wrong("it is no URI: as in spiffe://acme.example/chat")),
+        };
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    match text.contains('.') && text.split('.').all(label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(wrong(
+            "it is neither a URI, as in spiffe://acme.example/chat, nor a whole DNS name",
+        )),
+    }
+}
+
+fn bound(
+    snapshot: &Snapshot,
+    new: &NewBinding,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
+    let certificate = certificate_name(&new.certificate)?;
+    let taken = snapshot.objects_of(Kind::ApiKey, None).any(|(_, stored)| {
+        matches!(&stored.value, Object::ApiKey(key) if key.certificate.as_ref() == Some(&certificate))
+    });
+    if taken {
+        return Err(DirectoryError::Taken {
+            what: format!("the certificate name `{certificate}`"),
+        });
+    }
+    let fresh = Fresh {
+        id: new.id,
+        name: &new.name,
+        speaker: &new.speaker,
+        expires_at: new.expires_at,
+        proof: Proof::Certificate(certificate),
+    };
+    made(snapshot, fresh, (None, None), now)
+}
+
+/// Makes a key that replaces another one, which goes on for a while. Whoever may make keys asks for it; that they may revoke the old one
+/// is asked before.
+///
+/// # Errors
+/// The old one is not there, its service has two live keys, or a time that is past or too far.
+pub fn rotate_key(
+    by: &Authorized<ApiKeyCreate>,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+) -> Result<Change, DirectoryError> {
+    rotated(snapshot, rotation, by.now())
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn rotate_key_by_operator(
+    by: &Operator,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+) -> Result<Change, DirectoryError> {
+    rotated(snapshot, rotation, by.now())
+}
+
 /// Revokes the key asked about, and its service when it has no other.
 ///
 /// # Errors
@@ -74,13 +246,89 @@ pub fn revoke_key(
     by: &Authorized<ApiKeyRevoke>,
     snapshot: &Snapshot,
 ) -> Result<Change, DirectoryError> {
-    let reference = by.resource();
-    let Object::ApiKey(key) = snapshot.require(reference)? else {
-        return Err(DirectoryError::absent(reference));
-    };
-    if key.form != Form::Key {
-        return Err(DirectoryError::absent(reference));
+    revoked(snapshot, by.resource())
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn revoke_key_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    key: Ref,
+) -> Result<Change, DirectoryError> {
+    revoked(snapshot, key)
+}
+
+fn require(snapshot: &Snapshot, reference: Ref) -> Result<&ApiKey, DirectoryError> {
+    match snapshot.require(reference)? {
+        // A directory's token is replaced and revoked where it was made.
+        Object::ApiKey(key) if key.form == Form::Key => Ok(key),
+        _ => Err(DirectoryError::absent(reference)),
     }
+}
+
+/// How many keys of a service open something, this one left out.
+fn live_keys(snapshot: &Snapshot, service: Ref, but: Option<Ref>, now: DateTime<Utc>) -> usize {
+    let keys = snapshot.objects_of(Kind::ApiKey, None);
+    let live = keys.filter(|(reference, stored)| {
+        Some(*reference) != but
+            && matches!(&stored.value, Object::ApiKey(key)
+                if key.service == service && key.certificate.is_none() && key.expires_at.is_none_or(|end| now < end))
+    });
+    live.count()
+}
+
+fn rotated(
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
+    if !(TimeDelta::zero()..=OVERLAP_MOST).contains(&rotation.overlap) {
+        return Err(DirectoryError::invalid(
+            "overlap_hours",
+            format!("it is from 0 to {}", OVERLAP_MOST.num_hours()),
+        ));
+    }
+    let old = require(snapshot, rotation.old)?;
+    if old.certificate.is_some() {
+        return Err(DirectoryError::invalid(
+            "id",
+            "it binds certificates, which are replaced where they are issued",
+        ));
+    }
+    let as_long = || Some(now + (old.expires_at? - old.created_at));
+    let new = NewKey {
+        id: rotation.id,
+        name: old.name.clone(),
+        speaker: Speaker::Existing(old.service),
+        expires_at: rotation.expires_at.or_else(as_long),
+        digest: rotation.digest,
+    };
+    let ends_at = now + rotation.overlap;
+    let ends_at = old.expires_at.map_or(ends_at, |end| end.min(ends_at));
+    let at_once = rotation.overlap.is_zero();
+    let but = at_once.then_some(rotation.old);
+    let said = json!({"replaces": rotation.old, "replaced_ends_at": ends_at});
+    let change = made(snapshot, new.fresh(), (but, Some(&said)), now)?;
+    let row = RowId::Object(rotation.old);
+    Ok(if at_once {
+        let details = json!({"name": old.name, "service": old.service, "service_ended": false});
+        change
+            .end(row)
+            .and(Event::ApiKeyRevoked, Some(rotation.old), details)
+    } else {
+        let old = ApiKey {
+            expires_at: Some(ends_at),
+            ..old.clone()
+        };
+        change.put(row, Body::Object(Object::ApiKey(old)))
+    })
+}
+
+fn revoked(snapshot: &Snapshot, reference: Ref) -> Result<Change, DirectoryError> {
+    let key = require(snapshot, reference)?;
     let another = snapshot
         .objects_of(Kind::ApiKey, None)
         .any(|(other, stored)| {
@@ -103,12 +351,26 @@ fn created(
     new: &NewKey,
     now: DateTime<Utc>,
 ) -> Result<Change, DirectoryError> {
+    made(snapshot, new.fresh(), (None, None), now)
+}
+
+/// A new credential, which may replace one that ends now, and what else is said of it.
+fn made(
+    snapshot: &Snapshot,
+    new: Fresh<'_>,
+    (but, said): (Option<Ref>, Option<&serde_json::Value>),
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
     snapshot.organization()?;
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(DirectoryError::invalid("expires_at", "it is past"));
     }
-    let called = name("name", &new.name)?;
-    let (reference, service, fresh) = match &new.speaker {
+    let called = name("name", new.name)?;
+    let (digest, certificate) = match new.proof {
+        Proof::Secret(digest) => (HEXLOWER.encode(&digest), None),
+        Proof::Certificate(certificate) => (String::new(), Some(certificate)),
+    };
+    let (reference, service, fresh) = match new.speaker {
         Speaker::New { id, scopes } => {
             let scopes = if scopes.is_empty() {
                 BTreeSet::from([Scope::Decide])
@@ -129,6 +391,12 @@ fn created(
             _ => return Err(DirectoryError::absent(*reference)),
         },
     };
+    if !fresh && certificate.is_none() && live_keys(snapshot, reference, but, now) >= LIVE_KEYS_MOST
+    {
+        return Err(DirectoryError::KeysLive {
+            service: reference.to_string(),
+        });
+    }
     let key = Ref::new(Kind::ApiKey, new.id);
     if snapshot.object(key).is_some() || (fresh && snapshot.object(reference).is_some()) {
         return Err(DirectoryError::Taken {
@@ -136,11 +404,12 @@ fn created(
         });
     }
     let scopes: Vec<_> = service.scopes.iter().map(|scope| scope.name()).collect();
-    let details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at});
+    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at, "certificate": certificate});
     let object = Object::ApiKey(ApiKey {
         name: called,
         service: reference,
-        digest: HEXLOWER.encode(&new.digest),
+        digest,
+        certificate,
         expires_at: new.expires_at,
         created_at: now,
         form: Form::Key,
@@ -149,6 +418,13 @@ fn created(
     if let Some(reply) = reply.as_object_mut() {
         // Known to `view` once the service's row is there.
         reply.insert("scopes".into(), json!(scopes));
+    }
+    if let Some(said) = said.and_then(serde_json::Value::as_object) {
+        for told in [&mut details, &mut reply] {
+            if let Some(told) = told.as_object_mut() {
+                told.extend(said.clone());
+            }
+        }
     }
     let mut change = Change::new(Event::ApiKeyCreated, Some(key), details).reply(reply);
     if fresh {
@@ -238,6 +514,88 @@ mod tests {
             &world.snapshot,
         ));
         assert!(world.snapshot.object(service).is_none());
+    }
+
+    #[test]
+    fn a_service_has_two_live_keys_and_no_third() {
+        let mut world = World::new();
+        let by = world.by::<ApiKeyCreate>(world.org);
+        let service = Ref::new(Kind::Service, id(80));
+        let again = |world: &World, number| {
+            create_key(
+                &by,
+                &world.snapshot,
+                &new(number, Speaker::Existing(service)),
+            )
+        };
+        world.apply(create_key(&by, &world.snapshot, &new(90, fresh())));
+        world.apply(again(&world, 91));
+        let third = DirectoryError::KeysLive {
+            service: service.to_string(),
+        };
+        assert_eq!(again(&world, 92).unwrap_err(), third);
+        let rotation = |overlap| Rotation {
+            old: Ref::new(Kind::ApiKey, id(90)),
+            overlap,
+            id: id(92),
+            expires_at: None,
+            digest: [8; 32],
+        };
+        let later = rotate_key(&by, &world.snapshot, &rotation(OVERLAP));
+        assert_eq!(later.unwrap_err(), third);
+        // One that ends now makes room for its successor.
+        world.apply(rotate_key(
+            &by,
+            &world.snapshot,
+            &rotation(TimeDelta::zero()),
+        ));
+        assert!(
+            world
+                .snapshot
+                .object(Ref::new(Kind::ApiKey, id(90)))
+                .is_none()
+        );
+        assert!(
+            world
+                .snapshot
+                .object(Ref::new(Kind::ApiKey, id(92)))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_replaced_key_goes_on_for_a_while_and_never_longer_than_before() {
+        let mut world = World::new();
+        let by = world.by::<ApiKeyCreate>(world.org);
+        let soon = now() + TimeDelta::hours(2);
+        let first = NewKey {
+            expires_at: Some(soon),
+            ..new(90, fresh())
+        };
+        world.apply(create_key(&by, &world.snapshot, &first));
+        let rotation = |overlap, old, new| Rotation {
+            old: Ref::new(Kind::ApiKey, id(old)),
+            overlap,
+            id: id(new),
+            expires_at: None,
+            digest: [8; 32],
+        };
+        let ends = |world: &World, number| {
+            let key = world.snapshot.require(Ref::new(Kind::ApiKey, id(number)));
+            match key.unwrap() {
+                Object::ApiKey(key) => key.expires_at.unwrap(),
+                _ => panic!("no key"),
+            }
+        };
+        for wrong in [TimeDelta::hours(-1), TimeDelta::hours(169)] {
+            assert!(rotate_key(&by, &world.snapshot, &rotation(wrong, 90, 91)).is_err());
+        }
+        world.apply(rotate_key(&by, &world.snapshot, &rotation(OVERLAP, 90, 91)));
+        assert_eq!(ends(&world, 90), soon);
+        // As long as the old one was to last, not for ever.
+        assert_eq!(ends(&world, 91), soon);
+        let nobody = rotation(OVERLAP, 99, 92);
+        assert!(rotate_key(&by, &world.snapshot, &nobody).is_err());
     }
 
     #[test]

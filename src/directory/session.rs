@@ -119,6 +119,11 @@ pub(super) fn entered(
     is_there: bool,
 ) -> Result<Change, DirectoryError> {
     let organization = snapshot.organization()?;
+    if organization.suspended {
+        return Err(DirectoryError::NoMember {
+            why: "the organization is suspended",
+        });
+    }
     if is_there && !snapshot.require_user(arrival.user)?.active {
         return Err(DirectoryError::Suspended);
     }
@@ -288,6 +293,23 @@ pub fn expired(snapshot: &Snapshot, now: DateTime<Utc>) -> impl Iterator<Item = 
 pub(super) fn end_sessions(snapshot: &Snapshot, user: Ref, change: Change) -> Change {
     let ended = sessions_of(snapshot, user).map(|(session, _)| session);
     end_all(change, ended)
+}
+
+/// The sessions that a connection has begun end with this change.
+pub(super) fn end_of(snapshot: &Snapshot, connection: ConnectionId, change: Change) -> Change {
+    let ended = sessions(snapshot).filter(|(_, session)| session.connection == Some(connection));
+    end_all(change, ended.map(|(one, _)| one))
+}
+
+/// A person's break-glass sessions end with this change.
+pub(super) fn end_glass(snapshot: &Snapshot, user: Ref, change: Change) -> Change {
+    let ended = sessions_of(snapshot, user).filter(|(_, session)| session.break_glass);
+    end_all(change, ended.map(|(one, _)| one))
+}
+
+/// All sessions end with this change: of a log that was put back nobody knows which had ended since.
+pub(super) fn end_every(snapshot: &Snapshot, change: Change) -> Change {
+    end_all(change, sessions(snapshot).map(|(one, _)| one))
 }
 
 /// A person's sessions, those that are over included.

@@ -9,8 +9,11 @@ use super::connection::{Connection, ConnectionId, Domain, Protocol, SESSION_MINU
 use super::object::{Body, Object, Organization, Ref};
 use super::people;
 use super::roll::is_active_admin;
+use super::session;
 use super::snapshot::Snapshot;
-use crate::decide::authorized::{Authorized, Proven, SettingsUpdate, SsoConfigure, SsoDisable};
+use crate::decide::authorized::{
+    Authorized, Operator, Proven, SettingsUpdate, SsoConfigure, SsoDisable,
+};
 use crate::log::vocabulary::Event;
 
 /// A test of a connection that an Admin may begin, as it is kept until they do.
@@ -36,8 +39,13 @@ pub fn configure(
     _by: &Authorized<SsoConfigure>,
     snapshot: &Snapshot,
     (id, wanted): (ConnectionId, &Connection),
+    was: Option<&Connection>,
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.connection(id).map(|stored| &stored.value);
+    // What another Admin has taken away or switched off meanwhile is not brought back by this.
+    if old != was {
+        return Err(DirectoryError::Moved);
+    }
     if old.is_none() && snapshot.connections().count() >= CONNECTIONS_MOST {
         return Err(DirectoryError::Taken {
             what: format!("each of {CONNECTIONS_MOST} connections"),
@@ -53,14 +61,37 @@ pub fn configure(
         ..wanted.clone()
     };
     let enforced = snapshot.organization()?.sso_enforced.as_deref();
-    let was = old.filter(|old| old.enabled && Some(old.protocol.name()) == enforced);
-    if was.is_some() && (!connection.enabled || Some(connection.protocol.name()) != enforced) {
+    let carries = old.filter(|old| old.enabled && Some(old.protocol.name()) == enforced);
+    if carries
+        .is_some_and(|old| !connection.enabled || !is_akin(&old.protocol, &connection.protocol))
+    {
         still_enforceable(snapshot, id)?;
     }
     let details = json!({
         "connection": id, "before": old.map(|old| told(id, old)), "after": told(id, &connection),
     });
-    Ok(kept(snapshot, id, connection, details))
+    let is_over = old.is_some_and(|old| {
+        old.enabled && (!connection.enabled || !is_akin(&old.protocol, &connection.protocol))
+    });
+    let change = kept(snapshot, id, connection, details);
+    Ok(match is_over {
+        true => session::end_of(snapshot, id, change),
+        false => change,
+    })
+}
+
+/// Whether it is the same provider still, which may have got another certificate beside one that it had.
+fn is_akin(old: &Protocol, new: &Protocol) -> bool {
+    match (old, new) {
+        (Protocol::Oidc(old), Protocol::Oidc(new)) => {
+            old.issuer == new.issuer && old.client_id == new.client_id
+        }
+        (Protocol::Saml(old), Protocol::Saml(new)) => {
+            let keeps = |certificate: &String| new.certificates.contains(certificate);
+            old.entity_id == new.entity_id && old.certificates.iter().any(keeps)
+        }
+        _ => false,
+    }
 }
 
 /// An Admin has signed in by it in a test.
@@ -99,11 +130,10 @@ pub fn remove(
         still_enforceable(snapshot, id)?;
     }
     let details = json!({"connection": id, "name": old.name, "protocol": old.protocol.name()});
-    Ok(
-        Change::new(Event::SsoDisabled, Some(settings(snapshot)), details)
-            .end(RowId::Connection(id))
-            .reply(json!({"id": id})),
-    )
+    let change = Change::new(Event::SsoDisabled, Some(settings(snapshot)), details)
+        .end(RowId::Connection(id));
+    // Whoever came by it shows again who they are.
+    Ok(session::end_of(snapshot, id, change).reply(json!({"id": id})))
 }
 
 /// From here on people sign in by this method alone, but for the break-glass Admin.
@@ -136,9 +166,13 @@ pub fn enforce(
     }
     let mut organization = snapshot.organization()?.clone();
     let before = organization.sso_enforced.replace(method.to_owned());
-    organization.sign_in.break_glass = Some(break_glass);
+    let named = organization.sign_in.break_glass.replace(break_glass);
     let details = json!({"enforced": method, "before": before, "break_glass": break_glass});
-    Ok(set(snapshot, Event::SsoConfigured, organization, details))
+    let change = set(snapshot, Event::SsoConfigured, organization, details);
+    Ok(match named.filter(|named| *named != break_glass) {
+        Some(named) => session::end_glass(snapshot, named, change),
+        None => change,
+    })
 }
 
 /// People sign in by any method again.
@@ -146,6 +180,18 @@ pub fn enforce(
 /// # Errors
 /// Nothing is enforced.
 pub fn relax(_by: &Authorized<SsoDisable>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+    relaxed(snapshot)
+}
+
+/// The same by the operator, where nobody gets in any more.
+///
+/// # Errors
+/// The same.
+pub fn relax_by_operator(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
+    relaxed(snapshot)
+}
+
+fn relaxed(snapshot: &Snapshot) -> Result<Change, DirectoryError> {
     let mut organization = snapshot.organization()?.clone();
     let Some(before) = organization.sso_enforced.take() else {
         return Err(DirectoryError::invalid("method", "none is enforced"));
@@ -337,13 +383,16 @@ fn no_domain(name: &str) -> DirectoryError {
 fn still_enforceable(snapshot: &Snapshot, without: ConnectionId) -> Result<(), DirectoryError> {
     let enforced = snapshot.organization()?.sso_enforced.as_deref();
     let another = snapshot.connections().any(|(id, stored)| {
-        id != without && stored.value.enabled && Some(stored.value.protocol.name()) == enforced
+        id != without
+            && stored.value.enabled
+            && !stored.value.tested_by.is_empty()
+            && Some(stored.value.protocol.name()) == enforced
     });
     match another {
         true => Ok(()),
         false => Err(DirectoryError::invalid(
             "enabled",
-            "people must sign in by it: stop enforcing single sign-on first",
+            "people must sign in by it, and nobody has tested another: stop enforcing single sign-on first",
         )),
     }
 }

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::Json;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
 use super::authzen::wire;
 use super::authzen::wire::{
     Asked, Decision, Decisions, Detail, Determining, Explained, Kind, Metadata, Recorded, Semantic,
     evaluation, evaluations, header_detail,
 };
-use super::caller;
+use super::caller::{self, Line};
 use super::json;
 use super::problem::{Plain, Problem};
 use super::refused;
-use super::request_id::RequestId;
-use super::serve::Peer;
 use crate::app::App;
 use crate::decide::{Answer, Asker, Door, Named, Question, Refused, Until};
 use crate::policy::Refusal;
@@ -38,12 +36,11 @@ use crate::policy::Refusal;
 )]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Extension(id): Extension<RequestId>,
+    line: Line,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Plain> {
-    let (door, asker) = caller::service(&app, peer, &id, &headers).await?;
+    let (door, asker) = caller::service(&app, line.from(), &headers).await?;
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let (asked, detail) = evaluation(body)?;
     let detail = header_detail(&headers, detail)?;
@@ -66,12 +63,11 @@ pub(super) async fn one(
 )]
 pub(super) async fn several(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Extension(id): Extension<RequestId>,
+    line: Line,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Plain> {
-    let (door, asker) = caller::service(&app, peer, &id, &headers).await?;
+    let (door, asker) = caller::service(&app, line.from(), &headers).await?;
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let (asked, detail) = evaluations(body)?;
     let detail = header_detail(&headers, detail)?;

@@ -12,22 +12,55 @@ use super::serve::Peer;
 
 /// So many wrong ones in so long.
 const MOST: u32 = 30;
+/// So many sign-ins may be begun in so long.
+const BEGUN_MOST: u32 = 300;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Of how many addresses it is known.
 const ADDRESSES: usize = 10_000;
 
 /// Attempts that failed, by the address that they came from; callers on this machine count as one.
-pub(super) struct Attempts(Mutex<LruCache<Option<IpAddr>, (Instant, u32)>>);
+pub(super) struct Attempts {
+    known: Mutex<LruCache<Option<IpAddr>, (Instant, u32)>>,
+    most: u32,
+}
+
+/// Sign-ins that were begun, which anybody may: a whole office may come from one address in the morning.
+pub(super) struct Begun(Attempts);
 
 impl Default for Attempts {
     fn default() -> Self {
-        let room = NonZeroUsize::new(ADDRESSES).unwrap_or(NonZeroUsize::MIN);
-        Self(Mutex::new(LruCache::new(room)))
+        Self::at_most(MOST)
+    }
+}
+
+impl Default for Begun {
+    fn default() -> Self {
+        Self(Attempts::at_most(BEGUN_MOST))
+    }
+}
+
+impl Begun {
+    /// Another one there, at this moment.
+    ///
+    /// # Errors
+    /// There were too many: when to come again.
+    pub(super) fn another(&self, peer: Peer, now: Instant) -> Result<(), Problem> {
+        self.0.check(peer, now)?;
+        self.0.failed(peer, now);
+        Ok(())
     }
 }
 
 impl Attempts {
+    fn at_most(most: u32) -> Self {
+        let room = NonZeroUsize::new(ADDRESSES).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            known: Mutex::new(LruCache::new(room)),
+            most,
+        }
+    }
+
     /// Whether somebody there may try, at this moment.
     ///
     /// # Errors
@@ -37,7 +70,7 @@ impl Attempts {
             return Ok(());
         };
         let left = WITHIN.saturating_sub(now.duration_since(since));
-        if failed >= MOST && !left.is_zero() {
+        if failed >= self.most && !left.is_zero() {
             return Err(Problem::TooMany(left));
         }
         Ok(())
@@ -54,7 +87,7 @@ impl Attempts {
     }
 
     fn known(&self) -> MutexGuard<'_, LruCache<Option<IpAddr>, (Instant, u32)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

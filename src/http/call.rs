@@ -6,19 +6,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Query, RawPathParams};
+use axum::extract::{FromRequestParts, Query, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::caller;
+use super::caller::{self, Line};
 use super::fields::Fields;
 use super::json::quoted;
 use super::problem::Problem;
 use super::refused;
-use super::request_id::RequestId;
-use super::serve::Peer;
 use crate::app::App;
 use crate::decide::authorized::{
     AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead,
@@ -54,19 +52,10 @@ impl FromRequestParts<Arc<App>> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let ConnectInfo(peer) = parts
-            .extensions
-            .get::<ConnectInfo<Peer>>()
-            .copied()
-            .ok_or(Problem::Internal)?;
-        let id = parts
-            .extensions
-            .get::<RequestId>()
-            .cloned()
-            .ok_or(Problem::Internal)?;
-        let from = caller::From { peer, id: &id };
+        let line = Line::from_request_parts(parts, app).await?;
         // Who asks comes before everything else: a stranger learns nothing from what else is wrong.
-        let (door, asker) = caller::on_behalf(app, from, &parts.method, &parts.headers).await?;
+        let (door, asker) =
+            caller::on_behalf(app, line.from(), &parts.method, &parts.headers).await?;
         let raw = RawPathParams::from_request_parts(parts, app)
             .await
             .map_err(|_| Problem::NotFound)?;
@@ -350,10 +339,15 @@ impl Call {
     }
 
     /// The key under which the change is kept: this API key's, and that user's.
-    fn idempotency(&self, digest: &[u8; 32]) -> Option<IdempotencyKey> {
+    pub(super) fn idempotency(&self, digest: &[u8; 32]) -> Option<IdempotencyKey> {
         let chosen = self.key.as_ref()?;
         let who = match self.asker.caller {
-            Caller::Key { key, acting, .. } => {
+            Caller::Key { key, acting, .. }
+            | Caller::Certificate {
+                binding: key,
+                acting,
+                ..
+            } => {
                 let named = |reference: Option<Ref>| {
                     reference.map(|one| one.to_string()).unwrap_or_default()
                 };

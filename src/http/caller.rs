@@ -1,8 +1,13 @@
-//! Who calls: the API key or the session of a request, the tenant that it belongs to, and on whose behalf it is used.
+//! Who calls: the API key, the certificate or the session of a request, the tenant that it belongs to, and on whose behalf it is used.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum_server::tls::TlsInfo;
 
 use super::problem::Problem;
 use super::refused;
@@ -11,6 +16,8 @@ use super::serve::Peer;
 use super::signed_in;
 use crate::app::App;
 use crate::authn::api_key::ApiKey;
+use crate::authn::certificate::Certificate;
+use crate::authn::lockout::{Address, Attempt, Verdict};
 use crate::authn::{self, Refusal};
 use crate::decide::{Acting, Asker, Caller, Door};
 use crate::directory::{Kind, Ref};
@@ -26,6 +33,9 @@ pub const ACTING_AGENT: HeaderName = HeaderName::from_static("cedarkeep-acting-a
 /// The header that says what a call is for: `context.purpose` of every decision that is made on it.
 pub const PURPOSE: HeaderName = HeaderName::from_static("cedarkeep-purpose");
 
+/// The header that names the organization of a call by client certificate.
+pub const ORGANIZATION: HeaderName = HeaderName::from_static("cedarkeep-organization");
+
 /// The longest purpose, in bytes.
 const PURPOSE_LIMIT: usize = 64;
 
@@ -34,6 +44,41 @@ const PURPOSE_LIMIT: usize = 64;
 pub(super) struct From<'a> {
     pub(super) peer: Peer,
     pub(super) id: &'a RequestId,
+    /// What the client has shown as its connection began; TLS has verified it.
+    pub(super) shown: Option<&'a TlsInfo>,
+}
+
+/// The same, as a request has it.
+pub(super) struct Line {
+    peer: Peer,
+    id: RequestId,
+    shown: Option<Arc<TlsInfo>>,
+}
+
+impl Line {
+    /// Where the request comes from.
+    pub(super) fn from(&self) -> From<'_> {
+        From {
+            peer: self.peer,
+            id: &self.id,
+            shown: self.shown.as_deref(),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Line {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().copied();
+        let ConnectInfo(peer) = peer.ok_or(Problem::Internal)?;
+        let id = parts.extensions.get::<RequestId>().cloned();
+        Ok(Self {
+            peer,
+            id: id.ok_or(Problem::Internal)?,
+            shown: parts.extensions.get::<Arc<TlsInfo>>().cloned(),
+        })
+    }
 }
 
 impl From<'_> {
@@ -42,6 +87,17 @@ impl From<'_> {
         match self.peer {
             Peer::Tcp(address) => Some(address.ip().to_string()),
             Peer::Unix => None,
+        }
+    }
+
+    /// The same, as it is counted.
+    fn address(&self) -> Address {
+        match self.peer {
+            Peer::Unix => Address::LOCAL,
+            Peer::Tcp(address) => Address::of(match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            }),
         }
     }
 
@@ -60,11 +116,10 @@ impl From<'_> {
 /// A back end that asks about others: no acting user.
 pub(super) async fn service(
     app: &App,
-    peer: Peer,
-    id: &RequestId,
+    from: From<'_>,
     headers: &HeaderMap,
 ) -> Result<(Arc<Door>, Asker), Problem> {
-    authenticate(app, From { peer, id }, headers, None).await
+    authenticate(app, from, headers, None).await
 }
 
 /// A call on somebody's behalf, if it names them; or of somebody who is signed in.
@@ -76,8 +131,9 @@ pub(super) async fn on_behalf(
 ) -> Result<(Arc<Door>, Asker), Problem> {
     let user = named(headers, &ACTING_USER, Kind::User)?;
     let agent = named(headers, &ACTING_AGENT, Kind::Agent)?;
-    // A key that came along is what counts: a browser sends its cookie whatever else it is told to send.
-    let cookie = match headers.contains_key(header::AUTHORIZATION) {
+    // A key or a certificate that is meant is what counts: a browser sends its cookie whatever else it is told to send.
+    let meant = [header::AUTHORIZATION, ORGANIZATION];
+    let cookie = match meant.iter().any(|name| headers.contains_key(name)) {
         true => None,
         false => signed_in::cookie(headers),
     };
@@ -154,7 +210,9 @@ async fn authenticate(
     acting: Option<Acting>,
 ) -> Result<(Arc<Door>, Asker), Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or(Problem::NoCredential)?;
+    let Some(value) = values.next() else {
+        return certified(app, from, headers, acting).await;
+    };
     if values.next().is_some() {
         return Err(Problem::BadCredential);
     }
@@ -174,6 +232,8 @@ async fn authenticate(
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadCredential);
     }
+    let brought = Brought::of(app, from, &door, ("ck", key.id()));
+    brought.admit()?;
     let now = chrono::Utc::now();
     let mut found = authn::key_of(door.glance().snapshot(), &key, now);
     if found == Err(Refusal::Unknown) {
@@ -191,25 +251,151 @@ async fn authenticate(
             };
             Ok((door, from.asker(caller)))
         }
-        Err(why) => {
-            note_refused(&door, &from, Event::ApiKeyRejected, why).await?;
-            Err(Problem::BadCredential)
+        Err(why) => Err(brought.refuse(Event::ApiKeyRejected, why).await?),
+    }
+}
+
+/// By a certificate: the organization is named by the request, since a certificate names none, and has bound one of its names.
+async fn certified(
+    app: &App,
+    from: From<'_>,
+    headers: &HeaderMap,
+    acting: Option<Acting>,
+) -> Result<(Arc<Door>, Asker), Problem> {
+    let mut values = headers.get_all(&ORGANIZATION).iter();
+    let value = values.next().ok_or(Problem::NoCredential)?;
+    let named = value.to_str().ok().filter(|_| values.next().is_none());
+    let tenant = named.and_then(|text| text.parse::<TenantId>().ok());
+    let tenant = tenant.ok_or_else(|| {
+        Problem::Malformed(
+            "the header `Cedarkeep-Organization` must be one identifier of an Organization".into(),
+        )
+    })?;
+    let shown = from.shown.and_then(|shown| shown.peer_certificates.first());
+    let shown = shown.ok_or(Problem::NoCredential)?;
+    let certificate = Certificate::read(shown).ok_or(Problem::BadCredential)?;
+    let door = app
+        .door(tenant)
+        .await
+        .map_err(|error| refused::closed(&error))?;
+    if door.store().kind() != tenant::Kind::Organization {
+        return Err(Problem::BadCredential);
+    }
+    let brought = Brought::of(app, from, &door, ("certificate", certificate.id()));
+    brought.admit()?;
+    let now = chrono::Utc::now();
+    let look = |door: &Door| match certificate.is_over(now) {
+        true => Err(Refusal::Expired),
+        false => authn::binding_of(door.glance().snapshot(), certificate.names(), now),
+    };
+    let mut found = look(&door);
+    if found == Err(Refusal::Unknown) {
+        // It may have been bound by another process a moment ago.
+        door.refresh().await.map_err(refused::problem)?;
+        found = look(&door);
+    }
+    match found {
+        Ok((binding, service)) => {
+            door.touch(binding, now);
+            let caller = Caller::Certificate {
+                binding,
+                service,
+                acting,
+            };
+            Ok((door, from.asker(caller)))
+        }
+        Err(why) => Err(brought.refuse(Event::ApiKeyRejected, why).await?),
+    }
+}
+
+/// A credential that came along, before and after it is looked at.
+pub(super) struct Brought<'a> {
+    app: &'a App,
+    from: From<'a>,
+    door: &'a Door,
+    attempt: Attempt,
+}
+
+impl<'a> Brought<'a> {
+    /// The one of that identifier, which begins with this word.
+    pub(super) fn of(
+        app: &'a App,
+        from: From<'a>,
+        door: &'a Door,
+        (of, id): (&'static str, [u8; 16]),
+    ) -> Self {
+        let attempt = Attempt {
+            from: from.address(),
+            of,
+            tenant: *door.store().id().bytes(),
+            id,
+        };
+        Self {
+            app,
+            from,
+            door,
+            attempt,
+        }
+    }
+
+    /// Whether it is looked at. One that is locked is counted, right or wrong: that its secret is right would be told otherwise.
+    pub(super) fn admit(&self) -> Result<(), Problem> {
+        match self.app.lockout().locked(&self.attempt, Instant::now()) {
+            None => Ok(()),
+            Some(left) => {
+                self.door.count_refused();
+                Err(Problem::LockedOut(left))
+            }
+        }
+    }
+
+    /// It is refused: recorded, or counted where there are too many; what whoever brought it is told.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub(super) async fn refuse(&self, event: Event, why: Refusal) -> Result<Problem, Problem> {
+        let why = match why {
+            Refusal::Unknown => Recorded::UnknownCredential,
+            Refusal::Wrong => Recorded::WrongCredential,
+            Refusal::Expired => Recorded::Expired,
+        };
+        self.refuse_as((event, why), Problem::BadCredential).await
+    }
+
+    /// The same in other words; what it is told as, where there are not too many.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn refuse_as(
+        &self,
+        (event, why): (Event, Recorded),
+        told: Problem,
+    ) -> Result<Problem, Problem> {
+        match self.app.lockout().refused(&self.attempt, Instant::now()) {
+            Verdict::Told => {
+                note_refused(self.door, &self.from, event, why).await?;
+                Ok(told)
+            }
+            Verdict::Locks(_) => {
+                note_refused(self.door, &self.from, event, why).await?;
+                note_refused(self.door, &self.from, event, Recorded::LockedOut).await?;
+                Ok(told)
+            }
+            Verdict::Counted(pause) => {
+                self.door.count_refused();
+                Ok(Problem::TooMany(pause))
+            }
         }
     }
 }
 
 /// Records that a credential was refused; a flood of them is counted.
-pub(super) async fn note_refused(
+async fn note_refused(
     door: &Door,
     from: &From<'_>,
     event: Event,
-    why: Refusal,
+    why: Recorded,
 ) -> Result<(), Problem> {
-    let why = match why {
-        Refusal::Unknown => Recorded::UnknownCredential,
-        Refusal::Wrong => Recorded::WrongCredential,
-        Refusal::Expired => Recorded::Expired,
-    };
     tracing::warn!(tenant.id = %door.store().id(), why = why.as_str(), "a credential was refused");
     door.note_refused(from.asker(Caller::Operator), event, Outcome::Failed(why))
         .await

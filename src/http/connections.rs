@@ -121,14 +121,18 @@ fn oidc(body: &mut Fields, before: Option<&Protocol>) -> Result<Oidc, Problem> {
     let secret = body.maybe_text("client_secret")?.map(ClientSecret::new);
     let scopes = body.maybe_texts("scopes")?;
     let before = old.as_ref();
+    let issuer = kept(issuer, before.map(|old| old.issuer.clone()), "issuer")?;
+    let client_id = kept(
+        client_id,
+        before.map(|old| old.client_id.clone()),
+        "client_id",
+    )?;
+    // A secret is the one provider's: another is never sent what that one has given.
+    let its = before.filter(|old| old.issuer == issuer && old.client_id == client_id);
     Ok(Oidc {
-        issuer: kept(issuer, before.map(|old| old.issuer.clone()), "issuer")?,
-        client_id: kept(
-            client_id,
-            before.map(|old| old.client_id.clone()),
-            "client_id",
-        )?,
-        client_secret: secret.or_else(|| before.and_then(|old| old.client_secret.clone())),
+        client_secret: secret.or_else(|| its.and_then(|old| old.client_secret.clone())),
+        issuer,
+        client_id,
         scopes: scopes
             .map(BTreeSet::from_iter)
             .or_else(|| before.map(|old| old.scopes.clone()))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
@@ -11,13 +11,11 @@ use serde_json::{Map, Value};
 
 use super::access::{question, recorded};
 use super::authzen::wire::{self, Recorded};
-use super::caller;
+use super::caller::{self, Line};
 use super::json;
 use super::page::{Acting, Problems};
 use super::problem::Problem;
 use super::refused;
-use super::request_id::RequestId;
-use super::serve::Peer;
 use crate::app::App;
 
 /// An explanation, and where it is recorded.
@@ -37,13 +35,11 @@ struct Answer {
     security(("api_key" = [])))]
 pub(super) async fn explain(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Extension(id): Extension<RequestId>,
+    line: Line,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let from = caller::From { peer, id: &id };
-    let (door, asker) = caller::on_behalf(&app, from, &Method::POST, &headers).await?;
+    let (door, asker) = caller::on_behalf(&app, line.from(), &Method::POST, &headers).await?;
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let asked = question(wire::whole(body)?);
     let (explained, place) = door.explain(asker, asked).await.map_err(refused::problem)?;

@@ -17,6 +17,7 @@ use super::shown;
 use crate::app::App;
 use crate::crypto;
 use crate::decide::Beside;
+use crate::decide::Caller;
 use crate::decide::authorized::{
     IntegrationConnect, IntegrationDisconnect, IntegrationRead, IntegrationRefreshToken,
     IntegrationUse,
@@ -119,6 +120,12 @@ pub(super) async fn put_token(
     security(("api_key" = [])))]
 pub(super) async fn make_use(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
+    // A token is for a back end and nobody's eyes: nothing but a service's own half keeps it from people.
+    if matches!(call.asker().caller, Caller::Session { .. }) {
+        return Err(Problem::Forbidden(
+            "an integration's token is handed to a back end alone: use an API key with the scope `content`".into(),
+        ));
+    }
     let wanted = call.named("id", Kind::Integration)?;
     let vault = call.door().vault();
     let held = vault

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::attempts::Attempts;
 use super::call::Call;
+use super::caller::{Brought, From};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -24,12 +25,12 @@ use crate::authn::token::{Token, Use};
 use crate::authn::{self, Refusal};
 use crate::crypto;
 use crate::decide::authorized::{MemberInvite, MemberResendInvitation, MemberRevokeInvitation};
-use crate::decide::{Asker, Caller, Changed, Door, Refused};
+use crate::decide::{Caller, Changed, Door, Refused};
 use crate::directory::invitation::{self, Inviting, Newcomer};
 use crate::directory::{DirectoryError, Kind, Ref};
 use crate::ids::TenantId;
 use crate::log::Event;
-use crate::log::entry::{Outcome, Refusal as Recorded};
+use crate::log::entry::Refusal as Recorded;
 use crate::tenant;
 
 /// Invite somebody. The link counts for seven days and once. Where mail is set up it is sent to them, and shown to nobody; where it is
@@ -144,7 +145,12 @@ pub(super) async fn accept(
     body.finish()?;
     // Whoever has the right one is let in, however many wrong ones others have sent from there.
     let limit = || attempts.check(peer, Instant::now());
-    let accepted = accepted(&app, (&asker(peer, &id), limit), &token, name).await;
+    let from = From {
+        peer,
+        id: &id,
+        shown: None,
+    };
+    let accepted = accepted(&app, (from, limit), &token, name).await;
     if accepted == Err(Problem::BadLink) {
         attempts.failed(peer, Instant::now());
     }
@@ -153,7 +159,7 @@ pub(super) async fn accept(
 
 async fn accepted(
     app: &App,
-    (asker, limit): (&Asker, impl Fn() -> Result<(), Problem>),
+    (from, limit): (From<'_>, impl Fn() -> Result<(), Problem>),
     token: &str,
     name: Option<String>,
 ) -> Result<Changed, Problem> {
@@ -174,6 +180,8 @@ async fn accepted(
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadLink);
     }
+    let brought = Brought::of(app, from, &door, (Use::Invitation.word(), link.id()));
+    brought.admit()?;
     let find = || authn::invitation_of(door.glance().snapshot(), &link, Utc::now());
     let mut found = find();
     if found.is_err() {
@@ -195,7 +203,7 @@ async fn accepted(
             };
             let digest = link.stored();
             let joined = door
-                .arrive(asker.clone(), move |by, snapshot| {
+                .arrive(from.asker(Caller::System), move |by, snapshot| {
                     invitation::accept(by, snapshot, (invitation, &digest), &newcomer)
                 })
                 .await;
@@ -205,25 +213,8 @@ async fn accepted(
             }
         }
     };
-    tracing::warn!(tenant.id = %tenant, why = why.as_str(), "a link was refused");
-    door.note_refused(asker.clone(), Event::UserLoginFailed, Outcome::Failed(why))
-        .await
-        .map_err(refused::problem)?;
-    Err(Problem::BadLink)
-}
-
-/// Somebody who has nothing but a link.
-fn asker(peer: Peer, id: &RequestId) -> Asker {
-    let sent = id.sent();
-    Asker {
-        caller: Caller::System,
-        request_id: sent.map(|sent| String::from_utf8_lossy(sent).into_owned()),
-        client: match peer {
-            Peer::Tcp(address) => Some(address.ip().to_string()),
-            Peer::Unix => None,
-        },
-        purpose: None,
-    }
+    let why = (Event::UserLoginFailed, why);
+    Err(brought.refuse_as(why, Problem::BadLink).await?)
 }
 
 fn unkeyed(call: &Call) -> Result<(), Problem> {

@@ -11,6 +11,7 @@ mod circles;
 mod connections;
 mod content;
 mod cookies;
+mod events;
 mod explaining;
 mod export;
 mod fields;
@@ -63,7 +64,7 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
-use attempts::Attempts;
+use attempts::{Attempts, Begun};
 use problem::{Plain, Problem, Scim};
 
 #[derive(utoipa::OpenApi)]
@@ -88,6 +89,14 @@ impl utoipa::Modify for Key {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(
+                "A certificate of an issuer in `tls.client_ca`, one of whose names the organization has bound to a service; `Cedarkeep-Organization` names the organization. It opens whatever an API key opens.".into(),
+            ),
+            deprecated: None,
+            extensions: None,
+        };
+        components.add_security_scheme("client_certificate", certificate);
         let cookie = ApiKeyValue::with_description(
             "__Host-sid",
             "Whoever has signed in at `/signin`. A change also needs `Origin`, as every browser sends it.",
@@ -111,6 +120,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::entries))
         .routes(routes!(audit::consistency))
         .routes(routes!(audit::anchor))
+        .routes(routes!(events::report))
         .routes(routes!(follow::follow))
         .routes(routes!(keeping::rotate))
         .routes(routes!(keeping::rotate_key))
@@ -247,9 +257,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(content::runs::list))
         .routes(routes!(runs::start))
-        .routes(routes!(runs::list))
+        .routes(routes!(runs::start_named, runs::list))
         .routes(routes!(runs::read, runs::end))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::complete))
+        .routes(routes!(runs::fail))
         .routes(routes!(memory::create, memory::list))
         .routes(routes!(memory::read, memory::update, memory::delete))
         .routes(routes!(integrations::create, integrations::list))
@@ -261,7 +273,8 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(shares::create, shares::list))
         .routes(routes!(shares::delete))
         .routes(routes!(api_keys::create, api_keys::list))
-        .routes(routes!(api_keys::delete))
+        .routes(routes!(api_keys::read, api_keys::delete))
+        .routes(routes!(api_keys::rotate))
         .routes(routes!(own::read_policies, own::replace_policies))
         .routes(routes!(
             own::list_entities,
@@ -303,7 +316,10 @@ pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
         routes = routes.route(&metadata, get(access::metadata));
     }
     let body_limit = app.config().http.body_limit;
-    let routes = routes.layer(Extension(Arc::new(Attempts::default())));
+    let routes = routes
+        .layer(Extension(Arc::new(Attempts::default())))
+        .layer(Extension(Arc::new(Begun::default())))
+        .layer(from_fn(signed_in::unkept));
     edge(routes.with_state(app), body_limit)
 }
 

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, IntoResponses};
 use super::call::{Call, is_about_the_caller};
 use super::problem::Problem;
 use super::refused;
-use crate::decide::{Action, Changed, Refused};
+use crate::decide::{Action, Changed, Listed, Refused};
 use crate::directory::{Kind, Ref, Snapshot, view};
 
 const LIMIT: usize = 50;
@@ -92,6 +92,23 @@ pub(super) async fn list<A: Action>(
     paging: &Paging,
     keep: impl Fn(Ref, &Snapshot) -> bool,
 ) -> Result<Response, Problem> {
+    let listed = listed::<A>(call, kind, paging).await?;
+    let shown = listed
+        .items()
+        .iter()
+        .filter(|item| keep(**item, listed.snapshot()));
+    let items = shown
+        .filter_map(|item| shown_as(*item, listed.snapshot()))
+        .collect();
+    Ok(page(items, listed.next().map(|next| next.to_string())))
+}
+
+/// What of a kind the caller may read, from where the page begins.
+pub(super) async fn listed<A: Action>(
+    call: &Call,
+    kind: Kind,
+    paging: &Paging,
+) -> Result<Listed, Problem> {
     let after = paging.after(|text| Ref::of(kind, text))?;
     let listed = call
         .door()
@@ -111,14 +128,7 @@ pub(super) async fn list<A: Action>(
             Err(refused) => return Err(refused::problem(refused)),
         }
     }
-    let shown = listed
-        .items()
-        .iter()
-        .filter(|item| keep(**item, listed.snapshot()));
-    let items = shown
-        .filter_map(|item| shown_as(*item, listed.snapshot()))
-        .collect();
-    Ok(page(items, listed.next().map(|next| next.to_string())))
+    Ok(listed)
 }
 
 /// A page of all of a kind, where everybody who may ask may read each.
@@ -153,7 +163,7 @@ pub(super) fn one_with(
     Ok(Json(view).into_response())
 }
 
-fn shown_as(reference: Ref, snapshot: &Snapshot) -> Option<Value> {
+pub(super) fn shown_as(reference: Ref, snapshot: &Snapshot) -> Option<Value> {
     snapshot
         .object(reference)
         .map(|stored| view::view(reference, &stored.value, snapshot))
@@ -267,6 +277,12 @@ impl IntoParams for Acting {
                 Type::String,
                 "the agent that acts for that user",
             ),
+            parameter(
+                "Cedarkeep-Organization",
+                ParameterIn::Header,
+                Type::String,
+                "the organization, in a call by client certificate: an API key names its own",
+            ),
         ]
     }
 }
@@ -317,7 +333,7 @@ impl IntoResponses for Problems {
                 "400",
                 "something in the request is not what it should be: what and where",
             ),
-            ("401", "no valid API key"),
+            ("401", "no valid API key, certificate or session"),
             (
                 "403",
                 "the key has not the scope, the plan is too small, or the acting user may see this but not do it",
@@ -333,7 +349,7 @@ impl IntoResponses for Problems {
             ("413", "the body is larger than this service takes"),
             (
                 "429",
-                "the organization asks for more than its part of the node: come again after `Retry-After`",
+                "the organization asks for more than its part of the node, or the credential was refused too often from where it comes: come again after `Retry-After`",
             ),
             (
                 "503",

@@ -71,6 +71,8 @@ pub enum Problem {
     TooLarge,
     /// Too many of them: when to try again.
     TooMany(Duration),
+    /// Its credential was refused too often from where it comes, so that it is not looked at: when to try again.
+    LockedOut(Duration),
     /// A fault of ours; the log line has the cause.
     Internal,
     /// The answer could not be recorded in time, so there is none.
@@ -98,7 +100,7 @@ impl Problem {
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::LockedOut(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AuditUnavailable
             | Self::RolledBack
@@ -126,6 +128,7 @@ impl Problem {
             Self::NoSuchRange(_) => "no_such_range",
             Self::TooLarge => "too_large",
             Self::TooMany(_) => "too_many",
+            Self::LockedOut(_) => "locked_out",
             Self::Internal => "internal",
             Self::AuditUnavailable => "audit_unavailable",
             Self::RolledBack => "rollback_detected",
@@ -166,6 +169,9 @@ impl Problem {
             }
             Self::TooLarge => "the body is larger than this service takes",
             Self::TooMany(_) => "too many requests; see `Retry-After`",
+            Self::LockedOut(_) => {
+                "this credential was refused too often from your address, so it is not looked at for now; see `Retry-After`"
+            }
             Self::Internal => "something went wrong here; the request id finds it in the logs",
             Self::RolledBack => {
                 "rollback_detected: this organization's log ends before where it was seen to end, so nothing of it is served; tell the operator"
@@ -196,7 +202,7 @@ impl Problem {
             headers.insert(header::CONTENT_RANGE, value);
         }
         let pause = match self {
-            Self::TooMany(pause) => Some(*pause),
+            Self::TooMany(pause) | Self::LockedOut(pause) => Some(*pause),
             Self::AuditUnavailable | Self::Unavailable(_) => Some(PAUSE),
             Self::KeysUnavailable(_) => Some(KEYS_PAUSE),
             _ => None,

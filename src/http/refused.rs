@@ -104,12 +104,16 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Conflicting { .. }
         | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
+        | DirectoryError::Moved
+        | DirectoryError::BreaksGlass { .. }
         | DirectoryError::Held
+        | DirectoryError::KeysLive { .. }
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
         DirectoryError::NotApproved
         | DirectoryError::Suspended
         | DirectoryError::NoMember { .. }
+        | DirectoryError::UsedUp
         | DirectoryError::MethodNotAllowed { .. } => Problem::Forbidden(error.to_string()),
         DirectoryError::DeadLink => Problem::BadLink,
         DirectoryError::Invalid { .. }

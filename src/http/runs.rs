@@ -9,8 +9,8 @@ use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
 use crate::crypto;
 use crate::decide::authorized::{AgentCancel, AgentRead, AgentRun};
-use crate::directory::Kind;
 use crate::directory::run::{self, Status};
+use crate::directory::{Kind, Ref};
 
 /// Start a run of an agent, for the acting user.
 #[utoipa::path(post, path = "/v1/agents/{id}/runs", tag = "Directory", operation_id = "start_agent_run",
@@ -19,14 +19,26 @@ use crate::directory::run::{self, Status};
     security(("api_key" = [])))]
 pub(super) async fn start(call: Call) -> Result<Response, Problem> {
     let definition = call.named("id", Kind::AgentDefinition)?;
+    begin(&call, definition, &Fields::none()).await
+}
+
+/// The same, where the body names the agent.
+#[utoipa::path(post, path = "/v1/agent-runs", tag = "Directory", operation_id = "start_run", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`definition`: the agent's"),
+    responses((status = 201, description = "the run, with `Location`", body = serde_json::Value), Problems),
+    security(("api_key" = []), ("session" = [])))]
+pub(super) async fn start_named(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let definition = body.reference("definition", Kind::AgentDefinition)?;
+    body.finish()?;
+    begin(&call, definition, &body).await
+}
+
+async fn begin(call: &Call, definition: Ref, body: &Fields) -> Result<Response, Problem> {
     let id = crypto::random().map_err(|_| Problem::Internal)?;
     let changed = call
-        .change::<AgentRun>(
-            definition,
-            Map::new(),
-            &Fields::none(),
-            move |by, snapshot| run::start(by, snapshot, id),
-        )
+        .change::<AgentRun>(definition, Map::new(), body, move |by, snapshot| {
+            run::start(by, snapshot, id)
+        })
         .await?;
     Ok(page::made(Kind::AgentRun.collection(), changed))
 }
@@ -67,8 +79,37 @@ pub(super) async fn end(call: Call, mut body: Fields) -> Result<Response, Proble
     let wanted = call.named("id", Kind::AgentRun)?;
     let status: Status = body.word("status")?;
     body.finish()?;
+    ended(&call, wanted, &body, status).await
+}
+
+/// Say that a run did what it was started for.
+#[utoipa::path(post, path = "/v1/agent-runs/{id}/complete", tag = "Directory", operation_id = "complete_agent_run",
+    params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
+    responses((status = 200, description = "the run as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = []), ("session" = [])))]
+pub(super) async fn complete(call: Call) -> Result<Response, Problem> {
+    let wanted = call.named("id", Kind::AgentRun)?;
+    ended(&call, wanted, &Fields::none(), Status::Completed).await
+}
+
+/// Say that a run did not do what it was started for.
+#[utoipa::path(post, path = "/v1/agent-runs/{id}/fail", tag = "Directory", operation_id = "fail_agent_run",
+    params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
+    responses((status = 200, description = "the run as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = []), ("session" = [])))]
+pub(super) async fn fail(call: Call) -> Result<Response, Problem> {
+    let wanted = call.named("id", Kind::AgentRun)?;
+    ended(&call, wanted, &Fields::none(), Status::Failed).await
+}
+
+async fn ended(
+    call: &Call,
+    wanted: Ref,
+    body: &Fields,
+    status: Status,
+) -> Result<Response, Problem> {
     let changed = call
-        .change::<AgentRun>(wanted, Map::new(), &body, move |by, snapshot| {
+        .change::<AgentRun>(wanted, Map::new(), body, move |by, snapshot| {
             run::end(by, snapshot, status)
         })
         .await?;

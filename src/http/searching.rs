@@ -2,36 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::Json;
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 
 use super::access::recorded;
 use super::authzen::search::{Results, asked};
 use super::authzen::wire::{Detail, header_detail};
-use super::caller;
+use super::caller::{self, Line};
 use super::json;
 use super::problem::Plain;
 use super::refused;
-use super::request_id::RequestId;
-use super::serve::Peer;
 use crate::app::App;
 use crate::decide::Sought;
 
-type Called = (
-    State<Arc<App>>,
-    ConnectInfo<Peer>,
-    Extension<RequestId>,
-    HeaderMap,
-    Request,
-);
+type Called = (State<Arc<App>>, Line, HeaderMap, Request);
 
 async fn search(
-    (State(app), ConnectInfo(peer), Extension(id), headers, request): Called,
+    (State(app), line, headers, request): Called,
     sought: Sought,
 ) -> Result<Response, Plain> {
-    let (door, asker) = caller::service(&app, peer, &id, &headers).await?;
+    let (door, asker) = caller::service(&app, line.from(), &headers).await?;
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let detail = header_detail(&headers, Detail::Minimal)?;
     let asked = asked(body, sought, door.origin().as_str())?;

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
 
-use super::caller::{self, From};
+use super::caller::{Brought, From};
 use super::cookies::{self, Name};
 use super::problem::Problem;
 use super::refused;
@@ -60,6 +63,8 @@ pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadCredential);
     }
+    let brought = Brought::of(app, *from, &door, (Use::Session.word(), token.id()));
+    brought.admit()?;
     let now = chrono::Utc::now();
     let look = |snapshot: &Snapshot| {
         let found = authn::session_of(snapshot, &token, now);
@@ -87,10 +92,7 @@ pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<
                 token,
             })
         }
-        Err(why) => {
-            caller::note_refused(&door, from, Event::UserLoginFailed, why).await?;
-            Err(Problem::BadCredential)
-        }
+        Err(why) => Err(brought.refuse(Event::UserLoginFailed, why).await?),
     }
 }
 
@@ -121,6 +123,17 @@ async fn used(
     } else {
         Err(Refusal::Expired)
     })
+}
+
+/// The layer by which nothing that was answered to somebody who is signed in is kept by their browser.
+pub(super) async fn unkept(request: Request, next: Next) -> Response {
+    let has_cookie = request.headers().contains_key(header::COOKIE);
+    let mut response = next.run(request).await;
+    if has_cookie {
+        let kept = response.headers_mut().entry(header::CACHE_CONTROL);
+        kept.or_insert(HeaderValue::from_static("no-store"));
+    }
+    response
 }
 
 /// Whether a request that came with a cookie may change anything: only where a page of this service has sent it.
@@ -156,7 +169,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test")]
 
     use super::*;
-    use axum::http::HeaderValue;
 
     #[test]
     fn only_a_page_of_ours_changes_anything() {

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::authn::saml::{certificate, metadata};
 use crate::authn::token::{Token, Use};
 use crate::crypto;
+use crate::decide::Room;
 use crate::decide::authorized::{SettingsRead, SettingsUpdate, SsoConfigure, SsoDisable};
 use crate::directory::connection::{Connection, ConnectionId, Protocol, Saml};
 use crate::directory::sso::{self, Trial};
@@ -45,7 +46,9 @@ pub(super) async fn create(
     let id = ConnectionId(crypto::random().map_err(|_| Problem::Internal)?);
     let wanted = given(&mut body, None)?;
     body.finish()?;
-    let changed = configured(&app, &call, &body, (id, wanted)).await?;
+    let changed = configured(&app, &call, &body, (id, wanted, None)).await?;
+    // Sent again with its `Idempotency-Key`, it is the first one's.
+    let id = made(&changed).unwrap_or(id);
     let mut response = page::made("sso/connections", changed.clone());
     *response.body_mut() = Json(with_ours(&app, &call, id, changed.reply))
         .into_response()
@@ -75,9 +78,10 @@ pub(super) async fn update(
         .snapshot()
         .connection(id)
         .ok_or(Problem::NotFound)?;
-    let wanted = given(&mut body, Some(old.value.clone()))?;
+    let old = old.value.clone();
+    let wanted = given(&mut body, Some(old.clone()))?;
     body.finish()?;
-    let changed = configured(&app, &call, &body, (id, wanted)).await?;
+    let changed = configured(&app, &call, &body, (id, wanted, Some(old))).await?;
     let view = with_ours(&app, &call, id, changed.reply);
     Ok(Json(view).into_response())
 }
@@ -86,7 +90,7 @@ async fn configured(
     app: &App,
     call: &Call,
     body: &Fields,
-    (id, mut wanted): (ConnectionId, Given),
+    (id, mut wanted, was): (ConnectionId, Given, Option<Connection>),
 ) -> Result<crate::decide::Changed, Problem> {
     let context = said(wanted.connection.protocol.name());
     let settings = call.singleton(Kind::Settings);
@@ -103,7 +107,7 @@ async fn configured(
         Protocol::Saml(_) => {}
     }
     call.change::<SsoConfigure>(settings, context, body, move |by, snapshot| {
-        sso::configure(by, snapshot, (id, &connection))
+        sso::configure(by, snapshot, (id, &connection), was.as_ref())
     })
     .await
 }
@@ -278,7 +282,10 @@ pub(super) async fn test(State(app): State<Arc<App>>, call: Call) -> Result<Resp
     };
     let body = serde_json::to_vec(&trial).map_err(|_| Problem::Internal)?;
     let expires_at = Utc::now() + TEST_WAITS;
-    let kept = call.door().expect(&token.digest(), &body, expires_at).await;
+    let kept = call
+        .door()
+        .expect((&token.digest(), Room::Granted), &body, expires_at)
+        .await;
     kept.map_err(refused::problem)?;
     let base = app.config().http.base_url.as_str();
     let url = format!("{base}/signin/test/{}", token.expose());
@@ -445,6 +452,10 @@ pub(super) async fn disclaim(call: Call) -> Result<Response, Problem> {
         )
         .await?;
     Ok(page::gone(&changed))
+}
+
+fn made(changed: &crate::decide::Changed) -> Option<ConnectionId> {
+    changed.reply.get("id")?.as_str()?.parse().ok()
 }
 
 fn named(call: &Call) -> Result<ConnectionId, Problem> {

@@ -23,6 +23,8 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -99,13 +101,15 @@ pub struct Certificates {
     files: Files,
     ca: Option<PathBuf>,
     live: RustlsConfig,
-    seen: [Option<Mark>; 2],
+    seen: [Option<Mark>; 3],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Files {
     cert: PathBuf,
     key: PathBuf,
+    /// Who issues the certificates of clients, where some have one.
+    clients: Option<PathBuf>,
 }
 
 /// What tells one state of a file from the next: device, inode, size, and the time of the last change.
@@ -123,6 +127,7 @@ impl Certificates {
                 Files {
                     cert: cert.clone(),
                     key: key.clone(),
+                    clients: settings.tls.client_ca.clone(),
                 },
                 settings.tls.ca.clone(),
             ),
@@ -135,7 +140,11 @@ impl Certificates {
                     own.issue(now)?;
                     tracing::info!(reason, tls.ca = %own.ca.display(), "made a CA and a server certificate");
                 }
-                (own.files, Some(own.ca))
+                let files = Files {
+                    clients: settings.tls.client_ca.clone(),
+                    ..own.files
+                };
+                (files, Some(own.ca))
             }
         };
         let seen = files.marks();
@@ -205,7 +214,7 @@ impl Certificates {
 }
 
 impl Files {
-    fn marks(&self) -> [Option<Mark>; 2] {
+    fn marks(&self) -> [Option<Mark>; 3] {
         let mark = |path: &Path| {
             let about = std::fs::metadata(path).ok()?;
             Some((
@@ -216,11 +225,29 @@ impl Files {
                 about.mtime_nsec(),
             ))
         };
-        [mark(&self.cert), mark(&self.key)]
+        let clients = self.clients.as_deref().and_then(mark);
+        [mark(&self.cert), mark(&self.key), clients]
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, NoTls> {
         certificates(&self.cert)
+    }
+
+    /// Asks for a client's certificate where somebody may issue one, and goes on without: most clients have a key. One that is shown
+    /// must be good, or there is no connection.
+    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, NoTls> {
+        let Some(path) = &self.clients else {
+            return Ok(WebPkiClientVerifier::no_client_auth());
+        };
+        let unfit = || NoTls::Certificate(path.clone());
+        let mut roots = RootCertStore::empty();
+        for root in certificates(path)? {
+            roots.add(root).map_err(|_| unfit())?;
+        }
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|_| unfit())
     }
 
     fn server_config(&self) -> Result<ServerConfig, NoTls> {
@@ -235,7 +262,7 @@ impl Files {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(mismatch)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(self.verifier()?)
             .with_single_cert(chain, key)
             .map_err(mismatch)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -257,6 +284,7 @@ impl Own {
             files: Files {
                 cert: directory.join("server.crt"),
                 key: directory.join("server.key"),
+                clients: None,
             },
             ca: directory.join("ca.crt"),
             directory: directory.to_owned(),

@@ -57,7 +57,7 @@ pub enum Unreached {
     Url,
     /// Where it leads.
     #[error(
-        "it leads to `{0}`, which is no address of the world: a provider must be reachable from everywhere"
+        "it leads to an address that is none of the world's: a provider must be reachable from everywhere"
     )]
     Private(std::net::IpAddr),
     /// A name that can be none.

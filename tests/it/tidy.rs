@@ -55,6 +55,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "authn",
             "backup",
             "config",
             "crypto",
@@ -435,6 +436,61 @@ fn pure_rooms_wait_for_nothing() {
         .flat_map(|source| source.found(&words))
         .collect();
     nothing(wrong, "here nothing waits and nothing is opened");
+}
+
+/// Where credentials are compared, how often, and what must not be comparable otherwise: the type that a secret has.
+const COMPARED: &[(&str, usize, &[&str])] = &[
+    (
+        "src/authn/api_key.rs",
+        1,
+        &["struct ApiKey", "struct KeyDigest"],
+    ),
+    ("src/authn/token.rs", 2, &["struct Token"]),
+    ("src/authn/oidc/request.rs", 1, &[]),
+    ("src/authn/oidc/token.rs", 1, &[]),
+    ("src/crypto/secret.rs", 1, &[]),
+    ("src/http/signin/arriving.rs", 1, &[]),
+];
+
+#[test]
+fn credentials_are_compared_in_constant_time() {
+    let mut wrong = Vec::new();
+    for source in program() {
+        let compared = source.code().filter(|(_, line)| line.contains(".ct_eq("));
+        let listed = COMPARED.iter().find(|(path, ..)| *path == source.path);
+        let (times, secrets) =
+            listed.map_or((0, &[][..]), |(_, times, secrets)| (*times, *secrets));
+        let found = compared.count();
+        if found != times {
+            wrong.push(format!(
+                "{}: {found} comparisons, and {times} are listed",
+                source.path
+            ));
+        }
+        // Without `PartialEq`, `==` does not compile.
+        let code: Vec<&str> = source.code().map(|(_, line)| line).collect();
+        for secret in secrets {
+            let at = code.iter().position(|line| has_word(line, secret));
+            let derived = at.and_then(|at| at.checked_sub(1)).map(|at| code[at]);
+            if derived.is_none_or(|line| !line.contains("derive(") || line.contains("PartialEq")) {
+                wrong.push(format!(
+                    "{}: `{secret}` can be compared by `==`",
+                    source.path
+                ));
+            }
+        }
+        if ["authn", "directory", "http"].contains(&source.room()) {
+            for (at, line) in source.code() {
+                let secret = [".digest", "expose()"]
+                    .iter()
+                    .any(|word| line.contains(word));
+                if secret && (line.contains("==") || line.contains("!=")) {
+                    wrong.push(format!("{}:{at}: {}", source.path, line.trim()));
+                }
+            }
+        }
+    }
+    nothing(wrong, "a credential is compared by `ct_eq` alone");
 }
 
 #[test]

@@ -90,6 +90,7 @@ fn created(
         digest: HEXLOWER.encode(&new.digest),
         expires_at: new.expires_at,
         created_at: now,
+        certificate: None,
         form: Form::Scim,
     };
     let details = json!({"token": token, "name": object.name, "expires_at": new.expires_at});

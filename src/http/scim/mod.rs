@@ -13,7 +13,7 @@ mod users;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -25,13 +25,11 @@ use self::patch::Patch;
 use self::query::Query;
 use self::schema::{GROUPS, PEOPLE, Resource};
 use super::call::is_about_the_caller;
-use super::caller::{From, note_refused};
+use super::caller::{Brought, From, Line};
 use super::json;
 use super::page as answers;
 use super::problem::{Problem, Scim};
 use super::refused;
-use super::request_id::RequestId;
-use super::serve::Peer;
 use crate::app::App;
 use crate::authn::token::{Token, Use};
 use crate::authn::{self, Refusal};
@@ -92,15 +90,8 @@ impl FromRequestParts<Arc<App>> for Ask {
     type Rejection = Scim;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Scim> {
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().copied();
-        let ConnectInfo(peer) = peer.ok_or(Problem::Internal)?;
-        let request_id = parts.extensions.get::<RequestId>().cloned();
-        let request_id = request_id.ok_or(Problem::Internal)?;
-        let from = From {
-            peer,
-            id: &request_id,
-        };
-        let (door, asker) = authenticate(app, &from, parts).await?;
+        let line = Line::from_request_parts(parts, app).await?;
+        let (door, asker) = authenticate(app, line.from(), parts).await?;
         let raw = RawPathParams::from_request_parts(parts, app).await;
         let raw = raw.map_err(|_| Problem::NotFound)?;
         let id = raw.iter().find(|(name, _)| *name == "id");
@@ -119,7 +110,7 @@ impl FromRequestParts<Arc<App>> for Ask {
 
 async fn authenticate(
     app: &App,
-    from: &From<'_>,
+    from: From<'_>,
     parts: &Parts,
 ) -> Result<(Arc<Door>, Asker), Problem> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
@@ -139,6 +130,8 @@ async fn authenticate(
     if door.store().kind() != tenant::Kind::Organization {
         return Err(Problem::BadCredential);
     }
+    let brought = Brought::of(app, from, &door, (Use::Scim.word(), token.id()));
+    brought.admit()?;
     let now = chrono::Utc::now();
     let mut found = authn::directory_of(door.glance().snapshot(), &token, now);
     if found == Err(Refusal::Unknown) {
@@ -152,10 +145,7 @@ async fn authenticate(
             let asker = from.asker(Caller::Directory { token, service });
             Ok((door, asker))
         }
-        Err(why) => {
-            note_refused(&door, from, Event::ApiKeyRejected, why).await?;
-            Err(Problem::BadCredential)
-        }
+        Err(why) => Err(brought.refuse(Event::ApiKeyRejected, why).await?),
     }
 }
 

@@ -18,9 +18,9 @@ use super::page::{Forms, Refused, page};
 use crate::authn::oidc::request::Pending;
 use crate::authn::proof::Proof;
 use crate::crypto;
-use crate::decide::{Caller, Door};
+use crate::decide::{Caller, Door, Room};
 use crate::directory::connection::{Connection, ConnectionId, Protocol};
-use crate::directory::entering::{self, Vouched, Who};
+use crate::directory::entering::{self, Expected, Vouched, Who};
 use crate::directory::{Effect, Kind, Ref, sso};
 use crate::http::cookies::{self, Name};
 use crate::http::problem::Problem;
@@ -88,7 +88,10 @@ impl Start {
             test: self.test,
         };
         let body = serde_json::to_vec(&arriving).map_err(|_| Problem::Internal)?;
-        let kept = self.door.expect(key, &body, Utc::now() + LASTS).await;
+        let kept = self
+            .door
+            .expect((key, Room::Anybody), &body, Utc::now() + LASTS)
+            .await;
         kept.map_err(refused::problem)?;
         let cookie = cookies::set(Name::Arrival, &secret, Some(LASTS));
         response
@@ -135,7 +138,8 @@ pub(super) struct Unbelieved {
 /// What a provider has said, and the connection that it was said by.
 pub(super) struct Said {
     pub(super) id: ConnectionId,
-    pub(super) method: &'static str,
+    /// As it was set when that was checked.
+    pub(super) protocol: Protocol,
     pub(super) proof: Result<Proof, Unbelieved>,
 }
 
@@ -183,20 +187,27 @@ async fn sign_in(
     let vouched = vouched(said.id, &proof);
     // Who that is may have been changed by another node a moment ago.
     door.refresh().await.map_err(refused::problem)?;
-    let user = match entering::who(door.glance().snapshot(), &vouched) {
-        Ok(Who::Known(user) | Who::ByAddress(user)) => user,
-        Ok(Who::New) => {
-            let id = crypto::random().map_err(|_| Problem::Internal)?;
-            Ref::new(Kind::User, id)
-        }
+    let who = match entering::who(door.glance().snapshot(), &vouched, Utc::now()) {
+        Ok(who) => who,
         Err(error) => {
             enter::note(browser, door, Refusal::UnknownCredential).await?;
             return Err(refused::problem(error.into()).into());
         }
     };
+    let user = match who {
+        Who::Known(user) | Who::ByAddress(user) => user,
+        Who::New => {
+            let id = crypto::random().map_err(|_| Problem::Internal)?;
+            Ref::new(Kind::User, id)
+        }
+    };
+    let expected = Expected {
+        who,
+        protocol: said.protocol,
+    };
     let shown = Shown {
         user,
-        method: said.method,
+        method: expected.protocol.name(),
         break_glass: false,
         connection: Some(said.id),
         provider_session: proof.provider_session.clone(),
@@ -207,7 +218,7 @@ async fn sign_in(
         door,
         (shown, next),
         move |by, snapshot, arrival| {
-            let change = entering::enter(by, snapshot, (&vouched, arrival))?;
+            let change = entering::enter(by, snapshot, (&vouched, arrival), &expected)?;
             Ok(match once {
                 Some((digest, until)) => change.effect(Effect::Spend(digest, until)),
                 None => change,
@@ -260,12 +271,17 @@ async fn tested(
     let world = door.glance();
     let snapshot = world.snapshot();
     let connection = snapshot.connection(said.id).ok_or(Problem::NotFound)?;
-    let found = entering::known(snapshot, &connection.value, &vouched(said.id, &proof));
+    let found = entering::known(
+        snapshot,
+        &connection.value,
+        &vouched(said.id, &proof),
+        Utc::now(),
+    );
     let is_admin =
         matches!(found, Ok(Who::Known(user) | Who::ByAddress(user)) if user == test.admin);
     if is_admin {
         let (id, test) = (said.id, test.clone());
-        let asker = browser.from().asker(Caller::Operator);
+        let asker = browser.from().asker(Caller::System);
         door.arrive(asker, move |by, snapshot| {
             sso::tested(by, snapshot, (id, &test.protocol, test.admin))
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::header;
 use axum::response::Response;
 
-use super::super::caller;
+use super::super::caller::Brought;
 use super::super::cookies::{self, Name};
 use super::super::problem::Problem;
 use super::super::{refused, signed_in};
@@ -118,17 +118,16 @@ fn why(refused: &NotDone) -> Refusal {
         NotDone::Directory(DirectoryError::NoMember { .. } | DirectoryError::NotFound { .. }) => {
             Refusal::UnknownCredential
         }
+        NotDone::Directory(DirectoryError::UsedUp) => Refusal::Conflict,
         NotDone::Directory(_) => Refusal::Invalid,
         _ => Refusal::Unavailable,
     }
 }
 
-/// A credential that is none, as whoever brought it is told: how it is wrong is in the log.
+/// A link that is none, as whoever brought it is told: how it is wrong is in the log.
 pub(super) async fn refuse(
-    browser: &Browser,
-    door: &Door,
+    brought: &Brought<'_>,
     why: crate::authn::Refusal,
 ) -> Result<Refused, Problem> {
-    caller::note_refused(door, &browser.from(), Event::UserLoginFailed, why).await?;
-    Ok(Problem::BadCredential.into())
+    Ok(brought.refuse(Event::UserLoginFailed, why).await?.into())
 }

@@ -104,6 +104,8 @@ async fn found(
         Err(Problem::NotFound) => return Err(failed(Problem::BadLink)),
         Err(problem) => return Err(problem.into()),
     };
+    let brought = browser.brought(&door, Use::Invitation, &link);
+    brought.admit()?;
     let find = || authn::invitation_of(door.glance().snapshot(), &link, Utc::now());
     let mut known = find();
     if matches!(known, Err(Refusal::Unknown | Refusal::Wrong)) {
@@ -114,7 +116,7 @@ async fn found(
     match known {
         Ok(invitation) => Ok((door, link, invitation)),
         Err(why) => {
-            drop(enter::refuse(browser, &door, why).await?);
+            drop(enter::refuse(&brought, why).await?);
             Err(failed(Problem::BadLink))
         }
     }

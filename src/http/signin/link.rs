@@ -27,13 +27,15 @@ pub(super) async fn ask(Path(_): Path<String>) -> Response {
 /// Signs in.
 pub(super) async fn take(browser: Browser, Path(text): Path<String>) -> Result<Response, Refused> {
     browser.is_ours()?;
-    let token = Token::parse(Use::Link, &text).ok_or(Problem::BadCredential)?;
+    let token = Token::parse(Use::Link, &text).ok_or(Problem::BadLink)?;
     let door = browser.tenant(TenantId::new(token.tenant())).await?;
+    let brought = browser.brought(&door, Use::Link, &token);
+    brought.admit()?;
     let taken = door.take_expected(&token.digest()).await;
     let taken = taken.map_err(refused::problem)?;
     let link = taken.and_then(|body| serde_json::from_slice::<Link>(&body).ok());
     let Some(link) = link else {
-        return Err(enter::refuse(&browser, &door, Refusal::Unknown).await?);
+        return Err(enter::refuse(&brought, Refusal::Unknown).await?);
     };
     let shown = Shown {
         user: link.user,

@@ -20,13 +20,14 @@ use axum::routing::{get, post};
 use url::form_urlencoded;
 
 use self::page::Refused;
-use super::caller::From;
+use super::caller::{Brought, From};
 use super::problem::Problem;
 use super::refused;
 use super::request_id::RequestId;
 use super::serve::Peer;
 use super::signed_in;
 use crate::app::App;
+use crate::authn::token::{Token, Use};
 use crate::decide::Door;
 use crate::ids::TenantId;
 use crate::tenant::{self, Slug};
@@ -86,7 +87,13 @@ impl Browser {
         From {
             peer: self.peer,
             id: &self.id,
+            shown: None,
         }
+    }
+
+    /// A token that came along.
+    fn brought<'a>(&'a self, door: &'a Door, of: Use, token: &Token) -> Brought<'a> {
+        Brought::of(&self.app, self.from(), door, (of.word(), token.id()))
     }
 
     /// What the program calls itself.

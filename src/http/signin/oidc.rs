@@ -133,7 +133,7 @@ pub(super) async fn back(
     let proof = redeemed(&browser.app, &oidc, pending, &callback).await;
     let said = Said {
         id,
-        method: "oidc",
+        protocol: Protocol::Oidc(oidc),
         proof,
     };
     arriving::finish(&browser, &door, said, (&arriving.next, arriving.test)).await

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::arriving::{self, Said, Start, Unbelieved, Way};
 use super::page::{Forms, Refused, page, see_other};
-use super::{Browser, Form, HOME};
+use super::{Browser, Form, HOME, enter};
 use crate::app::App;
 use crate::authn::proof::Proof;
 use crate::authn::saml::ServiceProvider;
@@ -27,6 +27,7 @@ use crate::directory::connection::{ConnectionId, Protocol, Saml};
 use crate::http::problem::Problem;
 use crate::http::refused;
 use crate::ids::TenantId;
+use crate::log::entry::Refusal;
 
 /// How many responses are looked at at once: each keeps a processor busy.
 static LOOKING: Semaphore = Semaphore::const_new(2);
@@ -113,6 +114,7 @@ pub(super) async fn acs(
         // What nobody has asked for is taken where the connection says so, and is no test.
         None if saml.idp_initiated => None,
         None => {
+            enter::note(&browser, &door, Refusal::MethodNotAllowed).await?;
             let why = "nobody has asked for this: begin at this organization's sign-in page";
             return Err(Problem::Forbidden(why.into()).into());
         }
@@ -127,10 +129,10 @@ pub(super) async fn acs(
     };
     let us = us(&browser.app, door.store().id(), id);
     let domains = domains(&door)?;
-    let proof = looked_at(field.to_owned(), (saml, us, domains), asked).await?;
+    let proof = looked_at(field.to_owned(), (saml.clone(), us, domains), asked).await?;
     let said = Said {
         id,
-        method: "saml",
+        protocol: Protocol::Saml(saml),
         proof,
     };
     arriving::finish(&browser, &door, said, (&next, test)).await
@@ -153,10 +155,12 @@ async fn looked_at(
     asked: Option<String>,
 ) -> Result<Result<Proof, Unbelieved>, Problem> {
     let turn = tokio::time::timeout(PATIENCE, LOOKING.acquire()).await;
-    let Ok(Ok(_turn)) = turn else {
+    let Ok(Ok(turn)) = turn else {
         return Err(Problem::TooMany(PATIENCE));
     };
     let looked = tokio::task::spawn_blocking(move || {
+        // Whoever hangs up gives nobody else a third processor.
+        let _turn = turn;
         let provider = Provider::new(&saml).map_err(|error| Unbelieved {
             check: "connection",
             why: error.to_string(),

@@ -1,10 +1,14 @@
 //! Where signing in begins: which organization, and by which of its connections.
 
-use axum::extract::{Path, RawQuery};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Extension, Path, RawQuery};
 use axum::response::Response;
 use maud::html;
 use url::form_urlencoded;
 
+use super::super::attempts::Begun;
 use super::arriving::{Start, Test};
 use super::page::{Forms, Refused, page, see_other};
 use super::{Browser, Form, HOME, enter, oidc, place, saml};
@@ -79,10 +83,13 @@ pub(super) async fn how(
 /// Sends the browser on to the provider.
 pub(super) async fn go(
     browser: Browser,
+    Extension(begun): Extension<Arc<Begun>>,
     Path((org, id)): Path<(String, String)>,
     form: Form,
 ) -> Result<Response, Refused> {
     browser.is_ours()?;
+    // Each is a row, and a call to a provider: nobody has a credential yet who could be held to anything.
+    begun.another(browser.peer, Instant::now())?;
     let door = browser.organization(&org).await?;
     let id: ConnectionId = id.parse().map_err(|_| Problem::NotFound)?;
     let found = door.glance().snapshot().connection(id).cloned();
@@ -109,13 +116,15 @@ pub(super) async fn ask(Path(_): Path<String>) -> Response {
 /// Begins it.
 pub(super) async fn test(browser: Browser, Path(text): Path<String>) -> Result<Response, Refused> {
     browser.is_ours()?;
-    let token = Token::parse(Use::Test, &text).ok_or(Problem::BadCredential)?;
+    let token = Token::parse(Use::Test, &text).ok_or(Problem::BadLink)?;
     let door = browser.tenant(TenantId::new(token.tenant())).await?;
+    let brought = browser.brought(&door, Use::Test, &token);
+    brought.admit()?;
     let taken = door.take_expected(&token.digest()).await;
     let taken = taken.map_err(refused::problem)?;
     let trial = taken.and_then(|body| serde_json::from_slice::<Trial>(&body).ok());
     let Some(trial) = trial else {
-        return Err(enter::refuse(&browser, &door, Refusal::Unknown).await?);
+        return Err(enter::refuse(&brought, Refusal::Unknown).await?);
     };
     let found = door
         .glance()

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, Response};
+use axum_server::tls::TlsInfo;
 use cedarkeep::app::{App, AppError};
 use cedarkeep::authn::api_key::{ApiKey, Environment};
 use cedarkeep::config::{Config, Database};
@@ -78,11 +79,25 @@ pub struct Ask<'a> {
     service: &'a Service,
     request: axum::http::request::Builder,
     body: Option<Body>,
+    peer: Peer,
+    shown: Option<Vec<u8>>,
 }
 
 impl Ask<'_> {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
+        self
+    }
+
+    /// From there, and not from this machine.
+    pub fn from(mut self, peer: Peer) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// Over a connection that began with this certificate.
+    pub fn shown(mut self, certificate: &[u8]) -> Self {
+        self.shown = Some(certificate.to_vec());
         self
     }
 
@@ -142,12 +157,12 @@ impl Ask<'_> {
     async fn answer(self) -> Response<Body> {
         let body = self.body.unwrap_or_else(Body::empty);
         let mut request: Request<Body> = self.request.body(body).unwrap();
-        request
-            .extensions_mut()
-            .insert(ConnectInfo(Peer::Tcp(SocketAddr::from((
-                [127, 0, 0, 1],
-                4000,
-            )))));
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        if let Some(certificate) = self.shown {
+            let mut shown = TlsInfo::default();
+            shown.peer_certificates.push(certificate);
+            request.extensions_mut().insert(Arc::new(shown));
+        }
         self.service.routes.clone().oneshot(request).await.unwrap()
     }
 }
@@ -255,6 +270,11 @@ impl Service {
         sqlx::AnyConnection::connect(&url).await.unwrap()
     }
 
+    /// Its routes, for a listener.
+    pub fn routes(&self) -> Router {
+        self.routes.clone()
+    }
+
     /// The service itself.
     pub const fn app(&self) -> &Arc<App> {
         &self.app
@@ -340,6 +360,8 @@ impl Service {
             service: self,
             request: Request::builder().method(method).uri(path),
             body: None,
+            peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 4000))),
+            shown: None,
         }
     }
 

@@ -2,8 +2,11 @@
 
 mod audit;
 mod bad_input;
+mod certificates;
 mod content;
+mod credentials;
 mod directory;
+mod events;
 mod explaining;
 mod export;
 mod forgetting;
@@ -25,6 +28,8 @@ mod permissions;
 mod races;
 mod removals;
 pub mod restore;
+mod saml;
+mod saml_hostile;
 mod scim;
 mod sealed;
 mod searching;
@@ -32,3 +37,4 @@ pub mod sessions;
 mod sso;
 mod takeout;
 mod tamper;
+mod timing;

@@ -15,13 +15,13 @@ use crate::oidc::world::{Names, Told as Shown};
 const NOWHERE: &str = "http://127.0.0.1:9/logout";
 
 /// A service that reaches providers on this machine, and an organization whose domain is verified.
-struct Scene {
-    service: Service,
-    tenant: Tenant,
+pub struct Scene {
+    pub service: Service,
+    pub tenant: Tenant,
 }
 
 impl Scene {
-    async fn set(database: Database) -> Self {
+    pub async fn set(database: Database) -> Self {
         let first = Service::on(database).await;
         let tenant = first.tenant("acme").await;
         let claim = json!({"domain": "Example.com"});
@@ -63,7 +63,7 @@ impl Scene {
         Self { service, tenant }
     }
 
-    async fn patch(&self, id: &str, body: Value) -> Told {
+    pub async fn patch(&self, id: &str, body: Value) -> Told {
         let path = format!("/v1/sso/connections/{id}");
         self.service
             .patch(&self.tenant, self.tenant.admin, &path, body)
@@ -86,7 +86,13 @@ impl Scene {
         assert!(!made.body.to_string().contains("a secret"));
         let id = made.body["id"].as_str().unwrap().to_owned();
         let node = Node::start(&logout(&id), made.body["redirect_uri"].as_str().unwrap());
-        let told = self.patch(&id, json!({"issuer": node.issuer})).await.ok();
+        let told = self
+            .patch(
+                &id,
+                json!({"issuer": node.issuer, "client_secret": "a secret: with % and + in it"}),
+            )
+            .await
+            .ok();
         assert_eq!(
             (&told["enabled"], &told["has_client_secret"]),
             (&json!(false), &json!(true))
@@ -95,7 +101,7 @@ impl Scene {
     }
 
     /// Where a form of ours sends the browser, and the cookie that it is given for it.
-    async fn begin(&self, path: &str) -> (Url, String) {
+    pub async fn begin(&self, path: &str) -> (Url, String) {
         let told = self
             .service
             .ask("POST", path)
@@ -138,8 +144,8 @@ impl Scene {
         self.back(&back, &cookie).await
     }
 
-    /// Tests the connection as the Admin does, who is `login` at the provider; the page that they see.
-    async fn test(&self, id: &str, login: &str) -> String {
+    /// Begins a test of the connection as the Admin does: where it sends the browser, and its cookie.
+    pub async fn begin_test(&self, id: &str) -> (Url, String) {
         let path = format!("/v1/sso/connections/{id}/test");
         let told = self
             .service
@@ -150,7 +156,7 @@ impl Scene {
         let url: Url = told["url"].as_str().unwrap().parse().unwrap();
         let page = self.service.ask("GET", url.path()).send().await;
         assert_eq!(page.status, 200);
-        let (away, cookie) = self.begin(url.path()).await;
+        let begun = self.begin(url.path()).await;
         let again = self
             .service
             .ask("POST", url.path())
@@ -158,22 +164,28 @@ impl Scene {
             .send()
             .await;
         assert_eq!(again.status, 401);
+        begun
+    }
+
+    /// Tests the connection as the Admin does, who is `login` at the provider; the page that they see.
+    async fn test(&self, id: &str, login: &str) -> String {
+        let (away, cookie) = self.begin_test(id).await;
         let back = Browser::new().sign_in(&away, login).await;
         let told = self.back(&back, &cookie).await;
         assert_eq!(told.status, 200);
-        assert!(
-            !told
-                .headers
-                .get_all("set-cookie")
-                .iter()
-                .any(|set| set.to_str().unwrap().contains("__Host-sid"))
-        );
+        assert!(!begins_a_session(&told));
         String::from_utf8(told.bytes).unwrap()
     }
 }
 
+/// Whether an answer gives the browser a session.
+pub fn begins_a_session(told: &Told) -> bool {
+    let mut set = told.headers.get_all("set-cookie").iter();
+    set.any(|set| set.to_str().unwrap().contains("__Host-sid"))
+}
+
 /// The session of an answer that begins one and forgets the sign-in.
-fn session(told: &Told) -> String {
+pub fn session(told: &Told) -> String {
     let set: Vec<_> = told.headers.get_all("set-cookie").iter().collect();
     assert_eq!(set.len(), 2, "{}", String::from_utf8_lossy(&told.bytes));
     assert!(set[1].to_str().unwrap().starts_with("__Host-arrival=; "));

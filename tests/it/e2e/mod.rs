@@ -5,6 +5,7 @@ mod bad_input;
 mod canary;
 mod close;
 mod crash;
+mod credentials;
 mod explaining;
 mod export;
 mod faults;

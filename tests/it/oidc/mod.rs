@@ -81,7 +81,7 @@ fn pending() -> (Url, Pending) {
     )
 }
 
-fn parameter(url: &Url, name: &str) -> String {
+pub fn parameter(url: &Url, name: &str) -> String {
     let mut pairs = url.query_pairs();
     let (_, value) = pairs.find(|(key, _)| key == name).unwrap();
     value.into_owned()

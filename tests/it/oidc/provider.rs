@@ -98,11 +98,14 @@ impl Browser {
 
     /// Where a request leads: to another URL, or to a page.
     async fn send(&mut self, url: &Url, form: Option<&str>) -> Result<Url, String> {
+        // Providers here that have themselves called `https` leave TLS to somebody in front of them, who is not there.
+        let mut place = url.clone();
+        place.set_scheme("http").unwrap();
         let mut request = match form {
-            None => self.http.get(url.clone()),
+            None => self.http.get(place),
             Some(form) => self
                 .http
-                .post(url.clone())
+                .post(place)
                 .header("content-type", "application/x-www-form-urlencoded")
                 .header("origin", url.origin().ascii_serialization())
                 .body(form.to_owned()),
@@ -141,7 +144,7 @@ impl Browser {
     }
 
     /// Goes to a URL and on, until it is sent to our own or sees a page: that page's URL and text.
-    async fn visit(&mut self, start: &Url, form: Option<&str>) -> Result<Url, (Url, String)> {
+    pub async fn visit(&mut self, start: &Url, form: Option<&str>) -> Result<Url, (Url, String)> {
         let (mut url, mut form) = (start.clone(), form);
         for _ in 0..10 {
             match self.send(&url, form.take()).await {
@@ -180,7 +183,8 @@ impl Browser {
     }
 }
 
-fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+/// What stands between two texts that are there.
+pub fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = text
         .split_once(before)
         .unwrap_or_else(|| panic!("{before} in {text}"));

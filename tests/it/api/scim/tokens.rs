@@ -136,6 +136,7 @@ async fn a_token_that_is_over_opens_nothing_and_makes_room() {
                 digest: digest.clone(),
                 expires_at: Some(by.now() - Duration::seconds(1)),
                 created_at: by.now() - Duration::days(1),
+                certificate: None,
                 form: Form::Scim,
             };
             let row = RowId::Object(Ref::new(Kind::ApiKey, id));
