@@ -122,6 +122,7 @@ fn person(number: usize) -> Row {
             Role::Member
         },
         active: true,
+        provisioned: None,
         groups: [reference(Kind::Group, 0), reference(Kind::Group, 1 + team)].into(),
         holds: 0,
         identities: BTreeSet::new(),
@@ -172,6 +173,7 @@ impl Scene {
             closes_at: None,
             private_export: None,
             sign_in: SignIn::default(),
+            scim: Box::default(),
         };
         let mut rows = vec![
             object(org(), Object::Organization(organization)),

@@ -10,7 +10,7 @@ pub mod token;
 
 use chrono::{DateTime, Utc};
 
-use crate::directory::object::Session;
+use crate::directory::object::{Form, Session};
 use crate::directory::{Kind, Object, Ref, Snapshot};
 use api_key::{ApiKey, KeyDigest};
 use token::Token;
@@ -45,6 +45,29 @@ pub fn key_of(
         .ok()
         .and_then(|bytes| bytes.try_into().ok());
     if !digest.is_some_and(|digest| KeyDigest::from_bytes(digest).is_of(key)) {
+        return Err(Refusal::Wrong);
+    }
+    if stored.expires_at.is_some_and(|end| now >= end) {
+        return Err(Refusal::Expired);
+    }
+    Ok((reference, stored.service))
+}
+
+/// The stored token of a customer's directory that this is, and its service.
+///
+/// # Errors
+/// There is none, or it is not this one, or its time is over.
+pub fn directory_of(
+    snapshot: &Snapshot,
+    token: &Token,
+    now: DateTime<Utc>,
+) -> Result<(Ref, Ref), Refusal> {
+    let reference = Ref::new(Kind::ApiKey, token.id());
+    let stored = match snapshot.object(reference).map(|stored| &stored.value) {
+        Some(Object::ApiKey(stored)) if stored.form == Form::Scim => stored,
+        _ => return Err(Refusal::Unknown),
+    };
+    if !token.is(&stored.digest) {
         return Err(Refusal::Wrong);
     }
     if stored.expires_at.is_some_and(|end| now >= end) {

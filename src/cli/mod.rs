@@ -14,6 +14,7 @@ mod link;
 mod offline;
 mod org;
 mod print;
+mod provisioning;
 mod rewrap;
 mod serve;
 

@@ -13,6 +13,7 @@ use super::joining;
 use super::keeping::{self, Keeping};
 use super::link::link;
 use super::print::Out;
+use super::provisioning;
 use crate::app::App;
 use crate::crypto;
 use crate::decide::Door;
@@ -136,6 +137,14 @@ pub(super) enum Member {
         /// Where single sign-on is enforced and does not work: for the break-glass Admin alone
         #[arg(long)]
         break_glass: bool,
+    },
+    /// Make a token by which the customer's directory provisions people over SCIM
+    ScimToken {
+        /// The organization
+        slug: String,
+        /// What people call it
+        #[arg(long, default_value = "directory")]
+        name: String,
     },
     #[command(flatten)]
     Joining(joining::Joining),
@@ -483,6 +492,9 @@ impl Member {
                 member,
                 break_glass,
             } => link(app, out, (&slug, &member, break_glass)).await?,
+            Self::ScimToken { slug, name } => {
+                provisioning::token(app, out, (&slug, &name)).await?;
+            }
             Self::List { slug } => {
                 let world = door(app, &slug).await?.glance();
                 for (id, stored) in world.snapshot().objects_of(Kind::User, None) {

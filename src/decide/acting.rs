@@ -61,7 +61,9 @@ impl Moment<'_> {
                 return Ok(self.by_operator(action));
             }
             // The decision point is for back ends: people ask their app.
-            Caller::Session { .. } => return Err(Refused::Nobody { what: "key" }),
+            Caller::Session { .. } | Caller::Directory { .. } => {
+                return Err(Refused::Nobody { what: "key" });
+            }
             Caller::Operator | Caller::System => return Ok(self.by_operator(action)),
         };
         let organization = self.world.snapshot().org();
@@ -89,6 +91,10 @@ impl Moment<'_> {
             }
             Caller::Session { session, user } => {
                 return Ok(Some(vec![self.signed_in(session, user)?]));
+            }
+            Caller::Directory { token, service } => {
+                self.in_force(token)?;
+                return Ok(Some(vec![Act::of(service)]));
             }
             Caller::Operator | Caller::System => return Ok(None),
         };

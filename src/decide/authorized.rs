@@ -1,10 +1,11 @@
 //! What `decide` hands out once Cedar has allowed an action: nobody else can make one.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
 
-use crate::directory::Ref;
+use crate::directory::{DirectoryError, Ref};
 
 /// A built-in action, as a type.
 pub trait Action: Send + Sync + 'static {
@@ -65,6 +66,59 @@ impl<A: Action> Authorized<A> {
     /// What a test of a pure change begins with.
     pub(crate) const fn in_test(user: Option<Ref>, resource: Ref, now: DateTime<Utc>) -> Self {
         Self::mint(user, resource, 0, now)
+    }
+}
+
+/// What Cedar has allowed for one change that has several parts: each part asks for its own.
+#[derive(Debug)]
+pub struct Allowed {
+    allowed: BTreeSet<(&'static str, Ref)>,
+    as_of: u64,
+    now: DateTime<Utc>,
+}
+
+impl Allowed {
+    /// INVARIANT: called by `provisioning`, with what was just decided under the head's lock or before it is checked there.
+    pub(super) const fn mint(
+        allowed: BTreeSet<(&'static str, Ref)>,
+        as_of: u64,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            allowed,
+            as_of,
+            now,
+        }
+    }
+
+    /// That this action on this was allowed.
+    ///
+    /// # Errors
+    /// It was not decided.
+    pub fn to<A: Action>(&self, resource: Ref) -> Result<Authorized<A>, DirectoryError> {
+        if !self.allowed.contains(&(A::NAME, resource)) {
+            return Err(DirectoryError::Undecided { action: A::NAME });
+        }
+        Ok(Authorized {
+            user: None,
+            resource,
+            as_of: self.as_of,
+            now: self.now,
+            action: PhantomData,
+        })
+    }
+
+    /// The time of the change, which is its entries'.
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+}
+
+#[cfg(test)]
+impl Allowed {
+    /// What a test of a pure change begins with.
+    pub(crate) fn in_test(allowed: &[(&'static str, Ref)], now: DateTime<Utc>) -> Self {
+        Self::mint(allowed.iter().copied().collect(), 0, now)
     }
 }
 
@@ -197,6 +251,10 @@ actions! {
     MemberChangeRole = "member.change_role",
     MemberSuspend = "member.suspend",
     MemberRemove = "member.remove",
+    MemberUpdate = "member.update",
+    DirectoryGroupWrite = "directory_group.write",
+    ProvisioningRead = "provisioning.read",
+    ScimConfigure = "scim.configure",
     SettingsRead = "settings.read",
     SettingsUpdate = "settings.update",
     RegionUpdate = "region.update",

@@ -504,6 +504,7 @@ impl Door {
                 resource,
                 context,
                 idempotency,
+                needs: None,
                 content,
                 content_alone: beside == Some(Beside::Nothing),
                 about: Vec::new(),

@@ -462,11 +462,16 @@ impl Drafts<'_> {
         if let Some(refused) = work.content.as_ref().and_then(|one| self.unfit(one)) {
             return Ok((Done::Change(Err(refused)), None));
         }
+        let granted = match self.granted(work) {
+            Ok(granted) => granted,
+            Err(refused) => return Ok((*refused, None)),
+        };
         let ground = Ground {
             snapshot: world.snapshot(),
             user,
             resource: work.resource,
             now: self.moment.now,
+            granted: &granted,
         };
         let mut change = match (work.plan)(&ground) {
             Ok(change) => change,

@@ -24,6 +24,7 @@ pub mod judge;
 pub mod mark;
 mod permitted;
 mod pick;
+mod provisioning;
 pub mod question;
 pub mod reading;
 pub mod recent;

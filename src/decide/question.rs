@@ -100,6 +100,13 @@ pub enum Caller {
         /// Whose it is.
         user: Ref,
     },
+    /// The customer's directory, by its token.
+    Directory {
+        /// The token.
+        token: Ref,
+        /// The service that it speaks for.
+        service: Ref,
+    },
     /// The operator at the machine.
     Operator,
     /// The service itself: heartbeats, pruning.
@@ -113,7 +120,7 @@ impl Caller {
         match self {
             Self::Key { acting, .. } | Self::Certificate { acting, .. } => acting,
             Self::Session { user, .. } => Some(Acting { user, agent: None }),
-            Self::Operator | Self::System => None,
+            Self::Directory { .. } | Self::Operator | Self::System => None,
         }
     }
 

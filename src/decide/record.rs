@@ -92,6 +92,9 @@ pub(super) fn reference(reference: Ref) -> entry::Ref {
 fn caller(asker: &Asker) -> entry::Caller {
     match asker.caller {
         Caller::Key { key, .. } => entry::Caller::ApiKey(Id::of(key.kind.prefix(), &key.id)),
+        Caller::Directory { token, .. } => {
+            entry::Caller::ScimToken(Id::of(token.kind.prefix(), &token.id))
+        }
         Caller::Certificate { binding, .. } => {
             entry::Caller::ClientCertificate(Id::of(binding.kind.prefix(), &binding.id))
         }

@@ -32,6 +32,7 @@ impl Door {
                 resource: Ref::new(Kind::AuditLog, *self.store().id().bytes()),
                 context: Map::new(),
                 idempotency,
+                needs: None,
                 content: None,
                 content_alone: true,
                 about,

@@ -341,6 +341,7 @@ pub(super) async fn blank(
                 user.name = ERASED.into();
                 user.email = ERASED.into();
                 user.identities.clear();
+                user.provisioned = None;
             }
             Body::Object(Object::Invitation(invitation)) => {
                 invitation.email = ERASED.into();

@@ -144,6 +144,7 @@ impl<'a> Sight<'a> {
                 };
                 Some(format!("the {whose} of “{name}”"))
             }
+            Object::DirectoryGroup(group) => Some(format!("the group “{}”", group.name)),
             Object::Organization(organization) => Some(format!("“{}”", organization.name)),
             other => {
                 let made = other.made().map(|made| &made.name);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use super::authorized::Allowed;
 use super::error::Refused;
 use super::explained::Explained;
 use super::judge::Judgement;
@@ -13,6 +14,7 @@ use super::question::{Answer, Asker, Caller, Query, Question, Recorded, Until};
 use super::sought::Found;
 use super::turn::Taken;
 use super::world::World;
+use crate::directory::scim::Need;
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
 use crate::log::entry::{Fact, Outcome};
@@ -79,7 +81,10 @@ impl Work {
         };
         // What is noted of strangers, and what the operator does, waits for nobody's flood.
         let somebody = match asker.caller {
-            Caller::Key { .. } | Caller::Certificate { .. } | Caller::Session { .. } => true,
+            Caller::Key { .. }
+            | Caller::Certificate { .. }
+            | Caller::Session { .. }
+            | Caller::Directory { .. } => true,
             Caller::Operator | Caller::System => false,
         };
         somebody.then_some(weight)
@@ -213,7 +218,12 @@ pub(super) struct Ground<'a> {
     pub(super) user: Option<Ref>,
     pub(super) resource: Ref,
     pub(super) now: chrono::DateTime<chrono::Utc>,
+    /// What was decided beside the action asked for.
+    pub(super) granted: &'a Allowed,
 }
+
+/// Says what a change of several parts needs to be allowed, on the state that it is made on.
+pub(super) type Needs = Box<dyn Fn(&Snapshot) -> Result<Vec<Need>, DirectoryError> + Send + Sync>;
 
 /// Computes a change; it may be asked again when the state has moved.
 pub(super) type Plan = Box<dyn Fn(&Ground<'_>) -> Result<Change, DirectoryError> + Send + Sync>;
@@ -276,6 +286,8 @@ pub(super) struct Proposal {
     pub(super) resource: Ref,
     pub(super) context: Map<String, Value>,
     pub(super) idempotency: Option<IdempotencyKey>,
+    /// What must be allowed too.
+    pub(super) needs: Option<Needs>,
     /// What becomes of the resource's content.
     pub(super) content: Option<Deposit>,
     /// Nothing changes but the content: no policy ever sees that.

@@ -149,7 +149,12 @@ impl Seen<'_> {
     pub fn parents(&self, found: &mut dyn FnMut(Ref) -> bool) -> bool {
         match self.object {
             Some(Object::User(user)) => user.groups.iter().any(|group| found(*group)),
-            Some(Object::Organization(_) | Object::Group { .. } | Object::Service(_)) => false,
+            Some(
+                Object::Organization(_)
+                | Object::Group { .. }
+                | Object::DirectoryGroup(_)
+                | Object::Service(_),
+            ) => false,
             None
             | Some(
                 Object::ApiKey(_)

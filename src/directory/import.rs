@@ -274,6 +274,7 @@ fn compared(
                         groups: [members].into(),
                         holds: 0,
                         identities: BTreeSet::new(),
+                        provisioned: None,
                     };
                     admins.extend(is_active_admin(&new).then_some(reference));
                     join(&mut compared, snapshot, reference, new);

@@ -26,6 +26,7 @@ mod pointing;
 pub mod reported;
 mod roll;
 pub mod run;
+pub mod scim;
 pub mod service;
 pub mod session;
 pub mod share;
@@ -60,6 +61,12 @@ pub enum DirectoryError {
     Taken {
         /// What is taken.
         what: String,
+    },
+    /// It contradicts what is there.
+    #[error("{why}")]
+    Conflicting {
+        /// What it contradicts, and what to do.
+        why: String,
     },
     /// Something still hangs from it.
     #[error("`{id}` still has {count} {what}: delete or move them first")]
@@ -182,6 +189,15 @@ pub enum DirectoryError {
         what: String,
         /// What Cedar says.
         cause: String,
+    },
+    /// What the customer's directory sends does not fit.
+    #[error(transparent)]
+    Misfit(#[from] scim::Misfit),
+    /// A part of a change for which nothing was decided: a defect of ours.
+    #[error("`{action}` was not decided for this change")]
+    Undecided {
+        /// The part's action.
+        action: &'static str,
     },
     /// Cedar refuses what we made: a defect of ours.
     #[error("`{what}` cannot be put to Cedar: {cause}")]

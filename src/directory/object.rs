@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
 use super::run::Status;
+use super::scim::{DirectoryGroup, Provisioned, Scim};
 use super::takeout::PrivateExport;
 pub use super::words::{Layer, Level, Plan, Role, Scope};
 pub use crate::ids::reference::{Kind, Ref};
@@ -42,6 +43,9 @@ pub struct Organization {
     /// What its Admins have set about signing in.
     #[serde(default)]
     pub sign_in: SignIn,
+    /// What they have set about the directory that provisions people.
+    #[serde(default)]
+    pub scim: Box<Scim>,
 }
 
 /// A person.
@@ -62,6 +66,9 @@ pub struct User {
     /// Who they are to identity providers.
     #[serde(default)]
     pub identities: BTreeSet<Identity>,
+    /// What the customer's directory says of them, where it keeps them.
+    #[serde(default)]
+    pub provisioned: Option<Box<Provisioned>>,
 }
 
 /// Who somebody is to an identity provider: never their address.
@@ -156,6 +163,20 @@ pub struct ApiKey {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Which door it opens.
+    #[serde(default)]
+    pub form: Form,
+}
+
+/// Which door a service's credential opens; none opens another's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// An API key.
+    #[default]
+    Key,
+    /// The token of the customer's directory.
+    Scim,
 }
 
 /// Somebody signed in.
@@ -235,6 +256,8 @@ pub enum Object {
         /// The container.
         of: Ref,
     },
+    /// People whom the customer's directory keeps together.
+    DirectoryGroup(DirectoryGroup),
     /// An app back end.
     Service(Service),
     /// A service's key.
@@ -278,7 +301,7 @@ impl Object {
         match self {
             Self::Organization(_) => Kind::Organization,
             Self::User(_) => Kind::User,
-            Self::Group { .. } => Kind::Group,
+            Self::Group { .. } | Self::DirectoryGroup(_) => Kind::Group,
             Self::Service(_) => Kind::Service,
             Self::ApiKey(_) => Kind::ApiKey,
             Self::Team(_) => Kind::Team,
@@ -311,6 +334,7 @@ impl Object {
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }
+            | Self::DirectoryGroup(_)
             | Self::Session(_)
             | Self::Service(_) => None,
             _ => match self.made() {

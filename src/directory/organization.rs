@@ -45,6 +45,7 @@ pub fn found(
         closes_at: None,
         private_export: None,
         sign_in: SignIn::default(),
+        scim: Box::default(),
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
     let object = Object::Organization(organization);

@@ -227,6 +227,7 @@ pub(super) fn joined(
         groups: [snapshot.organization()?.members].into(),
         holds: 0,
         identities,
+        provisioned: None,
     };
     let details = json!({
         "name": user.name, "email": user.email, "role": user.role.name(), "at": now, "invitation": invitation,

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::change::{Change, RowId};
-use super::object::{ApiKey, Body, Kind, Object, Ref, Scope, Service};
+use super::object::{ApiKey, Body, Form, Kind, Object, Ref, Scope, Service};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRevoke, Authorized, Operator};
@@ -263,7 +263,8 @@ pub fn revoke_key_by_operator(
 
 fn require(snapshot: &Snapshot, reference: Ref) -> Result<&ApiKey, DirectoryError> {
     match snapshot.require(reference)? {
-        Object::ApiKey(key) => Ok(key),
+        // A directory's token is replaced and revoked where it was made.
+        Object::ApiKey(key) if key.form == Form::Key => Ok(key),
         _ => Err(DirectoryError::absent(reference)),
     }
 }
@@ -411,6 +412,7 @@ fn made(
         certificate,
         expires_at: new.expires_at,
         created_at: now,
+        form: Form::Key,
     });
     let mut reply = view::body(key, &object, snapshot);
     if let Some(reply) = reply.as_object_mut() {

@@ -218,7 +218,7 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
             Object::User(_) => reference == person,
             Object::Memory(memory) => memory.layer == Layer::Personal && memory.owner == person,
             Object::AgentRun(run) => run.owner == person,
-            Object::Group { .. } => snapshot
+            Object::Group { .. } | Object::DirectoryGroup(_) => snapshot
                 .user(person)
                 .is_some_and(|user| user.groups.contains(&reference)),
             object => object.made().is_some_and(|made| made.owner == person),

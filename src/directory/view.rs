@@ -22,6 +22,9 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
         Object::Organization(_) => return organization(reference, object),
         Object::User(user) => user_body(user, snapshot),
         Object::Group { of } => json!({"of": of, "place": place(reference, *of, snapshot)}),
+        Object::DirectoryGroup(group) => {
+            json!({"name": group.name, "external_id": group.external_id, "place": "member"})
+        }
         Object::Service(service) => {
             let scopes: Vec<_> = service.scopes.iter().map(|scope| scope.name()).collect();
             json!({"name": service.name, "scopes": scopes})
@@ -158,6 +161,9 @@ fn user_body(user: &User, snapshot: &Snapshot) -> Value {
             |group| match snapshot.object(*group).map(|stored| &stored.value) {
                 Some(Object::Group { of }) => {
                     Some(json!({"group": group, "of": of, "place": place(*group, *of, snapshot)}))
+                }
+                Some(Object::DirectoryGroup(directory)) => {
+                    Some(json!({"group": group, "name": directory.name, "place": "member"}))
                 }
                 _ => None,
             },

@@ -17,9 +17,9 @@ use crate::authn::api_key::{ApiKey, Environment};
 use crate::crypto;
 use crate::decide::Changed;
 use crate::decide::authorized::{ApiKeyCreate, ApiKeyRead, ApiKeyRevoke};
-use crate::directory::object::Scope;
+use crate::directory::object::{Form, Scope};
 use crate::directory::service::{self, NewBinding, NewKey, Rotation, Speaker};
-use crate::directory::{Kind, Ref, Snapshot};
+use crate::directory::{Kind, Object, Ref, Snapshot};
 
 /// Make a service with a key, or another key of a service. The key is shown in this answer and never again, so the call
 /// takes no `Idempotency-Key`: an answer that could be had twice would have to be kept. With `certificate` no key is made: client
@@ -195,6 +195,14 @@ async fn with_last_use(
     key: Ref,
     snapshot: &Snapshot,
 ) -> Result<Option<Value>, Problem> {
+    // A directory's tokens are at `/v1/scim/token`.
+    let is_key = match snapshot.object(key).map(|stored| &stored.value) {
+        Some(Object::ApiKey(key)) => key.form == Form::Key,
+        _ => false,
+    };
+    if !is_key {
+        return Ok(None);
+    }
     let Some(mut view) = page::shown_as(key, snapshot) else {
         return Ok(None);
     };

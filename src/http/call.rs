@@ -359,7 +359,7 @@ impl Call {
             }
             // Of all their sessions: sent again after another sign-in it is the same request.
             Caller::Session { user, .. } => user.to_string(),
-            Caller::Operator | Caller::System => String::new(),
+            Caller::Directory { .. } | Caller::Operator | Caller::System => String::new(),
         };
         let request = Sha256::new()
             .chain_update(&self.line)

@@ -24,7 +24,9 @@ pub(super) async fn report(call: Call, mut body: Fields) -> Result<Response, Pro
     // An event is of whoever it names: that somebody may do this for themselves would say nothing.
     let acting = match call.asker().caller {
         Caller::Key { acting, .. } | Caller::Certificate { acting, .. } => acting.is_some(),
-        Caller::Session { .. } | Caller::Operator | Caller::System => true,
+        Caller::Session { .. } | Caller::Directory { .. } | Caller::Operator | Caller::System => {
+            true
+        }
     };
     if acting {
         return Err(Problem::Forbidden(

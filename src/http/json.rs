@@ -74,11 +74,35 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Unreadable> {
 ///
 /// The problem that the caller is told of.
 pub async fn body(request: Request, patience: Duration) -> Result<Map<String, Value>, Problem> {
-    if !says_json(request.headers()) {
+    if !says(request.headers(), &["application/json"]) {
         return Err(Problem::Malformed(
             "send the body with `Content-Type: application/json`".to_owned(),
         ));
     }
+    read(request, patience).await
+}
+
+/// The same of a request of SCIM, which has a media type of its own.
+///
+/// # Errors
+///
+/// The problem that the caller is told of.
+pub async fn body_of_scim(
+    request: Request,
+    patience: Duration,
+) -> Result<Map<String, Value>, Problem> {
+    if !says(
+        request.headers(),
+        &["application/scim+json", "application/json"],
+    ) {
+        return Err(Problem::Malformed(
+            "send the body with `Content-Type: application/scim+json`".to_owned(),
+        ));
+    }
+    read(request, patience).await
+}
+
+async fn read(request: Request, patience: Duration) -> Result<Map<String, Value>, Problem> {
     let bytes = match tokio::time::timeout(patience, request.extract::<Bytes, _>()).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
@@ -90,8 +114,8 @@ pub async fn body(request: Request, patience: Duration) -> Result<Map<String, Va
     object(&bytes).map_err(|refused| Problem::Malformed(refused.to_string()))
 }
 
-/// Whether a request says that its body is JSON; parameters such as a charset mean nothing.
-fn says_json(headers: &HeaderMap) -> bool {
+/// Whether a request says that its body is of one of these types; parameters such as a charset mean nothing.
+fn says(headers: &HeaderMap, types: &[&str]) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
@@ -99,9 +123,10 @@ fn says_json(headers: &HeaderMap) -> bool {
     let Ok(text) = value.to_str() else {
         return false;
     };
-    text.split(';')
-        .next()
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    text.split(';').next().is_some_and(|kind| {
+        let kind = kind.trim();
+        types.iter().any(|known| kind.eq_ignore_ascii_case(known))
+    })
 }
 
 /// Reads one value, with this many levels left below it.
@@ -371,7 +396,7 @@ mod tests {
         let says = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.append(header::CONTENT_TYPE, value.parse().unwrap());
-            says_json(&headers)
+            super::says(&headers, &["application/json"])
         };
         assert!(says("application/json") && says("Application/JSON; charset=utf-8"));
         assert!(
@@ -379,7 +404,7 @@ mod tests {
                 && !says("application/jsonp")
                 && !says("application/x-www-form-urlencoded")
         );
-        assert!(!says_json(&HeaderMap::new()));
+        assert!(!super::says(&HeaderMap::new(), &["application/json"]));
     }
 
     fn any_object() -> impl Strategy<Value = Value> {

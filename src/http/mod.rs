@@ -35,6 +35,7 @@ pub mod problem;
 mod refused;
 pub mod request_id;
 mod runs;
+mod scim;
 mod searching;
 pub mod serve;
 mod sessions;
@@ -64,7 +65,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
 use attempts::{Attempts, Begun};
-use problem::{Plain, Problem};
+use problem::{Plain, Problem, Scim};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -149,6 +150,10 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sso::create, sso::list))
         .routes(routes!(sso::one, sso::update, sso::delete))
         .routes(routes!(sso::test))
+        .routes(routes!(scim::setup::read, scim::setup::configure))
+        .routes(routes!(scim::setup::create_token, scim::setup::list_tokens))
+        .routes(routes!(scim::setup::delete_token))
+        .routes(routes!(scim::setup::list_groups))
         .routes(routes!(sso::preview))
         .routes(routes!(import::import))
         .routes(routes!(invitations::create, invitations::list))
@@ -305,6 +310,7 @@ pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
         .route("/openapi.json", get(async move || Json(document)))
         .route("/metrics", get(system::counts).with_state(counts));
     routes = routes.merge(signin::routes());
+    routes = routes.merge(scim::routes());
     if metadata != authzen::METADATA {
         // An identifier with a path has its metadata behind that path.
         routes = routes.route(&metadata, get(access::metadata));
@@ -331,6 +337,8 @@ pub fn edge<S: Clone + Send + Sync + 'static>(routes: Router<S>, body_limit: usi
 fn spoken(uri: &Uri, problem: Problem) -> Response {
     if uri.path().starts_with(authzen::PREFIX) {
         Plain(problem).into_response()
+    } else if uri.path().starts_with(scim::PREFIX) {
+        Scim::from(problem).into_response()
     } else {
         problem.into_response()
     }

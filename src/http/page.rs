@@ -199,6 +199,20 @@ pub(super) fn gone(changed: &Changed) -> Response {
     )
 }
 
+/// A resource of SCIM: 200, or 201 with its place where it was made.
+pub(super) fn of_scim(body: &Value, made_at: Option<String>) -> Response {
+    let kind = [
+        (header::CONTENT_TYPE, "application/scim+json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let mut response = (kind, body.to_string()).into_response();
+    if let Some(Ok(place)) = made_at.map(HeaderValue::try_from) {
+        *response.status_mut() = StatusCode::CREATED;
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
+}
+
 /// The caller has it as it is: 304.
 pub(super) fn not_modified(tag: HeaderValue) -> Response {
     (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()

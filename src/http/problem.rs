@@ -273,6 +273,65 @@ impl IntoResponse for Plain {
     }
 }
 
+/// The same, as SCIM's calls answer it (RFC 7644, section 3.12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scim {
+    problem: Problem,
+    kind: Option<&'static str>,
+}
+
+impl Scim {
+    /// A problem with SCIM's word for it.
+    #[must_use]
+    pub const fn of(problem: Problem, kind: &'static str) -> Self {
+        Self {
+            problem,
+            kind: Some(kind),
+        }
+    }
+}
+
+impl From<Problem> for Scim {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            kind: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScimBody<'a> {
+    schemas: [&'a str; 1],
+    // A string, as SCIM wants it.
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scim_type: Option<&'a str>,
+    detail: &'a str,
+}
+
+impl IntoResponse for Scim {
+    fn into_response(self) -> Response {
+        let status = self.problem.status();
+        let body = ScimBody {
+            schemas: ["urn:ietf:params:scim:api:messages:2.0:Error"],
+            status: status.as_str(),
+            scim_type: self.kind,
+            detail: match &self.problem {
+                Problem::NoCredential => {
+                    "this call needs a SCIM token: send `Authorization: Bearer ckd_...`"
+                }
+                Problem::BadCredential => "this SCIM token is not valid here",
+                problem => problem.message(),
+            },
+        };
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let kind = [(header::CONTENT_TYPE, "application/scim+json")];
+        self.problem.dressed((kind, text).into_response())
+    }
+}
+
 impl From<QueryRejection> for Problem {
     fn from(refused: QueryRejection) -> Self {
         Self::Malformed(refused.body_text())

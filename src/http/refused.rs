@@ -101,6 +101,7 @@ fn directory(error: DirectoryError) -> Problem {
     match error {
         DirectoryError::NotFound { .. } => Problem::NotFound,
         DirectoryError::Taken { .. }
+        | DirectoryError::Conflicting { .. }
         | DirectoryError::Invited { .. }
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Moved
@@ -116,12 +117,15 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::MethodNotAllowed { .. } => Problem::Forbidden(error.to_string()),
         DirectoryError::DeadLink => Problem::BadLink,
         DirectoryError::Invalid { .. }
+        | DirectoryError::Misfit(_)
         | DirectoryError::Line { .. }
         | DirectoryError::NoActingUser
         | DirectoryError::OwnEntity { .. }
         | DirectoryError::LastAdmin { .. } => Problem::Malformed(error.to_string()),
         DirectoryError::NoOrganization => Problem::Unavailable(error.to_string()),
-        DirectoryError::WrongBody { .. } | DirectoryError::Cedar { .. } => {
+        DirectoryError::WrongBody { .. }
+        | DirectoryError::Undecided { .. }
+        | DirectoryError::Cedar { .. } => {
             tracing::error!(%error, "the directory holds what it should not");
             Problem::Internal
         }

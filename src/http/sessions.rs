@@ -121,11 +121,12 @@ pub(super) async fn revoke_all(call: Call) -> Result<Response, Problem> {
 fn signed_in(call: &Call) -> Result<(Ref, Ref), Problem> {
     match call.asker().caller {
         Caller::Session { session, user } => Ok((session, user)),
-        Caller::Key { .. } | Caller::Certificate { .. } | Caller::Operator | Caller::System => {
-            Err(Problem::Malformed(
-                "this is for whoever is signed in: it takes a session's cookie, and no API key"
-                    .into(),
-            ))
-        }
+        Caller::Key { .. }
+        | Caller::Certificate { .. }
+        | Caller::Directory { .. }
+        | Caller::Operator
+        | Caller::System => Err(Problem::Malformed(
+            "this is for whoever is signed in: it takes a session's cookie, and no API key".into(),
+        )),
     }
 }

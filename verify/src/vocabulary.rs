@@ -169,6 +169,11 @@ events! {
         MemberResumed = "member.resumed",
         MemberRemoved = "member.removed",
         MemberImported = "member.imported",
+        // What a customer's directory says of somebody has changed.
+        MemberUpdated = "member.updated",
+        DirectoryGroupCreated = "directory_group.created",
+        DirectoryGroupUpdated = "directory_group.updated",
+        DirectoryGroupDeleted = "directory_group.deleted",
         TeamCreated = "team.created",
         TeamDeleted = "team.deleted",
         TeamMemberAdded = "team.member_added",

@@ -68,6 +68,7 @@ impl Route {
             "integrations" => &things.integration,
             "shares" => &things.share,
             "api-keys" => &things.key,
+            "scim" => "key_aaaaaaaaaaaaaaaaaaaaaaaaaa",
             "invitations" => &things.invitation,
             "organization" | "policy-set" | "entities" | "audit" | "keys" | "explain" | "sso" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
@@ -137,6 +138,8 @@ impl Route {
             ("PUT", "/v1/sso/enforcement") => {
                 json!({"method": "oidc", "break_glass": tenant.admin})
             }
+            ("PUT", "/v1/scim") => json!({"default_role": "Viewer"}),
+            ("POST", "/v1/scim/token") => json!({"name": "New"}),
             ("POST", "/v1/sso/domains") => json!({"domain": "example.com"}),
             ("POST", "/v1/organization/closing") => json!({"days": 7}),
             ("POST", "/v1/organization/hold" | "/v1/organization/release") => {

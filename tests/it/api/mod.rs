@@ -30,6 +30,7 @@ mod removals;
 pub mod restore;
 mod saml;
 mod saml_hostile;
+mod scim;
 mod sealed;
 mod searching;
 pub mod sessions;
