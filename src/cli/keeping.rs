@@ -10,7 +10,7 @@ use super::audit::log;
 use super::org::door;
 use super::print::Out;
 use crate::app::App;
-use crate::directory::{Kind, Ref, keeping, sso};
+use crate::directory::{Kind, Ref, keeping};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keeping {
@@ -42,11 +42,6 @@ pub(super) enum Keeping {
         #[arg(long, value_name = "SLUG")]
         confirm: String,
     },
-    /// Let people sign in by any method again, where single sign-on is enforced and nobody gets in
-    RelaxSso {
-        /// Its short name
-        slug: String,
-    },
     /// Release one legal hold
     Release {
         /// Its short name
@@ -60,16 +55,6 @@ pub(super) enum Keeping {
 impl Keeping {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
-            Self::RelaxSso { slug } => {
-                let relaxed = door(app, &slug)
-                    .await?
-                    .operate(sso::relax_by_operator)
-                    .await?;
-                out.say(
-                    &relaxed.reply,
-                    &format!("people of {slug} sign in by any method again"),
-                )?;
-            }
             Self::Retention { slug, days, .. } => {
                 door(app, &slug)
                     .await?

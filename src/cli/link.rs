@@ -58,7 +58,7 @@ pub(super) async fn link(
 }
 
 /// The person of that id or address.
-fn find(snapshot: &Snapshot, who: &str) -> Option<Ref> {
+pub(super) fn find(snapshot: &Snapshot, who: &str) -> Option<Ref> {
     if let Some(user) = Ref::of(Kind::User, who) {
         return snapshot.user(user).map(|_| user);
     }

@@ -17,6 +17,7 @@ mod print;
 mod provisioning;
 mod rewrap;
 mod serve;
+mod sso;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,9 @@ enum Command {
     /// People of an organization
     #[command(subcommand)]
     Member(org::Member),
+    /// How people of an organization sign in: connections, mail domains, sessions
+    #[command(subcommand)]
+    Sso(sso::Sso),
     /// API keys of an organization
     #[command(subcommand)]
     Key(api_key::Key),
@@ -127,6 +131,7 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
         let outcome = match arguments.command {
             Command::Org(org) => org.run(&app, out).await,
             Command::Member(member) => member.run(&app, out).await,
+            Command::Sso(sso) => sso.run(&app, out).await,
             Command::Key(key) => key.run(&app, out).await,
             Command::Keys(keys) => keys.run(&app, out).await,
             Command::Policy(policy) => policy.run(&app, out).await,

@@ -254,13 +254,29 @@ pub fn revoke_all(
     by: &Authorized<SessionRevoke>,
     snapshot: &Snapshot,
 ) -> Result<Change, DirectoryError> {
-    snapshot.require_user(by.resource())?;
-    let ended: Vec<Ref> = sessions_of(snapshot, by.resource())
+    all_revoked(snapshot, by.resource())
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn revoke_all_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    user: Ref,
+) -> Result<Change, DirectoryError> {
+    all_revoked(snapshot, user)
+}
+
+fn all_revoked(snapshot: &Snapshot, user: Ref) -> Result<Change, DirectoryError> {
+    snapshot.require_user(user)?;
+    let ended: Vec<Ref> = sessions_of(snapshot, user)
         .map(|(session, _)| session)
         .collect();
     let reply = json!({"ended": ended.len()});
     let details = json!({"sessions": ended});
-    let change = Change::new(Event::SessionRevoked, Some(by.resource()), details);
+    let change = Change::new(Event::SessionRevoked, Some(user), details);
     Ok(end_all(change, ended).reply(reply))
 }
 

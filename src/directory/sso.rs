@@ -1,5 +1,6 @@
 //! How an organization's people sign in, as its Admins set it: connections, mail domains, and what is enforced.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -37,6 +38,27 @@ pub const DOMAINS_MOST: usize = 100;
 /// A name that cannot be read, or too many.
 pub fn configure(
     _by: &Authorized<SsoConfigure>,
+    snapshot: &Snapshot,
+    (id, wanted): (ConnectionId, &Connection),
+    was: Option<&Connection>,
+) -> Result<Change, DirectoryError> {
+    configured(snapshot, (id, wanted), was)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn configure_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    (id, wanted): (ConnectionId, &Connection),
+    was: Option<&Connection>,
+) -> Result<Change, DirectoryError> {
+    configured(snapshot, (id, wanted), was)
+}
+
+fn configured(
     snapshot: &Snapshot,
     (id, wanted): (ConnectionId, &Connection),
     was: Option<&Connection>,
@@ -124,6 +146,22 @@ pub fn remove(
     snapshot: &Snapshot,
     id: ConnectionId,
 ) -> Result<Change, DirectoryError> {
+    removed(snapshot, id)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn remove_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    id: ConnectionId,
+) -> Result<Change, DirectoryError> {
+    removed(snapshot, id)
+}
+
+fn removed(snapshot: &Snapshot, id: ConnectionId) -> Result<Change, DirectoryError> {
     let old = require(snapshot, id)?;
     let organization = snapshot.organization()?;
     if old.enabled && organization.sso_enforced.as_deref() == Some(old.protocol.name()) {
@@ -209,6 +247,22 @@ pub fn claim(
     snapshot: &Snapshot,
     (name, token): (&str, &str),
 ) -> Result<Change, DirectoryError> {
+    claimed(snapshot, (name, token))
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn claim_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    (name, token): (&str, &str),
+) -> Result<Change, DirectoryError> {
+    claimed(snapshot, (name, token))
+}
+
+fn claimed(snapshot: &Snapshot, (name, token): (&str, &str)) -> Result<Change, DirectoryError> {
     let name = domain(name)?;
     let mut organization = snapshot.organization()?.clone();
     if organization.sign_in.domains.len() >= DOMAINS_MOST {
@@ -245,12 +299,32 @@ pub fn verified(
     snapshot: &Snapshot,
     (name, token): (&str, &str),
 ) -> Result<Change, DirectoryError> {
+    shown(snapshot, (name, token), by.now())
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn verified_by_operator(
+    by: &Operator,
+    snapshot: &Snapshot,
+    (name, token): (&str, &str),
+) -> Result<Change, DirectoryError> {
+    shown(snapshot, (name, token), by.now())
+}
+
+fn shown(
+    snapshot: &Snapshot,
+    (name, token): (&str, &str),
+    now: DateTime<Utc>,
+) -> Result<Change, DirectoryError> {
     let mut organization = snapshot.organization()?.clone();
     let claimed = organization.sign_in.domains.get_mut(name);
     let Some(claimed) = claimed.filter(|claimed| claimed.token == token) else {
         return Err(no_domain(name));
     };
-    claimed.verified_at = Some(by.now());
+    claimed.verified_at = Some(now);
     let reply = domain_told(name, Some(claimed));
     let details = json!({"domain": name, "verified": true});
     Ok(set(snapshot, Event::SettingsUpdated, organization, details).reply(reply))
@@ -265,6 +339,22 @@ pub fn disclaim(
     snapshot: &Snapshot,
     name: &str,
 ) -> Result<Change, DirectoryError> {
+    disclaimed(snapshot, name)
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn disclaim_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    name: &str,
+) -> Result<Change, DirectoryError> {
+    disclaimed(snapshot, name)
+}
+
+fn disclaimed(snapshot: &Snapshot, name: &str) -> Result<Change, DirectoryError> {
     let mut organization = snapshot.organization()?.clone();
     if organization.sign_in.domains.remove(name).is_none() {
         return Err(no_domain(name));
@@ -279,6 +369,25 @@ pub fn disclaim(
 /// A time that is none.
 pub fn limit_sessions(
     _by: &Authorized<SettingsUpdate>,
+    snapshot: &Snapshot,
+    (idle, whole): (Option<u32>, Option<u32>),
+) -> Result<Change, DirectoryError> {
+    limited(snapshot, (idle, whole))
+}
+
+/// The same by the operator.
+///
+/// # Errors
+/// The same.
+pub fn limit_sessions_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    (idle, whole): (Option<u32>, Option<u32>),
+) -> Result<Change, DirectoryError> {
+    limited(snapshot, (idle, whole))
+}
+
+fn limited(
     snapshot: &Snapshot,
     (idle, whole): (Option<u32>, Option<u32>),
 ) -> Result<Change, DirectoryError> {

@@ -43,7 +43,7 @@ mod shares;
 mod shown;
 mod signed_in;
 mod signin;
-mod sso;
+pub mod sso;
 mod system;
 mod takeout;
 pub mod tls;

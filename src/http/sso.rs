@@ -24,6 +24,7 @@ use crate::decide::authorized::{SettingsRead, SettingsUpdate, SsoConfigure, SsoD
 use crate::directory::connection::{Connection, ConnectionId, Protocol, Saml};
 use crate::directory::sso::{self, Trial};
 use crate::directory::{Kind, Ref};
+use crate::ids::TenantId;
 use crate::outside::Verification;
 
 /// From so many days on an Admin is warned that a certificate expires.
@@ -90,26 +91,46 @@ async fn configured(
     app: &App,
     call: &Call,
     body: &Fields,
-    (id, mut wanted, was): (ConnectionId, Given, Option<Connection>),
+    (id, wanted, was): (ConnectionId, Given, Option<Connection>),
 ) -> Result<crate::decide::Changed, Problem> {
     let context = said(wanted.connection.protocol.name());
     let settings = call.singleton(Kind::Settings);
     // Whoever may not set it has no call made for them.
     call.permit_change_with::<SsoConfigure>(settings, context.clone())
         .await?;
-    if let Some(url) = &wanted.metadata_url {
-        wanted.take(&fetched(app, url).await?)?;
-    }
-    let connection = wanted.connection;
-    match &connection.protocol {
-        Protocol::Oidc(oidc) => signin::oidc::check(app, oidc).await?,
-        Protocol::Saml(saml) if saml.certificates.is_empty() => return Err(missing("metadata")),
-        Protocol::Saml(_) => {}
-    }
+    let connection = asked(app, wanted).await?;
     call.change::<SsoConfigure>(settings, context, body, move |by, snapshot| {
         sso::configure(by, snapshot, (id, &connection), was.as_ref())
     })
     .await
+}
+
+/// A connection with what its provider says of itself.
+async fn asked(app: &App, mut wanted: Given) -> Result<Connection, Problem> {
+    if let Some(url) = &wanted.metadata_url {
+        wanted.take(&fetched(app, url).await?)?;
+    }
+    match &wanted.connection.protocol {
+        Protocol::Oidc(oidc) => signin::oidc::check(app, oidc).await?,
+        Protocol::Saml(saml) if saml.certificates.is_empty() => return Err(missing("metadata")),
+        Protocol::Saml(_) => {}
+    }
+    Ok(wanted.connection)
+}
+
+/// A connection as an object describes it that is like a body of `POST /v1/sso/connections`, on top of what it is now; its provider is asked.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn described(
+    app: &App,
+    members: Map<String, Value>,
+    old: Option<Connection>,
+) -> Result<Connection, Problem> {
+    let mut body = Fields::of(members);
+    let wanted = given(&mut body, old)?;
+    body.finish()?;
+    asked(app, wanted).await
 }
 
 /// A provider's metadata from where it publishes it.
@@ -481,8 +502,12 @@ fn told(app: &App, call: &Call, id: ConnectionId, connection: &Connection) -> Va
 }
 
 /// A connection with what its provider must be told of us.
-fn with_ours(app: &App, call: &Call, id: ConnectionId, mut view: Value) -> Value {
-    let tenant = call.door().store().id();
+fn with_ours(app: &App, call: &Call, id: ConnectionId, view: Value) -> Value {
+    with_places(app, call.door().store().id(), id, view)
+}
+
+/// The same of this tenant.
+pub fn with_places(app: &App, tenant: TenantId, id: ConnectionId, mut view: Value) -> Value {
     let base = app.config().http.base_url.as_str();
     if let Some(members) = view.as_object_mut() {
         members.insert(

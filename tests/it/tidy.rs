@@ -106,6 +106,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "http",
             "ids",
             "log",
+            "outside",
             "publish",
             "telemetry",
             "tenant",

@@ -15,5 +15,6 @@ mod nodes;
 mod offline;
 mod scim;
 mod searching;
+mod sso;
 mod tls;
 mod uploads;

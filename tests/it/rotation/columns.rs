@@ -28,6 +28,8 @@ use Holds::{Clear, Log, Under};
 /// The columns of a tenant's database.
 const TENANT: &[(&str, &str, Holds)] = &[
     ("anchor", "salt", Under("records")),
+    ("arrival", "body", Under("records")),
+    ("arrival", "id", Clear),
     ("content", "body", Under("content")),
     ("content", "key_check", Clear),
     ("content", "wrapped", Under("content-wrap")),
@@ -45,6 +47,7 @@ const TENANT: &[(&str, &str, Holds)] = &[
     ("segment", "hashes", Clear),
     ("segment", "leaves", Log),
     ("segment", "parts", Holds::Parts),
+    ("spent", "id", Clear),
     ("state", "body", Under("records")),
     ("subject_key", "key_check", Clear),
     ("subject_key", "wrapped", Under("subject-wrap")),
