@@ -15,6 +15,7 @@ use sqlx::{AnyConnection, Row as _};
 
 use crate::api::harness::{Service, Tenant};
 use crate::api::keeping::asked;
+use crate::api::sessions::link;
 use crate::harness::chance::Chance;
 use crate::harness::postgres;
 
@@ -73,6 +74,7 @@ async fn set(service: &Service) -> [Tenant; 2] {
                 .by(&tenant, tenant.admin, "PUT", &place)
                 .content("text/plain", b"what was said".to_vec());
             kept.send().await.ok();
+            link(&tenant, tenant.member, false).await;
             anchor::anchor((door.store(), door.origin()), &deployment)
                 .await
                 .unwrap();
