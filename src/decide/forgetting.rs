@@ -4,13 +4,13 @@ use sqlx::{Any, Transaction};
 
 use super::error::Unwritten;
 use super::{aside, rows};
-use crate::directory::{Ref, Row, RowId};
+use crate::directory::{Kind, Ref, Row, RowId};
 use crate::log::upkeep;
 use crate::tenant::Store;
 use crate::vault;
 
-/// Destroys a person's key and blanks their rows, those of what ends with them, and those of their sessions and invitations that were over
-/// before. What the log says of them goes afterwards, in the background.
+/// Destroys a person's key and blanks their rows, those of what ends with them, and those of their invitations that were over before.
+/// Sessions that were over say nothing any more: [`end_sessions`]. What the log says of them goes afterwards, in the background.
 pub(super) async fn forget(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
@@ -30,15 +30,28 @@ pub(super) async fn forget(
             rows::blank(store, transaction, *thing).await?;
         }
     }
-    for session in rows::sessions_of(store, transaction, person).await? {
-        rows::blank(store, transaction, session).await?;
-        aside::forget_use(store, transaction, session).await?;
-    }
     for invitation in invitations {
         rows::blank(store, transaction, invitation).await?;
         let name = invitation.to_string();
         upkeep::begin_erasure(database, transaction, &name, now).await?;
     }
     upkeep::begin_erasure(database, transaction, &name, now).await?;
+    Ok(())
+}
+
+/// With what and from where somebody came is kept no longer than their session; that it was, the log says, under their key.
+pub(super) async fn end_sessions(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    changed: &[Row],
+) -> Result<(), Unwritten> {
+    for row in changed {
+        if let Row::End(RowId::Object(session)) = row
+            && session.kind == Kind::Session
+        {
+            rows::blank(store, transaction, *session).await?;
+            aside::forget_use(store, transaction, *session).await?;
+        }
+    }
     Ok(())
 }

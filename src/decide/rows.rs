@@ -41,8 +41,6 @@ const EACH: &str =
 const INVITATIONS: &str = "SELECT id, from_index, body FROM state WHERE id > $1 AND id LIKE 'inv^_%' ESCAPE '^' \
      AND from_index = (SELECT MAX(one.from_index) FROM state AS one WHERE one.id = state.id) AND to_index IS NOT NULL \
      ORDER BY id LIMIT 500";
-const SESSIONS: &str = "SELECT id, from_index, body FROM state WHERE id > $1 AND id LIKE 'ses^_%' ESCAPE '^' \
-     ORDER BY id LIMIT 500";
 const LAST: &str = "SELECT (SELECT MAX(from_index) FROM state WHERE from_index < $1) AS begun, \
      (SELECT MAX(to_index) FROM state WHERE to_index < $1) AS ended";
 const REPLACE: &str = "UPDATE state SET body = $1 WHERE id = $2 AND from_index = $3";
@@ -258,37 +256,6 @@ pub(super) async fn invitations_of(
             {
                 let invitation = id.parse();
                 found.push(invitation.map_err(|_| Unwritten::Corrupt { what: "state" })?);
-            }
-        }
-    }
-}
-
-/// The sessions that a person ever had and that are over, of which the rows that are kept say from where and with what they came. Every one
-/// that there ever was is opened, as with invitations.
-pub(super) async fn sessions_of(
-    store: &Store,
-    transaction: &mut Transaction<'_, Any>,
-    person: Ref,
-) -> Result<Vec<Ref>, Unwritten> {
-    let error = |cause| store.database().error(cause);
-    let (mut found, mut after) = (Vec::new(), String::new());
-    loop {
-        let page = sqlx::query(SESSIONS)
-            .bind(&after)
-            .fetch_all(&mut **transaction)
-            .await
-            .map_err(error)?;
-        let Some(last) = page.last() else {
-            return Ok(found);
-        };
-        after = last.try_get("id").map_err(error)?;
-        for row in &page {
-            let id: String = row.try_get("id").map_err(error)?;
-            if let Body::Object(Object::Session(session)) = read_body(store, &id, row)?.1
-                && session.owner == person
-            {
-                let session = id.parse();
-                found.push(session.map_err(|_| Unwritten::Corrupt { what: "state" })?);
             }
         }
     }

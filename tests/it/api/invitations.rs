@@ -447,9 +447,18 @@ async fn an_expired_invitation_is_told_of_and_sent_again_on_postgresql() {
 
 /// What the state's rows of every invitation hold, past and present.
 async fn rows(service: &Service, tenant: &Tenant) -> Vec<String> {
+    rows_of(service, tenant, "inv_").await
+}
+
+/// What the state's rows hold, past and present, of everything whose identifier begins so.
+pub async fn rows_of(service: &Service, tenant: &Tenant, prefix: &str) -> Vec<String> {
     let mut database = service.database(tenant).await;
-    let sql = "SELECT id, from_index, body FROM state WHERE id LIKE 'inv^_%' ESCAPE '^'";
-    let rows = sqlx::query(sql).fetch_all(&mut database).await.unwrap();
+    let sql = "SELECT id, from_index, body FROM state WHERE SUBSTR(id, 1, 4) = $1";
+    let rows = sqlx::query(sql)
+        .bind(prefix)
+        .fetch_all(&mut database)
+        .await
+        .unwrap();
     let mut found = Vec::new();
     for row in rows {
         let (id, from): (String, i64) = (row.get("id"), row.get("from_index"));
