@@ -13,7 +13,7 @@ use crate::authn::token::{Token, Use};
 use crate::crypto;
 use crate::decide::Room;
 use crate::directory::session::{self, Link};
-use crate::directory::{Kind, Object, Ref, Snapshot, people};
+use crate::directory::{Kind, Ref, Snapshot, people};
 
 /// For how long a link may be opened.
 const LASTS: Duration = Duration::minutes(15);
@@ -63,8 +63,5 @@ pub(super) fn find(snapshot: &Snapshot, who: &str) -> Option<Ref> {
         return snapshot.user(user).map(|_| user);
     }
     let address = people::address(who).ok()?;
-    let mut all = snapshot.objects_of(Kind::User, None);
-    let found = all
-        .find(|(_, stored)| matches!(&stored.value, Object::User(user) if user.email == address));
-    found.map(|(user, _)| user)
+    snapshot.user_at(&address)
 }

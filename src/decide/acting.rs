@@ -55,10 +55,11 @@ impl Moment<'_> {
                 self.in_force(key)?;
                 service
             }
-            // A person may ask why; what they may know of it is asked for each question.
+            // A person who is signed in may ask why where they may do the least of all, which is to see their own sessions: the guardrails on
+            // sign-in, standing and purpose hold here too. What they may know of it is asked for each question.
             Caller::Session { session, user } if action == EXPLAIN => {
-                self.signed_in(session, user)?;
-                return Ok(self.by_operator(action));
+                let act = self.signed_in(session, user)?;
+                return self.ours(&[act], "session.read", user, &asker.said());
             }
             // The decision point is for back ends: people ask their app.
             Caller::Session { .. } | Caller::Directory { .. } => {

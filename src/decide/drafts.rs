@@ -252,7 +252,10 @@ impl Drafts<'_> {
             return Ok(None);
         }
         let at = self.decision(asker, &mut scope);
-        Ok(Some(Done::Scope(Box::new(scope), at)))
+        Ok(Some(match asker.caller {
+            Caller::Session { .. } => Done::Denied(Box::new(scope), at),
+            _ => Done::Scope(Box::new(scope), at),
+        }))
     }
 
     pub(super) fn questions(&mut self, work: &Questions) -> Done {

@@ -20,7 +20,7 @@ use crate::authn::certificate::Certificate;
 use crate::authn::lockout::{Address, Attempt, Verdict};
 use crate::authn::{self, Refusal};
 use crate::decide::{Acting, Asker, Caller, Door};
-use crate::directory::{Kind, Ref};
+use crate::directory::{Kind, Ref, Snapshot};
 use crate::ids::TenantId;
 use crate::log::Event;
 use crate::log::entry::{Outcome, Refusal as Recorded};
@@ -224,24 +224,11 @@ async fn authenticate(
     // A key that is none costs nothing: neither a look-up nor an entry.
     let key = ApiKey::parse(token.trim()).map_err(|_| Problem::BadCredential)?;
     let tenant = TenantId::new(key.tenant());
-    let door = app
-        .door(tenant)
-        .await
-        .map_err(|error| refused::closed(&error))?;
-    // Nobody has a key to the deployment's own log, and no refused one is recorded in it.
-    if door.store().kind() != tenant::Kind::Organization {
-        return Err(Problem::BadCredential);
-    }
+    let door = organization(app, tenant).await?;
     let brought = Brought::of(app, from, &door, ("ck", key.id()));
     brought.admit()?;
     let now = chrono::Utc::now();
-    let mut found = authn::key_of(door.glance().snapshot(), &key, now);
-    if found == Err(Refusal::Unknown) {
-        // It may have been made by another process a moment ago.
-        door.refresh().await.map_err(refused::problem)?;
-        found = authn::key_of(door.glance().snapshot(), &key, now);
-    }
-    match found {
+    match found(&door, |snapshot| authn::key_of(snapshot, &key, now)).await? {
         Ok((key, service)) => {
             door.touch(key, now);
             let caller = Caller::Key {
@@ -253,6 +240,30 @@ async fn authenticate(
         }
         Err(why) => Err(brought.refuse(Event::ApiKeyRejected, why).await?),
     }
+}
+
+/// The organization that a credential names, opened.
+pub(super) async fn organization(app: &App, tenant: TenantId) -> Result<Arc<Door>, Problem> {
+    let door = app.door(tenant).await;
+    let door = door.map_err(|error| refused::closed(&error))?;
+    // Nobody has a key to the deployment's own log, and no refused one is recorded in it.
+    match door.store().kind() {
+        tenant::Kind::Organization => Ok(door),
+        tenant::Kind::Deployment => Err(Problem::BadCredential),
+    }
+}
+
+/// What a credential is, on the newest state where this node does not know it: another may have made it a moment ago.
+pub(super) async fn found<T>(
+    door: &Door,
+    look: impl Fn(&Snapshot) -> Result<T, Refusal>,
+) -> Result<Result<T, Refusal>, Problem> {
+    let known = look(door.glance().snapshot());
+    if !matches!(known, Err(Refusal::Unknown)) {
+        return Ok(known);
+    }
+    door.refresh().await.map_err(refused::problem)?;
+    Ok(look(door.glance().snapshot()))
 }
 
 /// By a certificate: the organization is named by the request, since a certificate names none, and has bound one of its names.
@@ -274,27 +285,15 @@ async fn certified(
     let shown = from.shown.and_then(|shown| shown.peer_certificates.first());
     let shown = shown.ok_or(Problem::NoCredential)?;
     let certificate = Certificate::read(shown).ok_or(Problem::BadCredential)?;
-    let door = app
-        .door(tenant)
-        .await
-        .map_err(|error| refused::closed(&error))?;
-    if door.store().kind() != tenant::Kind::Organization {
-        return Err(Problem::BadCredential);
-    }
+    let door = organization(app, tenant).await?;
     let brought = Brought::of(app, from, &door, ("certificate", certificate.id()));
     brought.admit()?;
     let now = chrono::Utc::now();
-    let look = |door: &Door| match certificate.is_over(now) {
+    let look = |snapshot: &Snapshot| match certificate.is_over(now) {
         true => Err(Refusal::Expired),
-        false => authn::binding_of(door.glance().snapshot(), certificate.names(), now),
+        false => authn::binding_of(snapshot, certificate.names(), now),
     };
-    let mut found = look(&door);
-    if found == Err(Refusal::Unknown) {
-        // It may have been bound by another process a moment ago.
-        door.refresh().await.map_err(refused::problem)?;
-        found = look(&door);
-    }
-    match found {
+    match found(&door, look).await? {
         Ok((binding, service)) => {
             door.touch(binding, now);
             let caller = Caller::Certificate {

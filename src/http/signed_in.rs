@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::caller::{Brought, From};
+use super::caller::{self, Brought, From};
 use super::cookies::{self, Name};
 use super::problem::Problem;
 use super::refused;
@@ -20,7 +20,6 @@ use crate::directory::object::Session;
 use crate::directory::{Ref, Snapshot};
 use crate::ids::TenantId;
 use crate::log::Event;
-use crate::tenant;
 
 /// Says from which site a browser sends a request.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -56,13 +55,7 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<Token> {
 /// # Errors
 /// It is none, is over, or was not used for too long: recorded, as any refused credential.
 pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<SignedIn, Problem> {
-    let door = app
-        .door(TenantId::new(token.tenant()))
-        .await
-        .map_err(|error| refused::closed(&error))?;
-    if door.store().kind() != tenant::Kind::Organization {
-        return Err(Problem::BadCredential);
-    }
+    let door = caller::organization(app, TenantId::new(token.tenant())).await?;
     let brought = Brought::of(app, *from, &door, (Use::Session.word(), token.id()));
     brought.admit()?;
     let now = chrono::Utc::now();
@@ -70,13 +63,7 @@ pub(super) async fn session(app: &App, from: &From<'_>, token: Token) -> Result<
         let found = authn::session_of(snapshot, &token, now);
         found.map(|(session, found)| (session, Session::clone(found)))
     };
-    let mut found = look(door.glance().snapshot());
-    if found == Err(Refusal::Unknown) {
-        // It may have begun on another node a moment ago.
-        door.refresh().await.map_err(refused::problem)?;
-        found = look(door.glance().snapshot());
-    }
-    let checked = match found {
+    let checked = match caller::found(&door, look).await? {
         Ok((session, found)) => used(&door, session, &found, now)
             .await?
             .map(|()| (session, found.owner)),

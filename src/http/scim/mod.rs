@@ -25,14 +25,14 @@ use self::patch::Patch;
 use self::query::Query;
 use self::schema::{GROUPS, PEOPLE, Resource};
 use super::call::is_about_the_caller;
-use super::caller::{Brought, From, Line};
+use super::caller::{self, Brought, From, Line};
 use super::json;
 use super::page as answers;
 use super::problem::{Problem, Scim};
 use super::refused;
 use crate::app::App;
+use crate::authn;
 use crate::authn::token::{Token, Use};
-use crate::authn::{self, Refusal};
 use crate::crypto;
 use crate::decide::authorized::{MemberRemove, ProvisioningRead};
 use crate::decide::{Asker, Caller, Door, Permitted, Refused};
@@ -42,7 +42,6 @@ use crate::directory::{
 };
 use crate::ids::TenantId;
 use crate::log::Event;
-use crate::tenant;
 
 /// Where it is.
 pub(super) const PREFIX: &str = "/scim/v2";
@@ -125,21 +124,12 @@ async fn authenticate(
     }
     // A token that is none costs nothing: neither a look-up nor an entry.
     let token = Token::parse(Use::Scim, token.trim()).ok_or(Problem::BadCredential)?;
-    let door = app.door(TenantId::new(token.tenant())).await;
-    let door = door.map_err(|error| refused::closed(&error))?;
-    if door.store().kind() != tenant::Kind::Organization {
-        return Err(Problem::BadCredential);
-    }
+    let door = caller::organization(app, TenantId::new(token.tenant())).await?;
     let brought = Brought::of(app, from, &door, (Use::Scim.word(), token.id()));
     brought.admit()?;
     let now = chrono::Utc::now();
-    let mut found = authn::directory_of(door.glance().snapshot(), &token, now);
-    if found == Err(Refusal::Unknown) {
-        // It may have been made by another process a moment ago.
-        door.refresh().await.map_err(refused::problem)?;
-        found = authn::directory_of(door.glance().snapshot(), &token, now);
-    }
-    match found {
+    let look = |snapshot: &Snapshot| authn::directory_of(snapshot, &token, now);
+    match caller::found(&door, look).await? {
         Ok((token, service)) => {
             door.touch(token, now);
             let asker = from.asker(Caller::Directory { token, service });

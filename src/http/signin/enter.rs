@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::header;
 use axum::response::Response;
+use serde::de::DeserializeOwned;
 
 use super::super::caller::Brought;
 use super::super::cookies::{self, Name};
@@ -11,6 +12,7 @@ use super::super::problem::Problem;
 use super::super::{refused, signed_in};
 use super::Browser;
 use super::page::{Refused, see_other};
+use crate::authn::Refusal::Unknown;
 use crate::authn::token::{Token, Use};
 use crate::crypto;
 use crate::decide::authorized::Proven;
@@ -18,6 +20,7 @@ use crate::decide::{Caller, Door, Refused as NotDone};
 use crate::directory::connection::ConnectionId;
 use crate::directory::session::{self, Arrival};
 use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
+use crate::ids::TenantId;
 use crate::log::Event;
 use crate::log::entry::{Outcome, Refusal};
 
@@ -98,6 +101,28 @@ async fn leave_before(browser: &Browser) {
         if let Err(error) = left.await {
             tracing::warn!(%error, "the session before a sign-in goes on until it is idle");
         }
+    }
+}
+
+/// Takes what a link of this use was made for, once.
+///
+/// # Errors
+/// It is none, was used, or its time is over: recorded, and told as any other that is none.
+pub(super) async fn ticket<T: DeserializeOwned>(
+    browser: &Browser,
+    of: Use,
+    text: &str,
+) -> Result<(Arc<Door>, T), Refused> {
+    browser.is_ours()?;
+    let token = Token::parse(of, text).ok_or(Problem::BadLink)?;
+    let door = browser.tenant(TenantId::new(token.tenant())).await?;
+    let brought = browser.brought(&door, of, &token);
+    brought.admit()?;
+    let taken = door.take_expected(&token.digest()).await;
+    let taken = taken.map_err(refused::problem)?;
+    match taken.and_then(|body| serde_json::from_slice(&body).ok()) {
+        Some(made_for) => Ok((door, made_for)),
+        None => Err(refuse(&brought, Unknown).await?),
     }
 }
 

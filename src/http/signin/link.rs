@@ -8,12 +8,8 @@ use maud::html;
 use super::enter::{self, Shown};
 use super::page::{Forms, Refused, page};
 use super::{Browser, HOME};
-use crate::authn::Refusal;
-use crate::authn::token::{Token, Use};
+use crate::authn::token::Use;
 use crate::directory::session::{self, Link};
-use crate::http::problem::Problem;
-use crate::http::refused;
-use crate::ids::TenantId;
 
 /// Asks whether to sign in.
 pub(super) async fn ask(Path(_): Path<String>) -> Response {
@@ -26,17 +22,7 @@ pub(super) async fn ask(Path(_): Path<String>) -> Response {
 
 /// Signs in.
 pub(super) async fn take(browser: Browser, Path(text): Path<String>) -> Result<Response, Refused> {
-    browser.is_ours()?;
-    let token = Token::parse(Use::Link, &text).ok_or(Problem::BadLink)?;
-    let door = browser.tenant(TenantId::new(token.tenant())).await?;
-    let brought = browser.brought(&door, Use::Link, &token);
-    brought.admit()?;
-    let taken = door.take_expected(&token.digest()).await;
-    let taken = taken.map_err(refused::problem)?;
-    let link = taken.and_then(|body| serde_json::from_slice::<Link>(&body).ok());
-    let Some(link) = link else {
-        return Err(enter::refuse(&brought, Refusal::Unknown).await?);
-    };
+    let (door, link) = enter::ticket::<Link>(&browser, Use::Link, &text).await?;
     let shown = Shown {
         user: link.user,
         method: "link",

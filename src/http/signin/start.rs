@@ -12,13 +12,10 @@ use super::super::attempts::Begun;
 use super::arriving::{Start, Test};
 use super::page::{Forms, Refused, page, see_other};
 use super::{Browser, Form, HOME, enter, oidc, place, saml};
-use crate::authn::Refusal;
-use crate::authn::token::{Token, Use};
+use crate::authn::token::Use;
 use crate::directory::connection::{ConnectionId, Protocol};
 use crate::directory::sso::Trial;
 use crate::http::problem::Problem;
-use crate::http::refused;
-use crate::ids::TenantId;
 use crate::tenant::Slug;
 
 /// Asks which organization.
@@ -115,17 +112,7 @@ pub(super) async fn ask(Path(_): Path<String>) -> Response {
 
 /// Begins it.
 pub(super) async fn test(browser: Browser, Path(text): Path<String>) -> Result<Response, Refused> {
-    browser.is_ours()?;
-    let token = Token::parse(Use::Test, &text).ok_or(Problem::BadLink)?;
-    let door = browser.tenant(TenantId::new(token.tenant())).await?;
-    let brought = browser.brought(&door, Use::Test, &token);
-    brought.admit()?;
-    let taken = door.take_expected(&token.digest()).await;
-    let taken = taken.map_err(refused::problem)?;
-    let trial = taken.and_then(|body| serde_json::from_slice::<Trial>(&body).ok());
-    let Some(trial) = trial else {
-        return Err(enter::refuse(&brought, Refusal::Unknown).await?);
-    };
+    let (door, trial) = enter::ticket::<Trial>(&browser, Use::Test, &text).await?;
     let found = door
         .glance()
         .snapshot()

@@ -523,6 +523,14 @@ async fn where_sso_is_enforced_another_method_opens_nothing_but_the_break_glass(
         .send()
         .await;
     let cookie = cookie(&told);
+    // Nor is whoever is signed in otherwise told why.
+    let question = json!({
+        "subject": {"type": "User", "id": admin.to_string()},
+        "action": {"name": "member.read"},
+        "resource": {"type": "Organization", "id": tenant.org.to_string()},
+    });
+    let why = service.signed_in(&before, "POST", "/v1/explain");
+    why.body(&question).send().await.is_problem(403);
     let refused = service
         .signed_in(&cookie, "POST", "/v1/teams")
         .body(&team)
