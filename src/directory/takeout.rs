@@ -201,7 +201,7 @@ pub fn is_private(snapshot: &Snapshot, object: &Object) -> bool {
     };
     match object {
         Object::Memory(memory) => memory.layer == Layer::Personal || in_private(memory.parent),
-        Object::AgentRun(_) => true,
+        Object::AgentRun(_) | Object::Session(_) => true,
         object => object.made().is_some_and(|made| match made.parent.kind {
             Kind::Thread => in_private(made.parent),
             _ => made.audience.is_none(),
@@ -218,6 +218,7 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
             Object::User(_) => reference == person,
             Object::Memory(memory) => memory.layer == Layer::Personal && memory.owner == person,
             Object::AgentRun(run) => run.owner == person,
+            Object::Session(session) => session.owner == person,
             Object::Group { .. } | Object::DirectoryGroup(_) => snapshot
                 .user(person)
                 .is_some_and(|user| user.groups.contains(&reference)),

@@ -353,12 +353,17 @@ impl<'a> Brought<'a> {
     /// # Errors
     /// It cannot be recorded.
     pub(super) async fn refuse(&self, event: Event, why: Refusal) -> Result<Problem, Problem> {
-        let why = match why {
-            Refusal::Unknown => Recorded::UnknownCredential,
-            Refusal::Wrong => Recorded::WrongCredential,
-            Refusal::Expired => Recorded::Expired,
-        };
-        self.refuse_as((event, why), Problem::BadCredential).await
+        self.refuse_as((event, word(why)), Problem::BadCredential)
+            .await
+    }
+
+    /// The same of a link that somebody wanted to join or to sign in by.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn refuse_link(&self, why: Refusal) -> Result<Problem, Problem> {
+        let why = (Event::UserLoginFailed, word(why));
+        self.refuse_as(why, Problem::BadLink).await
     }
 
     /// The same in other words; what it is told as, where there are not too many.
@@ -385,6 +390,15 @@ impl<'a> Brought<'a> {
                 Ok(Problem::TooMany(pause))
             }
         }
+    }
+}
+
+/// The word for it in the log.
+const fn word(why: Refusal) -> Recorded {
+    match why {
+        Refusal::Unknown => Recorded::UnknownCredential,
+        Refusal::Wrong => Recorded::WrongCredential,
+        Refusal::Expired => Recorded::Expired,
     }
 }
 

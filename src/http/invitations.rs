@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::attempts::Attempts;
 use super::call::Call;
-use super::caller::{Brought, From};
+use super::caller::{self, Brought, From};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -31,7 +31,6 @@ use crate::directory::{DirectoryError, Kind, Ref};
 use crate::ids::TenantId;
 use crate::log::Event;
 use crate::log::entry::Refusal as Recorded;
-use crate::tenant;
 
 /// Invite somebody. The link counts for seven days and once. Where mail is set up it is sent to them, and shown to nobody; where it is
 /// not, it is in this answer, once. So the call takes no `Idempotency-Key`.
@@ -143,43 +142,70 @@ pub(super) async fn accept(
     let token = Zeroizing::new(body.text("token")?);
     let name = body.maybe_text("name")?;
     body.finish()?;
-    // Whoever has the right one is let in, however many wrong ones others have sent from there.
-    let limit = || attempts.check(peer, Instant::now());
     let from = From {
         peer,
         id: &id,
         shown: None,
     };
-    let accepted = accepted(&app, (from, limit), &token, name).await;
-    if accepted == Err(Problem::BadLink) {
-        attempts.failed(peer, Instant::now());
+    let (door, link, invited) = found(&app, from, &attempts, &token).await?;
+    let newcomer = Newcomer {
+        id: crypto::random().map_err(|_| Problem::Internal)?,
+        name,
+    };
+    let digest = link.stored();
+    let joined = door
+        .arrive(from.asker(Caller::System), move |by, snapshot| {
+            invitation::accept(by, snapshot, (invited, &digest), &newcomer)
+        })
+        .await;
+    match joined {
+        Ok(joined) => Ok(unkept(page::made(Kind::User.collection(), joined))),
+        Err(Refused::Directory(DirectoryError::DeadLink)) => {
+            // It was used, or taken back, since it was looked up.
+            let why = (Event::UserLoginFailed, Recorded::Revoked);
+            let brought = Brought::of(&app, from, &door, (Use::Invitation.word(), link.id()));
+            attempts.failed(peer, Instant::now());
+            Err(brought.refuse_as(why, Problem::BadLink).await?)
+        }
+        Err(refused) => Err(refused::problem(refused)),
     }
-    Ok(unkept(page::made(Kind::User.collection(), accepted?)))
 }
 
-async fn accepted(
+/// The invitation that a link is to: one that is none is told as every other that is none.
+///
+/// # Errors
+/// It is none, or too many that were none came from there. Whoever has the right one is let in, however many wrong ones others have sent from
+/// there.
+pub(super) async fn found(
     app: &App,
-    (from, limit): (From<'_>, impl Fn() -> Result<(), Problem>),
-    token: &str,
-    name: Option<String>,
-) -> Result<Changed, Problem> {
+    from: From<'_>,
+    attempts: &Attempts,
+    text: &str,
+) -> Result<(Arc<Door>, Token, Ref), Problem> {
+    let found = looked_up(app, from, attempts, text).await;
+    if matches!(found, Err(Problem::BadLink)) {
+        attempts.failed(from.peer, Instant::now());
+    }
+    found
+}
+
+async fn looked_up(
+    app: &App,
+    from: From<'_>,
+    attempts: &Attempts,
+    text: &str,
+) -> Result<(Arc<Door>, Token, Ref), Problem> {
+    let limit = || attempts.check(from.peer, Instant::now());
     // A token that is none costs nothing: neither a look-up nor an entry.
-    let Some(link) = Token::parse(Use::Invitation, token) else {
+    let Some(link) = Token::parse(Use::Invitation, text) else {
         return Err(limit().err().unwrap_or(Problem::BadLink));
     };
-    let tenant = TenantId::new(link.tenant());
-    let door = app.door(tenant).await.map_err(|error| {
-        let told = refused::closed(&error);
+    let door = caller::organization(app, TenantId::new(link.tenant())).await;
+    let door = door.map_err(|problem| match problem {
         // There is no such organization.
-        if told == Problem::BadCredential {
-            Problem::BadLink
-        } else {
-            told
-        }
+        Problem::BadCredential => Problem::BadLink,
+        problem => problem,
     })?;
-    if door.store().kind() != tenant::Kind::Organization {
-        return Err(Problem::BadLink);
-    }
     let brought = Brought::of(app, from, &door, (Use::Invitation.word(), link.id()));
     brought.admit()?;
     let find = || authn::invitation_of(door.glance().snapshot(), &link, Utc::now());
@@ -192,29 +218,10 @@ async fn accepted(
         door.refresh().await.map_err(refused::problem)?;
         found = find();
     }
-    let why = match found {
-        Err(Refusal::Unknown) => Recorded::UnknownCredential,
-        Err(Refusal::Wrong) => Recorded::WrongCredential,
-        Err(Refusal::Expired) => Recorded::Expired,
-        Ok(invitation) => {
-            let newcomer = Newcomer {
-                id: crypto::random().map_err(|_| Problem::Internal)?,
-                name,
-            };
-            let digest = link.stored();
-            let joined = door
-                .arrive(from.asker(Caller::System), move |by, snapshot| {
-                    invitation::accept(by, snapshot, (invitation, &digest), &newcomer)
-                })
-                .await;
-            match joined {
-                Err(Refused::Directory(DirectoryError::DeadLink)) => Recorded::Revoked,
-                joined => return joined.map_err(refused::problem),
-            }
-        }
-    };
-    let why = (Event::UserLoginFailed, why);
-    Err(brought.refuse_as(why, Problem::BadLink).await?)
+    match found {
+        Ok(invited) => Ok((door, link, invited)),
+        Err(why) => Err(brought.refuse_link(why).await?),
+    }
 }
 
 fn unkeyed(call: &Call) -> Result<(), Problem> {

@@ -6,7 +6,6 @@ use axum::http::header;
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 
-use super::super::caller::Brought;
 use super::super::cookies::{self, Name};
 use super::super::problem::Problem;
 use super::super::{refused, signed_in};
@@ -122,7 +121,7 @@ pub(super) async fn ticket<T: DeserializeOwned>(
     let taken = taken.map_err(refused::problem)?;
     match taken.and_then(|body| serde_json::from_slice(&body).ok()) {
         Some(made_for) => Ok((door, made_for)),
-        None => Err(refuse(&brought, Unknown).await?),
+        None => Err(brought.refuse_link(Unknown).await?.into()),
     }
 }
 
@@ -147,12 +146,4 @@ fn why(refused: &NotDone) -> Refusal {
         NotDone::Directory(_) => Refusal::Invalid,
         _ => Refusal::Unavailable,
     }
-}
-
-/// A link that is none, as whoever brought it is told: how it is wrong is in the log.
-pub(super) async fn refuse(
-    brought: &Brought<'_>,
-    why: crate::authn::Refusal,
-) -> Result<Refused, Problem> {
-    Ok(brought.refuse(Event::UserLoginFailed, why).await?.into())
 }

@@ -1,26 +1,20 @@
 //! Joining by an invitation's link: whoever opens it sees what it is to, and is signed in once they join. That it is looked at uses nothing up.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Extension, Path};
 use axum::response::Response;
-use chrono::Utc;
 use maud::html;
 
 use super::super::attempts::Attempts;
+use super::super::invitations::found;
 use super::enter::{self, Shown};
 use super::page::{Forms, Refused, page};
 use super::{Browser, Form, HOME};
-use crate::authn::token::{Token, Use};
-use crate::authn::{self, Refusal};
 use crate::crypto;
-use crate::decide::Door;
 use crate::directory::invitation::{self, Newcomer};
 use crate::directory::{Kind, Object, Ref};
 use crate::http::problem::Problem;
-use crate::http::refused;
-use crate::ids::TenantId;
 
 /// Shows what the link is to.
 pub(super) async fn ask(
@@ -28,7 +22,7 @@ pub(super) async fn ask(
     Extension(attempts): Extension<Arc<Attempts>>,
     Path(text): Path<String>,
 ) -> Result<Response, Refused> {
-    let (door, _, invitation) = found(&browser, &attempts, &text).await?;
+    let (door, _, invitation) = found(&browser.app, browser.from(), &attempts, &text).await?;
     let world = door.glance();
     let snapshot = world.snapshot();
     let organization = snapshot.organization().map_err(|_| Problem::BadLink)?;
@@ -58,7 +52,7 @@ pub(super) async fn take(
     form: Form,
 ) -> Result<Response, Refused> {
     browser.is_ours()?;
-    let (door, link, invitation) = found(&browser, &attempts, &text).await?;
+    let (door, link, invitation) = found(&browser.app, browser.from(), &attempts, &text).await?;
     let id = crypto::random().map_err(|_| Problem::Internal)?;
     let name = form.get("name").map(str::trim);
     let newcomer = Newcomer {
@@ -83,41 +77,4 @@ pub(super) async fn take(
         },
     )
     .await
-}
-
-/// The invitation that a link is to. One that is none is told as every other that is none.
-async fn found(
-    browser: &Browser,
-    attempts: &Attempts,
-    text: &str,
-) -> Result<(Arc<Door>, Token, Ref), Refused> {
-    let failed = |problem: Problem| {
-        let limit = attempts.check(browser.peer, Instant::now());
-        attempts.failed(browser.peer, Instant::now());
-        Refused::from(limit.err().unwrap_or(problem))
-    };
-    let Some(link) = Token::parse(Use::Invitation, text) else {
-        return Err(failed(Problem::BadLink));
-    };
-    let door = match browser.tenant(TenantId::new(link.tenant())).await {
-        Ok(door) => door,
-        Err(Problem::NotFound) => return Err(failed(Problem::BadLink)),
-        Err(problem) => return Err(problem.into()),
-    };
-    let brought = browser.brought(&door, Use::Invitation, &link);
-    brought.admit()?;
-    let find = || authn::invitation_of(door.glance().snapshot(), &link, Utc::now());
-    let mut known = find();
-    if matches!(known, Err(Refusal::Unknown | Refusal::Wrong)) {
-        attempts.check(browser.peer, Instant::now())?;
-        door.refresh().await.map_err(refused::problem)?;
-        known = find();
-    }
-    match known {
-        Ok(invitation) => Ok((door, link, invitation)),
-        Err(why) => {
-            drop(enter::refuse(&brought, why).await?);
-            Err(failed(Problem::BadLink))
-        }
-    }
 }

@@ -340,7 +340,7 @@ async fn a_session_and_a_link_that_are_guessed_are_locked_too() {
     };
     for secret in 0..u8::try_from(TRIES).unwrap() {
         let guess = token(text, Use::Link, secret);
-        assert_eq!(open(format!("/signin/link/{guess}")).await.status, 401);
+        assert_eq!(open(format!("/signin/link/{guess}")).await.status, 403);
     }
     assert_eq!(open(place.clone()).await.status, 429);
     // Nothing of it was used up: it opens from where nobody has guessed.

@@ -115,7 +115,7 @@ async fn a_link_signs_in_once(database: Database) {
         .header("origin", ORIGIN)
         .send()
         .await;
-    assert_eq!(again.status, 401);
+    assert_eq!(again.status, 403);
     let who = service
         .signed_in(&cookie, "GET", "/v1/session")
         .send()

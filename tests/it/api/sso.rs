@@ -163,7 +163,7 @@ impl Scene {
             .header("origin", ORIGIN)
             .send()
             .await;
-        assert_eq!(again.status, 401);
+        assert_eq!(again.status, 403);
         begun
     }
 

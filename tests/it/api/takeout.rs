@@ -314,3 +314,27 @@ async fn what_is_sealed_for_a_receiver_opens_with_their_identity_alone() {
         assert!(!told.is_problem(400).contains(wrong));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_where_somebody_came_is_in_their_own_export_alone() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    service.sign_in(&tenant, tenant.member).await;
+    service.sign_in(&tenant, tenant.viewer).await;
+    let held = async |user: Ref, path: &str| {
+        let told = service.get(&tenant, user, path).await;
+        assert_eq!(told.status, 200, "{}", told.body);
+        let all = lines(&files(&told.bytes), "objects");
+        let sessions = all.into_iter().filter(|one| one["type"] == "Session");
+        sessions
+            .map(|one| {
+                assert!(!one.to_string().contains("digest"));
+                one["owner"].as_str().unwrap().to_owned()
+            })
+            .collect::<Vec<_>>()
+    };
+    let own = format!("/v1/users/{}/export", tenant.member);
+    assert_eq!(held(tenant.member, &own).await, [tenant.member.to_string()]);
+    let whole = held(tenant.admin, "/v1/organization/export").await;
+    assert!(whole.is_empty(), "{whole:?}");
+}
