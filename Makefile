@@ -11,8 +11,9 @@ BUILD_PACKAGES := gcc libc6-dev ca-certificates curl libxml2-dev libxmlsec1-dev 
 # A PostgreSQL server for the tests to start, openssl as a client that is not ours, Python for scripts, and Go with
 # its sumdb packages, which check the log independently; for the same, what sigstore of PyPI and of npm need.
 # SoftHSM as a token for root keys, and a spy between it and us. PHP runs an identity provider, and xmlsec1 signs for another.
+# cvc5 proves what policies never allow.
 TEST_PACKAGES := $(BUILD_PACKAGES) age postgresql openssl softhsm2 opensc-pkcs11 python3 python3-venv golang-go golang-golang-x-mod-dev \
-  php-cli php-xml xmlsec1
+  php-cli php-xml xmlsec1 cvc5
 # Node of another source than Debian brings npm along and does not go with Debian's.
 TEST_PACKAGES += $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 

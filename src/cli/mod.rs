@@ -13,6 +13,7 @@ mod keys;
 mod link;
 mod offline;
 mod org;
+mod policy;
 mod print;
 mod provisioning;
 mod rewrap;
@@ -76,7 +77,7 @@ enum Command {
     Keys(keys::Keys),
     /// Policies of an organization
     #[command(subcommand)]
-    Policy(org::Policy),
+    Policy(policy::Policy),
     /// Say why somebody may or may not do something
     Explain(Box<explain::Explain>),
     /// The log: read it, check it, export it, get a receipt
@@ -112,6 +113,11 @@ fn run(arguments: Arguments, out: &print::Out) -> Outcome {
     }
     if let Command::Audit(audit) = &arguments.command
         && let Some(outcome) = audit.offline(out)
+    {
+        return outcome;
+    }
+    if let Command::Policy(policy) = &arguments.command
+        && let Some(outcome) = policy.offline(out)
     {
         return outcome;
     }

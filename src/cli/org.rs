@@ -165,16 +165,6 @@ pub(super) enum Member {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Policy {
-    /// Take every policy of the organization's own out of force: the way back in when Admins are locked out
-    Rollback {
-        /// The organization
-        #[arg(long = "operator", value_name = "SLUG")]
-        slug: String,
-    },
-}
-
 /// The organization of that short name.
 pub(super) async fn tenant(app: &App, slug: &str) -> Result<TenantId, TenantError> {
     let slug: Slug = slug.parse()?;
@@ -437,13 +427,13 @@ fn list(path: &Path) -> Result<Vec<Value>, String> {
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read `{}`: {error}", path.display()))
 }
 
 /// The `.cedar` files of a folder, by name.
-fn folder(path: &Path) -> Result<Vec<(String, String)>, String> {
+pub(super) fn folder(path: &Path) -> Result<Vec<(String, String)>, String> {
     let unreadable = |error| format!("cannot read the folder `{}`: {error}", path.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
@@ -509,21 +499,6 @@ impl Member {
                 }
             }
         }
-        Ok(())
-    }
-}
-
-impl Policy {
-    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
-        let Self::Rollback { slug } = self;
-        let changed = door(app, &slug)
-            .await?
-            .operate(own::rollback_library)
-            .await?;
-        out.say(
-            &changed.reply,
-            &format!("{slug} is governed by the built-in policies alone"),
-        )?;
         Ok(())
     }
 }

@@ -107,6 +107,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ids",
             "log",
             "outside",
+            "policy",
             "publish",
             "telemetry",
             "tenant",
