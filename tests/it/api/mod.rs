@@ -26,6 +26,7 @@ mod overload;
 mod own;
 mod pages;
 mod permissions;
+mod policies;
 mod races;
 mod removals;
 pub mod restore;
