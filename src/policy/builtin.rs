@@ -186,6 +186,11 @@ impl Library {
         self.index.policies()
     }
 
+    /// The templates of links, in no order.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.values().map(|template| &template.template)
+    }
+
     /// The built-in policy or template of this id, as an answer names it.
     #[must_use]
     pub fn describe(&self, id: &str) -> Option<Determining> {
