@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use serde_json::Value;
 
 use super::builtin::{
     DEREFERENCE_LEVEL, Library, NAMESPACE, in_order, parse_policies, parse_schema,
-    validation_findings,
+    validation_findings, validation_warnings,
 };
 use super::error::{Finding, PolicyError};
 use super::index::{Index, Note, Permits, Rule};
@@ -46,6 +46,7 @@ pub struct Compiled {
     /// The built-in policies again, picked for own actions; what is picked for ours is shared by all tenants.
     beside: Option<Index>,
     own: Index,
+    warnings: Vec<Finding>,
 }
 
 impl Compiled {
@@ -58,6 +59,7 @@ impl Compiled {
             schema: Arc::clone(&library.schema),
             beside: None,
             own: Index::default(),
+            warnings: Vec::new(),
         }
     }
 
@@ -76,7 +78,7 @@ impl Compiled {
             compiled.add_schema(schema)?;
         }
         let whole = (compiled.schema.as_ref(), compiled.vocabulary.as_ref());
-        compiled.own = own_index(library, whole, &own.policies)?;
+        (compiled.own, compiled.warnings) = own_index(library, whole, &own.policies)?;
         Ok(compiled)
     }
 
@@ -111,22 +113,60 @@ impl Compiled {
         self.own.policies()
     }
 
+    /// Whether a policy has this id: a built-in one, a template, or one that the tenant added.
+    #[must_use]
+    pub fn has_policy(&self, id: &str) -> bool {
+        self.library.describe(id).is_some() || self.own.note(id).is_some()
+    }
+
+    /// The ids of all of them.
+    #[must_use]
+    pub fn policy_ids(&self) -> Vec<String> {
+        let policies = self.library.policies().chain(self.own.policies());
+        let templates = self.library.templates.keys();
+        let templates = templates.map(ToString::to_string);
+        policies
+            .map(|policy| policy.id().to_string())
+            .chain(templates)
+            .collect()
+    }
+
+    /// What speaks against policies that were taken: those that can never apply, and what looks like something else.
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// Shows every policy that the tenant added.
+    pub(crate) fn each_own_rule(&self, show: &mut dyn FnMut(&Rule)) {
+        self.own.each_rule(show);
+    }
+
+    /// Shows every policy that the tenant added and that can match.
+    pub(crate) fn each_own(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
+        let permits = if run.question.action().is_in("private") {
+            Permits::DoNotCount
+        } else {
+            Permits::Count
+        };
+        self.own.each(run, permits, show);
+    }
+
     /// Shows every policy that can match: the built-in ones, then the tenant's.
     pub(crate) fn each(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
-        let action = run.question.action();
+        self.each_built_in(run, show);
+        if !self.own.is_empty() {
+            self.each_own(run, show);
+        }
+    }
+
+    /// Shows every built-in policy that can match.
+    pub(crate) fn each_built_in(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
         let builtin = match &self.beside {
-            Some(beside) if action.is_own() => beside,
+            Some(beside) if run.question.action().is_own() => beside,
             _ => &self.library.index,
         };
         builtin.each(run, Permits::Count, show);
-        if !self.own.is_empty() {
-            let permits = if action.is_in("private") {
-                Permits::DoNotCount
-            } else {
-                Permits::Count
-            };
-            self.own.each(run, permits, show);
-        }
     }
 
     /// Shows every permit that can match with one resource or another of the question's type.
@@ -267,7 +307,7 @@ fn own_index(
     library: &Library,
     (schema, vocabulary): (&Schema, &Vocabulary),
     sources: &[Source],
-) -> Result<Index, PolicyError> {
+) -> Result<(Index, Vec<Finding>), PolicyError> {
     let mut findings = Vec::new();
     let mut set = PolicySet::new();
     let mut indexed = Vec::new();
@@ -332,5 +372,24 @@ fn own_index(
     if !findings.is_empty() {
         return Err(PolicyError::Refused(findings));
     }
-    Ok(Index::new(indexed, vocabulary))
+    let mut warnings = validation_warnings(&result, &file_of, &texts);
+    let index = Index::new(indexed, vocabulary);
+    index.each_rule(&mut |rule| {
+        let actions = vocabulary.actions();
+        let mut actions = actions.filter(|action| rule.body.is_for(action)).peekable();
+        let counts = rule.note.effect == Effect::Forbid
+            || actions.peek().is_none()
+            || actions.any(|action| !action.is_in("private"));
+        if !counts {
+            let text = texts.get(rule.note.file.as_str()).copied().unwrap_or_default();
+            let message = format!("the permit `{}` never counts: its actions are opened by ownership, audience and shares alone", rule.id);
+            let at = whole_word(text, &rule.id);
+            let finding = match at {
+                Some(at) => Finding::at(&rule.note.file, text, at, message),
+                None => Finding::in_file(&rule.note.file, message),
+            };
+            warnings.push(finding.with_help("share the thing instead, or give it an audience"));
+        }
+    });
+    Ok((index, warnings))
 }
