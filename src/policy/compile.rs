@@ -11,12 +11,13 @@ use super::builtin::{
     DEREFERENCE_LEVEL, Library, NAMESPACE, in_order, parse_policies, parse_schema,
     validation_findings, validation_warnings,
 };
-use super::error::{Finding, PolicyError};
+use super::error::{Finding, PolicyError, told};
 use super::index::{Index, Note, Permits, Rule};
 use super::program;
 use super::request::{Question, SERVER};
 use super::run::Run;
 use super::shape::{Declared, members, qualified};
+use super::spelling::did_you_mean;
 use super::vocabulary::{Vocabulary, whole_word};
 
 /// A text and the name of the file that it came from.
@@ -319,10 +320,14 @@ fn own_index(
                 continue;
             }
         };
-        for template in parsed.templates() {
-            let message = format!("`{}` is a template", template.id());
+        if parsed.templates().next().is_some() {
+            let message = "this is a template".to_owned();
             let help = "the templates are built in; write a policy for a group instead";
-            findings.push(Finding::in_file(&source.name, message).with_help(help));
+            let slots = ["?principal", "?resource"].into_iter();
+            let slot = slots.filter_map(|slot| source.text.find(slot)).min();
+            let at = slot.unwrap_or_default();
+            let finding = Finding::at(&source.name, &source.text, at, message);
+            findings.push(finding.with_help(help));
         }
         for (at, policy) in in_order(&parsed).enumerate() {
             let id = policy
@@ -352,7 +357,7 @@ fn own_index(
         }
     }
     if !findings.is_empty() {
-        return Err(PolicyError::Refused(findings));
+        return Err(PolicyError::Refused(told(findings)));
     }
     let texts: HashMap<&str, &str> = sources
         .iter()
@@ -368,9 +373,12 @@ fn own_index(
         .map(|(policy, note)| (policy.id(), note.file.as_str()))
         .collect();
     let file_of = |id: &PolicyId| files.get(id).map(|file| (*file).to_owned());
-    let findings = validation_findings(&result, &file_of, &texts);
+    let mut findings = validation_findings(&result, &file_of, &texts);
     if !findings.is_empty() {
-        return Err(PolicyError::Refused(findings));
+        findings
+            .iter_mut()
+            .for_each(|finding| meant_name(finding, schema));
+        return Err(PolicyError::Refused(told(findings)));
     }
     let mut warnings = validation_warnings(&result, &file_of, &texts);
     let index = Index::new(indexed, vocabulary);
@@ -391,5 +399,39 @@ fn own_index(
             warnings.push(finding.with_help("share the thing instead, or give it an audience"));
         }
     });
-    Ok((index, warnings))
+    Ok((index, told(warnings)))
+}
+
+/// Says which name was meant where one is none of the schema's: Cedar itself looks at a few of them, and never at other namespaces.
+fn meant_name(finding: &mut Finding, schema: &Schema) {
+    let quoted = |before: &str| {
+        let (_, rest) = finding.message.split_once(before)?;
+        let (name, _) = rest.rsplit_once('`')?;
+        Some(name.to_owned())
+    };
+    let (said, known): (String, Vec<String>) = match (
+        quoted("unrecognized action `"),
+        quoted("unrecognized entity type `"),
+    ) {
+        (Some(said), _) => {
+            let actions = schema.actions().map(ToString::to_string);
+            let groups = schema.action_groups().map(ToString::to_string);
+            (said, actions.chain(groups).collect())
+        }
+        (_, Some(said)) => {
+            let types = schema.entity_types().map(ToString::to_string);
+            (said, types.collect())
+        }
+        (None, None) => return,
+    };
+    let known = || known.iter().map(String::as_str);
+    let ending = format!("::{said}");
+    let elsewhere = known().find(|name| name.ends_with(&ending));
+    let help = match elsewhere {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None => did_you_mean(&said, known()),
+    };
+    if help.is_some() {
+        finding.help = help;
+    }
 }

@@ -58,6 +58,8 @@ pub(super) fn cases(
         cases: Vec::new(),
     };
     file.read(&node);
+    file.findings
+        .sort_by_key(|finding| (finding.line, finding.column));
     findings.append(&mut file.findings);
     file.cases
 }

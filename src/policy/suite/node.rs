@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{MessageFormatter as _, Options, Spanned, UserMessageFormatter};
 
@@ -74,9 +75,46 @@ pub(super) fn read(source: &Source) -> Result<Node, Finding> {
                 .with_help("it begins with `tests:`"),
         ),
         Err(error) => {
-            let message = UserMessageFormatter.format_message(&error).into_owned();
-            let at = error.location().map(|at| place(&at));
-            Err(at.unwrap_or_default().finding(&source.name, message))
+            let at = error.location().map(|at| place(&at)).unwrap_or_default();
+            Err(refused(&error, at, &source.name))
+        }
+    }
+}
+
+/// What is wrong with a text that was not read, where its parser says so.
+fn refused(error: &serde_saphyr::Error, at: At, file: &str) -> Finding {
+    use serde_saphyr::Error;
+    let much = |what: &str| {
+        let message = format!("the file is too much: {what}");
+        at.finding(file, message)
+            .with_help("say it in several files, each by itself")
+    };
+    match error {
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Documents { .. } => {
+                let message = "the file is several documents".to_owned();
+                at.finding(file, message)
+                    .with_help("a test file is one: take the `---` out")
+            }
+            BudgetBreach::Depth { .. } => {
+                much(&format!("it nests deeper than {DEPTH_MOST} levels"))
+            }
+            BudgetBreach::Aliases { .. }
+            | BudgetBreach::Anchors { .. }
+            | BudgetBreach::MergeKeys { .. }
+            | BudgetBreach::RecordedAnchorEvents { .. }
+            | BudgetBreach::RecordedAnchorBytes { .. } => much("its aliases repeat too much"),
+            _ => much(&format!("it has more than {VALUES_MOST} values")),
+        },
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. } => much("its aliases repeat too much"),
+        error => {
+            let message = UserMessageFormatter.format_message(error).into_owned();
+            match message.contains("recursion limit") {
+                true => much(&format!("it nests deeper than {DEPTH_MOST} levels")),
+                false => at.finding(file, message),
+            }
         }
     }
 }

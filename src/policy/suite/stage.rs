@@ -100,7 +100,10 @@ impl<'a> Stage<'a> {
                 None => OURS.to_owned(),
             };
             let (org_uid, holds) = of_organization(given, self, &org);
+            let known = self.findings.len();
             let made = self.made(of, (name, thing), &circles, holds);
+            // Of what is wrong already, the schema says nothing more.
+            let made = made.filter(|_| self.findings.len() == known);
             if let Some(attributes) = made.as_ref().and_then(|made| made.get("attrs"))
                 && of.name == USER
                 && attributes.pointer("/role/__entity/id") == Some(&json!("Admin"))
@@ -166,6 +169,8 @@ impl<'a> Stage<'a> {
                     }
                     cause = why.source();
                 }
+                let known = "entity does not conform to the schema: ";
+                let message = message.trim_start_matches(known).to_owned();
                 self.refuse(at, message, None);
             }
         }
@@ -330,7 +335,7 @@ impl<'a> Stage<'a> {
                 }
                 None => self.no_such(
                     (*at, member),
-                    &format!("a `{}`", of.name),
+                    &format!("`{}`", of.name),
                     &of.fields,
                     &["id", "in"],
                 ),
@@ -391,7 +396,11 @@ impl<'a> Stage<'a> {
         let Some((of, uid)) = types.named(ORGANIZATION).zip(self.uid(name, ORGANIZATION)) else {
             return all;
         };
+        let known = self.findings.len();
         let mut attributes = self.attributes(of, name, &thing.said);
+        if self.findings.len() > known {
+            return all;
+        }
         attributes.insert("org".to_owned(), reference(&uid));
         attributes.entry("holds").or_insert(json!(0));
         let admins = admins.get(&uid).copied().unwrap_or(0);
@@ -457,6 +466,7 @@ impl<'a> Stage<'a> {
             let help = "built-in types have sections of their own; in Cedar's JSON form `entities` is a list";
             return self.refuse(thing.at, message, Some(help.to_owned()));
         };
+        let before = self.findings.len();
         let mut attributes = Map::new();
         let (mut parents, mut tags) = (BTreeSet::new(), Json::Null);
         for (member, (at, node)) in &thing.said {
@@ -468,10 +478,13 @@ impl<'a> Stage<'a> {
                 (None, "in") => parents.extend(self.several(node, &[])),
                 (None, "tags") => tags = node.json(),
                 (None, _) => {
-                    let of = format!("a `{}`", authzen_type(kind));
+                    let of = format!("`{}`", authzen_type(kind));
                     self.no_such((*at, member), &of, fields, &["in", "tags"]);
                 }
             }
+        }
+        if self.findings.len() > before {
+            return;
         }
         let mut json = entity(&Uid::new(kind.clone(), id), attributes, &parents);
         if let (Json::Object(members), false) = (&mut json, tags.is_null()) {
