@@ -9,6 +9,7 @@ use cedar_policy::{
     ValidationResult, Validator,
 };
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::error::{Finding, PolicyError};
 use super::evaluate::Determining;
@@ -79,6 +80,7 @@ pub struct Library {
     /// All of it as one set, and the files by name, for validation.
     set: PolicySet,
     texts: HashMap<String, String>,
+    digest: String,
 }
 
 impl Library {
@@ -132,6 +134,7 @@ impl Library {
             templates,
             set,
             texts: texts.collect(),
+            digest: digest(schema, files),
         })
     }
 
@@ -158,6 +161,12 @@ impl Library {
         } else {
             Err(PolicyError::Refused(findings))
         }
+    }
+
+    /// What it was made of: `sha256:` and the SHA-256 of schema and files, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// The built-in types and actions.
@@ -206,6 +215,19 @@ impl Library {
             plan: None,
         }))
     }
+}
+
+fn digest(schema: &str, files: &[(&str, &str)]) -> String {
+    let mut digest = Sha256::new();
+    let texts = files.iter().flat_map(|(name, text)| [*name, *text]);
+    for text in std::iter::once(schema).chain(texts) {
+        digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(text);
+    }
+    format!(
+        "sha256:{}",
+        data_encoding::HEXLOWER.encode(&digest.finalize())
+    )
 }
 
 type Named = (PolicySet, Index, HashMap<Arc<str>, Arc<Linkable>>);

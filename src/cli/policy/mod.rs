@@ -14,7 +14,7 @@ use super::Outcome;
 use super::org::door;
 use super::print::Out;
 use crate::app::App;
-use crate::directory::own;
+use crate::directory::policies;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
@@ -47,10 +47,7 @@ impl Policy {
             // Those ran before there was an app.
             Self::Test(_) | Self::Validate(_) | Self::Format(_) | Self::Diff(_) => {}
             Self::Rollback { slug } => {
-                let changed = door(app, &slug)
-                    .await?
-                    .operate(own::rollback_library)
-                    .await?;
+                let changed = door(app, &slug).await?.operate(policies::clear).await?;
                 out.say(
                     &changed.reply,
                     &format!("{slug} is governed by the built-in policies alone"),
