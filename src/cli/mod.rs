@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod close;
 mod demo;
+mod ending;
 mod explain;
 mod export;
 mod joining;
@@ -102,7 +103,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(error.as_ref());
-            ExitCode::FAILURE
+            ending::code(error.as_ref())
         }
     }
 }

@@ -330,6 +330,22 @@ pub(crate) fn in_order(set: &PolicySet) -> impl Iterator<Item = &Policy> {
     policies.into_iter()
 }
 
+/// What strict validation warns of, by file.
+pub(crate) fn validation_warnings(
+    result: &ValidationResult,
+    file_of: &dyn Fn(&PolicyId) -> Option<String>,
+    texts: &HashMap<&str, &str>,
+) -> Vec<Finding> {
+    result
+        .validation_warnings()
+        .flat_map(|warning| {
+            let file = file_of(warning.policy_id()).unwrap_or_default();
+            let text = texts.get(file.as_str()).copied().unwrap_or_default();
+            Finding::from_cedar(&file, text, &DetailedError::from(warning))
+        })
+        .collect()
+}
+
 /// What strict validation found, by file.
 pub(crate) fn validation_findings(
     result: &ValidationResult,
