@@ -9,6 +9,7 @@ use cedar_policy::{
     ValidationResult, Validator,
 };
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::error::{Finding, PolicyError};
 use super::evaluate::Determining;
@@ -79,6 +80,7 @@ pub struct Library {
     /// All of it as one set, and the files by name, for validation.
     set: PolicySet,
     texts: HashMap<String, String>,
+    digest: String,
 }
 
 impl Library {
@@ -132,7 +134,14 @@ impl Library {
             templates,
             set,
             texts: texts.collect(),
+            digest: digest(schema, files),
         })
+    }
+
+    /// What tells these built-in policies from those of another build: 64 bits of a digest of all their texts, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// Validates every policy and template strictly, and that none looks further than [`DEREFERENCE_LEVEL`]. Takes a
@@ -209,6 +218,19 @@ impl Library {
 }
 
 type Named = (PolicySet, Index, HashMap<Arc<str>, Arc<Linkable>>);
+
+/// Sixty-four bits of a digest of all these texts, each behind its length.
+fn digest(schema: &str, files: &[(&str, &str)]) -> String {
+    let mut digest = Sha256::new();
+    let texts = files.iter().flat_map(|(name, text)| [*name, *text]);
+    for text in std::iter::once(schema).chain(texts) {
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    let digest = digest.finalize();
+    let first = digest.first_chunk::<8>().copied().unwrap_or_default();
+    data_encoding::HEXLOWER.encode(&first)
+}
 
 /// Policies and templates under their own ids, each with its reason.
 fn named(
