@@ -333,7 +333,13 @@ pub(super) async fn blank(
                     made.name = ERASED.into();
                 }
             }
-            Body::Share(_) | Body::Own(_) | Body::Library(_) | Body::Connection(_) => {}
+            Body::Share(_)
+            | Body::Own(_)
+            | Body::Library(_)
+            | Body::Version(_)
+            | Body::Standing(_)
+            | Body::Rules(_)
+            | Body::Connection(_) => {}
         }
         sqlx::query(REPLACE)
             .bind(seal_body(store, &id, index, &body)?)

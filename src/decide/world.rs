@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::error::Unfit;
+use super::ready::Ready;
 use crate::directory::object::{Level, OwnLibrary, Share};
 use crate::directory::{Body, InOrder, Kind, Object, Ref, Row, RowId, Snapshot, change};
 use crate::ids;
@@ -23,6 +24,7 @@ pub const SCHEMA: &str = "schema";
 pub struct World {
     snapshot: Snapshot,
     compiled: Arc<Compiled>,
+    ready: Arc<Ready>,
 }
 
 impl std::fmt::Debug for World {
@@ -37,6 +39,7 @@ impl World {
         Self {
             snapshot: Snapshot::empty(org),
             compiled: Arc::new(Compiled::builtin(library)),
+            ready: Arc::default(),
         }
     }
 
@@ -48,6 +51,11 @@ impl World {
     /// The policies.
     pub const fn compiled(&self) -> &Arc<Compiled> {
         &self.compiled
+    }
+
+    /// What is compiled before it counts.
+    pub const fn ready(&self) -> &Arc<Ready> {
+        &self.ready
     }
 
     /// The same with these rows, as of that index.
@@ -62,7 +70,8 @@ impl World {
                 Row::Put(_, Body::Library(own)) => own.clone(),
                 Row::Put(..) | Row::End(_) => OwnLibrary::default(),
             };
-            next.compiled = Arc::new(Compiled::new(next.compiled.library(), &sources(&own))?);
+            let library = Arc::clone(next.compiled.library());
+            next.compiled = next.ready.compiled(&library, &sources(&own))?;
             // Entities that the same change replaces need not fit the new schema in their old form.
             let ended: Vec<_> = rest
                 .iter()
@@ -70,10 +79,11 @@ impl World {
                 .filter(is_own_end)
                 .collect();
             let schema = next.compiled.schema();
-            next.snapshot = next
-                .snapshot
-                .with(&ended, index, schema)?
-                .reshaped(schema)?;
+            let same = own.schema == next.snapshot.library().schema;
+            next.snapshot = next.snapshot.with(&ended, index, schema)?;
+            if !same {
+                next.snapshot = next.snapshot.reshaped(schema)?;
+            }
         }
         for row in &rest {
             if let Row::Put(RowId::Share(id), Body::Share(share)) = row {

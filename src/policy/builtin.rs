@@ -169,6 +169,12 @@ impl Library {
         }
     }
 
+    /// What it was made of: `sha256:` and the SHA-256 of schema and files, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The built-in types and actions.
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
@@ -215,6 +221,19 @@ impl Library {
             plan: None,
         }))
     }
+}
+
+fn digest(schema: &str, files: &[(&str, &str)]) -> String {
+    let mut digest = Sha256::new();
+    let texts = files.iter().flat_map(|(name, text)| [*name, *text]);
+    for text in std::iter::once(schema).chain(texts) {
+        digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(text);
+    }
+    format!(
+        "sha256:{}",
+        data_encoding::HEXLOWER.encode(&digest.finalize())
+    )
 }
 
 type Named = (PolicySet, Index, HashMap<Arc<str>, Arc<Linkable>>);

@@ -136,6 +136,8 @@ pub enum Fact {
     NewKey([u8; 32]),
     /// The least index whose entry is still kept.
     Minimum(u64),
+    /// The version of the organization's own policies that decides from the next change on.
+    PolicyVersion(u64),
     /// The salted hash of another log's checkpoint ([`super::anchor`]): whoever has salt and checkpoint can show that it was there.
     Commitment(Hash),
     /// The log that this one goes on from after a restore, as far as it is known.

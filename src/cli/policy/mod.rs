@@ -8,7 +8,7 @@ use super::Outcome;
 use super::org::door;
 use super::print::Out;
 use crate::app::App;
-use crate::directory::own;
+use crate::directory::policies;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
@@ -31,10 +31,7 @@ impl Policy {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
             Self::Rollback { slug } => {
-                let changed = door(app, &slug)
-                    .await?
-                    .operate(own::rollback_library)
-                    .await?;
+                let changed = door(app, &slug).await?.operate(policies::clear).await?;
                 out.say(
                     &changed.reply,
                     &format!("{slug} is governed by the built-in policies alone"),
