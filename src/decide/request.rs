@@ -166,7 +166,7 @@ impl<'a> Circumstances<'a> {
             now: moment.now,
             region: moment.region,
             judged,
-            builtin: moment.world.compiled().library().digest(),
+            builtin: moment.world.compiled().library().mark(),
         }
     }
 }

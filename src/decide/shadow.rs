@@ -170,6 +170,36 @@ impl Door {
         self.shadows().present().map(|present| present.version)
     }
 
+    /// Has the shadow be the version that the state says.
+    pub(super) async fn follow_shadow(&self) {
+        let world = self.glance();
+        let snapshot = world.snapshot();
+        let wanted = snapshot.rules().shadow;
+        if wanted == self.shadow_version() {
+            return;
+        }
+        let version = wanted.and_then(|number| Some((number, snapshot.version(number)?)));
+        let Some((number, version)) = version else {
+            self.shadow(None);
+            return;
+        };
+        let made = match version.files(number) {
+            Ok(files) => self.prepare(&files).await,
+            Err(error) => Err(error.into()),
+        };
+        match made {
+            Ok(prepared) => self.shadow(Some(Shadow {
+                version: number,
+                compiled: prepared.compiled,
+            })),
+            Err(error) => {
+                // What is no more the shadow is not counted on as if it were.
+                self.shadow(None);
+                tracing::warn!(tenant.id = %self.store().id(), version = number, %error, "the version that is to be the shadow does not compile here");
+            }
+        }
+    }
+
     /// What the shadow has come to on this node; nothing where there is none.
     #[must_use]
     pub fn shadowed(&self) -> Option<Shadowed> {
@@ -253,13 +283,12 @@ impl Evaluation {
 }
 
 fn count(tally: &Tally) {
-    let not: u64 = tally.not.values().map(|not| not.count).sum();
     for (result, count) in [
         ("unchanged", tally.unchanged),
         ("gained", tally.changed.gained),
         ("lost", tally.changed.lost),
         ("other_policies", tally.changed.otherwise),
-        ("not_compared", not),
+        ("not_compared", tally.left_out()),
     ] {
         metrics::counter!("cedarkeep_shadow_decisions_total", "result" => result).increment(count);
     }

@@ -103,6 +103,7 @@ impl World {
         let next = Self {
             snapshot,
             compiled: Arc::clone(compiled),
+            ready: Arc::clone(&self.ready),
         };
         (next, misfits)
     }

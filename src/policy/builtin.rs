@@ -138,12 +138,6 @@ impl Library {
         })
     }
 
-    /// What tells these built-in policies from those of another build: 64 bits of a digest of all their texts, in hexadecimal.
-    #[must_use]
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
     /// Validates every policy and template strictly, and that none looks further than [`DEREFERENCE_LEVEL`]. Takes a
     /// second or two: for start-up, before the first question.
     ///
@@ -173,6 +167,15 @@ impl Library {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Sixty-four bits of [`Library::digest`]: what an entry names them by.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        self.digest
+            .split_once(':')
+            .and_then(|(_, hex)| hex.get(..16))
+            .unwrap_or_default()
     }
 
     /// The built-in types and actions.
@@ -237,19 +240,6 @@ fn digest(schema: &str, files: &[(&str, &str)]) -> String {
 }
 
 type Named = (PolicySet, Index, HashMap<Arc<str>, Arc<Linkable>>);
-
-/// Sixty-four bits of a digest of all these texts, each behind its length.
-fn digest(schema: &str, files: &[(&str, &str)]) -> String {
-    let mut digest = Sha256::new();
-    let texts = files.iter().flat_map(|(name, text)| [*name, *text]);
-    for text in std::iter::once(schema).chain(texts) {
-        digest.update(text.len().to_be_bytes());
-        digest.update(text);
-    }
-    let digest = digest.finalize();
-    let first = digest.first_chunk::<8>().copied().unwrap_or_default();
-    data_encoding::HEXLOWER.encode(&first)
-}
 
 /// Policies and templates under their own ids, each with its reason.
 fn named(

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::Outcome;
 use super::org::door;
 use super::print::Out;
+use super::replay::UnderFolder;
 use crate::app::App;
 use crate::directory::policies;
 
@@ -18,18 +19,21 @@ pub(super) enum Policy {
         #[arg(long = "operator", value_name = "SLUG")]
         slug: String,
     },
+    /// Make logged decisions again under the policies of a folder, and say what it would change
+    Replay(Box<UnderFolder>),
 }
 
 impl Policy {
     /// What is about files alone, and reads no settings; nothing for the rest.
     pub(super) fn offline(&self, _out: &Out) -> Option<Outcome> {
         match self {
-            Self::Rollback { .. } => None,
+            Self::Rollback { .. } | Self::Replay(_) => None,
         }
     }
 
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
+            Self::Replay(replay) => replay.run(app, out).await?,
             Self::Rollback { slug } => {
                 let changed = door(app, &slug).await?.operate(policies::clear).await?;
                 out.say(

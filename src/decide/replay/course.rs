@@ -113,7 +113,7 @@ impl Judges {
     fn one(&self, seen: &Seen, heard: Heard, keys: &SubjectKeys, (came, last): (&mut Came, usize)) {
         let key = audit::person(&heard.entry).and_then(|person| keys.get(&person));
         let key = key.map(AsRef::as_ref);
-        let decision = match Decision::read(heard, &self.store, key, self.library.digest()) {
+        let decision = match Decision::read(heard, &self.store, key, self.library.mark()) {
             Ok(decision) => decision,
             Err((entry, why)) => {
                 came.tally.not(why, entry.index, String::new());
@@ -307,7 +307,7 @@ impl Course {
         let people = audit::person(&heard.entry).into_iter().collect();
         let keys = rows::subject_keys(&self.judges.store, people).await?;
         let key = audit::person(&heard.entry).and_then(|person| keys.get(&person));
-        let (store, builtin) = (&self.judges.store, self.judges.library.digest());
+        let (store, builtin) = (&self.judges.store, self.judges.library.mark());
         match Decision::read(heard, store, key.map(AsRef::as_ref), builtin) {
             Ok(decision) => {
                 let made = Made {

@@ -25,12 +25,14 @@ use super::audit;
 use super::authorized::{AuditLogRead, PolicyRead};
 use super::door::Door;
 use super::error::{Refused, Unwritten};
+use super::permitted::Permitted;
 use super::question::Asker;
 use super::search;
-use crate::directory::{Kind, Ref};
+use crate::directory::policies::Files;
+use crate::directory::{DirectoryError, Kind, Ref, Snapshot};
 use crate::log::Event;
 use crate::log::entry::{Outcome, Time};
-use crate::policy::{Compiled, OwnPolicies};
+use crate::policy::Compiled;
 
 pub(super) use again::Mode;
 pub use again::Turn;
@@ -128,10 +130,17 @@ fn moment(text: &str) -> Result<Time, NotReplayed> {
 pub enum Under {
     /// What they were made under: each must come out exactly as it was recorded.
     Recorded,
-    /// Own policies in place of those that the organization had, compiled already.
+    /// A version of the organization's own policies, in place of the one of then.
+    Version(u64),
+    /// A draft that is no version.
+    Draft {
+        /// Cedar schema text; as it is now where there is none.
+        schema: Option<String>,
+        /// File names and Cedar text.
+        policies: Vec<(String, String)>,
+    },
+    /// The same, compiled already.
     Compiled(Arc<Compiled>),
-    /// The same, not yet compiled.
-    Draft(OwnPolicies),
 }
 
 /// What is to be made again.
@@ -141,8 +150,6 @@ pub struct Replaying {
     pub range: Range,
     /// Under what.
     pub under: Under,
-    /// The version that the draft is, where it is one: for the record and the report.
-    pub version: Option<u64>,
 }
 
 /// How far a replay has come.
@@ -214,19 +221,15 @@ pub async fn begin(
     };
     // What is recorded of the replay itself is behind what it goes through.
     let head = audit::head(door.store()).await?;
-    permitted(&door, &asker).await?;
-    let draft = match wanted.under {
-        Under::Recorded => None,
-        Under::Compiled(compiled) => Some(compiled),
-        Under::Draft(own) => Some(compiled(&door, own).await?),
-    };
+    let policies = permitted(&door, &asker).await?;
+    let (draft, version) = draft(&door, policies.snapshot(), wanted.under).await?;
     let (first, end) = extent(&door, wanted.range, (head.minimum, head.size)).await?;
     let kept = first.max(head.minimum).min(end);
     let replay = Replay {
         door,
         asker,
         draft,
-        version: wanted.version,
+        version,
         first: kept,
         end,
         pruned: kept - first,
@@ -243,20 +246,39 @@ pub async fn begin(
 }
 
 /// Decides whether somebody may read both the policies and what they decided.
-async fn permitted(door: &Door, asker: &Asker) -> Result<(), Refused> {
+async fn permitted(door: &Door, asker: &Asker) -> Result<Permitted<PolicyRead>, Refused> {
     let singleton = |kind| Ref::new(kind, *door.store().id().bytes());
-    door.permit::<PolicyRead>(asker.clone(), singleton(Kind::PolicySet), Map::new())
-        .await?;
+    let policies = (singleton(Kind::PolicySet), Map::new());
+    let policies = door.permit_and(asker.clone(), policies, None).await?;
     door.permit::<AuditLogRead>(asker.clone(), singleton(Kind::AuditLog), Map::new())
         .await?;
-    Ok(())
+    Ok(policies)
 }
 
-async fn compiled(door: &Door, own: OwnPolicies) -> Result<Arc<Compiled>, NotReplayed> {
-    let library = Arc::clone(door.library());
-    let compiled = walk::apart(move || Ok(Compiled::new(&library, &own)));
-    let compiled = compiled.await?.map_err(Refused::Question)?;
-    Ok(Arc::new(compiled))
+/// What takes the place of the policies of then, compiled, and which version it is.
+async fn draft(
+    door: &Door,
+    snapshot: &Snapshot,
+    under: Under,
+) -> Result<(Option<Arc<Compiled>>, Option<u64>), Refused> {
+    let (files, version) = match under {
+        Under::Recorded => return Ok((None, None)),
+        Under::Compiled(compiled) => return Ok((Some(compiled), None)),
+        Under::Version(number) => {
+            let version = snapshot.version(number);
+            let version = version.ok_or_else(|| DirectoryError::NotFound {
+                kind: "policy version",
+                id: number.to_string(),
+            })?;
+            (version.files(number)?, Some(number))
+        }
+        Under::Draft { schema, policies } => {
+            let schema = schema.unwrap_or_else(|| snapshot.library().schema.clone());
+            (Files::of(schema, policies, Vec::new())?, None)
+        }
+    };
+    let prepared = door.prepare(&files).await?;
+    Ok((Some(prepared.compiled), version))
 }
 
 /// From which index up to which.

@@ -8,6 +8,7 @@ use super::again::Turn;
 use super::decision::Why;
 use super::rate;
 use super::tally::{Ranking, Sample, Side, Tally};
+use crate::directory::policies::standing::Replayed;
 
 /// What a replay has come to.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,19 @@ impl Report {
     #[must_use]
     pub const fn flips(&self) -> u64 {
         self.tally.changed.flips()
+    }
+
+    /// What is kept of it beside a version.
+    #[must_use]
+    pub fn replayed(&self) -> Replayed {
+        Replayed {
+            from: self.first,
+            to: self.end,
+            decisions: self.tally.made(),
+            gained: self.tally.changed.gained,
+            lost: self.tally.changed.lost,
+            left_out: self.tally.left_out(),
+        }
     }
 
     /// As an object of JSON.

@@ -398,6 +398,12 @@ impl Tally {
         found
     }
 
+    /// How many were not made again.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.not.values().map(|not| not.count).sum()
+    }
+
     /// How many were not made again for this reason.
     #[must_use]
     pub fn not_for(&self, why: Why) -> u64 {
