@@ -17,6 +17,7 @@ mod org;
 mod policy;
 mod print;
 mod provisioning;
+mod replay;
 mod rewrap;
 mod serve;
 mod sso;

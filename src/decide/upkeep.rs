@@ -134,6 +134,7 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
 async fn news(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     door.refresh().await?;
     door.prepare_next().await;
+    door.follow_shadow().await;
     door.mark().await?;
     door.write_uses(now).await?;
     door.tell_refused().await?;

@@ -96,6 +96,46 @@ impl World {
         Ok(next)
     }
 
+    /// The same directory under other policies of the tenant's own. Entities that do not fit their schema are left out, and these are their
+    /// rows.
+    pub fn under(&self, compiled: &Arc<Compiled>) -> (Self, Vec<RowId>) {
+        let (snapshot, misfits) = self.snapshot.refitted(compiled.schema());
+        let next = Self {
+            snapshot,
+            compiled: Arc::clone(compiled),
+            ready: Arc::clone(&self.ready),
+        };
+        (next, misfits)
+    }
+
+    /// The same with those of these rows that fit, as of that index, under the policies that it has: a library among the rows is not one of
+    /// them, and of entities that do not fit these are the rows.
+    ///
+    /// # Errors
+    /// Anything else that cannot be.
+    pub fn with_what_fits(&self, rows: &[Row], index: u64) -> Result<(Self, Vec<RowId>), Unfit> {
+        let rows = rows.iter().filter(|row| !is_library(row)).cloned();
+        let rows: Vec<Row> = rows.collect();
+        if let Ok(next) = self.with(&rows, index) {
+            return Ok((next, Vec::new()));
+        }
+        let is_own = |row: &Row| matches!(row, Row::Put(RowId::Own(_), _));
+        let (own, rest): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_own);
+        let (mut next, mut misfits) = (self.with(&rest, index)?, Vec::new());
+        for row in own {
+            let id = row_id(&row);
+            next = match next.with(std::slice::from_ref(&row), index) {
+                Ok(next) => next,
+                Err(_) => {
+                    misfits.push(id);
+                    // What it was before it is no more.
+                    next.with(&[Row::End(id)], index)?
+                }
+            };
+        }
+        Ok((next, misfits))
+    }
+
     /// The links that a question of this principal about this resource may use.
     pub fn links(&self, principal: Ref, resource: Ref) -> Vec<CompiledLink> {
         let parent = self

@@ -407,6 +407,21 @@ impl Snapshot {
         Ok(next)
     }
 
+    /// The same, but for those that do not fit it: they are left out, and these are their rows.
+    pub fn refitted(&self, schema: &Schema) -> (Self, Vec<RowId>) {
+        let (mut next, mut misfits) = (self.clone(), Vec::new());
+        for (id, own) in &self.own {
+            match next.read(&own.written(), schema) {
+                Ok(again) => next.own.insert_mut(*id, Arc::new(again)),
+                Err(_) => {
+                    next.end(RowId::Own(*id));
+                    misfits.push(RowId::Own(*id));
+                }
+            }
+        }
+        (next, misfits)
+    }
+
     fn put(
         &mut self,
         id: RowId,

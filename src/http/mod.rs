@@ -290,6 +290,13 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(policies::versions::activate))
         .routes(routes!(policies::rules::read, policies::rules::replace))
         .routes(routes!(policies::rules::approve))
+        .routes(routes!(policies::replays::create).layer(policies::large()))
+        .routes(routes!(policies::replays::check))
+        .routes(routes!(
+            policies::shadow::read,
+            policies::shadow::replace,
+            policies::shadow::end
+        ))
         .routes(routes!(
             own::list_entities,
             own::write_entities,

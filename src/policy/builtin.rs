@@ -169,6 +169,15 @@ impl Library {
         &self.digest
     }
 
+    /// Sixty-four bits of [`Library::digest`]: what an entry names them by.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        self.digest
+            .split_once(':')
+            .and_then(|(_, hex)| hex.get(..16))
+            .unwrap_or_default()
+    }
+
     /// The built-in types and actions.
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {

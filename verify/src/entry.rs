@@ -272,6 +272,15 @@ impl Entry {
         leaf::write(self)
     }
 
+    /// Reads a leaf that is verified elsewhere: what could be written otherwise is not looked for, which takes half as long as
+    /// [`Entry::parse`].
+    ///
+    /// # Errors
+    /// Anything that is not an entry of this format.
+    pub fn read(leaf: &[u8]) -> Result<Self, Flaw> {
+        leaf::read(leaf)
+    }
+
     /// Reads a leaf, and nothing but what [`Entry::leaf`] writes.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use clap::Subcommand;
 use super::Outcome;
 use super::org::door;
 use super::print::Out;
+use super::replay::UnderFolder;
 use crate::app::App;
 use crate::directory::policies;
 
@@ -28,6 +29,8 @@ pub(super) enum Policy {
         #[arg(long = "operator", value_name = "SLUG")]
         slug: String,
     },
+    /// Make logged decisions again under the policies of a folder, and say what it would change
+    Replay(Box<UnderFolder>),
 }
 
 impl Policy {
@@ -38,7 +41,7 @@ impl Policy {
             Self::Validate(validate) => Some(validate.run(out)),
             Self::Format(format) => Some(format.run(out)),
             Self::Diff(diff) => Some(diff.run(out)),
-            Self::Rollback { .. } => None,
+            Self::Rollback { .. } | Self::Replay(_) => None,
         }
     }
 
@@ -46,6 +49,7 @@ impl Policy {
         match self {
             // Those ran before there was an app.
             Self::Test(_) | Self::Validate(_) | Self::Format(_) | Self::Diff(_) => {}
+            Self::Replay(replay) => replay.run(app, out).await?,
             Self::Rollback { slug } => {
                 let changed = door(app, &slug).await?.operate(policies::clear).await?;
                 out.say(

@@ -1,6 +1,8 @@
 //! The organization's own policies over HTTP: those that count, and what every call on a version shares.
 
+pub(super) mod replays;
 pub(super) mod rules;
+pub(super) mod shadow;
 pub(super) mod versions;
 
 use axum::Json;

@@ -71,7 +71,8 @@ impl Route {
             "scim" => "key_aaaaaaaaaaaaaaaaaaaaaaaaaa",
             "invitations" => &things.invitation,
             "organization" | "policy-set" | "policy-versions" | "policy-conditions"
-            | "entities" | "audit" | "keys" | "explain" | "sso" => "",
+            | "policy-replays" | "policy-shadow" | "entities" | "audit" | "keys" | "explain"
+            | "sso" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
         let place = self
@@ -122,6 +123,8 @@ impl Route {
                 "resource": {"type": "Thread", "id": things.thread},
             }),
             ("PUT", "/v1/policy-set") | ("POST", "/v1/policy-versions") => json!({"policies": {}}),
+            ("POST", "/v1/policy-replays") => json!({"policies": {}}),
+            ("PUT", "/v1/policy-shadow") => json!({"version": 1}),
             ("PUT", "/v1/policy-conditions") => json!({"tests": true}),
             ("POST", "/v1/policy-versions/{version}/activate") => json!({}),
             ("POST", "/v1/policy-set/rollback") => json!({"version": 1}),
