@@ -21,7 +21,7 @@ use crate::directory::circle::{self, CircleIds, Place};
 use crate::directory::integration::{self, Connection};
 use crate::directory::made::{self, Audience, Creates, New};
 use crate::directory::object::{Level, Plan, Role, Scope};
-use crate::directory::share::{self, Grant};
+use crate::directory::share::{self, End, Grant};
 use crate::directory::{Kind, Object, Ref, memory};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -176,7 +176,7 @@ impl As<'_> {
             Grant {
                 grantee,
                 level,
-                expires_at: None,
+                until: End::Never,
             },
         );
         let member = match grantee.kind {

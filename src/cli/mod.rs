@@ -16,6 +16,7 @@ mod org;
 mod policy;
 mod print;
 mod provisioning;
+mod requests;
 mod rewrap;
 mod serve;
 mod sso;

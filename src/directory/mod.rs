@@ -24,6 +24,7 @@ pub mod own;
 pub mod people;
 mod pointing;
 pub mod reported;
+pub mod request;
 mod roll;
 pub mod run;
 pub mod scim;

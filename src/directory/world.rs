@@ -11,7 +11,7 @@ use super::made::{Audience, New, create};
 use super::object::{AgentRun, Body, Kind, Level, Object, Plan, Ref, Role};
 use super::organization::{Founding, found};
 use super::people::{Joining, Standing, join_by_operator, set_active};
-use super::share::{Grant, share};
+use super::share::{End, Grant, share};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, memory};
 use crate::decide::authorized::{
@@ -148,7 +148,7 @@ impl World {
         let grant = Grant {
             grantee: self.bob,
             level: Level::Viewer,
-            expires_at: None,
+            until: End::Never,
         };
         self.apply(share(
             &self.by::<ThreadShare>(thread),

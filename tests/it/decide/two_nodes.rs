@@ -10,7 +10,7 @@ use cedarkeep::decide::authorized::{ThreadShare, ThreadUnshare};
 use cedarkeep::decide::world::World;
 use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, audit, check};
 use cedarkeep::directory::object::{Level, Plan};
-use cedarkeep::directory::share::{self, Grant};
+use cedarkeep::directory::share::{self, End, Grant};
 use cedarkeep::directory::{Kind, Object, Ref, organization};
 use cedarkeep::log::Event;
 use cedarkeep::log::entry::Outcome;
@@ -66,7 +66,7 @@ async fn shares(tenant: &Tenant, thread: Ref) -> [u8; 16] {
     let grant = Grant {
         grantee,
         level: Level::Viewer,
-        expires_at: None,
+        until: End::Never,
     };
     let context = json!({"grantee": {"type": "User", "id": grantee.to_string()}});
     let context = context.as_object().unwrap().clone();
