@@ -18,10 +18,11 @@ use crate::decide::authorized::{
 };
 use crate::decide::{Acting, Asker, Caller, Door, Named, Question, Refused, Until};
 use crate::directory::circle::{self, CircleIds, Place};
+use crate::directory::expiry::End;
 use crate::directory::integration::{self, Connection};
 use crate::directory::made::{self, Audience, Creates, New};
 use crate::directory::object::{Level, Plan, Role, Scope};
-use crate::directory::share::{self, End, Grant};
+use crate::directory::share::{self, Grant};
 use crate::directory::{Kind, Object, Ref, memory};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;

@@ -16,7 +16,7 @@ use super::question::Asker;
 use super::rotate;
 use super::search;
 use crate::directory::{
-    Change, DirectoryError, Ref, Snapshot, invitation, keeping, request, session, share,
+    Change, DirectoryError, Ref, Snapshot, expiry, invitation, keeping, request, session,
 };
 use crate::log::Event;
 use crate::log::append;
@@ -220,8 +220,8 @@ async fn expire(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     say(door, due, invitation::expire).await?;
     let due = |snapshot: &Snapshot| session::expired(snapshot, now).next().is_some();
     say(door, due, session::expire).await?;
-    let due = |snapshot: &Snapshot| share::due(snapshot, now).next().is_some();
-    say(door, due, share::expire).await?;
+    let due = |snapshot: &Snapshot| expiry::due(snapshot, now).next().is_some();
+    say(door, due, expiry::expire).await?;
     let due = |snapshot: &Snapshot| request::due(snapshot, now).next().is_some();
     say(door, due, request::lapse).await
 }

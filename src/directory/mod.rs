@@ -9,6 +9,7 @@ pub mod connection;
 pub mod content;
 pub mod entering;
 pub mod entity;
+pub mod expiry;
 pub mod import;
 pub mod integration;
 pub mod invitation;

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::change::{Change, RowId};
 use super::connection::{SAML_NOTICE, SignIn};
+use super::expiry::DAYS_LIMIT;
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
-use super::share::DAYS_LIMIT;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{Authorized, Operator, RegionUpdate, SettingsUpdate};

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::change::{Change, RowId};
-use super::object::{Body, Kind, Level, Object, Ref, Share};
-use super::share::{self, End, Grant, MINUTES_MOST, Shares};
+use super::expiry::MINUTES_MOST;
+use super::object::{Body, Kind, Level, Object, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, unreadable, view};
-use crate::decide::authorized::{
-    AccessDecline, AccessRequest, AccessWithdraw, Authorized, Operator, SettingsUpdate,
-};
+use crate::decide::authorized::{AccessRequest, AccessWithdraw, Authorized, Operator};
 use crate::log::vocabulary::Event;
+
+pub mod deciding;
 
 /// For how long a request may be decided, in days.
 pub const DAYS: i64 = 14;
@@ -144,17 +144,6 @@ pub struct Asking {
     pub minutes: Option<u32>,
 }
 
-/// What whoever approves gives; what they do not say is as it was asked for.
-#[derive(Debug, Clone)]
-pub struct Approval {
-    /// 128 random bits, for the share.
-    pub share: [u8; 16],
-    /// How much.
-    pub level: Option<Level>,
-    /// For how long.
-    pub until: Option<End>,
-}
-
 /// The attribute by which a request names what it is about.
 pub(super) const fn names_by(kind: Kind) -> Option<&'static str> {
     match kind {
@@ -220,51 +209,6 @@ pub fn ask(
         change = change.end(RowId::Object(old));
     }
     Ok(change)
-}
-
-/// Shares the thing asked about with whoever asked for it, for no more and no longer than they asked.
-///
-/// # Errors
-/// There is no such request about it, it is not open, or it is of whoever approves; more than was asked for; what would keep them from sharing
-/// it with that person; or that person has it already.
-pub fn approve<A: Shares>(
-    by: &Authorized<A>,
-    snapshot: &Snapshot,
-    request: Ref,
-    approval: &Approval,
-) -> Result<Change, DirectoryError> {
-    let found = decidable(snapshot, (request, by.resource()), (by.user(), by.now()))?;
-    let grant = granted(found, approval, by.now())?;
-    let shared = share::share_beside(by, snapshot, approval.share, &grant)?;
-    approved(snapshot, (request, found), shared, by.now())
-}
-
-/// The same of a request to read the log: asked about are the settings, as for every auditor.
-///
-/// # Errors
-/// The same.
-pub fn approve_auditor(
-    by: &Authorized<SettingsUpdate>,
-    snapshot: &Snapshot,
-    request: Ref,
-    approval: &Approval,
-) -> Result<Change, DirectoryError> {
-    let about = (request, share::audit_log(snapshot));
-    let found = decidable(snapshot, about, (by.user(), by.now()))?;
-    let grant = granted(found, approval, by.now())?;
-    let shared = share::auditor_beside(by, snapshot, approval.share, &grant)?;
-    approved(snapshot, (request, found), shared, by.now())
-}
-
-/// Whoever may share it does not share it on the request asked about.
-///
-/// # Errors
-/// It is not there, or not open.
-pub fn decline(
-    by: &Authorized<AccessDecline>,
-    snapshot: &Snapshot,
-) -> Result<Change, DirectoryError> {
-    ended(snapshot, by.resource(), Status::Declined, by.now())
 }
 
 /// Whoever asked does not want it any more.
@@ -339,27 +283,6 @@ pub(super) fn end_all(snapshot: &Snapshot, user: Ref, mut change: Change) -> Cha
     change
 }
 
-/// The request, where somebody may decide on it who may share what it is about.
-fn decidable(
-    snapshot: &Snapshot,
-    (reference, resource): (Ref, Ref),
-    (user, now): (Option<Ref>, DateTime<Utc>),
-) -> Result<&Request, DirectoryError> {
-    let request = required(snapshot, reference)?;
-    if request.resource != resource {
-        return Err(DirectoryError::absent(reference));
-    }
-    let user = user.ok_or(DirectoryError::NoActingUser)?;
-    if request.owner == user {
-        return Err(DirectoryError::invalid(
-            "id",
-            "whoever asked for it does not approve it: that takes somebody else",
-        ));
-    }
-    open(request, now)?;
-    Ok(request)
-}
-
 fn open(request: &Request, now: DateTime<Utc>) -> Result<(), DirectoryError> {
     let why = match request.status {
         Status::Open if now < request.lapses_at => return Ok(()),
@@ -367,67 +290,6 @@ fn open(request: &Request, now: DateTime<Utc>) -> Result<(), DirectoryError> {
         status => format!("it is not open any more: it was {}", status.as_str()),
     };
     Err(DirectoryError::Conflicting { why })
-}
-
-/// What is shared on a request: no more and no longer than was asked for.
-fn granted(
-    request: &Request,
-    approval: &Approval,
-    now: DateTime<Utc>,
-) -> Result<Grant, DirectoryError> {
-    let level = approval.level.unwrap_or(request.level);
-    if level > request.level {
-        return Err(DirectoryError::invalid(
-            "level",
-            format!("they asked for `{}` at most", request.level.name()),
-        ));
-    }
-    let asked = request.minutes.map_or(End::Never, End::After);
-    let until = approval.until.unwrap_or(asked);
-    let longest = request
-        .minutes
-        .map(|minutes| now + Duration::minutes(minutes.into()));
-    let is_longer = longest.is_some_and(|longest| match until {
-        End::Never => true,
-        End::At(at) => at > longest,
-        End::After(minutes) => now + Duration::minutes(minutes.into()) > longest,
-    });
-    if is_longer {
-        return Err(DirectoryError::invalid(
-            until.member(),
-            "it is longer than they asked for",
-        ));
-    }
-    Ok(Grant {
-        grantee: request.owner,
-        level,
-        until,
-    })
-}
-
-/// The change that shares it, and closes the request.
-fn approved(
-    snapshot: &Snapshot,
-    (reference, request): (Ref, &Request),
-    (shared, id, share): (Change, String, Share),
-    now: DateTime<Utc>,
-) -> Result<Change, DirectoryError> {
-    let given = Given {
-        share: id,
-        level: share.level,
-        expires_at: share.expires_at,
-    };
-    let details = json!({
-        "resource": request.resource, "grantee": request.owner, "share": given.share,
-        "level": given.level.name(), "expires_at": given.expires_at,
-        "asked": {"level": request.level.name(), "for_minutes": request.minutes},
-    });
-    let request = Request {
-        given: Some(given),
-        ..request.closed(Status::Approved, now)
-    };
-    let change = shared.and(Event::AccessApproved, Some(reference), details);
-    Ok(put(snapshot, change, reference, request))
 }
 
 fn ended(
@@ -508,4 +370,170 @@ fn reason(text: &str) -> Result<String, DirectoryError> {
         return Ok(text.to_owned());
     };
     Err(DirectoryError::invalid("reason", why))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::super::keeping::erase_by_operator;
+    use super::super::made::{Audience, delete};
+    use super::super::people::remove;
+    use super::super::share;
+    use super::super::world::{World, id, now};
+    use super::*;
+    use crate::decide::authorized::ThreadDelete;
+    use crate::policy::View as _;
+
+    pub(super) fn asking(resource: Ref) -> Asking {
+        Asking {
+            resource,
+            level: Level::Commenter,
+            reason: "  to answer it ".into(),
+            minutes: Some(60),
+        }
+    }
+
+    pub(super) fn asked(
+        world: &World,
+        number: u8,
+        asking: &Asking,
+    ) -> Result<Change, DirectoryError> {
+        let by = world.by_user::<AccessRequest>(world.bob, world.org);
+        ask(&by, &world.snapshot, id(number), asking)
+    }
+
+    pub(super) fn named(number: u8) -> Ref {
+        Ref::new(Kind::AccessRequest, id(number))
+    }
+
+    /// Ada's private thread, which Bob has asked for.
+    pub(super) fn wanted() -> (World, Ref) {
+        let mut world = World::new();
+        let thread = world.thread(Audience::Private);
+        world.apply(asked(&world, 90, &asking(thread)));
+        (world, thread)
+    }
+
+    pub(super) fn later(days: i64) -> Operator {
+        Operator::in_test(now() + Duration::days(days))
+    }
+
+    #[test]
+    fn one_of_each_thing_is_open_and_twenty_in_all() {
+        let (mut world, thread) = wanted();
+        let nothing = |number| Ref::new(Kind::Tool, id(number));
+        let same = asked(&world, 91, &asking(thread)).unwrap_err();
+        assert!(same.to_string().contains(&named(90).to_string()));
+        for number in 0..19 {
+            world.apply(asked(&world, 100 + number, &asking(nothing(number))));
+        }
+        let many = asked(&world, 91, &asking(nothing(99))).unwrap_err();
+        assert!(many.to_string().contains("20 open requests"));
+        let by = world.by_user(world.bob, named(90));
+        world.apply(withdraw(&by, &world.snapshot));
+        world.apply(asked(&world, 91, &asking(thread)));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_meant_is_refused() {
+        let world = World::new();
+        let thread = Ref::new(Kind::Thread, id(99));
+        let log = share::audit_log(&world.snapshot);
+        let wrong = [
+            Asking {
+                resource: world.team,
+                ..asking(thread)
+            },
+            asking(log),
+            Asking {
+                level: Level::Auditor,
+                ..asking(thread)
+            },
+            Asking {
+                minutes: Some(0),
+                ..asking(thread)
+            },
+            Asking {
+                minutes: Some(MINUTES_MOST + 1),
+                ..asking(thread)
+            },
+            Asking {
+                reason: " ".into(),
+                ..asking(thread)
+            },
+            Asking {
+                reason: "x".repeat(501),
+                ..asking(thread)
+            },
+            Asking {
+                reason: "a\u{202e}b".into(),
+                ..asking(thread)
+            },
+        ];
+        for wrong in &wrong {
+            let refused = asked(&world, 90, wrong);
+            assert!(
+                matches!(refused, Err(DirectoryError::Invalid { .. })),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_makes_no_difference_to_what_is_told() {
+        let mut world = World::new();
+        let thread = world.thread(Audience::Private);
+        let nothing = Ref::new(Kind::Thread, id(99));
+        let there = asked(&world, 90, &asking(thread)).unwrap();
+        let not_there = asked(&world, 90, &asking(nothing)).unwrap();
+        let without = |change: &Change, about: Ref| {
+            let text = format!("{:?} {}", change.events, change.reply);
+            text.replace(&about.to_string(), "it")
+        };
+        assert_eq!(without(&there, thread), without(&not_there, nothing));
+        // To policies one names something, and the other does not, from the moment that it is gone.
+        let names = |world: &World, number| {
+            let seen = world.snapshot.attribute(&named(number).into(), "thread");
+            matches!(seen, crate::policy::Attribute::Is(_))
+        };
+        world.apply(Ok(there));
+        world.apply(asked(&world, 91, &asking(nothing)));
+        assert_eq!((names(&world, 90), names(&world, 91)), (true, false));
+        let deleted = delete(&world.by::<ThreadDelete>(thread), &world.snapshot);
+        let before = world.snapshot.object(named(90)).unwrap().clone();
+        world.apply(deleted);
+        assert!(!names(&world, 90));
+        let after = world.snapshot.object(named(90)).unwrap();
+        assert_eq!(
+            (&after.value, after.from_index),
+            (&before.value, before.from_index)
+        );
+    }
+
+    #[test]
+    fn a_persons_requests_end_with_them() {
+        let (mut world, _) = wanted();
+        let erased = erase_by_operator(&later(0), &world.snapshot, world.bob).unwrap();
+        assert!(world.with(&erased).object(named(90)).is_none());
+        world.apply(remove(&world.by(world.bob), &world.snapshot));
+        assert!(world.snapshot.object(named(90)).is_none());
+    }
+
+    #[test]
+    fn what_became_of_a_request_is_kept_for_a_while() {
+        let (mut world, thread) = wanted();
+        let by = world.by_user(world.bob, named(90));
+        world.apply(withdraw(&by, &world.snapshot));
+        let again = |days| {
+            let time = now() + Duration::days(days);
+            let by = Authorized::in_test(Some(world.bob), world.org, time);
+            let change = ask(&by, &world.snapshot, id(91), &asking(thread)).unwrap();
+            world.with(&change).object(named(90)).is_some()
+        };
+        assert!(again(SEEN_DAYS));
+        assert!(!again(SEEN_DAYS + 1));
+        let request = required(&world.snapshot, named(90)).unwrap();
+        let many: Vec<(Ref, &Request)> = (0..60).map(|number| (named(number), request)).collect();
+        assert_eq!(beyond(&many, now()).len(), 60 - SEEN_MOST);
+    }
 }

@@ -1,15 +1,16 @@
 //! Shares: links of the policy templates, to a user, a group or an agent's definition.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::change::{Change, RowId, SHARE};
+use super::expiry::End;
 use super::made::{binding, of_kind};
 use super::object::{Body, Kind, Level, Ref, Share};
 use super::snapshot::{Snapshot, Stored, counts_at};
 use super::{DirectoryError, view};
 use crate::decide::authorized::{
-    Action, AgentShare, AgentUnshare, AssistantShare, AssistantUnshare, Authorized, Operator,
+    Action, AgentShare, AgentUnshare, AssistantShare, AssistantUnshare, Authorized,
     PromptTemplateShare, PromptTemplateUnshare, SettingsUpdate, ThreadShare, ThreadUnshare,
     ToolShare, ToolUnshare,
 };
@@ -35,70 +36,6 @@ binding! {
         ToolUnshare = Tool, ToolUnshared;
         AssistantUnshare = Assistant, AssistantUnshared;
         AgentUnshare = AgentDefinition, AgentUnshared;
-    }
-}
-
-/// How far off the end of a share may lie, in days, unless the organization says otherwise.
-pub const DAYS_MOST: u32 = 366;
-
-/// The most that an organization may say.
-pub const DAYS_LIMIT: u32 = 3_660;
-
-/// The same in minutes.
-pub const MINUTES_MOST: u32 = DAYS_LIMIT * 24 * 60;
-
-/// How many shares are said to have expired in one change.
-const EXPIRED_AT_ONCE: usize = 200;
-
-/// When a share stops counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It does not.
-    Never,
-    /// At this time.
-    At(DateTime<Utc>),
-    /// So many minutes from when it is given.
-    After(u32),
-}
-
-impl End {
-    /// The member of a request that says so.
-    pub(super) const fn member(self) -> &'static str {
-        match self {
-            Self::Never | Self::At(_) => "expires_at",
-            Self::After(_) => "for_minutes",
-        }
-    }
-
-    /// When that is, where it is one that the organization allows.
-    fn time(
-        self,
-        snapshot: &Snapshot,
-        now: DateTime<Utc>,
-    ) -> Result<Option<DateTime<Utc>>, DirectoryError> {
-        let limit = snapshot.organization()?.share_days;
-        let end = match (self, limit) {
-            (Self::Never, None) => return Ok(None),
-            (Self::Never, Some(days)) => {
-                return Err(DirectoryError::invalid(
-                    self.member(),
-                    format!(
-                        "here every share ends, within {days} days: say when, or `for_minutes`"
-                    ),
-                ));
-            }
-            (Self::At(at), _) => at,
-            (Self::After(minutes), _) => now + Duration::minutes(minutes.into()),
-        };
-        let days = limit.unwrap_or(DAYS_MOST);
-        let why = if end <= now {
-            "it is past".to_owned()
-        } else if end > now + Duration::days(days.into()) {
-            format!("a share ends within {days} days here")
-        } else {
-            return Ok(Some(end));
-        };
-        Err(DirectoryError::invalid(self.member(), why))
     }
 }
 
@@ -267,29 +204,6 @@ pub fn end_auditor(
     id: [u8; 16],
 ) -> Result<Change, DirectoryError> {
     taken_back(snapshot, audit_log(snapshot), Event::SettingsUpdated, id)
-}
-
-/// The shares whose time is over, and which are still there.
-pub fn due(snapshot: &Snapshot, now: DateTime<Utc>) -> impl Iterator<Item = ([u8; 16], &Share)> {
-    snapshot.shares_over(now)
-}
-
-/// Takes shares away whose time is over, some of them at a time, and says so of each: until when it counted, its entry has.
-///
-/// # Errors
-/// There are none.
-pub fn expire(by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
-    let mut change: Option<Change> = None;
-    for (id, share) in due(snapshot, by.now()).take(EXPIRED_AT_ONCE) {
-        let of = Some(share.resource);
-        let details = json!({"old": view::share_body(id, share), "new": null});
-        let with = match change.take() {
-            None => Change::new(Event::ShareExpired, of, details),
-            Some(change) => change.and(Event::ShareExpired, of, details),
-        };
-        change = Some(with.end(RowId::Share(id)));
-    }
-    change.ok_or_else(|| DirectoryError::invalid("share", "none has expired"))
 }
 
 /// The organization's log, which an auditor's share is of.
@@ -581,5 +495,36 @@ mod tests {
             world.snapshot.shares_of(audit_log(&world.snapshot)).count(),
             0
         );
+    }
+
+    #[test]
+    fn a_share_is_changed_where_it_is() {
+        let mut world = World::new();
+        let (thread, first) = world.shared_thread();
+        let by = world.by::<ThreadShare>(thread);
+        let changed = |world: &World, level, until| {
+            edit(&by, &world.snapshot, first, Edit { level, until }).map(|change| {
+                let next = world.with(&change);
+                let share = next.share(first).unwrap().value.clone();
+                (share.level, share.expires_at.map(|end| end - now()), change)
+            })
+        };
+        let (level, left, change) = changed(&world, None, Some(End::After(5))).unwrap();
+        assert_eq!((level, left), (Level::Viewer, Some(TimeDelta::minutes(5))));
+        assert_eq!(change.events.first().unwrap().event, Event::ThreadShared);
+        world.apply(Ok(change));
+        let (level, left, _) = changed(&world, Some(Level::Editor), None).unwrap();
+        assert_eq!((level, left), (Level::Editor, Some(TimeDelta::minutes(5))));
+        assert_eq!(changed(&world, None, Some(End::Never)).unwrap().1, None);
+        assert!(changed(&world, None, None).is_err());
+        assert!(changed(&world, Some(Level::Auditor), None).is_err());
+        assert!(changed(&world, None, Some(End::At(now()))).is_err());
+        let other = world.by::<ThreadShare>(Ref::new(Kind::Thread, id(99)));
+        let until = Some(End::After(5));
+        let edit = |level| edit(&other, &world.snapshot, first, Edit { level, until });
+        assert!(matches!(
+            edit(None).unwrap_err(),
+            DirectoryError::NotFound { .. }
+        ));
     }
 }

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::change::{Change, Row, RowId};
 use super::circle::{CircleIds, create_circle};
+use super::expiry::End;
 use super::integration::{Connection, connect};
 use super::made::{Audience, New, create};
 use super::object::{AgentRun, Body, Kind, Level, Object, Plan, Ref, Role};
 use super::organization::{Founding, found};
 use super::people::{Joining, Standing, join_by_operator, set_active};
-use super::share::{End, Grant, share};
+use super::share::{Grant, share};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, memory};
 use crate::decide::authorized::{

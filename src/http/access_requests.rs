@@ -16,7 +16,8 @@ use crate::decide::authorized::{
     AccessDecline, AccessRead, AccessRequest, AccessWithdraw, AgentShare, AssistantShare,
     PromptTemplateShare, SettingsUpdate, ThreadShare, ToolShare,
 };
-use crate::directory::request::{self, Approval, Asking, REQUESTABLE, Request, Status};
+use crate::directory::request::deciding::{self, Approval};
+use crate::directory::request::{self, Asking, REQUESTABLE, Request, Status};
 use crate::directory::share::Shares;
 use crate::directory::{Kind, Object, Ref, Snapshot};
 
@@ -125,7 +126,7 @@ pub(super) async fn approve(call: Call, mut body: Fields) -> Result<Response, Pr
                 wanted,
                 (settings, asked.1),
                 &body,
-                move |by, snapshot| request::approve_auditor(by, snapshot, wanted, &approval),
+                move |by, snapshot| deciding::approve_auditor(by, snapshot, wanted, &approval),
             )
             .await
         }
@@ -142,7 +143,7 @@ pub(super) async fn approve(call: Call, mut body: Fields) -> Result<Response, Pr
 pub(super) async fn decline(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AccessRequest)?;
     let changed = call
-        .change::<AccessDecline>(wanted, Map::new(), &Fields::none(), request::decline)
+        .change::<AccessDecline>(wanted, Map::new(), &Fields::none(), deciding::decline)
         .await?;
     Ok(page::changed_to(changed))
 }
@@ -176,7 +177,7 @@ impl Approved<'_> {
         let (wanted, approval) = (self.wanted, self.approval);
         self.call
             .change_known::<A>(wanted, asked, self.body, move |by, snapshot| {
-                request::approve(by, snapshot, wanted, &approval)
+                deciding::approve(by, snapshot, wanted, &approval)
             })
             .await
     }

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::json::{self, quoted};
 use super::problem::Problem;
 use crate::app::App;
+use crate::directory::expiry::End;
 use crate::directory::made::Audience;
-use crate::directory::share::End;
 use crate::directory::{Kind, Ref};
 
 /// The members that are not yet taken.

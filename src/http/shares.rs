@@ -16,8 +16,9 @@ use crate::decide::authorized::{
 };
 use crate::decide::{Action, Changed};
 use crate::directory::change::SHARE;
+use crate::directory::expiry::End;
 use crate::directory::object::Level;
-use crate::directory::share::{self, Edit, End, Grant, Shares, Unshares};
+use crate::directory::share::{self, Edit, Grant, Shares, Unshares};
 use crate::directory::{Kind, Ref, view};
 use crate::ids;
 
