@@ -18,6 +18,7 @@ mod policy;
 mod print;
 mod provisioning;
 mod replay;
+mod requests;
 mod rewrap;
 mod serve;
 mod sso;

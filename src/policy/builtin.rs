@@ -37,6 +37,7 @@ macro_rules! builtin_file {
 
 /// The built-in policy files: path below `policies/`, and text.
 pub const FILES: &[(&str, &str)] = &[
+    builtin_file!("access/requests.cedar"),
     builtin_file!("agents/agents.cedar"),
     builtin_file!("guardrails/active.cedar"),
     builtin_file!("guardrails/admins.cedar"),

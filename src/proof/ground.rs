@@ -316,15 +316,8 @@ impl Ground {
         let everything = "permit(principal, action, resource);".parse();
         let everything: Policy = everything
             .map_err(|error: cedar_policy::ParseErrors| ProofError::Schema(error.to_string()))?;
-        let builtin: Vec<Rule> = compiled
-            .library()
-            .policies()
-            .map(Rule::new)
-            .collect();
-        let own: Vec<Rule> = compiled
-            .own_policies()
-            .map(Rule::new)
-            .collect();
+        let builtin: Vec<Rule> = compiled.library().policies().map(Rule::new).collect();
+        let own: Vec<Rule> = compiled.own_policies().map(Rule::new).collect();
         let by_id = own.iter().enumerate();
         let by_id = by_id.map(|(at, rule)| (Arc::clone(&rule.id), at)).collect();
         let environments = schema
