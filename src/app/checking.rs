@@ -175,7 +175,11 @@ impl App {
             (true, Err(none)) => Some(Err(none.clone())),
             (true, Ok(prover)) => {
                 let told = told.clone();
-                let telling = move |now| drop(told(Step::Proof(now)));
+                // Whoever is gone drops all of this.
+                let telling = move |now| {
+                    let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+                        told(Step::Proof(now));
+                };
                 Some(Ok(prover.report(Some(&active), &draft, telling).await?))
             }
         };

@@ -94,8 +94,9 @@ fn told(replay: Replay) -> Response {
         per_second: 0.0,
     };
     lines::told(async move |teller| {
-        // Whoever is gone is seen with the next.
-        drop(teller.tell(&first.to_json()));
+        if teller.tell(&first.to_json()).is_break() {
+            return None;
+        }
         match replay.run(|now| teller.tell(&now.to_json())).await {
             Ok(report) => Some(Ok(json!({ "report": report.to_json() }))),
             Err(NotReplayed::Gone) => None,
