@@ -18,6 +18,7 @@ mod content;
 mod keys;
 mod mail;
 mod outside;
+mod proof;
 mod publish;
 mod values;
 
@@ -25,6 +26,7 @@ pub use content::Content;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
 pub use mail::{Mail, MailTls};
 pub use outside::Outside;
+pub use proof::Proof;
 pub use publish::Publish;
 pub use values::{BaseUrl, Database, Password};
 
@@ -151,6 +153,9 @@ const REFERENCE: &[Setting] = settings! {
     "keys.timeout_ms", "milliseconds", "5000", "how long one call to a provider of root keys may take";
     "keys.wait_s", "seconds", "60", "how long a start waits for root keys that are out of reach, before it gives up";
     "keys.shred_after_s", "seconds", "86400", "how long after an organization was closed the root key is rotated, so that no old backup of the control database opens it; 0: only by `cedarkeep keys rotate root`";
+    "proof.solver", "path", "", "the solver that proofs about policies are made with, cvc5; by default `cvc5` on the path";
+    "proof.timeout_s", "seconds", "10", "how long the solver may take for one question of a proof, before it counts as unknown";
+    "proof.limit_s", "seconds", "600", "how long a whole proof may take; what is not known by then counts as unknown";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
     "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
 };
@@ -189,6 +194,8 @@ pub struct Config {
     pub tenants: Tenants,
     /// Keys.
     pub keys: Keys,
+    /// Proofs about policies.
+    pub proof: Proof,
     /// What the process says about itself.
     pub telemetry: Telemetry,
 }
@@ -519,7 +526,8 @@ impl Config {
         if !(1..=86_400).contains(&self.log.heartbeat_s) {
             return unfit("log.heartbeat_s", "must lie between 1 and 86400");
         }
-        if let Some((key, problem)) = self.content.unfit().or_else(|| self.mail.unfit()) {
+        let others = || self.mail.unfit().or_else(|| self.proof.unfit());
+        if let Some((key, problem)) = self.content.unfit().or_else(others) {
             return unfit(key, problem);
         }
         if !(1..=86_400).contains(&self.publish.every_s) {

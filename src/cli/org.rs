@@ -14,6 +14,7 @@ use super::keeping::{self, Keeping};
 use super::link::link;
 use super::print::Out;
 use super::provisioning;
+use super::requests;
 use crate::app::App;
 use crate::crypto;
 use crate::decide::{Door, Refused};
@@ -148,6 +149,14 @@ pub(super) enum Member {
     },
     #[command(flatten)]
     Joining(joining::Joining),
+    /// List who has asked for access to what, and waits for an answer
+    Requests {
+        /// The organization
+        slug: String,
+        /// Those that were decided, withdrawn or have lapsed too
+        #[arg(long)]
+        all: bool,
+    },
     /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
     Erase {
         /// The organization
@@ -480,6 +489,9 @@ impl Member {
                 )?;
             }
             Self::Joining(joining) => joining.run(app, out).await?,
+            Self::Requests { slug, all } => {
+                requests::list(&*door(app, &slug).await?, out, all)?;
+            }
             Self::Erase {
                 slug,
                 member,

@@ -188,6 +188,10 @@ macro_rules! actions {
 }
 
 actions! {
+    AccessRequest = "access.request",
+    AccessRead = "access.read",
+    AccessWithdraw = "access.withdraw",
+    AccessDecline = "access.decline",
     ThreadComment = "thread.comment",
     ThreadCreate = "thread.create",
     ThreadPost = "thread.post",

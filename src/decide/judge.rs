@@ -384,7 +384,7 @@ impl Moment<'_> {
             let evaluation = evaluation?;
             whole = Some(match whole {
                 None => evaluation,
-                Some(before) => and(before, evaluation),
+                Some(before) => before.and(evaluation),
             });
         }
         let suspended = self
@@ -457,52 +457,6 @@ pub(super) fn judgement(
         action: action.into(),
         resource,
         request: Some(request),
-    }
-}
-
-/// Both halves: a no of either is a no, and the first no gives its kind.
-fn and(first: Evaluation, second: Evaluation) -> Evaluation {
-    let both_allow = first.is_allowed() && second.is_allowed();
-    let mut determining = Vec::new();
-    for half in [&first, &second] {
-        // Beside a refusal, what the other half was permitted by says nothing.
-        if both_allow || !half.is_allowed() {
-            determining.extend(
-                half.determining
-                    .iter()
-                    .filter(|one| !determining_has(&determining, one))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-        }
-    }
-    let failures = first.failures.into_iter().chain(second.failures).collect();
-    Evaluation {
-        refusal: worse(first.refusal, second.refusal),
-        determining,
-        failures,
-    }
-}
-
-fn determining_has(all: &[Determining], one: &Determining) -> bool {
-    all.contains(one)
-}
-
-/// Of two refusals the one that says more: a plan would help only where nothing else stands against it.
-fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
-    let rank = |refusal: &Refusal| match refusal {
-        Refusal::Forbidden => 3,
-        Refusal::Error => 2,
-        Refusal::NotPermitted => 1,
-        Refusal::PlanRequired(_) => 0,
-    };
-    match (first, second) {
-        (Some(first), Some(second)) => Some(if rank(&second) > rank(&first) {
-            second
-        } else {
-            first
-        }),
-        (first, second) => first.or(second),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Versions made ready before they count: on the node that is asked, and on every other that has the organization open.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::door::Door;
 use super::error::Refused;
@@ -55,13 +55,9 @@ impl Door {
         let world = self.glance();
         let library = Arc::clone(world.compiled().library());
         let ready = Arc::clone(world.ready());
-        let begun = Instant::now();
-        let made = tokio::task::spawn_blocking(move || ready.compiled(&library, &own)).await;
-        let compiled = made.map_err(|_| Refused::Unavailable)??;
-        Ok(Prepared {
-            compiled,
-            took: begun.elapsed(),
-        })
+        let made = tokio::task::spawn_blocking(move || ready.made(&library, &own)).await;
+        let (compiled, took) = made.map_err(|_| Refused::Unavailable)??;
+        Ok(Prepared { compiled, took })
     }
 
     /// Makes what another node has announced ready here.

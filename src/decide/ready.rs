@@ -2,11 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
 use crate::policy::{Compiled, Library, OwnPolicies, PolicyError};
+
+/// A set, and how long it took to compile: on another node it takes about as long.
+type Made = (Arc<Compiled>, Duration);
 
 /// How many sets are kept for an organization: the active one, the one before, one beside it and one that is coming.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
@@ -14,7 +18,7 @@ const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// Sets of an organization's own policies that are compiled, by what is in them.
 #[derive(Debug)]
 pub struct Ready {
-    sets: Mutex<LruCache<[u8; 32], Arc<Compiled>>>,
+    sets: Mutex<LruCache<[u8; 32], Made>>,
 }
 
 impl Default for Ready {
@@ -35,18 +39,31 @@ impl Ready {
         library: &Arc<Library>,
         own: &OwnPolicies,
     ) -> Result<Arc<Compiled>, PolicyError> {
+        self.made(library, own).map(|(compiled, _)| compiled)
+    }
+
+    /// The same, and how long it took when it was compiled.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn made(
+        &self,
+        library: &Arc<Library>,
+        own: &OwnPolicies,
+    ) -> Result<Made, PolicyError> {
         let key = key(own);
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
         // Not under the lock: whoever has one already does not wait for it.
-        let compiled = Arc::new(Compiled::new(library, own)?);
+        let begun = Instant::now();
+        let made = (Arc::new(Compiled::new(library, own)?), begun.elapsed());
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.put(key, Arc::clone(&compiled));
-        Ok(compiled)
+        sets.put(key, made.clone());
+        Ok(made)
     }
 
-    fn known(&self, key: &[u8; 32]) -> Option<Arc<Compiled>> {
+    fn known(&self, key: &[u8; 32]) -> Option<Made> {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         sets.get(key).cloned()
     }

@@ -322,6 +322,7 @@ pub(super) async fn blank(
                 invitation.email = ERASED.into();
                 invitation.name = invitation.name.as_ref().map(|_| ERASED.into());
             }
+            Body::Object(Object::AccessRequest(request)) => request.reason = ERASED.into(),
             Body::Object(Object::Memory(memory)) => memory.name = ERASED.into(),
             Body::Object(Object::Session(session)) => {
                 session.agent = None;

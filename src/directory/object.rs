@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
 use super::policies::{PolicyVersion, Rules, Signed, Standing};
+use super::request::Request;
 use super::run::Status;
 use super::scim::{DirectoryGroup, Provisioned, Scim};
 use super::takeout::PrivateExport;
@@ -44,6 +45,9 @@ pub struct Organization {
     /// What its Admins have set about signing in.
     #[serde(default)]
     pub sign_in: SignIn,
+    /// Within how many days every share ends; if absent one may be without an end.
+    #[serde(default)]
+    pub share_days: Option<u32>,
     /// What they have set about the directory that provisions people.
     #[serde(default)]
     pub scim: Box<Scim>,
@@ -294,6 +298,8 @@ pub enum Object {
     Session(Session),
     /// Somebody who may join by a link.
     Invitation(Invitation),
+    /// Somebody's wish to have something shared with them.
+    AccessRequest(Request),
 }
 
 impl Object {
@@ -319,6 +325,7 @@ impl Object {
             Self::AgentRun(_) => Kind::AgentRun,
             Self::Session(_) => Kind::Session,
             Self::Invitation(_) => Kind::Invitation,
+            Self::AccessRequest(_) => Kind::AccessRequest,
         }
     }
 
@@ -332,6 +339,7 @@ impl Object {
             Self::ApiKey(_)
             | Self::Integration(_)
             | Self::Invitation(_)
+            | Self::AccessRequest(_)
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }

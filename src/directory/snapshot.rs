@@ -261,6 +261,16 @@ impl Snapshot {
         self.shares.of(resource)
     }
 
+    /// The shares that do not count any more at this time, and are still there.
+    pub(super) fn shares_over(
+        &self,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = ([u8; 16], &Share)> {
+        self.shares
+            .over(now)
+            .map(|(id, stored)| (id, &stored.value))
+    }
+
     /// The shares of any of these resources for any of these.
     pub fn shares_between(
         &self,
@@ -357,7 +367,18 @@ impl Snapshot {
             object,
             org: self.org,
             above: self.holds,
+            idle: self.is_idle(object),
         })
+    }
+
+    /// Whether it is a request about something that is not there.
+    fn is_idle(&self, object: Option<&Object>) -> bool {
+        let Some(Object::AccessRequest(request)) = object else {
+            return false;
+        };
+        let about = request.resource;
+        let single = Kind::SINGLETONS.contains(&about.kind) && about.id == self.org.id;
+        !single && !self.objects.contains_key(&about)
     }
 
     /// The containers above an object, the nearest first; the organization last.
@@ -437,6 +458,7 @@ impl Snapshot {
                     object: Some(object),
                     org: self.org,
                     above: 0,
+                    idle: false,
                 });
                 self.roll.add(reference, object);
                 match object {
@@ -504,6 +526,7 @@ impl Snapshot {
                 object: Some(&stored.value),
                 org: self.org,
                 above: 0,
+                idle: false,
             });
         }
     }

@@ -78,6 +78,12 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "invited_by": invitation.invited_by, "sent_at": invitation.sent_at, "expires_at": invitation.expires_at,
             "status": if invitation.expired { "expired" } else { "open" },
         }),
+        Object::AccessRequest(request) => json!({
+            "owner": request.owner, "resource": request.resource, "level": request.level.name(),
+            "reason": request.reason, "for_minutes": request.minutes, "asked_at": request.asked_at,
+            "lapses_at": request.lapses_at, "status": request.status.as_str(), "closed_at": request.closed_at,
+            "given": request.given,
+        }),
         Object::AgentRun(run) => json!({
             "owner": run.owner, "definition": run.definition, "status": run.status,
             "started_at": run.started_at, "ended_at": run.ended_at,
@@ -102,7 +108,7 @@ pub(super) fn organization(reference: Ref, object: &Object) -> Value {
         "sso_enforced": organization.sso_enforced, "active_admins": organization.active_admins,
         "members": organization.members, "holds": organization.holds, "suspended": organization.suspended,
         "retention_days": organization.retention_days, "closes_at": organization.closes_at,
-        "private_export": organization.private_export,
+        "private_export": organization.private_export, "share_days": organization.share_days,
     });
     named(&mut view, reference);
     view

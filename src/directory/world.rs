@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::change::{Change, Row, RowId};
 use super::circle::{CircleIds, create_circle};
+use super::expiry::End;
 use super::integration::{Connection, connect};
 use super::made::{Audience, New, create};
 use super::object::{AgentRun, Body, Kind, Level, Object, Plan, Ref, Role};
@@ -154,7 +155,7 @@ impl World {
         let grant = Grant {
             grantee: self.bob,
             level: Level::Viewer,
-            expires_at: None,
+            until: End::Never,
         };
         self.apply(share(
             &self.by::<ThreadShare>(thread),

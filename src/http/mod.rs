@@ -1,6 +1,7 @@
 //! The edge: every route in one list, and what every request meets before and after its handler.
 
 mod access;
+mod access_requests;
 mod api_keys;
 mod attempts;
 mod audit;
@@ -273,7 +274,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(messages::post, messages::list))
         .routes(routes!(messages::read))
         .routes(routes!(shares::create, shares::list))
-        .routes(routes!(shares::delete))
+        .routes(routes!(shares::update, shares::delete))
+        .routes(routes!(access_requests::create, access_requests::list))
+        .routes(routes!(access_requests::read, access_requests::withdraw))
+        .routes(routes!(access_requests::approve))
+        .routes(routes!(access_requests::decline))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::read, api_keys::delete))
         .routes(routes!(api_keys::rotate))

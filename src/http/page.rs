@@ -190,6 +190,13 @@ pub(super) fn made_as(collection: &str, member: &str, changed: Changed) -> Respo
     response
 }
 
+/// Something waits for somebody else: 202 with its place.
+pub(super) fn waits(collection: &str, changed: Changed) -> Response {
+    let mut response = made(collection, changed);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
 /// Something was changed: 200 with what it is now.
 pub(super) fn changed_to(changed: Changed) -> Response {
     let replayed = changed.recorded.is_none();

@@ -37,6 +37,7 @@ macro_rules! builtin_file {
 
 /// The built-in policy files: path below `policies/`, and text.
 pub const FILES: &[(&str, &str)] = &[
+    builtin_file!("access/requests.cedar"),
     builtin_file!("agents/agents.cedar"),
     builtin_file!("guardrails/active.cedar"),
     builtin_file!("guardrails/admins.cedar"),
@@ -195,6 +196,11 @@ impl Library {
         self.index.policies()
     }
 
+    /// The templates of links, in no order.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.values().map(|template| &template.template)
+    }
+
     /// The built-in policy or template of this id, as an answer names it.
     #[must_use]
     pub fn describe(&self, id: &str) -> Option<Determining> {
@@ -332,6 +338,22 @@ pub(crate) fn in_order(set: &PolicySet) -> impl Iterator<Item = &Policy> {
             .unwrap_or(usize::MAX)
     });
     policies.into_iter()
+}
+
+/// What strict validation warns of, by file.
+pub(crate) fn validation_warnings(
+    result: &ValidationResult,
+    file_of: &dyn Fn(&PolicyId) -> Option<String>,
+    texts: &HashMap<&str, &str>,
+) -> Vec<Finding> {
+    result
+        .validation_warnings()
+        .flat_map(|warning| {
+            let file = file_of(warning.policy_id()).unwrap_or_default();
+            let text = texts.get(file.as_str()).copied().unwrap_or_default();
+            Finding::from_cedar(&file, text, &DetailedError::from(warning))
+        })
+        .collect()
 }
 
 /// What strict validation found, by file.

@@ -1,5 +1,7 @@
 //! What can be wrong with a schema, a policy, a link or a question.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use cedar_policy::ffi::DetailedError;
@@ -49,9 +51,11 @@ impl Finding {
 
     /// Everything that Cedar says about one error in a file, its related errors included.
     pub(crate) fn from_cedar(file: &str, text: &str, error: &DetailedError) -> Vec<Self> {
+        // Cedar has a type for each of `true` and `false`.
+        let message = error.message.replace("__cedar::internal::", "");
         let mut finding = match error.source_locations.first() {
-            Some(label) => Self::at(file, text, label.loc.start, error.message.clone()),
-            None => Self::in_file(file, error.message.clone()),
+            Some(label) => Self::at(file, text, label.loc.start, message),
+            None => Self::in_file(file, message),
         };
         let label = error
             .source_locations
@@ -63,6 +67,17 @@ impl Finding {
             findings.extend(Self::from_cedar(file, text, related));
         }
         findings
+    }
+}
+
+impl Finding {
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file, "line": self.line, "column": self.column,
+            "message": self.message, "help": self.help,
+        })
     }
 }
 
@@ -80,21 +95,78 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Line and column, both from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let (mut line, mut column) = (1, 1);
-    for (at, c) in text.char_indices() {
-        if at >= offset {
-            break;
-        }
-        if c == '\n' {
-            line += 1;
-            column = 1;
-        } else {
-            column += 1;
+/// How many findings are told at a time.
+const TOLD_MOST: usize = 100;
+
+/// Findings in the order of the files, each once: of those that differ only in which of a policy's requests they are about, the first. What
+/// is beyond a hundred is counted.
+pub(crate) fn told(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut groups: BTreeMap<Place, (Finding, usize)> = BTreeMap::new();
+    for finding in findings {
+        let place = (
+            finding.file.clone(),
+            finding.line,
+            finding.column,
+            finding.help.clone(),
+        );
+        let alike = match finding.help.is_some() && finding.line.is_some() {
+            true => None,
+            false => Some(finding.message.clone()),
+        };
+        match groups.entry((place, alike)) {
+            Entry::Vacant(group) => drop(group.insert((finding, 0))),
+            Entry::Occupied(mut group) => {
+                let (first, more) = group.get_mut();
+                if finding.message != first.message {
+                    *more = more.saturating_add(1);
+                }
+                // Cedar goes through the requests in an order that is another each time.
+                if finding.message < first.message {
+                    *first = finding;
+                }
+            }
         }
     }
-    (line, column)
+    let all = groups.len();
+    let told = groups.into_values().take(TOLD_MOST);
+    let mut told: Vec<Finding> = told
+        .map(|(mut finding, more)| {
+            if more > 0 {
+                finding
+                    .message
+                    .push_str(&format!(" (and {more} more like it)"));
+            }
+            finding
+        })
+        .collect();
+    if all > TOLD_MOST {
+        let more = all.saturating_sub(TOLD_MOST);
+        told.push(Finding::in_file(
+            "",
+            format!("{more} more things are wrong"),
+        ));
+    }
+    told
+}
+
+type Place = (
+    (String, Option<usize>, Option<usize>, Option<String>),
+    Option<String>,
+);
+
+/// Line and column, both from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let mut end = offset.min(text.len());
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    let before = text.get(..end).unwrap_or_default();
+    let line = before.bytes().filter(|byte| *byte == b'\n').count();
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (
+        line.saturating_add(1),
+        last.chars().count().saturating_add(1),
+    )
 }
 
 /// Why a schema, a policy, a link or a question was not taken.

@@ -263,6 +263,13 @@ events! {
         AgentShared = "agent.shared",
         AgentUnshared = "agent.unshared",
         AgentDeleted = "agent.deleted",
+        // A share whose time was over has been taken away.
+        ShareExpired = "share.expired",
+        AccessRequested = "access.requested",
+        AccessApproved = "access.approved",
+        AccessDeclined = "access.declined",
+        AccessWithdrawn = "access.withdrawn",
+        AccessLapsed = "access.lapsed",
         EntityWritten = "entity.written",
         EntityDeleted = "entity.deleted",
         ContentRead = "content.read",

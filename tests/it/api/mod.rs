@@ -1,5 +1,6 @@
 //! The directory over HTTP: the real router over a real store, without a socket.
 
+mod access_requests;
 mod audit;
 mod bad_input;
 mod certificates;
@@ -7,6 +8,7 @@ mod content;
 mod credentials;
 mod directory;
 mod events;
+mod expiry;
 mod explaining;
 mod export;
 mod forgetting;
@@ -27,6 +29,7 @@ mod overload;
 mod own;
 mod pages;
 mod permissions;
+mod policies;
 mod races;
 mod removals;
 mod replaying;

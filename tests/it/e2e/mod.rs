@@ -1,5 +1,6 @@
 //! The whole service from outside: a process, its clients, its operators, and what goes wrong around it.
 
+mod activations;
 mod authzen;
 mod bad_input;
 mod canary;
