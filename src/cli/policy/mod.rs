@@ -3,6 +3,7 @@
 mod diff;
 mod folder;
 mod format;
+mod replay;
 mod test;
 mod validate;
 
@@ -13,7 +14,6 @@ use clap::Subcommand;
 use super::Outcome;
 use super::org::door;
 use super::print::Out;
-use super::replay::UnderFolder;
 use crate::app::App;
 use crate::directory::policies;
 
@@ -29,8 +29,7 @@ pub(super) enum Policy {
         #[arg(long = "operator", value_name = "SLUG")]
         slug: String,
     },
-    /// Make logged decisions again under the policies of a folder, and say what it would change
-    Replay(Box<UnderFolder>),
+    Replay(Box<replay::Replay>),
 }
 
 impl Policy {

@@ -359,6 +359,12 @@ impl History {
         let plan =
             |plan| door.operate(move |by, snapshot| organization::set_plan(by, snapshot, plan));
         plan(Plan::Starter).await.unwrap();
+        let path = "/v1/audit/entries";
+        let told = self
+            .service
+            .get(&self.tenant, self.tenant.admin, path)
+            .await;
+        assert_eq!(told.status, 403, "{}", told.body);
         self.go_on(steps).await;
         plan(Plan::Enterprise).await.unwrap();
     }

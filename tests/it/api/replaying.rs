@@ -1,10 +1,11 @@
 //! Logged decisions made again as they were recorded: every one comes out the same, and what was altered is found.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use cedarkeep::config::Database;
 use cedarkeep::decide::replay::{Range, Replaying, Report, Turn, Under, Why};
-use cedarkeep::decide::{Asker, Refused, replay};
+use cedarkeep::decide::{Asker, Refused, audit, replay};
 use cedarkeep::log::entry::Entry;
 use cedarkeep::log::segment::Leaves;
 use serde_json::{Value, json};
@@ -30,6 +31,49 @@ fn is_same(report: &Report, but: &[Why]) {
     assert_eq!(report.end - report.first, entries, "{words}");
 }
 
+/// It has decisions of each kind, by each kind of caller, with policies of the organization's own, links and failures.
+async fn is_rich(tenant: &Tenant) {
+    let shown = audit::entries(tenant.door.store(), 0, usize::MAX)
+        .await
+        .unwrap();
+    let (mut kinds, mut text) = (BTreeSet::new(), String::new());
+    for shown in &shown {
+        let line = shown.line();
+        if line["leaf"]["event"] == "decision.made" {
+            for member in [
+                "/leaf/outcome",
+                "/leaf/refusal",
+                "/leaf/caller/type",
+                "/request/subject/type",
+            ] {
+                let word = line.pointer(member).and_then(Value::as_str);
+                kinds.extend(word.map(str::to_owned));
+            }
+            text.push_str(&line["policies"].to_string());
+        }
+    }
+    for kind in [
+        "allow",
+        "deny",
+        "forbidden",
+        "not_permitted",
+        "error",
+        "plan_required",
+        "api_key",
+        "session",
+        "scim_token",
+        "User",
+        "Agent",
+        "Service",
+        "Robot",
+    ] {
+        assert!(kinds.contains(kind), "`{kind}` is not among {kinds:?}");
+    }
+    for part in ["share-", "tickets.", "\"error\""] {
+        assert!(text.contains(part), "no {part}");
+    }
+}
+
 async fn decisions(tenant: &Tenant) -> u64 {
     let all = every_entry(&tenant.door).await;
     let made = all
@@ -47,6 +91,7 @@ async fn a_rich_history_comes_out_as_it_was_recorded(database: Database, steps: 
     is_same(&report, &[Why::Operator]);
     assert_eq!(report.tally.not_for(Why::Operator), 0, "{}", report.words());
     assert!(report.tally.made() > u64::try_from(steps).unwrap());
+    is_rich(&history.tenant).await;
     // What is behind it are the decisions and the entry of the replay itself.
     let made = decisions(&history.tenant).await;
     assert_eq!(report.tally.decisions + 2, made);
