@@ -1,24 +1,21 @@
-//! `cedarkeep audit replay` and `cedarkeep policy replay`: logged decisions made again, as they were recorded or under a folder's policies.
+//! `cedarkeep audit replay`: logged decisions made again as they were made; and what a replay under a folder's policies has in common with it.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::Outcome;
-use super::org::{door, folder, read};
+use super::ending::Ending;
+use super::org::door;
 use super::print::Out;
 use crate::app::App;
 use crate::decide::Asker;
-use crate::decide::replay::{Given, Progress, Replaying, Report, Under};
+use crate::decide::replay::{Given, NotReplayed, Progress, Replaying, Report, Under};
 
 /// How often it is told how far it is.
 const TOLD: Duration = Duration::from_secs(1);
-
-/// The schema of a folder, if it has one.
-const SCHEMA: &str = "schema.cedarschema";
 
 /// Which decisions.
 #[derive(Debug, Args)]
@@ -49,67 +46,27 @@ pub(super) struct SelfCheck {
     which: Which,
 }
 
-/// Make logged decisions again under the policies of a folder: who would gain, who would lose, and what cannot be made again
-#[derive(Debug, Args)]
-pub(super) struct UnderFolder {
-    /// The organization
-    slug: String,
-    /// The folder: `.cedar` files, and `schema.cedarschema` if there is one
-    folder: PathBuf,
-    #[command(flatten)]
-    which: Which,
-    /// Exit with 1 where more answers than these would be others
-    #[arg(long, value_name = "N")]
-    max_flips: Option<u64>,
-}
-
 impl SelfCheck {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
-        let report = replayed(app, out, (&self.slug, &self.which), Under::Recorded).await?;
+        let slug = self.slug;
+        let report = replayed(app, out, (&slug, &self.which), Under::Recorded).await??;
         match report.is_same() {
             true => Ok(()),
-            false => Err(format!(
-                "decisions of `{}` do not come out as they were recorded: keep what you have of the log, and run `cedarkeep audit verify {}`",
-                self.slug, self.slug
-            )
+            false => Err(Ending::unmet(format!(
+                "decisions of `{slug}` do not come out as they were recorded: keep what you have of its log, and run `cedarkeep audit verify {slug}`"
+            ))
             .into()),
         }
     }
 }
 
-impl UnderFolder {
-    pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
-        let under = under(&self.folder)?;
-        let report = replayed(app, out, (&self.slug, &self.which), under).await?;
-        let flips = report.flips();
-        match self.max_flips {
-            Some(most) if flips > most => {
-                Err(format!("{flips} answers would be others, and {most} may").into())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What a folder has of policies; without a schema of its own it has none.
-fn under(path: &Path) -> Result<Under, String> {
-    let schema = path.join(SCHEMA);
-    let schema = match schema.is_file() {
-        true => read(&schema)?,
-        false => String::new(),
-    };
-    Ok(Under::Draft {
-        schema: Some(schema),
-        policies: folder(path)?,
-    })
-}
-
-async fn replayed(
+/// Makes decisions again and prints what comes of it; or why they are not.
+pub(super) async fn replayed(
     app: &Arc<App>,
     out: &Out,
     (slug, which): (&str, &Which),
     under: Under,
-) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Result<Report, NotReplayed>, Box<dyn std::error::Error + Send + Sync>> {
     let given = Given {
         last: which.last,
         from: which.from,
@@ -135,7 +92,9 @@ async fn replayed(
         ControlFlow::Continue(())
     };
     let door = door(app, slug).await?;
-    let report = door.replay(Asker::operator(), wanted, progress).await?;
-    out.say(&report.to_json(), &report.words())?;
+    let report = door.replay(Asker::operator(), wanted, progress).await;
+    if let Ok(report) = &report {
+        out.say(&report.to_json(), &report.words())?;
+    }
     Ok(report)
 }

@@ -6,6 +6,7 @@ mod folder;
 mod format;
 mod lifecycle;
 mod place;
+mod replay;
 mod test;
 mod validate;
 
@@ -17,7 +18,6 @@ use self::admin::{Approve, Check, Conditions, Saying, Shadow};
 use self::lifecycle::{Activate, Deed, Pull, Push, Rollback, Versions};
 use super::Outcome;
 use super::print::Out;
-use super::replay::UnderFolder;
 use crate::app::App;
 
 #[derive(Debug, Subcommand)]
@@ -35,8 +35,7 @@ pub(super) enum Policy {
     Shadow(Box<Shadow>),
     Activate(Box<Activate>),
     Rollback(Box<Rollback>),
-    /// Make logged decisions again under the policies of a folder, and say what it would change
-    Replay(Box<UnderFolder>),
+    Replay(Box<replay::Replay>),
 }
 
 impl Policy {

@@ -145,6 +145,16 @@ pub(super) struct Course {
     pub(super) tally: Tally,
     /// How many entries of the range were not kept any more.
     pub(super) pruned: u64,
+    pub(super) worlds: Worlds,
+}
+
+/// How many states decisions were made on, and how many of them there were at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Worlds {
+    /// In all.
+    pub all: u64,
+    /// At a time, at most.
+    pub at_once: u64,
 }
 
 impl Course {
@@ -166,6 +176,7 @@ impl Course {
             change: None,
             tally: Tally::default(),
             pruned: 0,
+            worlds: Worlds::default(),
         }
     }
 
@@ -273,8 +284,7 @@ impl Course {
                 }
                 _ => {
                     if groups.len() == WORLDS {
-                        let full = std::mem::take(&mut groups);
-                        tally.merge(self.judges.judge(full, 0).await?.tally);
+                        tally.merge(self.together(std::mem::take(&mut groups)).await?);
                     }
                     groups.push(Together {
                         seen,
@@ -283,8 +293,15 @@ impl Course {
                 }
             }
         }
-        tally.merge(self.judges.judge(groups, 0).await?.tally);
+        tally.merge(self.together(groups).await?);
         Ok(tally)
+    }
+
+    async fn together(&mut self, groups: Vec<Together>) -> Result<Tally, Unwritten> {
+        let there = u64::try_from(groups.len()).unwrap_or(u64::MAX);
+        self.worlds.all += there;
+        self.worlds.at_once = self.worlds.at_once.max(there);
+        Ok(self.judges.judge(groups, 0).await?.tally)
     }
 
     /// Whether it was made on a state that was not the newest before it any more, or on one that was not there yet.

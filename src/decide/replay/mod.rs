@@ -36,6 +36,7 @@ use crate::policy::Compiled;
 
 pub(super) use again::Mode;
 pub use again::Turn;
+pub use course::Worlds;
 pub(super) use course::{Judges, Together};
 pub use decision::Why;
 pub(super) use past::Seen;
@@ -366,6 +367,7 @@ impl Replay {
             first: self.first,
             end: self.end,
             pruned: self.pruned + course.pruned,
+            worlds: course.worlds,
             tally: course.tally,
             took: begun.elapsed(),
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::again::Turn;
+use super::course::Worlds;
 use super::decision::Why;
 use super::rate;
 use super::tally::{Ranking, Sample, Side, Tally};
@@ -23,6 +24,8 @@ pub struct Report {
     pub end: u64,
     /// How many entries of what was asked for are not kept any more.
     pub pruned: u64,
+    /// The states that decisions were made on.
+    pub worlds: Worlds,
     /// What was counted.
     pub tally: Tally,
     /// How long it took.
@@ -69,6 +72,8 @@ impl Report {
                 "decisions": tally.decisions, "others": tally.others,
             }),
         );
+        let Worlds { all, at_once } = self.worlds;
+        report.insert("states".into(), json!({ "all": all, "at_once": at_once }));
         report.insert("replayed".into(), tally.made().into());
         report.insert("unchanged".into(), tally.unchanged.into());
         tally.changed.put(&mut report);

@@ -15,6 +15,7 @@ mod import;
 mod nodes;
 mod offline;
 mod policies;
+mod replaying;
 mod scim;
 mod searching;
 mod sso;
