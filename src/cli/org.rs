@@ -392,6 +392,7 @@ async fn load(
         let draft = Draft {
             files,
             tested: None,
+            failures: Vec::new(),
             message: "loaded at the machine".into(),
         };
         let changed = door

@@ -7,8 +7,9 @@ use super::door::Door;
 use super::error::Refused;
 use super::world::sources;
 use crate::directory::object::OwnLibrary;
-use crate::directory::policies::Files;
-use crate::policy::{Compiled, OwnPolicies};
+use crate::directory::policies::{Files, Tested};
+use crate::policy::suite::{self, CaseReport, Measured, SuiteReport};
+use crate::policy::{Compiled, OwnPolicies, PolicyError, Source};
 
 /// What compiles within this is not announced: whoever waits for it meanwhile is answered in time.
 const AT_ONCE: Duration = Duration::from_millis(250);
@@ -19,12 +20,43 @@ const LOOKED: Duration = Duration::from_secs(5);
 /// The longest that an activation waits for other nodes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Of how many tests that fail whoever drafts is told.
+const FAILURES: usize = 20;
+
 /// A version that is compiled here.
 #[derive(Debug)]
 pub struct Prepared {
     /// What was made of it.
     pub compiled: Arc<Compiled>,
     took: Duration,
+}
+
+/// What came of a version's tests.
+#[derive(Debug, Clone, Default)]
+pub struct Trial {
+    /// How many passed and failed; nothing where there are none.
+    pub tested: Option<Tested>,
+    /// What failed, the first of it.
+    pub failures: Vec<String>,
+}
+
+impl Trial {
+    fn of(report: &SuiteReport) -> Self {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let failed = report.failed().count();
+        let passed = report.cases.len().saturating_sub(failed);
+        let said = |case: &CaseReport| {
+            let why = case.failure.clone().unwrap_or_default();
+            format!("`{}` line {}: {}: {why}", case.file, case.line, case.name())
+        };
+        Self {
+            tested: Some(Tested {
+                passed: count(passed),
+                failed: count(failed),
+            }),
+            failures: report.failed().take(FAILURES).map(said).collect(),
+        }
+    }
 }
 
 impl Prepared {
@@ -49,6 +81,29 @@ impl Door {
             ..OwnLibrary::default()
         });
         self.prepare_sources(own).await
+    }
+
+    /// Runs the tests of a version that is compiled here.
+    ///
+    /// # Errors
+    /// `Question` with everything that is wrong in their files; `Unavailable` where the process ends.
+    pub async fn run_tests(&self, prepared: &Prepared, files: &Files) -> Result<Trial, Refused> {
+        if files.tests.is_empty() {
+            return Ok(Trial::default());
+        }
+        let compiled = Arc::clone(&prepared.compiled);
+        let tests = files.tests.iter().map(|(name, text)| Source {
+            name: name.clone(),
+            text: text.clone(),
+        });
+        let tests: Vec<Source> = tests.collect();
+        let run = move || {
+            let cases = suite::read(&compiled, &tests).map_err(PolicyError::Refused)?;
+            Ok(suite::run_on(&compiled, &cases, Measured::Own))
+        };
+        let ran = tokio::task::spawn_blocking(run).await;
+        let report: Result<SuiteReport, PolicyError> = ran.map_err(|_| Refused::Unavailable)?;
+        Ok(Trial::of(&report?))
     }
 
     async fn prepare_sources(&self, own: OwnPolicies) -> Result<Prepared, Refused> {

@@ -24,6 +24,7 @@ mod integrations;
 mod invitations;
 pub mod json;
 mod keeping;
+mod lines;
 mod linger;
 mod made;
 mod memory;
@@ -291,6 +292,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
             policies::versions::read,
             policies::versions::discard
         ))
+        .routes(routes!(policies::checking::check))
         .routes(routes!(policies::versions::approve))
         .routes(routes!(policies::versions::activate))
         .routes(routes!(policies::rules::read, policies::rules::replace))

@@ -1,10 +1,14 @@
 //! What is different between two folders of policies.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::folder::{Folder, Unread};
+use super::lifecycle::{compare, on_a_runtime};
+use super::place::At;
+use crate::app::App;
 use crate::cli::Outcome;
 use crate::cli::ending::Ending;
 use crate::cli::print::Out;
@@ -16,8 +20,13 @@ use crate::policy::{Difference, Side, diff};
 pub(in crate::cli) struct Diff {
     /// The folder that is compared with
     dir: PathBuf,
-    /// The folder that is compared
-    other: PathBuf,
+    /// The folder that is compared; the first one, with what an organization has, if there is none
+    other: Option<PathBuf>,
+    /// With this version of the organization's; with the one that counts if none is named
+    #[arg(long, value_name = "N", conflicts_with = "other")]
+    version: Option<u64>,
+    #[command(flatten)]
+    at: At,
     /// End with 1 if there is a difference
     #[arg(long)]
     exit_code: bool,
@@ -28,11 +37,30 @@ const AFTER: &str = "\
 Exit codes: 0, 1 with --exit-code: there is a difference, 2 a file does not parse.";
 
 impl Diff {
-    pub(super) fn run(&self, out: &Out) -> Outcome {
-        let (before, after) = match (Folder::read(&self.dir), Folder::read(&self.other)) {
+    /// Two folders, or one and a service; nothing where it is about this machine.
+    pub(super) fn elsewhere(&self, out: &Out) -> Option<Outcome> {
+        match &self.other {
+            Some(other) => Some(self.folders(other, out)),
+            None if self.at.is_elsewhere() => Some(self.at.elsewhere().and_then(|place| {
+                let with = (self.version, self.dir.as_path());
+                on_a_runtime(compare(&place, with, out, self.exit_code))
+            })),
+            None => None,
+        }
+    }
+
+    /// A folder and an organization at this machine.
+    pub(super) async fn here(&self, app: &Arc<App>, out: &Out) -> Outcome {
+        let place = self.at.here(app).await?;
+        let with = (self.version, self.dir.as_path());
+        compare(&place, with, out, self.exit_code).await
+    }
+
+    fn folders(&self, other: &Path, out: &Out) -> Outcome {
+        let (before, after) = match (Folder::read(&self.dir), Folder::read(other)) {
             (Ok(before), Ok(after)) => (before.own, after.own),
             (Err(unread), _) => return named(unread, &self.dir).end(out),
-            (_, Err(unread)) => return named(unread, &self.other).end(out),
+            (_, Err(unread)) => return named(unread, other).end(out),
         };
         let found = match diff(&before, &after) {
             Ok(found) => found,
@@ -40,7 +68,7 @@ impl Diff {
                 return named(Unread::Files(findings), &self.dir).end(out);
             }
             Err((Side::After, findings)) => {
-                return named(Unread::Files(findings), &self.other).end(out);
+                return named(Unread::Files(findings), other).end(out);
             }
         };
         say(out, &found)?;

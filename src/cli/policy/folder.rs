@@ -161,7 +161,7 @@ pub(super) fn counted(findings: &[Finding]) -> String {
     }
 }
 
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     name == SCHEMA || name.ends_with(POLICIES) || name.ends_with(TESTS)
 }
 

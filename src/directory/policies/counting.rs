@@ -185,6 +185,7 @@ pub fn clear(by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryErro
             ..Files::default()
         },
         tested: None,
+        failures: Vec::new(),
         message: "the built-in policies alone".into(),
     };
     loaded(operator(by), snapshot, (Event::PolicyRolledBack, &draft))

@@ -71,6 +71,8 @@ pub struct Draft {
     pub files: Files,
     /// What came of its tests.
     pub tested: Option<Tested>,
+    /// Which of them failed, in words: told, and not kept.
+    pub failures: Vec<String>,
     /// What they say about it.
     pub message: String,
 }
@@ -273,6 +275,7 @@ fn drafted(
     });
     let reply = json!({
         "version": number, "digest": version.digest, "base": version.base, "tests": draft.tested,
+        "failures": draft.failures,
     });
     let mut next = Rules::clone(rules);
     next.newest = number;

@@ -25,6 +25,7 @@ fn a(name: &str) -> Draft {
     Draft {
         files: files(name),
         tested: None,
+        failures: Vec::new(),
         message: "why".into(),
     }
 }

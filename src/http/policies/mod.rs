@@ -1,5 +1,6 @@
 //! The organization's own policies over HTTP: those that count, and what every call on a version shares.
 
+pub(super) mod checking;
 pub(super) mod replays;
 pub(super) mod rules;
 pub(super) mod shadow;
@@ -17,7 +18,7 @@ use super::problem::Problem;
 use super::refused;
 use crate::decide::Refused;
 use crate::decide::authorized::{Action, PolicyActivate, PolicyEdit, PolicyRead, SchemaEdit};
-use crate::directory::policies::{self, Draft, Files, Tested};
+use crate::directory::policies::{self, Draft, Files};
 use crate::directory::{DirectoryError, Kind, Ref, Snapshot, view};
 
 /// The largest body that has a version's files: JSON needs more bytes than the texts that it carries.
@@ -116,11 +117,12 @@ impl Given {
             .prepare(&files)
             .await
             .map_err(refused::problem)?;
-        let tested: Option<Tested> = None;
-        drop(prepared);
+        let trial = call.door().run_tests(&prepared, &files).await;
+        let trial = trial.map_err(refused::problem)?;
         let draft = Draft {
             files,
-            tested,
+            tested: trial.tested,
+            failures: trial.failures,
             message: self.message,
         };
         Ok((draft, schema))

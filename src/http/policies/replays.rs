@@ -1,30 +1,17 @@
 //! Decisions made again over HTTP: under a draft, or as they were recorded; told line by line as it goes on.
 
-use std::convert::Infallible;
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
-
-use axum::body::Body;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use axum::response::Response;
+use serde_json::json;
 
 use super::files;
 use crate::decide::replay::{self, Given, NotReplayed, Progress, Replay, Replaying, Under};
 use crate::http::audit::unread;
 use crate::http::call::Call;
 use crate::http::fields::{Fields, missing};
+use crate::http::lines;
 use crate::http::page::{Acting, Problems};
 use crate::http::problem::Problem;
 use crate::http::refused;
-
-/// How many lines wait for a slow reader.
-const WAITING: usize = 4;
-
-/// How often it is told how far it is.
-const TOLD: Duration = Duration::from_millis(250);
 
 /// Make logged decisions again under a version or a draft: who gains, who loses, and what cannot be made again.
 ///
@@ -96,56 +83,29 @@ async fn begun(call: &Call, given: Given<'_>, under: Under) -> Result<Response, 
     let replay = replay::begin(call.door().clone(), call.asker(), wanted)
         .await
         .map_err(problem)?;
-    Ok(lines(replay))
+    Ok(told(replay))
 }
 
 /// Goes on for as long as somebody reads.
-fn lines(replay: Replay) -> Response {
-    let (out, lines) = mpsc::channel(WAITING);
+fn told(replay: Replay) -> Response {
     let first = Progress {
         done: 0,
         of: replay.entries(),
         per_second: 0.0,
     };
-    tokio::spawn(async move {
-        let teller = out.clone();
-        drop(teller.try_send(line(&first.to_json())));
-        let mut told = Instant::now();
-        let progress = move |now: Progress| {
-            if teller.is_closed() {
-                return ControlFlow::Break(());
-            }
-            if told.elapsed() >= TOLD {
-                told = Instant::now();
-                // Whoever reads slowly misses some of them.
-                drop(teller.try_send(line(&now.to_json())));
-            }
-            ControlFlow::Continue(())
-        };
-        let last = match replay.run(progress).await {
-            Ok(report) => json!({ "report": report.to_json() }),
-            Err(NotReplayed::Gone) => return,
-            Err(error) => {
-                let problem = problem(error);
-                json!({ "problem": { "code": problem.code(), "detail": problem.message() } })
-            }
-        };
-        // Whoever is gone needs no report.
-        drop(out.send(line(&last)).await);
-    });
-    let mut response = Body::from_stream(ReceiverStream::new(lines)).into_response();
-    let headers = response.headers_mut();
-    let media = HeaderValue::from_static("application/x-ndjson");
-    headers.insert(header::CONTENT_TYPE, media);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    lines::told(async move |teller| {
+        if teller.tell(&first.to_json()).is_break() {
+            return None;
+        }
+        match replay.run(|now| teller.tell(&now.to_json())).await {
+            Ok(report) => Some(Ok(json!({ "report": report.to_json() }))),
+            Err(NotReplayed::Gone) => None,
+            Err(error) => Some(Err(problem(error))),
+        }
+    })
 }
 
-fn line(value: &Value) -> Result<Vec<u8>, Infallible> {
-    Ok(format!("{value}\n").into_bytes())
-}
-
-fn problem(error: NotReplayed) -> Problem {
+pub(super) fn problem(error: NotReplayed) -> Problem {
     match error {
         NotReplayed::Refused(refused) => refused::problem(refused),
         NotReplayed::Range { .. } => Problem::Malformed(error.to_string()),

@@ -204,7 +204,7 @@ async fn made_ready(
     Ok((schema, prepared.notice()))
 }
 
-fn number(call: &Call) -> Result<u64, Problem> {
+pub(super) fn number(call: &Call) -> Result<u64, Problem> {
     let text = call.text("version")?;
     let number = text.parse::<u64>().ok();
     number

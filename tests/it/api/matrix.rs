@@ -132,7 +132,10 @@ impl Route {
             ("POST", "/v1/policy-replays") => json!({"policies": {}}),
             ("PUT", "/v1/policy-shadow") => json!({"version": 1}),
             ("PUT", "/v1/policy-conditions") => json!({"tests": true}),
-            ("POST", "/v1/policy-versions/{version}/activate") => json!({}),
+            (
+                "POST",
+                "/v1/policy-versions/{version}/activate" | "/v1/policy-versions/{version}/check",
+            ) => json!({}),
             ("POST", "/v1/policy-set/rollback") => json!({"version": 1}),
             ("PUT", "/v1/entities") => {
                 json!({"entities": [{"uid": {"type": "Ticket", "id": "1"}, "attrs": {}, "parents": []}]})

@@ -8,7 +8,7 @@ use crate::harness::postgres;
 
 const LOCKS_OUT: &str =
     "@id(\"out\") forbid (principal, action == Cedarkeep::Action::\"policy.edit\", resource);";
-const HARMLESS: &str = "@id(\"harmless\") @reason(\"Everybody may see the settings.\")\npermit (principal is Cedarkeep::User, action == Cedarkeep::Action::\"settings.read\", resource);";
+const HARMLESS: &str = "@id(\"harmless\") @reason(\"Members do not see who else is here.\")\nforbid (principal is Cedarkeep::User, action == Cedarkeep::Action::\"member.read\", resource is Cedarkeep::Organization) when { principal.role == Cedarkeep::Role::\"Member\" };";
 const OTHER: &str = "@id(\"other\") permit (principal is Cedarkeep::User, action == Cedarkeep::Action::\"billing.read\", resource);";
 
 /// An organization whose Admins edit policies.
@@ -80,7 +80,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// Whether a member may read the settings.
+    /// Whether a member may not see who is here.
     async fn harmless(&self) -> bool {
         let told = self
             .service
@@ -89,8 +89,8 @@ impl Scene {
         assert_eq!(told.status, 404);
         let question = json!({
             "subject": {"type": "User", "id": self.tenant.member.to_string()},
-            "action": {"name": "settings.read"},
-            "resource": {"type": "Settings", "id": self.tenant.org.to_string().replacen("org", "set", 1)},
+            "action": {"name": "member.read"},
+            "resource": {"type": "Organization", "id": self.tenant.org.to_string()},
         });
         let told = self
             .service
@@ -99,7 +99,7 @@ impl Scene {
             .body(&question)
             .send()
             .await;
-        told.ok()["decision"].as_bool().unwrap()
+        !told.ok()["decision"].as_bool().unwrap()
     }
 }
 
@@ -201,7 +201,7 @@ async fn what_is_wrong_is_said_with_its_place_and_nothing_is_kept() {
     let many: String = (0..200).map(|at| format!("@id(\"p{at}\") permit (principal, action == Cedarkeep::Action::\"billing.read\", resource);\n")).collect();
     let told = scene.post("/v1/policy-versions", json!({"policies": {"a.cedar": HARMLESS, "b.cedar": format!("{many}permit (principal, action, resource)")}})).await;
     told.is_problem(400);
-    let finding = &told.body["errors"][0];
+    let finding = &told.body["findings"][0];
     assert_eq!(
         (&finding["file"], &finding["line"]),
         (&json!("b.cedar"), &json!(201)),

@@ -14,6 +14,7 @@ mod footprint;
 mod import;
 mod nodes;
 mod offline;
+mod policies;
 mod replaying;
 mod scim;
 mod searching;
