@@ -329,7 +329,11 @@ mod tests {
         let over = have(Level::Editor, End::After(1));
         let had = share(&by, &world.snapshot, id(80), &over).unwrap();
         world.apply(Ok(had));
-        let by = Authorized::in_test(Some(world.ada), thread, now() + Duration::minutes(1));
+        let by = Authorized::<ThreadShare>::in_test(
+            Some(world.ada),
+            thread,
+            now() + Duration::minutes(1),
+        );
         let change = approve(&by, &world.snapshot, named(90), &approval(None, None)).unwrap();
         let next = world.with(&change);
         assert_eq!(next.share(id(80)).unwrap().value.level, Level::Commenter);

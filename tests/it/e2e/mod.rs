@@ -13,6 +13,7 @@ mod footprint;
 mod import;
 mod nodes;
 mod offline;
+mod requests;
 mod scim;
 mod searching;
 mod sso;
