@@ -1,7 +1,8 @@
 //! What Admins say about versions at a service: found out about, approved, asked for, and evaluated beside the one that counts.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
@@ -16,6 +17,9 @@ use crate::cli::ending::Ending;
 use crate::cli::print::Out;
 use crate::decide::Asker;
 use crate::decide::replay::Range;
+
+/// How often it is told how far it is.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// Find out what a version does before it counts: proofs over all requests, and what was decided made again under it
 #[derive(Debug, Args)]
@@ -130,9 +134,9 @@ impl Saying<'_> {
         let Place::Here(door) = check.at.here(app).await? else {
             return Ok(());
         };
-        let out_too = *out;
+        let (pace, out_too) = (Arc::new(Pace::default()), *out);
         let told = move |step: Step| {
-            out_too.progress(&progress(&step.to_json()));
+            pace.tell(&out_too, &step.to_json());
             ControlFlow::Continue(())
         };
         let wanted = Wanted {
@@ -166,17 +170,29 @@ impl Check {
         if let (Some(last), Some(body)) = (self.last, body.as_object_mut()) {
             body.insert("last".into(), last.into());
         }
-        let show = |line: &Value| {
-            if line.get("progress").is_some() {
-                out.progress(&progress(line));
-            }
-        };
+        let pace = Pace::default();
+        let show = |line: &Value| pace.tell(out, line);
         let last = service.lines(&path, &body, show).await?;
         let report = last.get("report").cloned().unwrap_or(Value::Null);
         let words = report.get("words").and_then(Value::as_array);
         let words = words.into_iter().flatten().filter_map(Value::as_str);
         out.say(&report, &words.collect::<Vec<_>>().join("\n"))?;
         ended(&report)
+    }
+}
+
+/// Tells how far it is, now and then.
+#[derive(Debug, Default)]
+struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    fn tell(&self, out: &Out, line: &Value) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| told.elapsed() >= TOLD);
+        if is_due && line.get("progress").is_some() {
+            *told = Some(Instant::now());
+            out.progress(&progress(line));
+        }
     }
 }
 
