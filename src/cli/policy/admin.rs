@@ -279,8 +279,35 @@ impl Shadow {
             }
             None => service.get(path).await?,
         };
-        Ok(out.say(&told, &told.to_string())?)
+        let text = match (
+            self.version,
+            told.get("node").filter(|node| !node.is_null()),
+        ) {
+            (Some(version), _) => {
+                format!("version {version} is evaluated beside the one that counts")
+            }
+            (None, Some(node)) => shadowed(&told, node),
+            (None, None) => match told.get("version").and_then(Value::as_u64) {
+                Some(version) => format!("version {version} is about to be evaluated on this node"),
+                None => "no version is evaluated beside the one that counts".to_owned(),
+            },
+        };
+        Ok(out.say(&told, &text)?)
     }
+}
+
+/// What a shadow has come to on the node that was asked.
+fn shadowed(told: &Value, node: &Value) -> String {
+    let of = |member: &str| node.get(member).cloned().unwrap_or(Value::Null);
+    let version = told.get("version").cloned().unwrap_or(Value::Null);
+    format!(
+        "version {version}, on the node that was asked: {} decisions compared, {} gained, {} lost, {} by other policies; {} entries skipped",
+        of("compared"),
+        of("gained"),
+        of("lost"),
+        of("other_policies"),
+        of("skipped_entries"),
+    )
 }
 
 /// `LAST:MOST`.
