@@ -92,5 +92,5 @@ async fn a_request_outlives_a_crash_at_every_step_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_outlives_a_crash_at_every_step_on_postgresql() {
     let server = postgres::start();
-    a_request_outlives_a_crash_at_every_step(Site::postgres(server.url())).await;
+    a_request_outlives_a_crash_at_every_step(Site::postgres(&server.url())).await;
 }

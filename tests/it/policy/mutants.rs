@@ -23,6 +23,8 @@ const EQUIVALENT: &[(&str, &str, &[&str])] = &[
         "only a User is in a group or owns something, and other principals have the same by their own policies",
         "any principal",
         &[
+            "access.own",
+            "access.owner",
             "audience.read",
             "audience.thread_document",
             "audience.use",
@@ -67,6 +69,11 @@ const EQUIVALENT: &[(&str, &str, &[&str])] = &[
             "agents.memory_team",
             "agents.memory_team_new",
         ],
+    ),
+    (
+        "a guardrail forbids it to agents, and to a Service its scope opens it",
+        "any principal",
+        &["access.ask"],
     ),
     (
         "the schema lets none but a Service ask for these",
