@@ -18,6 +18,7 @@ mod content;
 mod keys;
 mod mail;
 mod outside;
+mod proof;
 mod publish;
 mod values;
 
@@ -25,6 +26,7 @@ pub use content::Content;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
 pub use mail::{Mail, MailTls};
 pub use outside::Outside;
+pub use proof::Proof;
 pub use publish::Publish;
 pub use values::{BaseUrl, Database, Password};
 
@@ -33,6 +35,14 @@ const PREFIX: &str = "CEDARKEEP_";
 
 /// The variable that names the file; it is no setting.
 const FILE_VARIABLE: &str = "CEDARKEEP_CONFIG";
+
+/// Variables of ours that are no settings: the file's, and those of commands that ask a service.
+const NO_SETTINGS: [&str; 4] = [
+    FILE_VARIABLE,
+    "CEDARKEEP_SERVER",
+    "CEDARKEEP_API_KEY",
+    "CEDARKEEP_ACTING_USER",
+];
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "cedarkeep.toml";
@@ -151,6 +161,9 @@ const REFERENCE: &[Setting] = settings! {
     "keys.timeout_ms", "milliseconds", "5000", "how long one call to a provider of root keys may take";
     "keys.wait_s", "seconds", "60", "how long a start waits for root keys that are out of reach, before it gives up";
     "keys.shred_after_s", "seconds", "86400", "how long after an organization was closed the root key is rotated, so that no old backup of the control database opens it; 0: only by `cedarkeep keys rotate root`";
+    "proof.solver", "path", "", "the solver that proofs about policies are made with, cvc5; by default `cvc5` on the path";
+    "proof.timeout_s", "seconds", "10", "how long the solver may take for one question of a proof, before it counts as unknown";
+    "proof.limit_s", "seconds", "600", "how long a whole proof may take; what is not known by then counts as unknown";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
     "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
 };
@@ -189,6 +202,8 @@ pub struct Config {
     pub tenants: Tenants,
     /// Keys.
     pub keys: Keys,
+    /// Proofs about policies.
+    pub proof: Proof,
     /// What the process says about itself.
     pub telemetry: Telemetry,
 }
@@ -429,7 +444,9 @@ impl Config {
         let ours = variables
             .into_iter()
             .filter(|(name, value)| {
-                name.starts_with(PREFIX) && name != FILE_VARIABLE && !value.is_empty()
+                name.starts_with(PREFIX)
+                    && !NO_SETTINGS.contains(&name.as_str())
+                    && !value.is_empty()
             })
             .map(|(name, value)| {
                 if REFERENCE.iter().any(|setting| setting.variable() == name) {
@@ -519,7 +536,8 @@ impl Config {
         if !(1..=86_400).contains(&self.log.heartbeat_s) {
             return unfit("log.heartbeat_s", "must lie between 1 and 86400");
         }
-        if let Some((key, problem)) = self.content.unfit().or_else(|| self.mail.unfit()) {
+        let others = || self.mail.unfit().or_else(|| self.proof.unfit());
+        if let Some((key, problem)) = self.content.unfit().or_else(others) {
             return unfit(key, problem);
         }
         if !(1..=86_400).contains(&self.publish.every_s) {

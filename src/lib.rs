@@ -4,6 +4,7 @@
 //!
 //! - [`directory`]: what a tenant holds, in memory as of one index of its log, and the changes to it.
 //! - [`policy`]: what the Cedar policies say about a question.
+//! - [`proof`]: what the policies say about all questions at once, by a solver.
 //! - [`log`]: a log's rows, segments, queries and search index; what strangers need of it (entries, the tree, checkpoints, receipts,
 //!   verification) is the crate `cedarkeep-verify`.
 //! - [`crypto`]: one way of sealing, and the key hierarchy.
@@ -36,6 +37,7 @@ pub mod log;
 pub mod mail;
 pub mod outside;
 pub mod policy;
+pub mod proof;
 pub mod publish;
 pub mod storage;
 pub mod telemetry;

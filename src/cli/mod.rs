@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod close;
 mod demo;
+mod ending;
 mod explain;
 mod export;
 mod joining;
@@ -16,6 +17,7 @@ mod org;
 mod policy;
 mod print;
 mod provisioning;
+mod replay;
 mod requests;
 mod rewrap;
 mod serve;
@@ -103,7 +105,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(error.as_ref());
-            ExitCode::FAILURE
+            ending::code(error.as_ref())
         }
     }
 }

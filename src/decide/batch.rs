@@ -326,6 +326,13 @@ impl Made {
             .map_or(0, |written| written.segment.entries)
     }
 
+    /// Where it stands in the log, from which index on and how many entries, and what it was judged on.
+    pub(super) fn place(&self) -> Option<(u64, u64, Arc<World>)> {
+        let segment = &self.written.as_ref()?.segment;
+        let seen = Arc::clone(self.seen.as_ref()?);
+        Some((segment.first, segment.entries, seen))
+    }
+
     /// Whether it is a segment and a head, and nothing else.
     pub(super) fn is_short(&self) -> bool {
         let written = self.written.as_ref();

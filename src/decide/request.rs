@@ -1,7 +1,9 @@
-//! The exact question as an entry records it: its JSON, written once, and the words that it can be found by.
+//! The exact question as an entry records it: its JSON, written once, the words that it can be found by, and the same read back.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::judge::Moment;
@@ -9,6 +11,18 @@ use super::question::{Named, Question};
 use crate::directory::Ref;
 use crate::log::query::requested;
 use crate::log::search::fingerprint;
+
+/// Whose right was decided on: what it takes to decide it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Judged {
+    /// The subject's, and that of whom they act for: a question about anybody.
+    Question,
+    /// That of everybody in whose name a call is made: the agent, the person, the service of the key.
+    Call,
+    /// The same without the service of the key.
+    People,
+}
 
 /// A question, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +34,8 @@ pub struct Request {
 impl Request {
     /// Of a back end, at the moment that it is answered.
     pub(super) fn asked(question: &Question, moment: &Moment<'_>) -> Self {
-        Self::of(&Asked::of(question, Some(Circumstances::of(moment))))
+        let circumstances = Circumstances::of(moment, Judged::Question);
+        Self::of(&Asked::of(question, Some(circumstances)))
     }
 
     /// What a back end looked for.
@@ -32,7 +47,7 @@ impl Request {
     pub(super) fn own(
         (actor, action, resource): (Ref, &str, Ref),
         context: &Map<String, Value>,
-        moment: &Moment<'_>,
+        (moment, judged): (&Moment<'_>, Judged),
     ) -> Self {
         let [by, on] = [actor.to_string(), resource.to_string()];
         let nothing = Map::new();
@@ -52,7 +67,7 @@ impl Request {
                 properties: &nothing,
             },
             context,
-            cedarkeep: Some(Circumstances::of(moment)),
+            cedarkeep: Some(Circumstances::of(moment, judged)),
         })
     }
 
@@ -140,17 +155,104 @@ struct Circumstances<'a> {
     #[serde(serialize_with = "in_microseconds")]
     now: DateTime<Utc>,
     region: &'a str,
+    judged: Judged,
+    /// By which built-in policies.
+    builtin: &'a str,
 }
 
 impl<'a> Circumstances<'a> {
-    const fn of(moment: &Moment<'a>) -> Self {
+    fn of(moment: &Moment<'a>, judged: Judged) -> Self {
         Self {
             now: moment.now,
             region: moment.region,
+            judged,
+            builtin: moment.world.compiled().library().mark(),
         }
     }
 }
 
 fn in_microseconds<S: serde::Serializer>(now: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&now.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// A question that was recorded, read back.
+#[derive(Debug, PartialEq)]
+pub(super) struct Written<'a> {
+    pub(super) question: Question,
+    /// Nothing in what an earlier version has recorded.
+    pub(super) judged: Option<Judged>,
+    pub(super) builtin: Option<Cow<'a, str>>,
+    pub(super) region: Cow<'a, str>,
+}
+
+/// What a part is that holds a request.
+#[derive(Debug, PartialEq)]
+pub(super) enum Text<'a> {
+    /// Nothing was asked: it was the operator.
+    Nothing,
+    /// This was.
+    Asked(Box<Written<'a>>),
+}
+
+impl<'a> Text<'a> {
+    /// Reads what was recorded; nothing where it is not what is written here.
+    pub(super) fn read(text: &'a [u8]) -> Option<Self> {
+        let Some(wire) = serde_json::from_slice::<Option<Wire<'a>>>(text).ok()? else {
+            return Some(Self::Nothing);
+        };
+        let cedarkeep = wire.cedarkeep?;
+        let named = |one: Counterpart| Named {
+            kind: one.kind,
+            id: one.id,
+            properties: one.properties,
+        };
+        Some(Self::Asked(Box::new(Written {
+            question: Question {
+                subject: named(wire.subject),
+                action: wire.action.name,
+                action_properties: wire.action.properties,
+                resource: named(wire.resource),
+                context: wire.context,
+            },
+            judged: cedarkeep.judged,
+            builtin: cedarkeep.builtin,
+            region: cedarkeep.region,
+        })))
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    subject: Counterpart,
+    action: Done,
+    resource: Counterpart,
+    context: Map<String, Value>,
+    #[serde(borrow)]
+    cedarkeep: Option<Known<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Counterpart {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    #[serde(default)]
+    properties: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Done {
+    name: String,
+    #[serde(default)]
+    properties: Map<String, Value>,
+}
+
+/// The time is the entry's own.
+#[derive(Deserialize)]
+struct Known<'a> {
+    #[serde(borrow)]
+    region: Cow<'a, str>,
+    judged: Option<Judged>,
+    #[serde(borrow, default)]
+    builtin: Option<Cow<'a, str>>,
 }

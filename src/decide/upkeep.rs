@@ -136,6 +136,8 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
 /// What other nodes have written is known within a round, with or without requests; and others learn that this log is there.
 async fn news(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     door.refresh().await?;
+    door.prepare_next().await;
+    door.follow_shadow().await;
     door.mark().await?;
     door.write_uses(now).await?;
     door.tell_refused().await?;

@@ -24,6 +24,7 @@ pub mod organization;
 pub mod own;
 pub mod people;
 mod pointing;
+pub mod policies;
 pub mod reported;
 pub mod request;
 mod roll;
@@ -191,6 +192,14 @@ pub enum DirectoryError {
         what: String,
         /// What Cedar says.
         cause: String,
+    },
+    /// A version is not yet what the organization asks of one.
+    #[error("version {version} cannot be activated yet: {}", unmet.join("; "))]
+    Unmet {
+        /// Its number.
+        version: u64,
+        /// What stands against it, each with the next step.
+        unmet: Vec<String>,
     },
     /// What the customer's directory sends does not fit.
     #[error(transparent)]

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
+use super::policies::{PolicyVersion, Rules, Signed, Standing};
 use super::request::Request;
 use super::run::Status;
 use super::scim::{DirectoryGroup, Provisioned, Scim};
@@ -429,6 +430,9 @@ pub struct OwnLibrary {
     pub schema: String,
     /// File names and Cedar text.
     pub policies: Vec<(String, String)>,
+    /// Who had it count, and since when.
+    #[serde(default)]
+    pub activated: Option<Signed>,
 }
 
 /// What a row of `state` holds.
@@ -445,6 +449,12 @@ pub enum Body {
     Library(OwnLibrary),
     /// A connection to an identity provider.
     Connection(Connection),
+    /// A version of the tenant's own policies.
+    Version(PolicyVersion),
+    /// How far a version has come.
+    Standing(Standing),
+    /// What counts for all versions.
+    Rules(Rules),
 }
 
 #[cfg(test)]

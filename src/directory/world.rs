@@ -11,7 +11,7 @@ use super::integration::{Connection, connect};
 use super::made::{Audience, New, create};
 use super::object::{AgentRun, Body, Kind, Level, Object, Plan, Ref, Role};
 use super::organization::{Founding, found};
-use super::people::{Joining, Standing, join_by_operator, set_active};
+use super::people::{Joining, Standing, change_role, join_by_operator, set_active};
 use super::share::{Grant, share};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, memory};
@@ -125,6 +125,12 @@ impl World {
 
     pub(super) fn apply(&mut self, change: Result<Change, DirectoryError>) {
         self.snapshot = self.with(&change.unwrap());
+    }
+
+    /// Makes somebody an Admin.
+    pub(super) fn promote(&mut self, user: Ref) {
+        let by = self.by(user);
+        self.apply(change_role(&by, &self.snapshot, Role::Admin));
     }
 
     /// Ada's thread in the project.

@@ -69,6 +69,22 @@ impl Fields {
         }
     }
 
+    /// A member that must be a whole number, 0 or more.
+    pub(super) fn number(&mut self, member: &str) -> Result<u64, Problem> {
+        self.maybe_number(member)?.ok_or_else(|| missing(member))
+    }
+
+    /// A member that is a whole number, 0 or more, if it is there.
+    pub(super) fn maybe_number(&mut self, member: &str) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.any(member) else {
+            return Ok(None);
+        };
+        let number = value.as_u64();
+        number
+            .map(Some)
+            .ok_or_else(|| wrong(member, "it must be a whole number, 0 or more"))
+    }
+
     /// A member that is true or false, if it is there.
     pub(super) fn maybe_flag(&mut self, member: &str) -> Result<Option<bool>, Problem> {
         match self.any(member) {

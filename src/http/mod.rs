@@ -24,6 +24,7 @@ mod integrations;
 mod invitations;
 pub mod json;
 mod keeping;
+mod lines;
 mod linger;
 mod made;
 mod memory;
@@ -32,6 +33,7 @@ mod organization;
 mod own;
 mod page;
 mod people;
+mod policies;
 pub mod problem;
 mod refused;
 pub mod request_id;
@@ -57,6 +59,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
 use axum::extract::DefaultBodyLimit;
@@ -280,7 +283,27 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::read, api_keys::delete))
         .routes(routes!(api_keys::rotate))
-        .routes(routes!(own::read_policies, own::replace_policies))
+        .routes(routes!(policies::read, policies::replace).layer(policies::large()))
+        .routes(routes!(policies::roll_back))
+        .routes(
+            routes!(policies::versions::create, policies::versions::list).layer(policies::large()),
+        )
+        .routes(routes!(
+            policies::versions::read,
+            policies::versions::discard
+        ))
+        .routes(routes!(policies::checking::check))
+        .routes(routes!(policies::versions::approve))
+        .routes(routes!(policies::versions::activate))
+        .routes(routes!(policies::rules::read, policies::rules::replace))
+        .routes(routes!(policies::rules::approve))
+        .routes(routes!(policies::replays::create).layer(policies::large()))
+        .routes(routes!(policies::replays::check))
+        .routes(routes!(
+            policies::shadow::read,
+            policies::shadow::replace,
+            policies::shadow::end
+        ))
         .routes(routes!(
             own::list_entities,
             own::write_entities,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::error::PolicyError;
 use super::shape::{Fields, Shape, authzen_type, pairs};
-use super::value::{Uid, Value};
+use super::value::{Uid, Value, member};
 use super::view::Entity;
 use super::vocabulary::{Action, Vocabulary};
 
@@ -140,6 +140,47 @@ impl Vocabulary {
             principal,
             resource,
             action: Arc::clone(action),
+        })
+    }
+
+    /// The question that Cedar's request is: the other way of [`Question::to_cedar`]. Nothing where the schema has no such
+    /// question, or a value is none of ours.
+    #[must_use]
+    pub fn asked(&self, request: &Request) -> Option<Question> {
+        let action = self.action(request.action()?.id().unescaped())?;
+        let (principal, resource) = (
+            Uid::from(request.principal()?),
+            Uid::from(request.resource()?),
+        );
+        let applies = action.applies_to(&principal.kind(), &resource.kind());
+        if action.cedar() != request.action()? || !applies {
+            return None;
+        }
+        let mut members = Vec::new();
+        for name in action.context().keys() {
+            if let Some(value) = request.context()?.get(name) {
+                members.push((Arc::clone(name), Value::from_cedar(&value)?));
+            }
+        }
+        let context = Value::record(members);
+        // When a link has expired is asked of `now` alone, and a time that no calendar has is before every expiry.
+        let known = match &context {
+            Value::Record(members) => member(members, SERVER),
+            _ => None,
+        };
+        let now = match known {
+            Some(Value::Record(known)) => match member(known, "now") {
+                Some(Value::Datetime(at)) => DateTime::from_timestamp_millis(*at),
+                _ => None,
+            },
+            _ => None,
+        };
+        Some(Question {
+            now: now.unwrap_or(DateTime::UNIX_EPOCH),
+            principal,
+            action: Arc::clone(action),
+            resource,
+            context,
         })
     }
 

@@ -205,6 +205,13 @@ events! {
         LogAnchored = "log.anchored",
         LogRestored = "log.restored",
         PolicyDrafted = "policy.drafted",
+        PolicyDiscarded = "policy.discarded",
+        PolicyChecked = "policy.checked",
+        PolicyApproved = "policy.approved",
+        PolicyConditionsChanged = "policy.conditions_changed",
+        PolicyShadowed = "policy.shadowed",
+        // Every node makes it ready.
+        PolicyAnnounced = "policy.announced",
         PolicyActivated = "policy.activated",
         PolicyRolledBack = "policy.rolled_back",
         KeyRotated = "key.rotated",

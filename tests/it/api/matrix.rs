@@ -70,8 +70,10 @@ impl Route {
             "api-keys" => &things.key,
             "scim" => "key_aaaaaaaaaaaaaaaaaaaaaaaaaa",
             "invitations" => &things.invitation,
+            "organization" | "policy-set" | "policy-versions" | "policy-conditions"
+            | "policy-replays" | "policy-shadow" | "entities" | "audit" | "keys" | "explain"
+            | "sso" => "",
             "access-requests" => &things.request,
-            "organization" | "policy-set" | "entities" | "audit" | "keys" | "explain" | "sso" => "",
             other => panic!("`{other}` is a new collection: say what of it there is"),
         };
         let place = self
@@ -83,6 +85,7 @@ impl Route {
             .replace("{session}", "ses_aaaaaaaaaaaaaaaaaaaaaaaaaa")
             .replace("{message}", "msg_aaaaaaaaaaaaaaaaaaaaaaaaaa")
             .replace("{index}", "0")
+            .replace("{version}", "1")
             .replace("{key}", "epoch")
             .replace("{path}", "0/000.p/1");
         match (self.method.as_str(), self.path.as_str()) {
@@ -125,7 +128,15 @@ impl Route {
                 "action": {"name": "thread.read"},
                 "resource": {"type": "Thread", "id": things.thread},
             }),
-            ("PUT", "/v1/policy-set") => json!({"policies": {}}),
+            ("PUT", "/v1/policy-set") | ("POST", "/v1/policy-versions") => json!({"policies": {}}),
+            ("POST", "/v1/policy-replays") => json!({"policies": {}}),
+            ("PUT", "/v1/policy-shadow") => json!({"version": 1}),
+            ("PUT", "/v1/policy-conditions") => json!({"tests": true}),
+            (
+                "POST",
+                "/v1/policy-versions/{version}/activate" | "/v1/policy-versions/{version}/check",
+            ) => json!({}),
+            ("POST", "/v1/policy-set/rollback") => json!({"version": 1}),
             ("PUT", "/v1/entities") => {
                 json!({"entities": [{"uid": {"type": "Ticket", "id": "1"}, "attrs": {}, "parents": []}]})
             }
@@ -168,6 +179,8 @@ impl Route {
                 | "/v1/sso/connections/{connection}/test"
                 | "/v1/sso/domains/{domain}/verification"
                 | "/v1/invitations/{id}/resend"
+                | "/v1/policy-versions/{version}/approve"
+                | "/v1/policy-conditions/approve"
                 | "/v1/access-requests/{id}/decline"
                 | "/v1/users/{id}/erasure",
             )

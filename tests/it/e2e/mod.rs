@@ -1,5 +1,6 @@
 //! The whole service from outside: a process, its clients, its operators, and what goes wrong around it.
 
+mod activations;
 mod authzen;
 mod bad_input;
 mod canary;
@@ -13,6 +14,8 @@ mod footprint;
 mod import;
 mod nodes;
 mod offline;
+mod policies;
+mod replaying;
 mod requests;
 mod scim;
 mod searching;
