@@ -32,16 +32,6 @@ const SEEN_MOST: usize = 50;
 /// How many are said to have lapsed in one change.
 const LAPSED_AT_ONCE: usize = 200;
 
-/// What access can be asked for.
-pub const REQUESTABLE: &[Kind] = &[
-    Kind::Thread,
-    Kind::PromptTemplate,
-    Kind::Tool,
-    Kind::Assistant,
-    Kind::AgentDefinition,
-    Kind::AuditLog,
-];
-
 /// Somebody's wish to have something shared with them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {

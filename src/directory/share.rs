@@ -39,6 +39,16 @@ binding! {
     }
 }
 
+/// What can be shared; the last with auditors.
+pub const SHARED: &[Kind] = &[
+    Kind::Thread,
+    Kind::PromptTemplate,
+    Kind::Tool,
+    Kind::Assistant,
+    Kind::AgentDefinition,
+    Kind::AuditLog,
+];
+
 /// What is given, to whom and for how long.
 #[derive(Debug, Clone)]
 pub struct Grant {

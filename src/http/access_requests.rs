@@ -17,8 +17,8 @@ use crate::decide::authorized::{
     PromptTemplateShare, SettingsUpdate, ThreadShare, ToolShare,
 };
 use crate::directory::request::deciding::{self, Approval};
-use crate::directory::request::{self, Asking, REQUESTABLE, Request, Status};
-use crate::directory::share::Shares;
+use crate::directory::request::{self, Asking, Request, Status};
+use crate::directory::share::{SHARED, Shares};
 use crate::directory::{Kind, Object, Ref, Snapshot};
 
 /// Ask for access to something, which need not be there: whether it is, this does not tell. Whoever may share it sees the request for 14
@@ -29,7 +29,7 @@ use crate::directory::{Kind, Object, Ref, Snapshot};
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let asking = Asking {
-        resource: body.one_of("resource", REQUESTABLE)?,
+        resource: body.one_of("resource", SHARED)?,
         level: body.word("level")?,
         reason: body.text("reason")?,
         minutes: body.maybe_minutes("for_minutes")?,

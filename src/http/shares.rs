@@ -18,21 +18,11 @@ use crate::decide::{Action, Changed};
 use crate::directory::change::SHARE;
 use crate::directory::expiry::End;
 use crate::directory::object::Level;
-use crate::directory::share::{self, Edit, Grant, Shares, Unshares};
+use crate::directory::share::{self, Edit, Grant, SHARED, Shares, Unshares};
 use crate::directory::{Kind, Ref, view};
 use crate::ids;
 
 const COLLECTION: &str = "shares";
-
-/// What can be shared.
-const SHARED: &[Kind] = &[
-    Kind::Thread,
-    Kind::PromptTemplate,
-    Kind::Tool,
-    Kind::Assistant,
-    Kind::AgentDefinition,
-    Kind::AuditLog,
-];
 
 /// Share something, or the log with an auditor; what the grantee had of it is replaced.
 #[utoipa::path(post, path = "/v1/shares", tag = "Directory", operation_id = "create_share", params(Acting, Keyed),
