@@ -11,7 +11,7 @@ use cedar_policy::{
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::error::{Finding, PolicyError};
+use super::error::{Finding, Lines, PolicyError};
 use super::evaluate::Determining;
 use super::extent;
 use super::index::{Index, Note};
@@ -282,6 +282,10 @@ fn named(
             ));
             continue;
         };
+        // A link opens something: one that forbade would be taken for one that permits.
+        if template.effect() == Effect::Forbid {
+            findings.push(refused(file, format!("the template `{id}` forbids")));
+        }
         let note = Note {
             file: (*file).to_owned(),
             effect: Effect::Permit,
@@ -340,20 +344,18 @@ pub(crate) fn in_order(set: &PolicySet) -> impl Iterator<Item = &Policy> {
     policies.into_iter()
 }
 
+/// How many of Cedar's errors are looked at.
+const ERRORS_MOST: usize = 1_000;
+
 /// What strict validation warns of, by file.
 pub(crate) fn validation_warnings(
     result: &ValidationResult,
     file_of: &dyn Fn(&PolicyId) -> Option<String>,
     texts: &HashMap<&str, &str>,
 ) -> Vec<Finding> {
-    result
-        .validation_warnings()
-        .flat_map(|warning| {
-            let file = file_of(warning.policy_id()).unwrap_or_default();
-            let text = texts.get(file.as_str()).copied().unwrap_or_default();
-            Finding::from_cedar(&file, text, &DetailedError::from(warning))
-        })
-        .collect()
+    let warnings = result.validation_warnings();
+    let warnings = warnings.map(|one| (one.policy_id(), DetailedError::from(one)));
+    placed(warnings, file_of, texts)
 }
 
 /// What strict validation found, by file.
@@ -362,12 +364,23 @@ pub(crate) fn validation_findings(
     file_of: &dyn Fn(&PolicyId) -> Option<String>,
     texts: &HashMap<&str, &str>,
 ) -> Vec<Finding> {
-    result
-        .validation_errors()
-        .flat_map(|error| {
-            let file = file_of(error.policy_id()).unwrap_or_default();
-            let text = texts.get(file.as_str()).copied().unwrap_or_default();
-            Finding::from_cedar(&file, text, &DetailedError::from(error))
-        })
-        .collect()
+    let errors = result.validation_errors();
+    let errors = errors.map(|one| (one.policy_id(), DetailedError::from(one)));
+    placed(errors, file_of, texts)
+}
+
+fn placed<'a>(
+    errors: impl Iterator<Item = (&'a PolicyId, DetailedError)>,
+    file_of: &dyn Fn(&PolicyId) -> Option<String>,
+    texts: &HashMap<&str, &str>,
+) -> Vec<Finding> {
+    let mut lines: HashMap<String, Lines<'_>> = HashMap::new();
+    let errors = errors.take(ERRORS_MOST).flat_map(|(id, error)| {
+        let file = file_of(id).unwrap_or_default();
+        let lines = lines
+            .entry(file.clone())
+            .or_insert_with(|| Lines::of(texts.get(file.as_str()).copied().unwrap_or_default()));
+        Finding::of_cedar(&file, lines, &error)
+    });
+    errors.collect()
 }

@@ -29,6 +29,12 @@ pub struct Source {
     pub text: String,
 }
 
+/// How many policies a tenant may add. Validating so many takes half a minute at the most.
+pub const POLICIES_MOST: usize = 10_000;
+
+/// How many findings there are before nothing more is looked for.
+const FINDINGS_MOST: usize = 1_000;
+
 /// What a tenant adds to the built-in schema and policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnPolicies {
@@ -329,7 +335,19 @@ fn own_index(
             let finding = Finding::at(&source.name, &source.text, at, message);
             findings.push(finding.with_help(help));
         }
+        let count = indexed.len().saturating_add(parsed.policies().count());
+        if count > POLICIES_MOST {
+            let message = format!(
+                "there are {count} policies up to here, and {POLICIES_MOST} at most may be"
+            );
+            let help =
+                "say it of groups and of attributes, or share one by one what is shared one by one";
+            findings.push(Finding::in_file(&source.name, message).with_help(help));
+        }
         for (at, policy) in in_order(&parsed).enumerate() {
+            if findings.len() >= FINDINGS_MOST || count > POLICIES_MOST {
+                break;
+            }
             let id = policy
                 .annotation("id")
                 .map_or_else(|| format!("{}#{}", source.name, at + 1), str::to_owned);

@@ -6,6 +6,8 @@ use std::fmt;
 
 use cedar_policy::ffi::DetailedError;
 
+use super::spelling::did_you_mean;
+
 /// One thing that is wrong in a file that somebody wrote, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -35,7 +37,10 @@ impl Finding {
 
     /// A finding at a byte offset of a file's text.
     pub(crate) fn at(file: &str, text: &str, offset: usize, message: String) -> Self {
-        let (line, column) = position(text, offset);
+        Self::placed(file, Lines::of(text).place(offset), message)
+    }
+
+    fn placed(file: &str, (line, column): (usize, usize), message: String) -> Self {
         Self {
             line: Some(line),
             column: Some(column),
@@ -51,20 +56,29 @@ impl Finding {
 
     /// Everything that Cedar says about one error in a file, its related errors included.
     pub(crate) fn from_cedar(file: &str, text: &str, error: &DetailedError) -> Vec<Self> {
+        Self::of_cedar(file, &Lines::of(text), error)
+    }
+
+    /// The same of a file whose lines were looked for before.
+    pub(crate) fn of_cedar(file: &str, lines: &Lines<'_>, error: &DetailedError) -> Vec<Self> {
         // Cedar has a type for each of `true` and `false`.
         let message = error.message.replace("__cedar::internal::", "");
         let mut finding = match error.source_locations.first() {
-            Some(label) => Self::at(file, text, label.loc.start, message),
+            Some(label) => Self::placed(file, lines.place(label.loc.start), message),
             None => Self::in_file(file, message),
         };
         let label = error
             .source_locations
             .first()
             .and_then(|label| label.label.clone());
-        finding.help = error.help.clone().or(label);
+        finding.help = error
+            .help
+            .clone()
+            .or(label)
+            .or_else(|| method(&finding.message));
         let mut findings = vec![finding];
         for related in &error.related {
-            findings.extend(Self::from_cedar(file, text, related));
+            findings.extend(Self::of_cedar(file, lines, related));
         }
         findings
     }
@@ -154,19 +168,67 @@ type Place = (
     Option<String>,
 );
 
-/// Line and column, both from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let mut end = offset.min(text.len());
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
+/// Which of Cedar's methods was meant, where one is none.
+fn method(message: &str) -> Option<String> {
+    let said = message.strip_suffix("` is not a valid method")?;
+    did_you_mean(said.strip_prefix('`')?, METHODS)
+}
+
+/// Cedar's methods.
+const METHODS: [&str; 24] = [
+    "contains",
+    "containsAll",
+    "containsAny",
+    "isEmpty",
+    "getTag",
+    "hasTag",
+    "lessThan",
+    "lessThanOrEqual",
+    "greaterThan",
+    "greaterThanOrEqual",
+    "isIpv4",
+    "isIpv6",
+    "isLoopback",
+    "isMulticast",
+    "isInRange",
+    "offset",
+    "durationSince",
+    "toDate",
+    "toTime",
+    "toMilliseconds",
+    "toSeconds",
+    "toMinutes",
+    "toHours",
+    "toDays",
+];
+
+/// A text, and where its lines begin.
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    begin: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let begin = ends.map(|(at, _)| at.saturating_add(1));
+        Self {
+            text,
+            begin: std::iter::once(0).chain(begin).collect(),
+        }
     }
-    let before = text.get(..end).unwrap_or_default();
-    let line = before.bytes().filter(|byte| *byte == b'\n').count();
-    let last = before.rsplit('\n').next().unwrap_or_default();
-    (
-        line.saturating_add(1),
-        last.chars().count().saturating_add(1),
-    )
+
+    /// Line and column, both from 1, of a byte offset.
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let offset = offset.min(self.text.len());
+        let line = self.begin.partition_point(|begin| *begin <= offset);
+        let begin = self.begin.get(line.saturating_sub(1)).copied();
+        let before = self.text.as_bytes().get(begin.unwrap_or_default()..offset);
+        // Of each character the first byte.
+        let before = before.unwrap_or_default().iter();
+        let column = before.filter(|byte| !matches!(byte, 0x80..=0xBF)).count();
+        (line, column.saturating_add(1))
+    }
 }
 
 /// Why a schema, a policy, a link or a question was not taken.

@@ -48,7 +48,7 @@ mod way;
 mod words;
 
 pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA};
-pub use compile::{Compiled, OwnPolicies, Source};
+pub use compile::{Compiled, OwnPolicies, POLICIES_MOST, Source};
 pub use diff::{Aspect, Difference, Happened, Line, PolicyChange, SchemaChange, Side, diff};
 pub use error::{Finding, PolicyError};
 pub use evaluate::{Determining, Evaluation, Failure, Refusal, Verdict, evaluate};

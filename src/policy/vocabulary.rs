@@ -111,6 +111,8 @@ pub struct Vocabulary {
     above_actions: HashMap<Uid, HashSet<Uid>>,
     action_entities: Vec<cedar_policy::Entity>,
     own_attributes: HashMap<Type, Fields>,
+    /// The types whose entities the schema lists.
+    closed: HashSet<Type>,
 }
 
 impl Vocabulary {
@@ -127,6 +129,7 @@ impl Vocabulary {
             above_actions: above(&groups),
             action_entities: groups.iter().cloned().collect(),
             own_attributes: HashMap::new(),
+            closed: HashSet::new(),
         };
         for (namespace, body) in fragments.iter().filter_map(|f| f.as_object()).flatten() {
             for (name, body) in members(body, "entityTypes") {
@@ -167,6 +170,9 @@ impl Vocabulary {
         let name = authzen_name(kind);
         let kind = Type::named(&kind.to_string());
         self.types.insert(name, kind.clone());
+        if body.get("enum").is_some() {
+            self.closed.insert(kind.clone());
+        }
         if namespace != NAMESPACE {
             let fields = body
                 .get("shape")
@@ -230,6 +236,12 @@ impl Vocabulary {
     #[must_use]
     pub fn is_own(&self, kind: &Type) -> bool {
         self.own_attributes.contains_key(kind)
+    }
+
+    /// Whether the schema lists all entities of this type.
+    #[must_use]
+    pub fn is_closed(&self, kind: &Type) -> bool {
+        self.closed.contains(kind)
     }
 
     /// The action that AuthZEN calls so.

@@ -129,7 +129,10 @@ pub(super) async fn compare(
     active: &Arc<Compiled>,
     draft: &Arc<Compiled>,
 ) -> Result<Difference, ProofError> {
-    let (active, draft) = (Ground::new(active)?, Ground::new(draft)?);
+    let (mut active, mut draft) = (Ground::new(active)?, Ground::new(draft)?);
+    // What either names keeps its name in examples.
+    draft.names.extend(active.names.iter().cloned());
+    active.names.clone_from(&draft.names);
     let places: BTreeSet<&Place> = [&active, &draft]
         .into_iter()
         .flat_map(|ground| ground.environments.keys())
@@ -293,12 +296,12 @@ async fn tried(
         Judged::Counts((old, new))
     };
     match search(bench, (ground, at), query, judge).await {
-        Found::Never => Direction::Never,
+        Found::Never(_) => Direction::Never,
         Found::Unknown(why) => Direction::Unknown(why),
         Found::Example(scene, (old, new)) => {
             let mut decided = vec![
-                Decided::of(from.version, Some(&old)),
-                Decided::of(to.version, Some(&new)),
+                Decided::of(from.version, &old),
+                Decided::of(to.version, &new),
             ];
             decided.sort_by_key(|one| one.version);
             Direction::Example(Box::new(scene.shown(decided)))

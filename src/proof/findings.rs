@@ -1,19 +1,26 @@
 //! What an organization's own policies are there for: which can never apply, count or matter, and which can err.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::Effect;
 
-use super::ground::{Environment, Field, Form, Ground, Rule};
-use super::query::{Bench, Query};
+use super::ground::{Environment, Field, Form, Ground, Place, Rule};
+use super::query::{Asked, Bench, Query};
 use super::scene::{Decided, Example, Said, Scene};
 use super::search::{Found, Judged, search};
+use super::shape::{Literal, Renaming, Shape};
 use super::{ProofError, Unknown};
 use crate::policy::Compiled;
 
 /// How many permits are asked about at once.
 const PERMITS_AT_ONCE: usize = 16;
+
+/// How many examples are kept of policies of one form.
+const ALIKE_MOST: usize = 4;
+
+/// How many other policies are asked whether they alone make one idle.
+const OTHERS_MOST: usize = 8;
 
 /// What was found out about an organization's own policies.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +53,7 @@ pub enum What {
     NeverCounts,
     /// Whatever it permits, others forbid: these do in the example.
     AlwaysForbidden(Vec<String>, Example),
-    /// Without it nothing would be answered otherwise: in the example these say the same.
+    /// Without it nothing would be answered otherwise, since these say the same, as in the example.
     Implied(Vec<String>, Example),
     /// It forbids what nothing permits, as in the example.
     ForbidsNothing(Example),
@@ -71,11 +78,16 @@ pub(super) async fn find(bench: &mut Bench, draft: &Arc<Compiled>) -> Result<Fin
         asked: 0,
     };
     bench.expects(findings.policies);
+    let mut alike = HashMap::new();
     for rule in ground.all_own() {
+        let json = rule.json.as_ref();
         let mut look = Look {
             ground: &ground,
             rule,
             places: fields.iter().filter(|(at, _)| rule.is_for(at)).collect(),
+            shape: json.map(|json| Shape::of(json, draft.vocabulary())),
+            alike: &mut alike,
+            joined: BTreeSet::new(),
             doubt: None,
         };
         let found = look.look(bench).await;
@@ -93,11 +105,18 @@ pub(super) async fn find(bench: &mut Bench, draft: &Arc<Compiled>) -> Result<Fin
 
 type Placed<'a> = (&'a Environment, Field<'a>);
 
+/// Examples that showed a policy to be needed, by the form of the policy: with what it names, and where.
+type Alike = HashMap<String, Vec<(Vec<Literal>, Place, Scene)>>;
+
 /// A policy, looked at where its scope can match.
-struct Look<'a> {
+struct Look<'a, 'b> {
     ground: &'a Ground,
     rule: &'a Rule,
     places: Vec<&'a Placed<'a>>,
+    shape: Option<Shape>,
+    alike: &'b mut Alike,
+    /// The policies that had to join a question until it was plain that this one is not needed.
+    joined: BTreeSet<String>,
     doubt: Option<Unknown>,
 }
 
@@ -118,7 +137,7 @@ enum Shows {
     Alone,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Look<'a, '_> {
     async fn look(&mut self, bench: &mut Bench) -> Vec<What> {
         let mut found = Vec::new();
         if self.rule.may_err {
@@ -153,11 +172,12 @@ impl<'a> Look<'a> {
                 What::NeverCounts
             });
         }
-        if self.first(bench, Shows::Needed).await.is_some() {
+        if self.is_needed(bench).await {
             return None;
         }
         if let Some((example, said)) = self.first(bench, Shows::Open).await {
-            return Some(What::Implied(self.others(&said.permits), example));
+            let others = self.others(&said.permits);
+            return Some(What::Implied(self.implying(bench, others).await, example));
         }
         Some(match self.first(bench, Shows::Matching).await {
             Some((example, said)) if !said.forbids.is_empty() => {
@@ -170,16 +190,84 @@ impl<'a> Look<'a> {
 
     /// Why a forbid forbids nothing that is allowed without it.
     async fn forbid(&mut self, bench: &mut Bench) -> Option<What> {
-        if self.first(bench, Shows::Needed).await.is_some() {
+        if self.is_needed(bench).await {
             return None;
         }
         if let Some((example, _)) = self.first(bench, Shows::Alone).await {
             return Some(What::ForbidsNothing(example));
         }
         Some(match self.first(bench, Shows::Matching).await {
-            Some((example, said)) => What::Implied(self.others(&said.forbids), example),
+            Some((example, said)) => {
+                let others = self.others(&said.forbids);
+                What::Implied(self.implying(bench, others).await, example)
+            }
             None => What::NeverApplies,
         })
+    }
+
+    /// Whether something would be answered otherwise without it. An example of one like it is tried first.
+    async fn is_needed(&mut self, bench: &mut Bench) -> bool {
+        if self.is_needed_like_another() {
+            return true;
+        }
+        let Some((place, scene, _)) = self.scene(bench, Shows::Needed).await else {
+            return false;
+        };
+        if let Some(shape) = &self.shape {
+            let known = self.alike.entry(shape.form.clone()).or_default();
+            if known.len() < ALIKE_MOST {
+                known.push((shape.literals.clone(), place, *scene));
+            }
+        }
+        true
+    }
+
+    fn is_needed_like_another(&self) -> bool {
+        let Some(shape) = &self.shape else {
+            return false;
+        };
+        let known = self.alike.get(&shape.form).into_iter().flatten();
+        let mut known = known.filter_map(|(literals, name, scene)| {
+            let mut places = self.places.iter().filter(|(at, _)| at.name() == *name);
+            let renaming = Renaming::between(literals, &shape.literals);
+            Some((places.next()?, scene.renamed(self.ground, &renaming)?))
+        });
+        known.any(|(place, scene)| {
+            matches!(self.judged(&scene, place, Shows::Needed), Judged::Counts(_))
+        })
+    }
+
+    /// Which of the others make it idle: one that matches wherever it does, else those without which it was not plain.
+    async fn implying(&self, bench: &mut Bench, others: Vec<String>) -> Vec<String> {
+        let candidates: BTreeSet<&String> = self.joined.iter().chain(&others).collect();
+        for id in candidates.into_iter().take(OTHERS_MOST) {
+            let Some(other) = self
+                .ground
+                .rule(id)
+                .filter(|other| other.id != self.rule.id)
+            else {
+                continue;
+            };
+            let mut whole = true;
+            for (at, _) in &self.places {
+                let query = Query {
+                    any: vec![(self.rule, Form::Matches)],
+                    none: vec![(other, Form::Matches)],
+                    ..Query::default()
+                };
+                if !matches!(bench.ask(self.ground, at, &query).await, Asked::Never) {
+                    whole = false;
+                    break;
+                }
+            }
+            if whole {
+                return vec![id.clone()];
+            }
+        }
+        match self.joined.is_empty() {
+            true => others,
+            false => self.joined.iter().cloned().collect(),
+        }
     }
 
     fn others(&self, ids: &[String]) -> Vec<String> {
@@ -189,6 +277,16 @@ impl<'a> Look<'a> {
 
     /// The first example that shows this, wherever the policy can match.
     async fn first(&mut self, bench: &mut Bench, shows: Shows) -> Option<(Example, Said)> {
+        let (_, scene, said) = self.scene(bench, shows).await?;
+        let decided = vec![Decided::of("policies", &said)];
+        Some((scene.shown(decided), said))
+    }
+
+    async fn scene(
+        &mut self,
+        bench: &mut Bench,
+        shows: Shows,
+    ) -> Option<(Place, Box<Scene>, Said)> {
         for place in self.places.clone() {
             let (at, _) = place;
             let counts = at.own_permits_count() || self.rule.effect == Effect::Forbid;
@@ -198,11 +296,11 @@ impl<'a> Look<'a> {
             for query in self.queries(place, shows) {
                 let judge = |scene: &Scene| self.judged(scene, place, shows);
                 match search(bench, (self.ground, at), query, judge).await {
-                    Found::Never => {}
-                    Found::Example(scene, said) => {
-                        let decided = vec![Decided::of("policies", Some(&said))];
-                        return Some((scene.shown(decided), said));
+                    Found::Never(joined) => {
+                        let joined = joined.into_iter().map(|rule| rule.id.to_string());
+                        self.joined.extend(joined);
                     }
+                    Found::Example(scene, said) => return Some((at.name(), scene, said)),
                     Found::Unknown(why) => {
                         self.doubt.get_or_insert(why);
                     }

@@ -14,10 +14,11 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::ProofError;
+use super::scene::named;
 use crate::policy::{Action, Compiled, CompiledLink, Library, Link, Uid};
 
 /// The id of what a representative link is for, and of what it opens.
-const LINKED: &str = "Linked";
+pub(super) const LINKED: &str = "Linked";
 
 /// What of a policy a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,7 +53,7 @@ pub(super) struct Rule {
     pub(super) names: usize,
     /// What it says, whatever it is called: the same for policies that differ in annotations alone.
     pub(super) meaning: [u8; 32],
-    json: Option<Json>,
+    pub(super) json: Option<Json>,
     principal: PrincipalConstraint,
     action: ActionConstraint,
     resource: ResourceConstraint,
@@ -301,6 +302,8 @@ pub(super) struct Ground {
     pub(super) environments: BTreeMap<Place, Environment>,
     /// A permit of everything: more than whatever an organization permits.
     pub(super) everything: Rule,
+    /// The entities that some policy names.
+    pub(super) names: HashSet<(String, String)>,
     builtin: Vec<Rule>,
     own: Vec<Rule>,
     by_id: HashMap<Arc<str>, usize>,
@@ -329,6 +332,7 @@ impl Ground {
             compiled: Arc::clone(compiled),
             schema: symbols,
             environments,
+            names: mentioned(builtin.iter().chain(&own)),
             everything: Rule::new(&everything),
             builtin,
             own,
@@ -339,6 +343,12 @@ impl Ground {
     /// An own policy.
     pub(super) fn own(&self, id: &str) -> Option<&Rule> {
         self.own.get(*self.by_id.get(id)?)
+    }
+
+    /// A policy, own or built in.
+    pub(super) fn rule(&self, id: &str) -> Option<&Rule> {
+        let builtin = || self.builtin.iter().find(|rule| *rule.id == *id);
+        self.own(id).or_else(builtin)
     }
 
     /// All own policies, in the order of their files.
@@ -371,6 +381,28 @@ impl Ground {
         }
         field
     }
+}
+
+/// The entities that these name, and those of a representative link.
+fn mentioned<'a>(rules: impl Iterator<Item = &'a Rule>) -> HashSet<(String, String)> {
+    fn each(json: &Json, found: &mut HashSet<(String, String)>) {
+        if let Some((kind, id)) = named(json) {
+            found.insert((kind.to_owned(), id.to_owned()));
+            return;
+        }
+        match json {
+            Json::Object(members) => members.values().for_each(|value| each(value, found)),
+            Json::Array(items) => items.iter().for_each(|item| each(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = HashSet::new();
+    for rule in rules {
+        if let Some(json) = &rule.json {
+            each(json, &mut found);
+        }
+    }
+    found
 }
 
 /// The policies that can match in one environment, and count there.

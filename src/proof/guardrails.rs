@@ -11,9 +11,6 @@ use super::search::{Found, Judged, search};
 use super::{ProofError, Unknown, Which};
 use crate::policy::Compiled;
 
-/// How many examples are enough: a property with so many fails, and is looked into no further.
-const EXAMPLES_MOST: usize = 3;
-
 /// How many own permits are asked about at once.
 const PERMITS_AT_ONCE: usize = 16;
 
@@ -48,8 +45,8 @@ pub struct Property {
 pub enum Verdict {
     /// It holds for all requests.
     Holds,
-    /// It does not: these are allowed.
-    Fails(Vec<(Place, Example)>),
+    /// It does not: this is allowed.
+    Fails(Box<Example>),
     /// Nobody knows, for these reasons.
     Unknown(Vec<(Place, Unknown)>),
 }
@@ -58,14 +55,8 @@ pub enum Verdict {
 struct Tried {
     stated: Stated,
     environments: usize,
-    examples: Vec<(Place, Example)>,
+    example: Option<Box<Example>>,
     unknown: Vec<(Place, Unknown)>,
-}
-
-impl Tried {
-    fn is_open(&self) -> bool {
-        self.examples.len() < EXAMPLES_MOST
-    }
 }
 
 pub(super) async fn prove(
@@ -80,7 +71,7 @@ pub(super) async fn prove(
         .map(|stated| Tried {
             stated,
             environments: 0,
-            examples: Vec::new(),
+            example: None,
             unknown: Vec::new(),
         })
         .collect();
@@ -98,12 +89,10 @@ pub(super) async fn prove(
         guardrail: one.stated.guardrail,
         says: one.stated.says,
         environments: one.environments,
-        verdict: if !one.examples.is_empty() {
-            Verdict::Fails(one.examples)
-        } else if !one.unknown.is_empty() {
-            Verdict::Unknown(one.unknown)
-        } else {
-            Verdict::Holds
+        verdict: match (one.example, one.unknown.is_empty()) {
+            (Some(example), _) => Verdict::Fails(example),
+            (None, false) => Verdict::Unknown(one.unknown),
+            (None, true) => Verdict::Holds,
         },
     });
     Ok(Guardrails {
@@ -115,7 +104,8 @@ pub(super) async fn prove(
 
 /// Proves in one environment what is still open: all of it at once, and what that leaves over by itself.
 async fn prove_at(bench: &mut Bench, (ground, at): (&Ground, &Environment), tried: &mut [Tried]) {
-    let speaks = |one: &Tried| one.stated.rule.is_for(at) && one.is_open();
+    // One example is enough: what fails is looked into no further.
+    let speaks = |one: &Tried| one.stated.rule.is_for(at) && one.example.is_none();
     let forbids = ground.builtin_at(at).forbids;
     let together: Vec<&Rule> = tried
         .iter()
@@ -160,7 +150,7 @@ async fn alone(
 ) {
     let Tried {
         stated,
-        examples,
+        example,
         unknown,
         ..
     } = one;
@@ -191,10 +181,11 @@ async fn alone(
         };
         let judge = |scene: &Scene| judged(scene, (ground, at), &stated.rule, &known);
         match search(bench, (ground, at), query, judge).await {
-            Found::Never => {}
+            Found::Never(_) => {}
             Found::Example(scene, said) => {
-                let decided = vec![Decided::of("policies", Some(&said))];
-                return examples.push((at.name(), scene.shown(decided)));
+                let decided = vec![Decided::of("policies", &said)];
+                *example = Some(Box::new(scene.shown(decided)));
+                return;
             }
             // Another permit may still show that it fails.
             Found::Unknown(why) => doubt = doubt.or(Some(why)),

@@ -1,6 +1,6 @@
 //! A proof under way: on a thread of its own, with a solver of its own, until it is done or nobody waits for it any more.
 
-use cedar_policy_symcc::CedarSymCompiler;
+use cedar_policy_symcc::{CedarSymCompiler, ResetMode};
 use tokio::sync::oneshot;
 
 use super::query::Bench;
@@ -35,9 +35,9 @@ impl Prover {
                     Ok(session) => session,
                     Err(error) => return Some(Err(error)),
                 };
-                let Ok(compiler) = CedarSymCompiler::new(session) else {
-                    return None;
-                };
+                // Each question has a process of its own: nothing is to be reset.
+                let compiler = CedarSymCompiler::new(session).ok()?;
+                let compiler = compiler.with_reset_mode(ResetMode::Comment);
                 let mut bench = Bench::new(compiler, Box::new(told));
                 let outcome = tokio::select! {
                     biased;

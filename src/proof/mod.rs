@@ -23,6 +23,7 @@ mod query;
 mod report;
 mod scene;
 mod search;
+mod shape;
 mod solver;
 
 use std::fmt;

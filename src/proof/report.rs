@@ -14,6 +14,9 @@ const EXAMPLES_MOST: usize = 100;
 /// The most environments that a person is told the examples of.
 const TOLD_MOST: usize = 5;
 
+/// The most policies that a person is told not to be known.
+const UNKNOWN_MOST: usize = 20;
+
 /// All that was found out about a draft.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -58,15 +61,12 @@ impl Guardrails {
             });
             match &one.verdict {
                 Verdict::Holds => {}
-                Verdict::Fails(examples) => {
-                    let examples = examples.iter().map(|(_, example)| example.to_json());
-                    set(&mut json, "examples", examples.collect());
-                }
+                Verdict::Fails(example) => set(&mut json, "example", example.to_json()),
                 Verdict::Unknown(why) => {
                     let why = why.iter().map(|(place, why)| {
                         json!({"environment": place.to_json(), "why": why.to_string()})
                     });
-                    set(&mut json, "unknown", why.collect());
+                    set(&mut json, "unknown", why.collect::<Vec<_>>().into());
                 }
             }
             json
@@ -96,11 +96,9 @@ impl Guardrails {
         for one in &self.properties {
             match &one.verdict {
                 Verdict::Holds => {}
-                Verdict::Fails(examples) => {
+                Verdict::Fails(example) => {
                     lines.push(format!("fails: {} ({})", one.says, one.id));
-                    for (_, example) in examples.iter().take(1) {
-                        lines.extend(indented(example));
-                    }
+                    lines.extend(indented(example));
                 }
                 Verdict::Unknown(why) => {
                     lines.push(format!("not known: {} ({})", one.says, one.id));
@@ -330,8 +328,19 @@ impl Findings {
             lines.push(format!("`{}`: {}", one.policy, one.what.words()));
             lines.extend(one.what.example().into_iter().flat_map(indented));
         }
-        let unknown = self.unknown.iter();
-        lines.extend(unknown.map(|(policy, why)| format!("`{policy}`: not known, {why}")));
+        for (policy, why) in self.unknown.iter().take(UNKNOWN_MOST) {
+            lines.push(format!("`{policy}`: not known, {why}"));
+        }
+        if let Some(more) = self
+            .unknown
+            .len()
+            .checked_sub(UNKNOWN_MOST)
+            .filter(|more| *more > 0)
+        {
+            lines.push(format!(
+                "and {more} more about which something is not known"
+            ));
+        }
         lines
     }
 }
@@ -367,9 +376,9 @@ impl Report {
     }
 }
 
-fn set(json: &mut Json, name: &str, items: Vec<Json>) {
+fn set(json: &mut Json, name: &str, value: Json) {
     if let Some(members) = json.as_object_mut() {
-        members.insert(name.to_owned(), Json::Array(items));
+        members.insert(name.to_owned(), value);
     }
 }
 

@@ -13,9 +13,9 @@ use super::scene::{Said, Scene};
 const ROUNDS_MOST: usize = 40;
 
 /// What a search came to.
-pub(super) enum Found<T> {
-    /// There is no such request.
-    Never,
+pub(super) enum Found<'a, T> {
+    /// There is no such request, and these had to join the question until that was plain.
+    Never(Vec<&'a Rule>),
     /// This one, and what was said of it.
     Example(Box<Scene>, T),
     Unknown(Unknown),
@@ -51,10 +51,14 @@ pub(super) async fn search<'a, T>(
     (ground, at): (&'a Ground, &'a Environment),
     mut query: Query<'a>,
     mut judge: impl FnMut(&Scene) -> Judged<'a, T>,
-) -> Found<T> {
+) -> Found<'a, T> {
+    let asked = query.none.len();
     for _ in 0..ROUNDS_MOST {
         let example = match bench.ask(ground, at, &query).await {
-            Asked::Never => return Found::Never,
+            Asked::Never => {
+                let joined = query.none.iter().skip(asked).map(|(rule, _)| *rule);
+                return Found::Never(joined.chain(query.calm).collect());
+            }
             Asked::Unknown(why) => return Found::Unknown(why),
             Asked::Example(example) => example,
         };

@@ -10,20 +10,18 @@ use std::time::{Duration, Instant};
 use cedar_policy_symcc::SmtLibScript as _;
 use cedar_policy_symcc::solver::{Decision, DecisionWithModel, Solver, SolverError};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
-};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::{Limits, ProofError, Unknown};
 
-/// What a solver that works answers to [`EASY`].
-const EASY_ANSWERS: [&str; 2] = ["sat", "unsat"];
-
 /// Questions that every solver knows the answer to: who gets them wrong is not believed anything.
-const EASY: &str = "(set-logic ALL)\n(declare-const x Bool)\n(assert x)\n(check-sat)\n(reset)\n\
-    (set-logic ALL)\n(assert false)\n(check-sat)\n(reset)\n";
+const EASY: &[u8] = b"(set-logic ALL)\n(declare-const x Bool)\n(assert x)\n(check-sat)\n(reset)\n\
+    (set-logic ALL)\n(assert false)\n(check-sat)\n";
+
+/// What a solver that works says to them.
+const EASY_ANSWERS: &str = "sat\nunsat\n";
 
 /// How much longer than it may the solver has to say so itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -37,26 +35,23 @@ const QUESTION_MOST: usize = 64 * 1024 * 1024;
 /// The longest answer, in bytes.
 const ANSWER_MOST: u64 = 16 * 1024 * 1024;
 
-/// A solver that runs while it is asked.
+/// A solver, asked one question after another. Each has a process of its own: one that lives on gets slower with every
+/// question that it has answered, and what it still says to one is never taken for an answer to the next.
 pub(super) struct Session {
     program: Arc<Path>,
     question: Duration,
     ends: Instant,
     /// The question, as far as it has been written.
     script: Vec<u8>,
-    running: Option<Running>,
+    /// A process that has been asked nothing yet: it starts while the question is being made.
+    ready: Option<Child>,
+    is_sane: bool,
     /// Answers by the digest of their questions: many request environments come to the same question.
     known: HashMap<[u8; 32], DecisionWithModel>,
     failed: u32,
     why: Option<Unknown>,
     /// How many questions the solver has answered.
     pub(super) asked: usize,
-}
-
-struct Running {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
 }
 
 impl Session {
@@ -66,22 +61,22 @@ impl Session {
     /// `NotStarted`.
     pub(super) fn start(program: &Arc<Path>, limits: Limits) -> Result<Self, ProofError> {
         let now = Instant::now();
+        // A limit that no clock reaches is a day.
+        let ends = now.checked_add(limits.whole);
         let mut session = Self {
             program: Arc::clone(program),
             question: limits.question,
-            // A limit that no clock reaches is a day.
-            ends: now
-                .checked_add(limits.whole)
-                .unwrap_or(now + Duration::from_secs(86_400)),
+            ends: ends.unwrap_or(now + Duration::from_secs(86_400)),
             script: Vec::new(),
-            running: None,
+            ready: None,
+            is_sane: false,
             known: HashMap::new(),
             failed: 0,
             why: None,
             asked: 0,
         };
-        let running = session.spawn();
-        session.running = Some(running.map_err(|source| ProofError::NotStarted {
+        let ready = session.spawn();
+        session.ready = Some(ready.map_err(|source| ProofError::NotStarted {
             program: program.to_path_buf(),
             source,
         })?);
@@ -105,35 +100,26 @@ impl Session {
 
     /// Ends the solver, and waits until it is gone.
     pub(super) async fn end(&mut self) {
-        if let Some(mut running) = self.running.take() {
+        if let Some(mut ready) = self.ready.take() {
             // It may be gone already.
-            drop(running.child.kill().await);
+            drop(ready.kill().await);
         }
     }
 
-    fn spawn(&self) -> io::Result<Running> {
-        let question = self.question.as_millis();
-        let mut child = Command::new(self.program.as_os_str())
+    fn spawn(&self) -> io::Result<Child> {
+        Command::new(self.program.as_os_str())
             .args(["--lang", "smt"])
-            .arg(format!("--tlimit-per={question}"))
+            .arg(format!("--tlimit-per={}", self.question.as_millis()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
-            .spawn()?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => Ok(Running {
-                child,
-                input,
-                output: BufReader::new(output),
-            }),
-            _ => Err(io::Error::other("no pipes")),
-        }
+            .spawn()
     }
 
     /// Asks what has been written.
     async fn ask(&mut self, model: bool) -> Result<DecisionWithModel, SolverError> {
-        let script = std::mem::take(&mut self.script);
+        let mut script = std::mem::take(&mut self.script);
         let mut digest = Sha256::new();
         digest.update([u8::from(model)]);
         digest.update(&script);
@@ -154,45 +140,38 @@ impl Session {
             let often = format!("it gave no answer {FAILURES_MOST} times in a row");
             return Err(self.fails(Unknown::Solver(often)));
         }
-        let most = self.question.saturating_add(GRACE);
-        let answer = timeout(most.min(left), self.converse(&script, model)).await;
-        let slow = || {
-            if left <= most && !self.has_time() {
-                Unknown::OutOfTime
-            } else {
-                Unknown::TimedOut
+        let most = self.question.saturating_add(GRACE).min(left);
+        script.extend_from_slice(b"(check-sat)\n");
+        if model {
+            script.extend_from_slice(b"(get-model)\n");
+        }
+        let answer = timeout(most, self.decide(&script)).await;
+        self.ready = self.spawn().ok();
+        let why = match answer {
+            Ok(Ok(DecisionWithModel::Unknown)) if now.elapsed() < self.question => {
+                Unknown::Undecided
             }
-        };
-        match answer {
-            Ok(Ok(DecisionWithModel::Unknown)) => {
-                self.failed = 0;
-                self.asked = self.asked.saturating_add(1);
-                let why = if now.elapsed() >= self.question {
-                    Unknown::TimedOut
-                } else {
-                    Unknown::Undecided
-                };
-                Err(self.fails(why))
-            }
+            Ok(Ok(DecisionWithModel::Unknown)) => Unknown::TimedOut,
             Ok(Ok(decision)) => {
                 self.failed = 0;
                 self.asked = self.asked.saturating_add(1);
                 self.known.insert(digest, decision.clone());
-                Ok(decision)
+                return Ok(decision);
             }
-            // What it still says belongs to no question.
             Ok(Err(error)) => {
-                self.end().await;
                 self.failed = self.failed.saturating_add(1);
-                Err(self.fails(Unknown::Solver(error.to_string())))
+                Unknown::Solver(error.to_string())
             }
             Err(_) => {
-                let why = slow();
-                self.end().await;
                 self.failed = self.failed.saturating_add(1);
-                Err(self.fails(why))
+                if self.has_time() {
+                    Unknown::TimedOut
+                } else {
+                    Unknown::OutOfTime
+                }
             }
-        }
+        };
+        Err(self.fails(why))
     }
 
     fn fails(&mut self, why: Unknown) -> SolverError {
@@ -200,107 +179,66 @@ impl Session {
         SolverError::SolverMarkedFailed
     }
 
-    async fn converse(&mut self, script: &[u8], model: bool) -> io::Result<DecisionWithModel> {
-        let fresh = self.running.is_none() || self.asked == 0;
-        if self.running.is_none() {
-            self.running = Some(self.spawn()?);
-        }
-        let Some(running) = &mut self.running else {
-            return Err(io::Error::other("it does not run"));
-        };
-        if fresh {
-            for (answer, wanted) in running
-                .check(EASY.as_bytes())
-                .await?
-                .iter()
-                .zip(EASY_ANSWERS)
-            {
-                if answer != wanted {
-                    let answer: String = answer.chars().take(100).collect();
-                    let why = format!("it says `{answer}` where `{wanted}` is the answer");
-                    return Err(io::Error::other(why));
-                }
+    async fn decide(&mut self, script: &[u8]) -> io::Result<DecisionWithModel> {
+        if !self.is_sane {
+            let answer = self.answer(EASY).await?;
+            if answer != EASY_ANSWERS {
+                let why = format!("it says `{}` to what is easy", start_of(&answer));
+                return Err(io::Error::other(why));
             }
+            self.is_sane = true;
         }
-        match running.said(script).await?.as_str() {
+        let answer = self.answer(script).await?;
+        let (first, rest) = answer.split_once('\n').unwrap_or((&answer, ""));
+        match first.trim_end() {
+            "sat" => Ok(DecisionWithModel::Sat {
+                model: rest.to_owned(),
+            }),
             "unsat" => Ok(DecisionWithModel::Unsat),
             "unknown" | "timeout" => Ok(DecisionWithModel::Unknown),
-            "sat" if model => {
-                running.input.write_all(b"(get-model)\n").await?;
-                let model = running.model().await?;
-                Ok(DecisionWithModel::Sat { model })
-            }
-            "sat" => Ok(DecisionWithModel::Sat {
-                model: String::new(),
-            }),
+            "" => Err(io::Error::other("it ends without an answer")),
             other => {
-                let other: String = other.chars().take(200).collect();
-                Err(io::Error::other(format!("it says `{other}`")))
+                let why = format!("it says `{}`", start_of(other));
+                Err(io::Error::other(why))
             }
         }
     }
-}
 
-impl Running {
-    /// Asks the easy questions.
-    async fn check(&mut self, script: &[u8]) -> io::Result<[String; 2]> {
-        let Self { input, output, .. } = self;
-        let write = async {
-            input.write_all(script).await?;
-            input.flush().await
+    /// All that a process of its own says to a script. Where this is dropped, the process ends.
+    async fn answer(&mut self, script: &[u8]) -> io::Result<String> {
+        let mut child = match self.ready.take() {
+            Some(child) => child,
+            None => self.spawn()?,
         };
-        let read = async { Ok([line(output).await?, line(output).await?]) };
-        let ((), answers) = tokio::try_join!(write, read)?;
-        Ok(answers)
-    }
-
-    /// Asks a question that is answered in one line.
-    async fn said(&mut self, script: &[u8]) -> io::Result<String> {
-        let Self { input, output, .. } = self;
-        let write = async {
-            input.write_all(script).await?;
-            input.write_all(b"(check-sat)\n").await?;
-            input.flush().await
+        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("it has no pipes"));
         };
+        let write = async {
+            // Who answers without having read it all is heard all the same.
+            drop(input.write_all(script).await);
+            drop(input);
+        };
+        let mut answer = Vec::new();
+        let mut output = output.take(ANSWER_MOST);
         // It reads while it writes: neither waits for the other.
-        let ((), answer) = tokio::try_join!(write, line(output))?;
-        Ok(answer)
-    }
-
-    /// A model: all up to a line that closes it.
-    async fn model(&mut self) -> io::Result<String> {
-        let first = line(&mut self.output).await?;
-        if first != "(" {
-            let first: String = first.chars().take(200).collect();
-            return Err(io::Error::other(format!("it says `{first}` for a model")));
+        let ((), read) = tokio::join!(write, output.read_to_end(&mut answer));
+        read?;
+        // What has closed its output is at its end, or is made to be.
+        drop(child.kill().await);
+        if u64::try_from(answer.len()).is_ok_and(|length| length == ANSWER_MOST) {
+            return Err(io::Error::other("its answer never ends"));
         }
-        let mut model = String::from("(\n");
-        loop {
-            let next = line(&mut self.output).await?;
-            model.push_str(&next);
-            model.push('\n');
-            if next == ")" {
-                return Ok(model);
-            }
-            if u64::try_from(model.len()).is_ok_and(|length| length > ANSWER_MOST) {
-                return Err(io::Error::other("its answer never ends"));
-            }
-        }
+        String::from_utf8(answer).map_err(|_| io::Error::other("its answer is no text"))
     }
 }
 
-/// The next line, without its end.
-async fn line(output: &mut BufReader<ChildStdout>) -> io::Result<String> {
-    let mut line = Vec::new();
-    let read = output
-        .take(ANSWER_MOST)
-        .read_until(b'\n', &mut line)
-        .await?;
-    if read == 0 {
-        return Err(io::Error::other("it has ended"));
-    }
-    let line = String::from_utf8(line).map_err(|_| io::Error::other("its answer is no text"))?;
-    Ok(line.trim_end().to_owned())
+/// As much of it as a message can hold.
+fn start_of(answer: &str) -> String {
+    answer
+        .chars()
+        .take(100)
+        .collect::<String>()
+        .replace('\n', " ")
 }
 
 impl Solver for Session {

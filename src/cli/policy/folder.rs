@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Outcome;
 use crate::cli::ending::Ending;
 use crate::cli::print::Out;
+use crate::directory::policies::files::{BYTES_LIMIT, FILES_LIMIT};
 use crate::policy::{Finding, OwnPolicies, Source};
 
 /// What the schema's file is called.
@@ -15,15 +16,6 @@ pub(in crate::cli) const SCHEMA: &str = "schema.cedarschema";
 /// How a file of policies ends, and one of tests.
 const POLICIES: &str = ".cedar";
 const TESTS: &str = ".test.yaml";
-
-/// How long a file may be, in bytes.
-const BYTES_MOST: u64 = 4 * 1024 * 1024;
-
-/// How long all of them may be.
-const BYTES_MOST_IN_ALL: usize = 32 * 1024 * 1024;
-
-/// How many there may be.
-const FILES_MOST: usize = 2_000;
 
 /// What a folder has.
 #[derive(Debug, Default)]
@@ -75,8 +67,8 @@ impl Folder {
             }
         }
         names.sort();
-        if names.len() > FILES_MOST {
-            let message = format!("the folder is too much: it has more than {FILES_MOST} files");
+        if names.len() > FILES_LIMIT {
+            let message = format!("the folder is too much: it has more than {FILES_LIMIT} files");
             findings.push(finding("", message, "put several policies in a file"));
             names.clear();
         }
@@ -89,9 +81,9 @@ impl Folder {
                 }
                 Err(found) => findings.push(found),
             }
-            if bytes > BYTES_MOST_IN_ALL {
+            if bytes > BYTES_LIMIT {
                 let message = format!(
-                    "the folder is too much: its files are longer than {BYTES_MOST_IN_ALL} bytes"
+                    "the folder is too much: its files are longer than {BYTES_LIMIT} bytes"
                 );
                 findings.push(finding("", message, "split it"));
                 break;
@@ -203,11 +195,15 @@ fn text(home: &Path, name: &str, path: &Path) -> Result<String, Finding> {
     let mut bytes = Vec::new();
     let opened = File::open(&real).map_err(cannot)?;
     opened
-        .take(BYTES_MOST.saturating_add(1))
+        .take(
+            u64::try_from(BYTES_LIMIT)
+                .unwrap_or(u64::MAX)
+                .saturating_add(1),
+        )
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > BYTES_MOST {
-        let message = format!("the file is too much: it is longer than {BYTES_MOST} bytes");
+    if bytes.len() > BYTES_LIMIT {
+        let message = format!("the file is too much: it is longer than {BYTES_LIMIT} bytes");
         return Err(finding(name, message, "say it in several files"));
     }
     String::from_utf8(bytes).map_err(|error| {

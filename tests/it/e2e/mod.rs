@@ -16,6 +16,7 @@ mod nodes;
 mod offline;
 mod policies;
 mod replaying;
+mod requests;
 mod scim;
 mod searching;
 mod sso;

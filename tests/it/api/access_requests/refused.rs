@@ -309,13 +309,18 @@ async fn what_is_sent_again_is_done_once() {
     assert_eq!(taken.status, 204);
     sent(tenant.member, &approve, &json!({})).await.ok();
     assert_eq!(scene.thread_of(tenant.viewer).await, 404);
-    // And who owns it no more is not even told what they were told then.
+    // Nor where somebody else owns it by then: they are told what they were told before, and nothing is done.
     let path = format!("/v1/threads/{}", scene.thread);
     let next = json!({"owner": tenant.admin});
     service.patch(tenant, tenant.member, &path, next).await.ok();
-    sent(tenant.member, &approve, &json!({}))
+    let again = sent(tenant.member, &approve, &json!({})).await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(scene.thread_of(tenant.viewer).await, 404);
+    scene
+        .approves(tenant.member, &first.waits())
         .await
         .is_problem(404);
+    assert_eq!(scene.count(Event::AccessApproved).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
