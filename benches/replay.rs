@@ -42,7 +42,7 @@ use cedarkeep::directory::organization::{self, Founding};
 use cedarkeep::directory::people::{self, Joining};
 use cedarkeep::directory::service::{self, NewKey, Speaker};
 use cedarkeep::directory::share::{self, Grant};
-use cedarkeep::directory::{Kind, Object, Ref};
+use cedarkeep::directory::{Kind, Ref};
 use cedarkeep::policy::{Compiled, OwnPolicies, Source};
 use chrono::Utc;
 use serde_json::{Map, Value, json};

@@ -256,3 +256,82 @@ struct Known<'a> {
     #[serde(borrow, default)]
     builtin: Option<Cow<'a, str>>,
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::world::World;
+    use crate::directory::Kind;
+    use crate::policy::Library;
+
+    fn object(value: Value) -> Map<String, Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let library = Arc::new(Library::builtin().unwrap());
+        let organization = Ref::new(Kind::Organization, [7; 16]);
+        let world = World::empty(organization, &library);
+        let moment = Moment {
+            world: &world,
+            now: DateTime::UNIX_EPOCH,
+            region: "eu \"west\"",
+        };
+        let named = |kind: &str, id: &str| Named {
+            kind: kind.into(),
+            id: id.into(),
+            properties: object(json!({"level": 9, "of": ["\u{fc}\n", null, {"a": true}]})),
+        };
+        let question = Question {
+            subject: named("Robot", "a \"quote\""),
+            action: "see".into(),
+            action_properties: object(json!({"fast": true})),
+            resource: named("Docs::Page", "\u{1f600}"),
+            context: object(json!({"reason": "", "nested": {"n": -9_007_199_254_740_991_i64}})),
+        };
+        let text = Request::asked(&question, &moment).text;
+        let Some(Text::Asked(read)) = Text::read(&text) else {
+            unreachable!("{}", String::from_utf8_lossy(&text));
+        };
+        assert_eq!(read.question, question);
+        assert_eq!(read.judged, Some(Judged::Question));
+        assert_eq!(read.builtin.as_deref(), Some(library.mark()));
+        assert_eq!((library.mark().len(), &*read.region), (16, moment.region));
+        for judged in [Judged::Call, Judged::People] {
+            let asked = (organization, "settings.read", organization);
+            let text = Request::own(asked, &question.context, (&moment, judged)).text;
+            let Some(Text::Asked(read)) = Text::read(&text) else {
+                unreachable!("{}", String::from_utf8_lossy(&text));
+            };
+            assert_eq!(read.judged, Some(judged));
+            assert_eq!(read.question.resource, Named::of(organization));
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_lacks_what_it_takes() {
+        let asked = json!({
+            "subject": {"type": "User", "id": "1"}, "action": {"name": "see"}, "resource": {"type": "Page", "id": "2"},
+            "context": {}, "cedarkeep": {"now": "2026-01-31T12:00:00.000000Z", "region": "eu"},
+        });
+        let text = asked.to_string().into_bytes();
+        let Some(Text::Asked(read)) = Text::read(&text) else {
+            unreachable!("it is a request");
+        };
+        assert_eq!((read.judged, read.builtin), (None, None));
+        assert_eq!(Text::read(b"null"), Some(Text::Nothing));
+        for text in ["", "{}", "[]", "\"[erased]\"", "{\"subject\": 7}"] {
+            assert_eq!(Text::read(text.as_bytes()), None, "{text}");
+        }
+        // What was looked for was not decided.
+        let mut sought = asked;
+        sought.as_object_mut().unwrap().remove("cedarkeep");
+        assert_eq!(Text::read(sought.to_string().as_bytes()), None);
+    }
+}

@@ -113,10 +113,11 @@ impl Judges {
     fn one(&self, seen: &Seen, heard: Heard, keys: &SubjectKeys, (came, last): (&mut Came, usize)) {
         let key = audit::person(&heard.entry).and_then(|person| keys.get(&person));
         let key = key.map(AsRef::as_ref);
+        let index = heard.entry.index;
         let decision = match Decision::read(heard, &self.store, key, self.library.mark()) {
             Ok(decision) => decision,
-            Err((entry, why)) => {
-                came.tally.not(why, entry.index, String::new());
+            Err(why) => {
+                came.tally.not(why, index, String::new());
                 return;
             }
         };
@@ -128,7 +129,7 @@ impl Judges {
                     came.keep(sample(&decision, &made, turn), last);
                 }
             }
-            Err((why, what)) => came.tally.not(why, decision.entry.index, what),
+            Err((why, what)) => came.tally.not(why, index, what),
         }
     }
 }
@@ -333,7 +334,7 @@ impl Course {
                 };
                 tally.add(&decision, &made);
             }
-            Err((entry, why)) => tally.not(why, entry.index, String::new()),
+            Err(why) => tally.not(why, index, String::new()),
         }
         Ok(())
     }

@@ -132,18 +132,16 @@ impl Decision {
         store: &Store,
         key: Option<&DataKeys>,
         builtin: &str,
-    ) -> Result<Self, (Entry, Why)> {
+    ) -> Result<Self, Why> {
         let Heard { entry, parts } = heard;
-        match opened(&entry, &parts, (store, key), builtin) {
-            Ok((asked, apart, judged, region)) => Ok(Self {
-                entry,
-                asked,
-                apart,
-                judged,
-                region,
-            }),
-            Err(why) => Err((entry, why)),
-        }
+        let (asked, apart, judged, region) = opened(&entry, &parts, (store, key), builtin)?;
+        Ok(Self {
+            entry,
+            asked,
+            apart,
+            judged,
+            region,
+        })
     }
 
     /// Makes it again, on this world and at the time that it was made: by the same code.

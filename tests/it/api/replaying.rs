@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use cedarkeep::config::Database;
+use cedarkeep::crypto::cobblestone::Salt;
 use cedarkeep::decide::replay::{Range, Replaying, Report, Turn, Under, Why};
 use cedarkeep::decide::{Asker, Refused, audit, replay};
-use cedarkeep::log::entry::Entry;
-use cedarkeep::log::segment::Leaves;
+use cedarkeep::log::entry::{Entry, PartName};
+use cedarkeep::log::segment::{Leaves, Parts};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -181,7 +182,8 @@ async fn a_decision_that_was_altered_is_found() {
     let store = tenant.door.store();
     let all = every_entry(&tenant.door).await;
     let denied = |entry: &&Entry| entry.outcome.as_str() == "deny";
-    let index = all.iter().find(denied).unwrap().index;
+    let denied = all.iter().find(denied).unwrap();
+    let (index, refusal) = (denied.index, denied.outcome.refusal().unwrap().as_str());
     let mut rows = service.database(&tenant).await;
     let row = sqlx::query("SELECT first_index, leaves FROM segment WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1")
         .bind(i64::try_from(index).unwrap())
@@ -203,7 +205,7 @@ async fn a_decision_that_was_altered_is_found() {
             match at == index {
                 true => text
                     .replace("\"outcome\":\"deny\"", "\"outcome\":\"allow\"")
-                    .replace("\"refusal\":\"not_permitted\",", "")
+                    .replace(&format!("\"refusal\":\"{refusal}\","), "")
                     .into_bytes(),
                 false => leaf.to_vec(),
             }
@@ -225,7 +227,7 @@ async fn a_decision_that_was_altered_is_found() {
     let samples = report.tally.samples(Turn::Lost);
     assert_eq!((samples.len(), samples[0].index), (1, index));
     assert_eq!(samples[0].before.outcome, Some("allow"));
-    assert_eq!(samples[0].after.refusal, Some("not_permitted"));
+    assert_eq!(samples[0].after.refusal, Some(refusal));
     assert!(report.words().starts_with("NOT THE SAME"));
 }
 
@@ -301,6 +303,55 @@ async fn a_part_that_was_altered_is_found() {
     assert_eq!(report.tally.not_for(Why::Altered), 1, "{}", report.words());
     assert_eq!(report.tally.changed.all(), 0);
     assert!(!report.is_same());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_version_or_another_build_has_recorded_is_said() {
+    let (service, tenant) = scene(2).await;
+    let store = tenant.door.store();
+    let mut rows = service.database(&tenant).await;
+    let newest = "SELECT first_index, parts FROM segment ORDER BY first_index DESC LIMIT 1";
+    let row = sqlx::query(newest).fetch_one(&mut rows).await.unwrap();
+    let (first, parts): (i64, Vec<u8>) = (row.get("first_index"), row.get("parts"));
+    let index = u64::try_from(first).unwrap();
+    let subject = store.subjects().get(&tenant.member.to_string()).await;
+    let key = subject.unwrap().unwrap();
+    let mut all = Parts::parse(&parts).unwrap().to_vec();
+    assert_eq!(all.len(), 2);
+    // One as it was before entries said how they were judged, one as another build would have it.
+    for (at, parts) in (index..).zip(&mut all) {
+        let row = at.to_string();
+        let keys = store.keys().at(at);
+        let place = keys.binding("segment", "request", &row, 0);
+        let part = parts
+            .iter_mut()
+            .find(|one| one.name == PartName::Request)
+            .unwrap();
+        let text = String::from_utf8(key.open(&place, &part.sealed).unwrap()).unwrap();
+        let mark = service.app().library().mark();
+        let other = match at == index {
+            true => text.replace("\"judged\":\"question\",", ""),
+            false => text.replace(mark, "0123456789abcdef"),
+        };
+        assert_ne!(text, other);
+        let salt = Salt::random().unwrap();
+        part.sealed = key.seal(&place, salt, other.as_bytes()).unwrap();
+    }
+    sqlx::query("UPDATE segment SET parts = $1 WHERE first_index = $2")
+        .bind(Parts::frame(index, &all).unwrap())
+        .bind(first)
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    let report = made_again(&tenant, Range::All).await;
+    is_same(&report, &[Why::Older, Why::OtherBuild]);
+    assert_eq!(report.tally.not_for(Why::Older), 1);
+    assert_eq!(report.tally.not_for(Why::OtherBuild), 1);
+    let words = report.words();
+    assert!(
+        words.contains("other built-in policies have decided"),
+        "{words}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
