@@ -4,17 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ground::{Environment, Field, Form, Ground, Place, Rule};
-use super::query::{Asked, Bench, Query};
+use super::query::{Asked, Bench, Query, matching};
 use super::scene::{Decided, Example, Said, Scene};
-use super::search::{Found, Judged, search};
+use super::search::{Found, Judged, Portions, search};
 use super::{ProofError, Unknown};
 use crate::policy::Compiled;
-
-/// How many policies that changed are asked about at once.
-const CHANGED_AT_ONCE: usize = 8;
-
-/// How many permits are asked about at once.
-const PERMITS_AT_ONCE: usize = 16;
 
 /// What was found out about a draft beside what is in force.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,28 +176,33 @@ async fn gained(bench: &mut Bench, from: &Side<'_>, to: &Side<'_>) -> Direction 
         .filter(|rule| !forbidden.contains(&rule.meaning))
         .collect();
     let mut doubt = None;
-    for permits in new.chunks(CHANGED_AT_ONCE) {
+    let mut portions = Portions::of(&new);
+    while let Some(permits) = portions.next() {
+        let none = [&to.builtin.forbids, &from.builtin.permits];
         let query = Query {
             any: matching(permits),
-            none: matching(&to.builtin.forbids)
-                .into_iter()
-                .chain(matching(&from.builtin.permits))
-                .collect(),
+            none: none.into_iter().flat_map(|rules| matching(rules)).collect(),
             ..Query::default()
         };
-        if let Some(found) = settled(tried(bench, (from, to), query).await, &mut doubt) {
+        let found = tried(bench, (from, to), query).await;
+        if let Some(found) = settled(found, &mut portions, &mut doubt) {
             return found;
         }
     }
-    for forbids in gone.chunks(CHANGED_AT_ONCE) {
+    let mut portions = Portions::of(&gone);
+    while let Some(forbids) = portions.next() {
         let mut why = vec![(matching(forbids), Vec::new())];
         for rule in forbids.iter().filter(|rule| rule.may_err) {
             why.push((vec![(*rule, Form::Fits)], vec![(*rule, Form::Evaluates)]));
         }
-        for (also, not) in why {
-            if let Some(found) = freed(bench, (from, to), (also, not), &mut doubt).await {
-                return found;
+        let mut found = Direction::Never;
+        for stood in why {
+            if matches!(found, Direction::Never) {
+                found = freed(bench, (from, to), stood).await;
             }
+        }
+        if let Some(found) = settled(found, &mut portions, &mut doubt) {
+            return found;
         }
     }
     doubt.map_or(Direction::Never, Direction::Unknown)
@@ -211,17 +210,12 @@ async fn gained(bench: &mut Bench, from: &Side<'_>, to: &Side<'_>) -> Direction 
 
 type Matching<'a> = Vec<(&'a Rule, Form)>;
 
-fn matching<'a>(rules: &[&'a Rule]) -> Matching<'a> {
-    rules.iter().map(|rule| (*rule, Form::Matches)).collect()
-}
-
 /// Whether `to` permits something that these stood against.
 async fn freed(
     bench: &mut Bench,
     (from, to): (&Side<'_>, &Side<'_>),
     (also, not): (Matching<'_>, Matching<'_>),
-    doubt: &mut Option<Unknown>,
-) -> Option<Direction> {
+) -> Direction {
     let question = |any| Query {
         any,
         also: also.clone(),
@@ -231,37 +225,41 @@ async fn freed(
             .collect(),
         calm: Vec::new(),
     };
-    if to.own.permits.len() > PERMITS_AT_ONCE {
+    if let (false, Some((ground, at))) = (to.own.permits.is_empty(), base(from, to)) {
         // What is forbidden anyhow, no permit opens.
         let everything = question(vec![(&to.ground.everything, Form::Matches)]);
-        let (ground, at) = base(from, to)?;
         if matches!(bench.ask(ground, at, &everything).await, Asked::Never) {
-            return None;
+            return Direction::Never;
         }
     }
-    let chunks = [to.builtin.permits.as_slice()];
-    let chunks = chunks
-        .into_iter()
-        .chain(to.own.permits.chunks(PERMITS_AT_ONCE));
-    for permits in chunks.filter(|permits| !permits.is_empty()) {
-        let found = tried(bench, (from, to), question(matching(permits))).await;
-        if let Some(found) = settled(found, doubt) {
-            return Some(found);
+    let mut doubt = None;
+    for permits in [&to.builtin.permits, &to.own.permits] {
+        let mut portions = Portions::of(permits);
+        while let Some(permits) = portions.next() {
+            let found = tried(bench, (from, to), question(matching(permits))).await;
+            if let Some(found) = settled(found, &mut portions, &mut doubt) {
+                return found;
+            }
         }
     }
-    None
+    doubt.map_or(Direction::Never, Direction::Unknown)
 }
 
 /// An answer that ends the search; what is not known is kept.
-fn settled(found: Direction, doubt: &mut Option<Unknown>) -> Option<Direction> {
+fn settled(
+    found: Direction,
+    portions: &mut Portions<'_, '_>,
+    doubt: &mut Option<Unknown>,
+) -> Option<Direction> {
     match found {
-        Direction::Never => None,
-        Direction::Example(_) => Some(found),
+        Direction::Never => portions.passed(),
+        Direction::Example(_) => return Some(found),
+        Direction::Unknown(why) if portions.again(&why) => {}
         Direction::Unknown(why) => {
             doubt.get_or_insert(why);
-            None
         }
     }
+    None
 }
 
 /// The schema that questions about both are asked in: the draft's, where it has the environment.

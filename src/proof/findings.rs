@@ -6,15 +6,12 @@ use std::sync::Arc;
 use cedar_policy::Effect;
 
 use super::ground::{Environment, Field, Form, Ground, Place, Rule};
-use super::query::{Asked, Bench, Query};
+use super::query::{Asked, Bench, Query, matching};
 use super::scene::{Decided, Example, Said, Scene};
-use super::search::{Found, Judged, search};
+use super::search::{Found, Judged, Portions, search};
 use super::shape::{Literal, Renaming, Shape};
 use super::{ProofError, Unknown};
 use crate::policy::Compiled;
-
-/// How many permits are asked about at once.
-const PERMITS_AT_ONCE: usize = 16;
 
 /// How many examples are kept of policies of one form.
 const ALIKE_MOST: usize = 4;
@@ -288,64 +285,105 @@ impl<'a> Look<'a, '_> {
         shows: Shows,
     ) -> Option<(Place, Box<Scene>, Said)> {
         for place in self.places.clone() {
-            let (at, _) = place;
+            let (at, builtin) = place;
             let counts = at.own_permits_count() || self.rule.effect == Effect::Forbid;
             if !counts && matches!(shows, Shows::Open | Shows::Needed) {
                 continue;
             }
-            for query in self.queries(place, shows) {
-                let judge = |scene: &Scene| self.judged(scene, place, shows);
-                match search(bench, (self.ground, at), query, judge).await {
-                    Found::Never(joined) => {
-                        let joined = joined.into_iter().map(|rule| rule.id.to_string());
-                        self.joined.extend(joined);
+            let found = match (shows, self.rule.effect) {
+                // What it forbids has to be permitted by something.
+                (Shows::Needed, Effect::Forbid) => {
+                    let own = self.ground.own_at(at).permits;
+                    match self.permitted(bench, place, &builtin.permits).await {
+                        None => self.permitted(bench, place, &own).await,
+                        found => found,
                     }
-                    Found::Example(scene, said) => return Some((at.name(), scene, said)),
-                    Found::Unknown(why) => {
-                        self.doubt.get_or_insert(why);
+                }
+                _ => {
+                    let query = self.query(place, shows);
+                    match self.searched(bench, place, (query, shows)).await {
+                        Ok(found) => found,
+                        Err(why) => {
+                            self.doubt.get_or_insert(why);
+                            None
+                        }
                     }
+                }
+            };
+            if let Some((scene, said)) = found {
+                return Some((at.name(), scene, said));
+            }
+        }
+        None
+    }
+
+    /// Whether a forbid alone stands against something that these permit.
+    async fn permitted(
+        &mut self,
+        bench: &mut Bench,
+        place: &'a Placed<'a>,
+        permits: &[&'a Rule],
+    ) -> Option<(Box<Scene>, Said)> {
+        let mut portions = Portions::of(permits);
+        while let Some(permits) = portions.next() {
+            let query = Query {
+                any: matching(permits),
+                also: matching(&[self.rule]),
+                none: matching(&place.1.forbids),
+                calm: Vec::new(),
+            };
+            match self.searched(bench, place, (query, Shows::Needed)).await {
+                Ok(None) => portions.passed(),
+                Ok(found) => return found,
+                Err(why) if portions.again(&why) => {}
+                Err(why) => {
+                    self.doubt.get_or_insert(why);
                 }
             }
         }
         None
     }
 
-    fn queries(&self, (at, builtin): &'a Placed<'a>, shows: Shows) -> Vec<Query<'a>> {
-        let this = |form| vec![(self.rule, form)];
-        let matching = |rules: &[&'a Rule]| -> Vec<(&'a Rule, Form)> {
-            rules.iter().map(|rule| (*rule, Form::Matches)).collect()
-        };
-        let forbids = || matching(&builtin.forbids);
-        let one = |any, none| {
-            vec![Query {
-                any,
-                none,
-                ..Query::default()
-            }]
-        };
-        match (shows, self.rule.effect) {
-            (Shows::Matching, _) => one(this(Form::Matches), Vec::new()),
-            (Shows::Evaluating, _) => one(this(Form::Evaluates), Vec::new()),
-            (Shows::Erring, _) => one(this(Form::Fits), this(Form::Evaluates)),
-            (Shows::Open | Shows::Alone, _) => one(this(Form::Matches), forbids()),
-            (Shows::Needed, Effect::Permit) => {
-                let none = forbids().into_iter().chain(matching(&builtin.permits));
-                one(this(Form::Matches), none.collect())
+    /// # Errors
+    /// It is not known.
+    async fn searched(
+        &mut self,
+        bench: &mut Bench,
+        place: &'a Placed<'a>,
+        (query, shows): (Query<'a>, Shows),
+    ) -> Result<Option<(Box<Scene>, Said)>, Unknown> {
+        let judge = |scene: &Scene| self.judged(scene, place, shows);
+        match search(bench, (self.ground, &place.0), query, judge).await {
+            Found::Never(joined) => {
+                let joined = joined.into_iter().map(|rule| rule.id.to_string());
+                self.joined.extend(joined);
+                Ok(None)
             }
-            // What it forbids has to be permitted by something: by one of a few, and of a few more.
-            (Shows::Needed, Effect::Forbid) => {
-                let own = self.ground.own_at(at).permits;
-                let chunks = [builtin.permits.as_slice()];
-                let chunks = chunks.into_iter().chain(own.chunks(PERMITS_AT_ONCE));
-                let permits = chunks.filter(|permits| !permits.is_empty());
-                let asked = permits.map(|permits| Query {
-                    any: matching(permits),
-                    also: this(Form::Matches),
-                    none: forbids(),
-                    calm: Vec::new(),
-                });
-                asked.collect()
+            Found::Example(scene, said) => Ok(Some((scene, said))),
+            Found::Unknown(why) => Err(why),
+        }
+    }
+
+    fn query(&self, (_, builtin): &'a Placed<'a>, shows: Shows) -> Query<'a> {
+        let form = match shows {
+            Shows::Erring => Form::Fits,
+            Shows::Evaluating => Form::Evaluates,
+            Shows::Matching | Shows::Open | Shows::Alone | Shows::Needed => Form::Matches,
+        };
+        let mut none = Vec::new();
+        match shows {
+            Shows::Matching | Shows::Evaluating => {}
+            Shows::Erring => none.push((self.rule, Form::Evaluates)),
+            Shows::Open | Shows::Alone => none.extend(matching(&builtin.forbids)),
+            Shows::Needed => {
+                none.extend(matching(&builtin.forbids));
+                none.extend(matching(&builtin.permits));
             }
+        }
+        Query {
+            any: vec![(self.rule, form)],
+            none,
+            ..Query::default()
         }
     }
 

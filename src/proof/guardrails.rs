@@ -5,14 +5,11 @@ use std::sync::Arc;
 use super::ground::Place;
 use super::ground::{Environment, Form, Ground, Rule};
 use super::properties::{Stated, properties};
-use super::query::{Asked, Bench, Query};
+use super::query::{Asked, Bench, Query, matching};
 use super::scene::{Decided, Example, Said, Scene};
-use super::search::{Found, Judged, search};
+use super::search::{Found, Judged, Portions, search};
 use super::{ProofError, Unknown, Which};
 use crate::policy::Compiled;
-
-/// How many own permits are asked about at once.
-const PERMITS_AT_ONCE: usize = 16;
 
 /// What was found out about the guardrails.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,11 +129,8 @@ fn against_everything<'a>(
 ) -> Query<'a> {
     Query {
         any: vec![(&ground.everything, Form::Matches)],
-        also: described
-            .iter()
-            .map(|rule| (*rule, Form::Matches))
-            .collect(),
-        none: forbids.iter().map(|rule| (*rule, Form::Matches)).collect(),
+        also: matching(described),
+        none: matching(forbids),
         calm: Vec::new(),
     }
 }
@@ -168,27 +162,27 @@ async fn alone(
         builtin.copied().or_else(|| ground.own(id))
     };
     let mut doubt = None;
-    let chunks = [builtin.permits.as_slice()];
-    let chunks = chunks
-        .into_iter()
-        .chain(own.permits.chunks(PERMITS_AT_ONCE));
-    for permits in chunks.filter(|permits| !permits.is_empty()) {
-        let query = Query {
-            any: permits.iter().map(|rule| (*rule, Form::Matches)).collect(),
-            also: vec![(&stated.rule, Form::Matches)],
-            none: forbids.iter().map(|rule| (*rule, Form::Matches)).collect(),
-            calm: Vec::new(),
-        };
-        let judge = |scene: &Scene| judged(scene, (ground, at), &stated.rule, &known);
-        match search(bench, (ground, at), query, judge).await {
-            Found::Never(_) => {}
-            Found::Example(scene, said) => {
-                let decided = vec![Decided::of("policies", &said)];
-                *example = Some(Box::new(scene.shown(decided)));
-                return;
+    for permits in [&builtin.permits, &own.permits] {
+        let mut portions = Portions::of(permits);
+        while let Some(permits) = portions.next() {
+            let query = Query {
+                any: matching(permits),
+                also: matching(&[&stated.rule]),
+                none: matching(forbids),
+                calm: Vec::new(),
+            };
+            let judge = |scene: &Scene| judged(scene, (ground, at), &stated.rule, &known);
+            match search(bench, (ground, at), query, judge).await {
+                Found::Never(_) => portions.passed(),
+                Found::Example(scene, said) => {
+                    let decided = vec![Decided::of("policies", &said)];
+                    *example = Some(Box::new(scene.shown(decided)));
+                    return;
+                }
+                Found::Unknown(why) if portions.again(&why) => {}
+                // Another permit may still show that it fails.
+                Found::Unknown(why) => doubt = doubt.or(Some(why)),
             }
-            // Another permit may still show that it fails.
-            Found::Unknown(why) => doubt = doubt.or(Some(why)),
         }
     }
     unknown.extend(doubt.map(|why| (at.name(), why)));

@@ -24,6 +24,11 @@ pub(super) struct Query<'a> {
     pub(super) calm: Vec<&'a Rule>,
 }
 
+/// That these match.
+pub(super) fn matching<'a>(rules: &[&'a Rule]) -> Vec<(&'a Rule, Form)> {
+    rules.iter().map(|rule| (*rule, Form::Matches)).collect()
+}
+
 /// What a question came to.
 pub(super) enum Asked {
     /// There is no such request.

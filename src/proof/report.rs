@@ -187,7 +187,7 @@ impl Difference {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "difference: {}; of {} kinds of requests {} are answered as before, {} more strictly, {} more permissively, {} both, {} are not known",
+            "difference: {}; of {} kinds of requests {} are answered as before, {} more strictly, {} more permissively, {} both, {} are not known ({} questions to the solver)",
             self.effect().as_str(),
             self.equivalent + self.changes.len(),
             self.equivalent,
@@ -195,6 +195,7 @@ impl Difference {
             self.count(Effect::MorePermissive),
             self.count(Effect::Both),
             self.count(Effect::Unknown),
+            self.asked,
         )];
         for (number, one) in self.changes.iter().enumerate() {
             lines.push(format!("{}: {}", one.effect().as_str(), one.place));
@@ -319,10 +320,11 @@ impl Findings {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "findings: {} of {} own policies; about {} something is not known",
+            "findings: {} of {} own policies; about {} something is not known ({} questions to the solver)",
             self.found.len(),
             self.policies,
-            self.unknown.len()
+            self.unknown.len(),
+            self.asked,
         )];
         for one in &self.found {
             lines.push(format!("`{}`: {}", one.policy, one.what.words()));

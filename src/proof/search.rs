@@ -9,6 +9,10 @@ use super::ground::{Environment, Form, Ground, Rule};
 use super::query::{Asked, Bench, Query};
 use super::scene::{Said, Scene};
 
+/// How many policies are asked about at once, to begin with and at the most.
+const PORTION: usize = 8;
+const PORTION_MOST: usize = 64;
+
 /// How often an example may turn out not to count.
 const ROUNDS_MOST: usize = 40;
 
@@ -93,4 +97,51 @@ pub(super) async fn search<'a, T>(
     }
     let much = format!("more than {ROUNDS_MOST} policies matter at once");
     Found::Unknown(Unknown::TooMuch(much))
+}
+
+/// Policies, some at a time: more where those before were answered at once, fewer where they were too much.
+pub(super) struct Portions<'r, 'a> {
+    all: &'r [&'a Rule],
+    /// Where the last portion began, and where it ended.
+    given: (usize, usize),
+    size: usize,
+}
+
+impl<'r, 'a> Portions<'r, 'a> {
+    pub(super) const fn of(rules: &'r [&'a Rule]) -> Self {
+        Self {
+            all: rules,
+            given: (0, 0),
+            size: PORTION,
+        }
+    }
+
+    /// The next ones.
+    pub(super) fn next(&mut self) -> Option<&'r [&'a Rule]> {
+        let start = self.given.1;
+        let end = start.saturating_add(self.size).min(self.all.len());
+        self.given = (start, end);
+        self.all.get(start..end).filter(|given| !given.is_empty())
+    }
+
+    /// There was nothing about those.
+    pub(super) fn passed(&mut self) {
+        self.size = self.size.saturating_mul(2).min(PORTION_MOST);
+    }
+
+    /// Those were not answered for this reason. Whether half of them come again.
+    pub(super) fn again(&mut self, why: &Unknown) -> bool {
+        let much = matches!(
+            why,
+            Unknown::TooMuch(_) | Unknown::TimedOut | Unknown::Undecided
+        );
+        let (start, end) = self.given;
+        let half = end.saturating_sub(start) / 2;
+        if !much || half == 0 {
+            return false;
+        }
+        self.size = half;
+        self.given = (start, start);
+        true
+    }
 }
