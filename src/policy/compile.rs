@@ -316,16 +316,30 @@ fn own_index(
     sources: &[Source],
 ) -> Result<(Index, Vec<Finding>), PolicyError> {
     let mut findings = Vec::new();
+    let (mut read, mut count) = (Vec::new(), 0_usize);
+    for source in sources {
+        match parse_policies(&source.name, &source.text) {
+            Ok(parsed) => {
+                let before = count;
+                count = count.saturating_add(parsed.policies().count());
+                if before <= POLICIES_MOST && count > POLICIES_MOST {
+                    let message = format!(
+                        "there are {count} policies up to here, and {POLICIES_MOST} at most may be"
+                    );
+                    let help = "say it of groups and of attributes, or share one by one what is shared one by one";
+                    findings.push(Finding::in_file(&source.name, message).with_help(help));
+                }
+                read.push((source, parsed));
+            }
+            Err(found) => findings.extend(found),
+        }
+    }
+    if count > POLICIES_MOST {
+        return Err(PolicyError::Refused(told(findings)));
+    }
     let mut set = PolicySet::new();
     let mut indexed = Vec::new();
-    for source in sources {
-        let parsed = match parse_policies(&source.name, &source.text) {
-            Ok(parsed) => parsed,
-            Err(found) => {
-                findings.extend(found);
-                continue;
-            }
-        };
+    for (source, parsed) in read {
         if parsed.templates().next().is_some() {
             let message = "this is a template".to_owned();
             let help = "the templates are built in; write a policy for a group instead";
@@ -335,17 +349,8 @@ fn own_index(
             let finding = Finding::at(&source.name, &source.text, at, message);
             findings.push(finding.with_help(help));
         }
-        let count = indexed.len().saturating_add(parsed.policies().count());
-        if count > POLICIES_MOST {
-            let message = format!(
-                "there are {count} policies up to here, and {POLICIES_MOST} at most may be"
-            );
-            let help =
-                "say it of groups and of attributes, or share one by one what is shared one by one";
-            findings.push(Finding::in_file(&source.name, message).with_help(help));
-        }
         for (at, policy) in in_order(&parsed).enumerate() {
-            if findings.len() >= FINDINGS_MOST || count > POLICIES_MOST {
+            if findings.len() >= FINDINGS_MOST {
                 break;
             }
             let id = policy

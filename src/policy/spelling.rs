@@ -28,20 +28,30 @@ pub(crate) fn did_you_mean<'a>(
     meant(said, known).map(|one| format!("did you mean `{one}`?"))
 }
 
-/// How many letters are to be added, taken away or changed to make one of the other.
+/// How many letters are to be added, taken away, changed, or exchanged with the next one to make one of the other.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
+    let mut earlier: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=other.len()).collect();
+    let mut before = None;
     for (at, letter) in one.chars().enumerate() {
         let mut left = at.saturating_add(1);
         let mut row = vec![left];
         let diagonal = above.iter().zip(above.iter().skip(1));
-        for (also, (before, over)) in other.iter().zip(diagonal) {
-            let changed = before.saturating_add(usize::from(*also != letter));
+        for (place, (also, (corner, over))) in other.iter().zip(diagonal).enumerate() {
+            let changed = corner.saturating_add(usize::from(*also != letter));
             left = changed.min(over.min(&left).saturating_add(1));
+            // `ab` for `ba`.
+            let last = place.checked_sub(1);
+            let crossed = last.and_then(|last| other.get(last)) == Some(&letter);
+            if crossed && before == Some(*also) {
+                let corner = last.and_then(|last| earlier.get(last)).copied();
+                left = left.min(corner.unwrap_or(usize::MAX).saturating_add(1));
+            }
             row.push(left);
         }
-        above = row;
+        earlier = std::mem::replace(&mut above, row);
+        before = Some(letter);
     }
     above.last().copied().unwrap_or(0)
 }
@@ -62,5 +72,7 @@ mod tests {
         assert_eq!(near(&"x".repeat(10_000)), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("bne", "ben"), 1);
+        assert_eq!(distance("abcd", "badc"), 2);
     }
 }

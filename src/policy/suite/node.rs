@@ -90,6 +90,9 @@ fn refused(error: &serde_saphyr::Error, at: At, file: &str) -> Finding {
             .with_help("say it in several files, each by itself")
     };
     match error {
+        Error::AliasError { error, .. } | Error::WithSnippet { error, .. } => {
+            refused(error, at, file)
+        }
         Error::Budget { breach, .. } => match breach {
             BudgetBreach::Documents { .. } => {
                 let message = "the file is several documents".to_owned();

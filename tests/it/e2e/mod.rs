@@ -10,6 +10,7 @@ mod credentials;
 mod explaining;
 mod export;
 mod faults;
+mod folders;
 mod footprint;
 mod import;
 mod nodes;

@@ -108,7 +108,21 @@ fn added_removed_and_changed_are_told_line_by_line() {
     let before = "@id(\"a\") permit(principal, action, resource) when { principal.x && principal.y && principal.z };\n@id(\"gone\") forbid(principal, action, resource);";
     let after = "// Why.\n@id(\"a\") permit(principal, action, resource) when { principal.x && principal.w && principal.z };\n@id(\"new\") forbid(principal, action, resource) unless { false };";
     let found = between(&[("x.cedar", before)], &[("x.cedar", after)]);
-    insta::assert_snapshot!(found.words().join("\n"), @r#""#);
+    insta::assert_snapshot!(found.words().join("\n"), @r#"
+    ~ policy a (x.cedar) changed: conditions, remarks
+        + // Why.
+          @id("a")
+          permit (principal, action, resource)
+        - when { principal.x && principal.y && principal.z };
+        + when { principal.x && principal.w && principal.z };
+    - policy gone (x.cedar) removed
+        - @id("gone")
+        - forbid (principal, action, resource);
+    + policy new (x.cedar) added
+        + @id("new")
+        + forbid (principal, action, resource)
+        + unless { false };
+    "#);
     let json = found.to_json();
     assert_eq!(
         json["policies"][0]["changed"],
@@ -156,7 +170,18 @@ fn types_and_actions_are_compared_by_what_they_say() {
     let before = "entity a { x: Long, y: String };\nentity b;\nentity c in [b];\naction go, stay appliesTo { principal: [a, b], resource: [b] };\ntype t = { n: Long };";
     let after = "// New remarks, another order.\naction go appliesTo { principal: [b, a], resource: [b] };\nentity c;\nentity b;\nentity a { y?: String, z: Long };\nnamespace N { entity d; }\naction stay appliesTo { principal: [a], resource: [b], context: { why: String } };\ntype t = { n: Long };";
     let found = between(&[("s.cedarschema", before)], &[("s.cedarschema", after)]);
-    insta::assert_snapshot!(found.words().join("\n"), @r#""#);
+    insta::assert_snapshot!(found.words().join("\n"), @r#"
+    ~ action stay changed
+        context member `why` added
+        its principals changed
+    + entity type N::d added
+    ~ entity type a changed
+        attribute `x` removed
+        attribute `y` changed
+        attribute `z` added
+    ~ entity type c changed
+        what it may be in changed
+    "#);
     let none = between(&[], &[("s.cedarschema", before)]);
     assert!(
         none.schema
