@@ -207,6 +207,7 @@ impl App {
             against,
             builtin: active.library().digest().to_owned(),
             at: Utc::now(),
+            without_solver: matches!(proof, Some(Err(_))),
             proved: proved.map(|report| {
                 let (holds, fails, unknown) = report.guardrails.counts();
                 Proved {

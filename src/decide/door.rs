@@ -80,6 +80,8 @@ pub struct Door {
     tip: watch::Receiver<Tip>,
     mark: Mark,
     marked: AtomicU64,
+    /// The version that was announced last and is ready here.
+    pub(super) announced: AtomicU64,
     pub(super) flood: Mutex<Flood>,
     turn: Arc<Turn>,
     pub(super) uses: Uses,
@@ -170,6 +172,7 @@ impl Door {
             flood: Mutex::default(),
             turn,
             uses: Uses::default(),
+            announced: AtomicU64::new(0),
             explaining: Semaphore::new(EXPLAINING),
             replaying: Arc::new(Semaphore::new(REPLAYING)),
         });

@@ -1,6 +1,7 @@
 //! Versions made ready before they count: on the node that is asked, and on every other that has the organization open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::door::Door;
@@ -125,6 +126,9 @@ impl Door {
         let Some(version) = snapshot.version(number) else {
             return;
         };
+        if self.announced.swap(number, Ordering::Relaxed) == number {
+            return;
+        }
         let made = match version.files(number) {
             Ok(files) => self.prepare(&files).await.map(|_| ()),
             Err(error) => Err(error.into()),

@@ -64,8 +64,11 @@ pub struct Checked {
     pub builtin: String,
     /// When.
     pub at: DateTime<Utc>,
-    /// The proofs; absent where no solver was there.
+    /// The proofs; absent where none were made.
     pub proved: Option<Proved>,
+    /// Whether proofs were wanted, and no solver was there.
+    #[serde(default)]
+    pub without_solver: bool,
     /// The replay.
     pub replayed: Option<Replayed>,
 }
@@ -90,7 +93,7 @@ pub enum Demand {
     /// No.
     #[default]
     No,
-    /// Nothing may fail; without a solver, or where it gives up, the version is let through.
+    /// It was checked, and nothing fails; without a solver, or where it gives up, the version is let through.
     IfPossible,
     /// Everything must hold.
     Yes,
@@ -184,18 +187,14 @@ impl Conditions {
                 && checked.builtin == builtin
                 && now.signed_duration_since(checked.at) < Duration::hours(CHECK_HOURS)
         });
-        if fresh.is_none() && (self.proof == Demand::Yes || self.replay.is_some()) {
+        if fresh.is_none() && (self.proof != Demand::No || self.replay.is_some()) {
             unmet.push(format!(
                 "it was not checked against the active version {against} in the last {CHECK_HOURS} hours: check it"
             ));
         }
         if let Some(checked) = fresh {
-            self.unproved(checked.proved, &mut unmet);
+            self.unproved(checked, &mut unmet);
             self.flipped(checked.replayed, &mut unmet);
-        } else if self.proof == Demand::IfPossible {
-            // What failed when it was looked at last still stands against it.
-            let last = standing.checked.as_ref().and_then(|last| last.proved);
-            self.unproved(last, &mut unmet);
         }
         if self.approval && !is_of_two(standing, author, by, snapshot) {
             unmet.push("another Admin has not approved it: ask one to".to_owned());
@@ -203,12 +202,14 @@ impl Conditions {
         unmet
     }
 
-    fn unproved(&self, proved: Option<Proved>, unmet: &mut Vec<String>) {
-        match (self.proof, proved) {
-            (Demand::No, _) | (Demand::IfPossible, None) => {}
-            (Demand::Yes, None) => unmet.push(
+    fn unproved(&self, checked: &Checked, unmet: &mut Vec<String>) {
+        match (self.proof, checked.proved) {
+            (Demand::No, _) => {}
+            (Demand::IfPossible, None) if checked.without_solver => {}
+            (_, None) if checked.without_solver => unmet.push(
                 "nothing was proved, since no solver was there: install cvc5 on the node, and check it again".to_owned(),
             ),
+            (_, None) => unmet.push("nothing was proved: check it with proofs".to_owned()),
             (_, Some(Proved { fails, .. })) if fails > 0 => {
                 unmet.push(format!("{fails} properties do not hold: look at its check"));
             }

@@ -250,6 +250,7 @@ fn checked(proved: Option<Proved>, replayed: Option<Replayed>) -> Checked {
         builtin: "sha256:b".into(),
         at: now(),
         proved,
+        without_solver: false,
         replayed,
     }
 }
@@ -310,10 +311,24 @@ fn a_proof_is_asked_for() {
         proof: Demand::IfPossible,
         ..Conditions::default()
     });
-    for (proved, stands) in [(None, false), (Some(unknown), false), (Some(fails), true)] {
+    // That nobody looked is no lack of a solver.
+    for (proved, stands) in [(None, true), (Some(unknown), false), (Some(fails), true)] {
         world.found(number, &checked(proved, None));
         assert_eq!(!world.against(number).is_empty(), stands, "{proved:?}");
     }
+    let without = Checked {
+        without_solver: true,
+        ..checked(None, None)
+    };
+    world.found(number, &without);
+    assert_eq!(world.against(number), Vec::<String>::new());
+    world.asks(Conditions {
+        proof: Demand::Yes,
+        ..Conditions::default()
+    });
+    assert!(world.against(number).concat().contains("install cvc5"));
+    let by = world.by::<PolicyActivate>(world.org);
+    assert!(load(&by, &world.snapshot, &a("a.cedar")).is_err());
 }
 
 #[test]
