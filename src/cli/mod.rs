@@ -94,6 +94,14 @@ enum Command {
 /// What a command failed with: a message with the next step.
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
+/// A command that found something for which it has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Ends {
+    code: u8,
+    message: String,
+}
+
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -102,7 +110,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(error.as_ref());
-            ExitCode::FAILURE
+            let ends = error.downcast_ref::<Ends>();
+            ends.map_or(ExitCode::FAILURE, |ends| ExitCode::from(ends.code))
         }
     }
 }

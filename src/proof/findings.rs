@@ -77,7 +77,7 @@ pub(super) async fn find(bench: &mut Bench, draft: &Arc<Compiled>) -> Result<Fin
     bench.expects(findings.policies);
     let mut alike = HashMap::new();
     for rule in ground.all_own() {
-        let json = rule.json.as_ref();
+        let json = rule.json();
         let mut look = Look {
             ground: &ground,
             rule,
@@ -137,7 +137,7 @@ enum Shows {
 impl<'a> Look<'a, '_> {
     async fn look(&mut self, bench: &mut Bench) -> Vec<What> {
         let mut found = Vec::new();
-        if self.rule.may_err {
+        if self.rule.may_err() {
             let erring = self.first(bench, Shows::Erring).await;
             if let Some((example, _)) = erring {
                 let doubt = self.doubt.clone();
@@ -145,6 +145,10 @@ impl<'a> Look<'a, '_> {
                     return vec![What::AlwaysErrs(example)];
                 }
                 found.push(What::CanErr(example));
+                // Where it errs, a forbid refuses as well: it is not idle.
+                if self.rule.effect == Effect::Forbid {
+                    return found;
+                }
             }
         }
         let before = self.doubt.clone();

@@ -337,7 +337,7 @@ impl Ground {
         id != LINKED
             && !is_action(kind)
             && !self.compiled.vocabulary().is_closed(&Type::named(kind))
-            && !self.names.contains(&(kind.to_owned(), id.to_owned()))
+            && !self.names(kind, id)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Policies at the command line: those in a folder, which need no service, and those of an organization.
 
+mod folder;
+mod prove;
+
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -12,6 +15,8 @@ use crate::directory::own;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
+    /// Prove, for all requests, that the guardrails hold beside the policies of a folder, and say what is odd about those
+    Prove(prove::Prove),
     /// Take every policy of the organization's own out of force: the way back in when Admins are locked out
     Rollback {
         /// The organization
@@ -22,14 +27,16 @@ pub(super) enum Policy {
 
 impl Policy {
     /// What is about files alone, and reads no settings; nothing for the rest.
-    pub(super) fn offline(&self, _out: &Out) -> Option<Outcome> {
+    pub(super) fn offline(&self, out: &Out) -> Option<Outcome> {
         match self {
+            Self::Prove(prove) => Some(prove.run(out)),
             Self::Rollback { .. } => None,
         }
     }
 
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match self {
+            Self::Prove(_) => {}
             Self::Rollback { slug } => {
                 let changed = door(app, &slug)
                     .await?
