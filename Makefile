@@ -48,6 +48,7 @@ bench: test-packages ## measure, beside peers too; writes target/bench
 	$(CARGO) bench --bench tenants
 	$(CARGO) bench --bench log
 	$(CARGO) bench --bench content
+	$(CARGO) bench --bench replay
 	$(CARGO) bench --features peers --bench peers
 
 build-packages:

@@ -393,6 +393,7 @@ fn own_policies(count: usize, users: usize, threads: usize) -> Row {
         version: 1,
         schema: String::new(),
         policies: vec![("own.cedar".to_owned(), text)],
+        activated: None,
     };
     Row::Put(RowId::Library, Body::Library(library))
 }
@@ -498,6 +499,7 @@ fn memory(library: &Arc<Library>, figures: &mut Vec<Value>) {
         version: 1,
         schema: schema.to_owned(),
         policies: Vec::new(),
+        activated: None,
     };
     let scene =
         Scene::new(library, 1_000, 1_000).with(&[Row::Put(RowId::Library, Body::Library(own))]);

@@ -25,11 +25,13 @@ use crate::log::verify::Restored;
 use crate::mail::{Mailer, Unsendable};
 use crate::outside::{self, Outside};
 use crate::policy::{Library, PolicyError};
+use crate::proof::{self, NoSolver, Prover};
 use crate::publish::{Publisher, Round};
 use crate::storage::{Place, StorageError};
 use crate::tenant::{Control, Created, Ledger, Providers, Slug, TenantError};
 
 mod backup;
+pub mod checking;
 mod inviting;
 mod roots;
 
@@ -120,6 +122,7 @@ pub struct App {
     outside: Outside,
     lockout: Lockout,
     mail: Option<Mailer>,
+    prover: Result<Prover, NoSolver>,
     open: Mutex<LruCache<TenantId, Opening>>,
     written: Mutex<BTreeSet<TenantId>>,
 }
@@ -180,6 +183,11 @@ impl App {
         if upkeep {
             settle(&terms.ledger).await;
         }
+        let limits = proof::Limits {
+            question: config.proof.timeout(),
+            whole: config.proof.limit(),
+        };
+        let prover = Prover::find(config.proof.program().as_deref(), limits);
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Arc::new(Self {
             outside: Outside::open(&config.outside)?,
@@ -188,6 +196,7 @@ impl App {
             control,
             terms,
             mail,
+            prover,
             open: Mutex::new(LruCache::new(room)),
             written: Mutex::default(),
         }))
@@ -214,6 +223,11 @@ impl App {
     /// Credentials that were refused here of late.
     pub const fn lockout(&self) -> &Lockout {
         &self.lockout
+    }
+
+    /// What proofs about policies are made with, or why there is nothing.
+    pub const fn prover(&self) -> Result<&Prover, &NoSolver> {
+        self.prover.as_ref()
     }
 
     /// The directory of tenants.

@@ -36,6 +36,14 @@ const PREFIX: &str = "CEDARKEEP_";
 /// The variable that names the file; it is no setting.
 const FILE_VARIABLE: &str = "CEDARKEEP_CONFIG";
 
+/// Variables of ours that are no settings: the file's, and those of commands that ask a service.
+const NO_SETTINGS: [&str; 4] = [
+    FILE_VARIABLE,
+    "CEDARKEEP_SERVER",
+    "CEDARKEEP_API_KEY",
+    "CEDARKEEP_ACTING_USER",
+];
+
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "cedarkeep.toml";
 
@@ -436,7 +444,9 @@ impl Config {
         let ours = variables
             .into_iter()
             .filter(|(name, value)| {
-                name.starts_with(PREFIX) && name != FILE_VARIABLE && !value.is_empty()
+                name.starts_with(PREFIX)
+                    && !NO_SETTINGS.contains(&name.as_str())
+                    && !value.is_empty()
             })
             .map(|(name, value)| {
                 if REFERENCE.iter().any(|setting| setting.variable() == name) {

@@ -120,6 +120,7 @@ fn cedarkeep(entities: &[Value], questions: &[Asked]) -> (Engine, Vec<Question>)
         version: 1,
         schema: case_file("todo.cedarschema"),
         policies: vec![("todo.cedar".to_owned(), case_file("policies/todo.cedar"))],
+        activated: None,
     };
     let mut rows = vec![Row::Put(RowId::Library, Body::Library(own))];
     rows.extend(entities.iter().enumerate().map(|(number, entity)| {

@@ -11,6 +11,7 @@ use super::export::{self, Export};
 use super::offline;
 use super::org::tenant;
 use super::print::{Out, with_causes};
+use super::replay::SelfCheck;
 use crate::app::App;
 use crate::decide::recent::Recent;
 use crate::decide::{Asker, anchor, audit, check, search};
@@ -87,6 +88,8 @@ pub(super) enum Audit {
     },
     /// Print the entries that fit every condition given, the newest first
     Query(Box<Asked>),
+    /// Make logged decisions again as they were made; exits with 1 when one does not come out exactly as it was recorded
+    Replay(Box<SelfCheck>),
     /// Build the search index anew; queries are complete meanwhile
     Reindex {
         /// The organization, or `deployment` for the deployment's own log
@@ -290,6 +293,7 @@ impl Audit {
                 Ok(())
             }
             Self::Query(conditions) => conditions.run(app, out).await,
+            Self::Replay(check) => check.run(app, out).await,
             Self::Reindex { slug } => {
                 let store = open(app, &slug).await?;
                 search::forget_index(&store).await?;

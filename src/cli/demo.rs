@@ -18,6 +18,7 @@ use crate::decide::authorized::{
 };
 use crate::decide::{Acting, Asker, Caller, Door, Named, Question, Refused, Until};
 use crate::directory::circle::{self, CircleIds, Place};
+use crate::directory::expiry::End;
 use crate::directory::integration::{self, Connection};
 use crate::directory::made::{self, Audience, Creates, New};
 use crate::directory::object::{Level, Plan, Role, Scope};
@@ -176,7 +177,7 @@ impl As<'_> {
             Grant {
                 grantee,
                 level,
-                expires_at: None,
+                until: End::Never,
             },
         );
         let member = match grantee.kind {

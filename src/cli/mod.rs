@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod close;
 mod demo;
+mod ending;
 mod explain;
 mod export;
 mod joining;
@@ -16,6 +17,8 @@ mod org;
 mod policy;
 mod print;
 mod provisioning;
+mod replay;
+mod requests;
 mod rewrap;
 mod serve;
 mod sso;
@@ -94,14 +97,6 @@ enum Command {
 /// What a command failed with: a message with the next step.
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// A command that found something for which it has an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-struct Ends {
-    code: u8,
-    message: String,
-}
-
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -110,8 +105,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(error.as_ref());
-            let ends = error.downcast_ref::<Ends>();
-            ends.map_or(ExitCode::FAILURE, |ends| ExitCode::from(ends.code))
+            ending::code(error.as_ref())
         }
     }
 }

@@ -14,13 +14,14 @@ use super::keeping::{self, Keeping};
 use super::link::link;
 use super::print::Out;
 use super::provisioning;
+use super::requests;
 use crate::app::App;
 use crate::crypto;
-use crate::decide::Door;
+use crate::decide::{Door, Refused};
 use crate::directory::object::{Plan, Role};
 use crate::directory::organization::Founding;
-use crate::directory::own::Load;
 use crate::directory::people::Joining;
+use crate::directory::policies::{self, Draft, Files};
 use crate::directory::{Kind, Object, Ref, closing, organization, own, people};
 use crate::ids::TenantId;
 use crate::tenant::{Slug, TenantError};
@@ -148,6 +149,14 @@ pub(super) enum Member {
     },
     #[command(flatten)]
     Joining(joining::Joining),
+    /// List who has asked for access to what, and waits for an answer
+    Requests {
+        /// The organization
+        slug: String,
+        /// Those that were decided, withdrawn or have lapsed too
+        #[arg(long)]
+        all: bool,
+    },
     /// Forget a person: they leave, and what the log says about them is destroyed; entries, receipts and proofs stay
     Erase {
         /// The organization
@@ -360,10 +369,11 @@ async fn load(
 ) -> Outcome {
     let library = match (schema, policies) {
         (None, None) => None,
-        _ => Some(Load {
-            schema: schema.map(read).transpose()?.unwrap_or_default(),
-            policies: policies.map(folder).transpose()?.unwrap_or_default(),
-        }),
+        _ => Some(Files::of(
+            schema.map(read).transpose()?.unwrap_or_default(),
+            policies.map(folder).transpose()?.unwrap_or_default(),
+            Vec::new(),
+        )?),
     };
     let entities = entities.map(list).transpose()?.unwrap_or_default();
     let mut chunks = entities.chunks(own::ENTITIES_LIMIT);
@@ -373,10 +383,21 @@ async fn load(
         crypto::random()?,
     );
     let mut loaded = first.len();
-    if let Some(library) = library {
+    if let Some(files) = library {
+        let about = |refused: Refused| match schema {
+            Some(path) => refused.about_schema(&path.display().to_string()),
+            None => refused,
+        };
+        door.prepare(&files).await.map_err(about)?;
+        let draft = Draft {
+            files,
+            tested: None,
+            failures: Vec::new(),
+            message: "loaded at the machine".into(),
+        };
         let changed = door
             .operate(move |by, snapshot| {
-                let mut change = own::load_library_by_operator(by, snapshot, &library)?;
+                let mut change = policies::load_by_operator(by, snapshot, &draft)?;
                 if !first.is_empty() {
                     let more = own::put_entities_by_operator(by, snapshot, &first, &seed)?;
                     change.rows.extend(more.rows);
@@ -385,10 +406,7 @@ async fn load(
                 Ok(change)
             })
             .await
-            .map_err(|refused| match schema {
-                Some(path) => refused.about_schema(&path.display().to_string()),
-                None => refused,
-            })?;
+            .map_err(about)?;
         out.say(&changed.reply, "loaded the schema and the policies")?;
     } else if !first.is_empty() {
         door.operate(move |by, snapshot| {
@@ -472,6 +490,9 @@ impl Member {
                 )?;
             }
             Self::Joining(joining) => joining.run(app, out).await?,
+            Self::Requests { slug, all } => {
+                requests::list(&*door(app, &slug).await?, out, all)?;
+            }
             Self::Erase {
                 slug,
                 member,

@@ -3,6 +3,7 @@
 use super::error::Refused;
 use super::judge::{Judgement, Moment};
 use super::question::{Acting, Asker, Caller};
+use super::request::Judged;
 use crate::directory::{Object, Ref};
 use crate::policy::SignedIn;
 
@@ -59,7 +60,8 @@ impl Moment<'_> {
             // sign-in, standing and purpose hold here too. What they may know of it is asked for each question.
             Caller::Session { session, user } if action == EXPLAIN => {
                 let act = self.signed_in(session, user)?;
-                return self.ours(&[act], "session.read", user, &asker.said());
+                let said = asker.said();
+                return self.ours((Judged::Call, &[act]), "session.read", user, &said);
             }
             // The decision point is for back ends: people ask their app.
             Caller::Session { .. } | Caller::Directory { .. } => {
@@ -68,7 +70,8 @@ impl Moment<'_> {
             Caller::Operator | Caller::System => return Ok(self.by_operator(action)),
         };
         let organization = self.world.snapshot().org();
-        self.ours(&[Act::of(service)], action, organization, &asker.said())
+        let halves = [Act::of(service)];
+        self.ours((Judged::Call, &halves), action, organization, &asker.said())
     }
 
     /// Whoever must be allowed each: the agent, the user and the key's service, each with whom they act for. Nobody, for the operator.

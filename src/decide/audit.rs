@@ -80,7 +80,25 @@ pub(super) fn open(
     segment: &append::Segment,
     wanted: impl Fn(u64) -> bool,
 ) -> Result<Vec<Stored>, Unwritten> {
-    let corrupt = || Unwritten::Corrupt { what: "segment" };
+    let mut stored = Vec::new();
+    visit(store, segment, |index, leaf, parts| {
+        if wanted(index) {
+            let parts = parts
+                .get(index)
+                .ok_or(Unwritten::Corrupt { what: "segment" })?;
+            stored.push((index, leaf.to_vec(), parts));
+        }
+        Ok(())
+    })?;
+    Ok(stored)
+}
+
+/// Opens a segment, and shows each of its entries: its index, its leaf, and the parts of all.
+pub(super) fn visit(
+    store: &Store,
+    segment: &append::Segment,
+    mut show: impl FnMut(u64, &[u8], &Parts<'_>) -> Result<(), Unwritten>,
+) -> Result<(), Unwritten> {
     let framed = rows::open_leaves(store, segment.first, &segment.leaves)?;
     let leaves = Leaves::parse(&framed)?;
     let parts = Parts::parse(&segment.parts)?;
@@ -89,15 +107,11 @@ pub(super) fn open(
         && parts.count() == leaves.count()
         && u64::try_from(leaves.count()) == Ok(segment.entries);
     if !whole {
-        return Err(corrupt());
+        return Err(Unwritten::Corrupt { what: "segment" });
     }
-    let wanted = leaves.iter().filter(|(index, _)| wanted(*index));
-    wanted
-        .map(|(index, leaf)| {
-            let parts = parts.get(index).ok_or_else(corrupt)?;
-            Ok((index, leaf.to_vec(), parts))
-        })
-        .collect()
+    leaves
+        .iter()
+        .try_for_each(|(index, leaf)| show(index, leaf, &parts))
 }
 
 /// The same; where another node has begun an epoch that is not known here yet, the keys are read again first.
@@ -209,7 +223,7 @@ pub(super) async fn show(store: &Store, read: Vec<Read>) -> Result<Vec<(Entry, S
 }
 
 /// Whose key seals an entry's parts.
-fn person(entry: &Entry) -> Option<Ref> {
+pub(super) fn person(entry: &Entry) -> Option<Ref> {
     [&entry.actor, &entry.acts_for]
         .into_iter()
         .flatten()

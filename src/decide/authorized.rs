@@ -188,6 +188,10 @@ macro_rules! actions {
 }
 
 actions! {
+    AccessRequest = "access.request",
+    AccessRead = "access.read",
+    AccessWithdraw = "access.withdraw",
+    AccessDecline = "access.decline",
     ThreadComment = "thread.comment",
     ThreadCreate = "thread.create",
     ThreadPost = "thread.post",
@@ -258,7 +262,9 @@ actions! {
     SettingsRead = "settings.read",
     SettingsUpdate = "settings.update",
     RegionUpdate = "region.update",
+    PolicyActivate = "policy.activate",
     PolicyRead = "policy.read",
+    PolicyRollback = "policy.rollback",
     SchemaEdit = "schema.edit",
     PolicyEdit = "policy.edit",
     EntityRead = "entity.read",

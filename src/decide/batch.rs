@@ -326,6 +326,13 @@ impl Made {
             .map_or(0, |written| written.segment.entries)
     }
 
+    /// Where it stands in the log, from which index on and how many entries, and what it was judged on.
+    pub(super) fn place(&self) -> Option<(u64, u64, Arc<World>)> {
+        let segment = &self.written.as_ref()?.segment;
+        let seen = Arc::clone(self.seen.as_ref()?);
+        Some((segment.first, segment.entries, seen))
+    }
+
     /// Whether it is a segment and a head, and nothing else.
     pub(super) fn is_short(&self) -> bool {
         let written = self.written.as_ref();
@@ -368,7 +375,7 @@ impl Made {
         if let Some(applied) = &self.applied {
             let rows = (known.world.snapshot(), applied.rows.as_slice());
             rows::write_state(store, transaction, rows, applied.index).await?;
-            forgetting::end_sessions(store, transaction, &applied.rows).await?;
+            forgetting::forget_ended(store, transaction, &applied.rows).await?;
             rows::write_subjects(store, transaction, &applied.new_subjects).await?;
             if let Some((key, reply)) = &applied.idempotency {
                 rows::write_reply(store, transaction, key, reply, self.now).await?;

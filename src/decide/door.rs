@@ -20,6 +20,7 @@ use super::question::{Answer, Asker, Question, Recorded, Until};
 use super::recent::Recent;
 pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
+use super::shadow::Shadows;
 use super::turn::{Turn, Turns};
 use super::upkeep;
 pub use super::work::{Changed, Deposit, IdempotencyKey};
@@ -33,8 +34,9 @@ use crate::log::merkle::Hash;
 use crate::policy::Library;
 use crate::tenant::{Ledger, Store};
 
-/// So many explanations are made at once, of one organization.
+/// So many explanations are made at once, of one organization; and so many replays.
 const EXPLAINING: usize = 2;
+const REPLAYING: usize = 2;
 
 /// How long a change may take: it may bring thousands of rows.
 pub(super) const CHANGE: Duration = Duration::from_secs(30);
@@ -78,11 +80,15 @@ pub struct Door {
     tip: watch::Receiver<Tip>,
     mark: Mark,
     marked: AtomicU64,
+    /// The version that was announced last and is ready here.
+    pub(super) announced: AtomicU64,
     pub(super) flood: Mutex<Flood>,
     turn: Arc<Turn>,
     pub(super) uses: Uses,
     /// Explanations hold up whatever else is asked: there are never more than a few.
     pub(super) explaining: Semaphore,
+    /// Replays take all processors that nobody else wants.
+    pub(super) replaying: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Door {
@@ -131,6 +137,7 @@ impl Door {
             origin: origin.clone(),
             recent: Recent::default(),
             ledger: Arc::clone(&terms.ledger),
+            shadows: Shadows::default(),
         };
         let setting = Arc::new(setting);
         let mark = Mark::of(&terms.marks, store.id());
@@ -165,7 +172,9 @@ impl Door {
             flood: Mutex::default(),
             turn,
             uses: Uses::default(),
+            announced: AtomicU64::new(0),
             explaining: Semaphore::new(EXPLAINING),
+            replaying: Arc::new(Semaphore::new(REPLAYING)),
         });
         if terms.upkeep {
             upkeep::begin(&door);
@@ -176,6 +185,16 @@ impl Door {
     /// What the newest entries of this node say.
     pub(super) fn recent(&self) -> &Recent {
         &self.setting.recent
+    }
+
+    /// The built-in policies.
+    pub(super) fn library(&self) -> &Arc<Library> {
+        &self.setting.library
+    }
+
+    /// The draft that is evaluated beside them, if there is one.
+    pub(super) fn shadows(&self) -> &Shadows {
+        &self.setting.shadows
     }
 
     /// Who was erased, where no restore reaches it.

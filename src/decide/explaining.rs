@@ -5,7 +5,7 @@ use super::error::Refused;
 use super::explained::{Explained, HalfTold};
 use super::judge::{Judgement, Moment, SUSPENDED, judgement};
 use super::question::{Acting, Asker, Named, Question};
-use super::request::Request;
+use super::request::{Judged, Request};
 use super::sight::{Sight, plain};
 use crate::directory::{DirectoryError, Kind, Ref};
 use crate::policy::{Evaluation, Uid, deed, details, explain, headline, thing};
@@ -38,14 +38,11 @@ impl Moment<'_> {
                 hides: true,
             });
         }
-        let persons: Acts = halves
-            .into_iter()
-            .flatten()
-            .filter(|act| act.who.kind != Kind::Service)
-            .collect();
+        let people = people(halves.unwrap_or_default());
         let own = |action: &str, kind: Kind| {
             let singleton = Ref::new(kind, self.world.snapshot().org().id);
-            self.ours(&persons, action, singleton, &asker.said())
+            let whose = (Judged::People, people.as_slice());
+            self.ours(whose, action, singleton, &asker.said())
         };
         let by_log = own("audit_log.read", Kind::AuditLog)?;
         if by_log.is_allowed() {
@@ -226,6 +223,12 @@ impl Moment<'_> {
             .map(|uid| format!("There is nothing that is called {}.", thing(uid)))
             .collect()
     }
+}
+
+/// Those of whom each must be allowed but for the key's service.
+pub(super) fn people(mut all: Acts) -> Acts {
+    all.retain(|act| act.who.kind != Kind::Service);
+    all
 }
 
 /// There is no such thing, as far as whoever asks may know.

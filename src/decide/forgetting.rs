@@ -10,7 +10,7 @@ use crate::tenant::Store;
 use crate::vault;
 
 /// Destroys a person's key and blanks their rows, those of what ends with them, and those of their invitations that were over before.
-/// Sessions that were over say nothing any more: [`end_sessions`]. What the log says of them goes afterwards, in the background.
+/// Sessions and requests for access that were over say nothing any more: [`forget_ended`]. What the log says of them goes afterwards, in the background.
 pub(super) async fn forget(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
@@ -39,18 +39,22 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// With what and from where somebody came is kept no longer than their session; that it was, the log says, under their key.
-pub(super) async fn end_sessions(
+/// With what and from where somebody came is kept no longer than their session, and why they asked for something no longer than their
+/// request; that it was, the log says, under their key.
+pub(super) async fn forget_ended(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
     changed: &[Row],
 ) -> Result<(), Unwritten> {
     for row in changed {
-        if let Row::End(RowId::Object(session)) = row
-            && session.kind == Kind::Session
-        {
-            rows::blank(store, transaction, *session).await?;
-            aside::forget_use(store, transaction, *session).await?;
+        let Row::End(RowId::Object(ended)) = row else {
+            continue;
+        };
+        if matches!(ended.kind, Kind::Session | Kind::AccessRequest) {
+            rows::blank(store, transaction, *ended).await?;
+        }
+        if ended.kind == Kind::Session {
+            aside::forget_use(store, transaction, *ended).await?;
         }
     }
     Ok(())

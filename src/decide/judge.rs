@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::acting::Act;
 use super::error::Refused;
 use super::question::{Asker, Named, Question};
-use super::request::Request;
+use super::request::{Judged, Request};
 use super::told::Told;
 use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
@@ -130,25 +130,44 @@ impl Moment<'_> {
         let Some(acting) = self.acting(asker)? else {
             return Ok(self.by_operator(action));
         };
+        let whose = (Judged::Call, acting.as_slice());
         if asker.purpose.is_none() {
-            return self.ours(&acting, action, resource, context);
+            return self.ours(whose, action, resource, context);
         }
         let mut said = context.clone();
         said.extend(asker.said());
-        self.ours(&acting, action, resource, &said)
+        self.ours(whose, action, resource, &said)
     }
 
     pub(super) fn ours(
         &self,
-        halves: &[Act],
+        (judged, halves): (Judged, &[Act]),
         action: &str,
         resource: Ref,
         context: &Map<String, Value>,
     ) -> Result<Judgement, Refused> {
-        let nothing = Map::new();
         let found = self.action(action)?;
+        let (evaluation, on) = self.answer_ours(halves, &found, resource, context)?;
+        let actor = on[0].unwrap_or(self.world.snapshot().org());
+        let by = (self, judged);
+        let request = Request::own((actor, action, resource), context, by);
+        Ok(judgement(evaluation, found.name(), on, request))
+    }
+
+    /// What the policies say of an action of ours, of each of these; and who acts, for whom, on what.
+    ///
+    /// # Errors
+    /// What was said is of a wrong type.
+    pub(super) fn answer_ours(
+        &self,
+        halves: &[Act],
+        action: &Arc<Action>,
+        resource: Ref,
+        context: &Map<String, Value>,
+    ) -> Result<(Evaluation, [Option<Ref>; 3]), Refused> {
+        let nothing = Map::new();
         let deed = Deed {
-            action: &found,
+            action,
             resource: resource.into(),
             reference: Some(resource),
             own: None,
@@ -158,19 +177,13 @@ impl Moment<'_> {
             },
         };
         let principals: Vec<Half> = halves.iter().map(Half::of).collect();
-        let (actor, acts_for) = halves
-            .first()
-            .map_or((self.world.snapshot().org(), None), |act| {
-                (act.who, act.acts_for)
-            });
-        let evaluation = self.evaluated(&principals, &deed)?;
-        let request = Request::own((actor, action, resource), context, self);
+        let first = halves.first();
         let on = [
-            principals.first().and_then(|half| half.reference),
-            acts_for,
+            first.map(|act| act.who),
+            first.and_then(|act| act.acts_for),
             deed.reference,
         ];
-        Ok(judgement(evaluation, found.name(), on, request))
+        Ok((self.evaluated(&principals, &deed)?, on))
     }
 
     /// A back end's question about anybody.
@@ -371,7 +384,7 @@ impl Moment<'_> {
             let evaluation = evaluation?;
             whole = Some(match whole {
                 None => evaluation,
-                Some(before) => and(before, evaluation),
+                Some(before) => before.and(evaluation),
             });
         }
         let suspended = self
@@ -447,52 +460,6 @@ pub(super) fn judgement(
     }
 }
 
-/// Both halves: a no of either is a no, and the first no gives its kind.
-fn and(first: Evaluation, second: Evaluation) -> Evaluation {
-    let both_allow = first.is_allowed() && second.is_allowed();
-    let mut determining = Vec::new();
-    for half in [&first, &second] {
-        // Beside a refusal, what the other half was permitted by says nothing.
-        if both_allow || !half.is_allowed() {
-            determining.extend(
-                half.determining
-                    .iter()
-                    .filter(|one| !determining_has(&determining, one))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-        }
-    }
-    let failures = first.failures.into_iter().chain(second.failures).collect();
-    Evaluation {
-        refusal: worse(first.refusal, second.refusal),
-        determining,
-        failures,
-    }
-}
-
-fn determining_has(all: &[Determining], one: &Determining) -> bool {
-    all.contains(one)
-}
-
-/// Of two refusals the one that says more: a plan would help only where nothing else stands against it.
-fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
-    let rank = |refusal: &Refusal| match refusal {
-        Refusal::Forbidden => 3,
-        Refusal::Error => 2,
-        Refusal::NotPermitted => 1,
-        Refusal::PlanRequired(_) => 0,
-    };
-    match (first, second) {
-        (Some(first), Some(second)) => Some(if rank(&second) > rank(&first) {
-            second
-        } else {
-            first
-        }),
-        (first, second) => first.or(second),
-    }
-}
-
 /// What refuses everything, as if it were a policy.
 pub(super) const SUSPENDED: &str = "organization.suspended";
 
@@ -536,7 +503,12 @@ pub fn an_admin_can_edit(moment: &Moment<'_>) -> bool {
                 if person.active && person.role == crate::directory::object::Role::Admin =>
             {
                 moment
-                    .ours(&[Act::of(user)], "policy.edit", policies, &Map::new())
+                    .ours(
+                        (Judged::Call, &[Act::of(user)]),
+                        "policy.edit",
+                        policies,
+                        &Map::new(),
+                    )
                     .is_ok_and(|judgement| judgement.is_allowed())
             }
             _ => false,

@@ -6,6 +6,7 @@ use super::authorized::Action;
 use super::judge::Judgement;
 use super::question::Recorded;
 use super::work::{Granted, Page};
+use super::world::World;
 use crate::directory::{Ref, Snapshot};
 
 /// An action of ours that is allowed and recorded, with the state that it was allowed on.
@@ -28,6 +29,11 @@ impl<A: Action> Permitted<A> {
     /// The directory as the decision saw it.
     pub fn snapshot(&self) -> &Snapshot {
         self.granted.world.snapshot()
+    }
+
+    /// Directory, policies and links as the decision saw them.
+    pub fn world(&self) -> &World {
+        &self.granted.world
     }
 
     /// What was decided and why.

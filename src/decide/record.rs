@@ -50,6 +50,18 @@ pub(super) struct Names {
     policies: HashMap<String, PolicyId>,
 }
 
+impl Names {
+    /// The name of ours that stands in a leaf for a policy that determined a decision.
+    pub(super) fn policy(&self, one: &Determining) -> Option<&PolicyId> {
+        self.policies.get(&*one.id)
+    }
+
+    /// Whether a policy that determined a decision stands in the part of the tenant's own: as one of theirs, or as a link.
+    pub(super) fn is_apart(&self, one: &Determining) -> bool {
+        one.link.is_some() || self.policy(one).is_none()
+    }
+}
+
 /// Reads the built-in names once; they live as long as the process.
 pub(super) fn names(library: &Library) -> &'static Names {
     static NAMES: OnceLock<Names> = OnceLock::new();
@@ -158,14 +170,14 @@ pub(super) fn decision(
         judgement
             .determining
             .iter()
-            .filter_map(|one| names.policies.get(&*one.id).cloned()),
+            .filter_map(|one| names.policy(one).cloned()),
     );
     let mut parts = Parts::default();
     parts.put_request(judgement.request.take().unwrap_or_else(Request::none));
     let tenants_own: Vec<Value> = judgement
         .determining
         .iter()
-        .filter(|one| one.link.is_some() || !names.policies.contains_key(&*one.id))
+        .filter(|one| names.is_apart(one))
         .map(determining)
         .collect();
     let failures: Vec<Value> = judgement

@@ -81,23 +81,31 @@ pub(super) fn seal_part(
 pub(super) fn open_part(
     store: &Store,
     subject: Option<&DataKeys>,
-    (index, name): (u64, PartName),
+    place: (u64, PartName),
     sealed: &[u8],
 ) -> Option<Value> {
+    serde_json::from_slice(&part_text(store, subject, place, sealed)?).ok()
+}
+
+/// The same, as it was sealed.
+pub(super) fn part_text(
+    store: &Store,
+    subject: Option<&DataKeys>,
+    (index, name): (u64, PartName),
+    sealed: &[u8],
+) -> Option<Vec<u8>> {
     let row = index.to_string();
     let keys = store.keys().at(index);
     let binding = keys.binding("segment", name.as_str(), &row, 0);
     // The leaf was opened before it: what is not known of its epoch by now has been pruned.
-    let opened = keys
-        .of_stored(sealed)
-        .and_then(|key| key.open(&binding, sealed));
-    let text = match subject {
+    let of_log = || keys.of_stored(sealed)?.open(&binding, sealed);
+    match subject {
         Some(subject) if !is_of_an_epoch(sealed).ok()? => {
-            subject.open(&binding, sealed).or(opened).ok()?
+            let opened = subject.open(&binding, sealed);
+            opened.or_else(|_| of_log()).ok()
         }
-        _ => opened.ok()?,
-    };
-    serde_json::from_slice(&text).ok()
+        _ => of_log().ok(),
+    }
 }
 
 /// Seals the framed leaves of a segment.
@@ -314,6 +322,7 @@ pub(super) async fn blank(
                 invitation.email = ERASED.into();
                 invitation.name = invitation.name.as_ref().map(|_| ERASED.into());
             }
+            Body::Object(Object::AccessRequest(request)) => request.reason = ERASED.into(),
             Body::Object(Object::Memory(memory)) => memory.name = ERASED.into(),
             Body::Object(Object::Session(session)) => {
                 session.agent = None;
@@ -325,7 +334,13 @@ pub(super) async fn blank(
                     made.name = ERASED.into();
                 }
             }
-            Body::Share(_) | Body::Own(_) | Body::Library(_) | Body::Connection(_) => {}
+            Body::Share(_)
+            | Body::Own(_)
+            | Body::Library(_)
+            | Body::Version(_)
+            | Body::Standing(_)
+            | Body::Rules(_)
+            | Body::Connection(_) => {}
         }
         sqlx::query(REPLACE)
             .bind(seal_body(store, &id, index, &body)?)
@@ -496,48 +511,77 @@ async fn try_catch_up(
     if since == last_change && !nothing_yet {
         return Ok(World::clone(before));
     }
-    let database = store.database();
-    let error = |cause| database.error(cause);
-    let mut rows = Vec::new();
-    let begun = if nothing_yet {
-        sqlx::query(CURRENT)
-            .bind(column(last_change)?)
-            .fetch_all(database.pool())
-            .await
-            .map_err(error)?
-    } else {
-        let ended = sqlx::query(ENDED)
-            .bind(column(since)?)
-            .bind(column(last_change)?)
-            .fetch_all(database.pool())
-            .await
-            .map_err(error)?;
-        for row in &ended {
-            rows.push(Row::End(row_id(row.try_get("id").map_err(error)?)?));
-        }
-        sqlx::query(BEGUN)
-            .bind(column(since)?)
-            .bind(column(last_change)?)
-            .fetch_all(database.pool())
-            .await
-            .map_err(error)?
-    };
+    let since = (!nothing_yet).then_some(since);
+    let (rows, left) = read_since(store, since, last_change).await?;
     // Somebody who left may have been forgotten: no key stays in the memory for longer than in the database.
-    let left = |row: &Row| matches!(row, Row::End(RowId::Object(one)) if one.kind == Kind::User);
-    if rows.iter().any(left) {
+    if left {
         store.subjects().let_go();
     }
-    for row in &begun {
-        let id: String = row.try_get("id").map_err(error)?;
-        let from: i64 = row.try_get("from_index").map_err(error)?;
-        let from = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
-        let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
-        let body = open_body(store, &id, from, &sealed)?;
-        let id = row_id(id)?;
-        rows.retain(|row| *row != Row::End(id));
-        rows.push(Row::Put(id, body));
-    }
     Ok(before.with(&rows, last_change)?)
+}
+
+/// The rows that began and ended after a change, up to another; all that count as of that one where none is known before it.
+pub(super) async fn changed(
+    store: &Store,
+    since: Option<u64>,
+    change: u64,
+) -> Result<Vec<Row>, Unwritten> {
+    for _ in 1..TRIES {
+        match read_since(store, since, change).await {
+            Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
+            read => return read.map(|(rows, _)| rows),
+        }
+    }
+    let (rows, _) = read_since(store, since, change).await?;
+    Ok(rows)
+}
+
+/// The same, and whether a person's row is among those that ended.
+async fn read_since(
+    store: &Store,
+    since: Option<u64>,
+    change: u64,
+) -> Result<(Vec<Row>, bool), Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let mut ended = BTreeSet::new();
+    let begun = match since {
+        None => {
+            sqlx::query(CURRENT)
+                .bind(column(change)?)
+                .fetch_all(database.pool())
+                .await
+        }
+        Some(since) => {
+            let (since, change) = (column(since)?, column(change)?);
+            let rows = sqlx::query(ENDED)
+                .bind(since)
+                .bind(change)
+                .fetch_all(database.pool())
+                .await
+                .map_err(error)?;
+            for row in &rows {
+                ended.insert(row_id(row.try_get("id").map_err(error)?)?);
+            }
+            sqlx::query(BEGUN)
+                .bind(since)
+                .bind(change)
+                .fetch_all(database.pool())
+                .await
+        }
+    };
+    let left = |id: &RowId| matches!(id, RowId::Object(one) if one.kind == Kind::User);
+    let somebody_left = ended.iter().any(left);
+    let mut puts = Vec::new();
+    for row in &begun.map_err(error)? {
+        let id: String = row.try_get("id").map_err(error)?;
+        let (_, body) = read_body(store, &id, row)?;
+        let id = row_id(id)?;
+        ended.remove(&id);
+        puts.push(Row::Put(id, body));
+    }
+    let rows = ended.into_iter().map(Row::End).chain(puts);
+    Ok((rows.collect(), somebody_left))
 }
 
 fn row_id(text: String) -> Result<RowId, Unwritten> {

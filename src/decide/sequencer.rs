@@ -23,6 +23,7 @@ use super::drafts;
 use super::error::{Refused, Unwritten};
 use super::recent::Recent;
 use super::rows;
+use super::shadow::Shadows;
 use super::work::{Changed, Work};
 use super::world::World;
 use crate::directory::{DirectoryError, Ref};
@@ -46,6 +47,7 @@ pub(super) struct Setting {
     pub(super) origin: Origin,
     pub(super) recent: Recent,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) shadows: Shadows,
 }
 
 /// The state that the next batch is made for.
@@ -179,7 +181,12 @@ impl Sequencer {
                 if let Some(person) = made.forgotten() {
                     note_erased(&self.setting, person).await;
                 }
+                let shadow = self.setting.shadows.present();
+                let place = shadow.as_ref().and_then(|_| made.place());
                 made.answer(batch);
+                if let (Some(shadow), Some(place)) = (shadow, place) {
+                    shadow.offer(place);
+                }
             }
             Err(error) => {
                 // What was committed is unknown: everything is read again before anything else is written.

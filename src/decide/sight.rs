@@ -77,7 +77,16 @@ impl<'a> Sight<'a> {
         let told = |(uid, said): &(Uid, Map<String, Value>)| {
             uid == of && name.is_some_and(|name| said.get(name).is_some_and(|one| !one.is_null()))
         };
-        self.said.iter().any(told) || self.reads(of)
+        self.said.iter().any(told) || (self.reads(of) && !self.hides(of, name))
+    }
+
+    /// Whether this would tell whoever asked for access whether what they asked for is there.
+    fn hides(&self, of: &Uid, name: Option<&str>) -> bool {
+        let request = of.reference().filter(|one| one.kind == Kind::AccessRequest);
+        let (Some(request), Some(name)) = (request, name) else {
+            return false;
+        };
+        !["org", "owner"].contains(&name) && !self.may("access.decline", request)
     }
 
     /// Whether this is there for them.
@@ -122,6 +131,7 @@ impl<'a> Sight<'a> {
             | Kind::Report
             | Kind::ComplianceDocs => true,
             Kind::Invitation => self.may("member.resend_invitation", one),
+            Kind::AccessRequest => self.may("access.read", one),
             Kind::Service | Kind::Session => false,
         }
     }

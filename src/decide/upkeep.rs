@@ -8,13 +8,16 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::audit;
+use super::authorized::Operator;
 use super::content;
 use super::door::Door;
 use super::error::{Refused, Unwritten};
 use super::question::Asker;
 use super::rotate;
 use super::search;
-use crate::directory::{Ref, invitation, keeping, session};
+use crate::directory::{
+    Change, DirectoryError, Ref, Snapshot, expiry, invitation, keeping, request, session,
+};
 use crate::log::Event;
 use crate::log::append;
 use crate::log::entry::{Entry, Fact, Outcome, Time};
@@ -133,6 +136,8 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
 /// What other nodes have written is known within a round, with or without requests; and others learn that this log is there.
 async fn news(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     door.refresh().await?;
+    door.prepare_next().await;
+    door.follow_shadow().await;
     door.mark().await?;
     door.write_uses(now).await?;
     door.tell_refused().await?;
@@ -211,26 +216,28 @@ async fn retain(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
     Ok(())
 }
 
-/// Has the log say of invitations and sessions whose time is over that it is.
+/// Has the log say of invitations, sessions, shares and requests for access whose time is over that it is.
 async fn expire(door: &Door, now: DateTime<Utc>) -> Result<(), Unkept> {
-    while invitation::due(door.glance().snapshot(), now)
-        .next()
-        .is_some()
-    {
-        match door.keep(invitation::expire).await {
+    let due = |snapshot: &Snapshot| invitation::due(snapshot, now).next().is_some();
+    say(door, due, invitation::expire).await?;
+    let due = |snapshot: &Snapshot| session::expired(snapshot, now).next().is_some();
+    say(door, due, session::expire).await?;
+    let due = |snapshot: &Snapshot| expiry::due(snapshot, now).next().is_some();
+    say(door, due, expiry::expire).await?;
+    let due = |snapshot: &Snapshot| request::due(snapshot, now).next().is_some();
+    say(door, due, request::lapse).await
+}
+
+/// Makes a change of what is due, of some of it at a time, until nothing is.
+async fn say(
+    door: &Door,
+    is_due: impl Fn(&Snapshot) -> bool,
+    change: fn(&Operator, &Snapshot) -> Result<Change, DirectoryError>,
+) -> Result<(), Unkept> {
+    while is_due(door.glance().snapshot()) {
+        match door.keep(change).await {
             Ok(_) => {}
-            // It was sent again, or used, meanwhile.
-            Err(Refused::Directory(_)) => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    while session::expired(door.glance().snapshot(), now)
-        .next()
-        .is_some()
-    {
-        match door.keep(session::expire).await {
-            Ok(_) => {}
-            // Another node was quicker.
+            // Another node was quicker, or somebody has thought better of it meanwhile.
             Err(Refused::Directory(_)) => break,
             Err(error) => return Err(error.into()),
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::error::Unfit;
+use super::ready::Ready;
 use crate::directory::object::{Level, OwnLibrary, Share};
 use crate::directory::{Body, InOrder, Kind, Object, Ref, Row, RowId, Snapshot, change};
 use crate::ids;
@@ -23,6 +24,7 @@ pub const SCHEMA: &str = "schema";
 pub struct World {
     snapshot: Snapshot,
     compiled: Arc<Compiled>,
+    ready: Arc<Ready>,
 }
 
 impl std::fmt::Debug for World {
@@ -37,6 +39,7 @@ impl World {
         Self {
             snapshot: Snapshot::empty(org),
             compiled: Arc::new(Compiled::builtin(library)),
+            ready: Arc::default(),
         }
     }
 
@@ -48,6 +51,11 @@ impl World {
     /// The policies.
     pub const fn compiled(&self) -> &Arc<Compiled> {
         &self.compiled
+    }
+
+    /// What is compiled before it counts.
+    pub const fn ready(&self) -> &Arc<Ready> {
+        &self.ready
     }
 
     /// The same with these rows, as of that index.
@@ -62,7 +70,8 @@ impl World {
                 Row::Put(_, Body::Library(own)) => own.clone(),
                 Row::Put(..) | Row::End(_) => OwnLibrary::default(),
             };
-            next.compiled = Arc::new(Compiled::new(next.compiled.library(), &sources(&own))?);
+            let library = Arc::clone(next.compiled.library());
+            next.compiled = next.ready.compiled(&library, &sources(&own))?;
             // Entities that the same change replaces need not fit the new schema in their old form.
             let ended: Vec<_> = rest
                 .iter()
@@ -70,10 +79,11 @@ impl World {
                 .filter(is_own_end)
                 .collect();
             let schema = next.compiled.schema();
-            next.snapshot = next
-                .snapshot
-                .with(&ended, index, schema)?
-                .reshaped(schema)?;
+            let same = own.schema == next.snapshot.library().schema;
+            next.snapshot = next.snapshot.with(&ended, index, schema)?;
+            if !same {
+                next.snapshot = next.snapshot.reshaped(schema)?;
+            }
         }
         for row in &rest {
             if let Row::Put(RowId::Share(id), Body::Share(share)) = row {
@@ -84,6 +94,46 @@ impl World {
         let rows: Vec<Row> = rest.into_iter().chain(library).collect();
         next.snapshot = next.snapshot.with(&rows, index, next.compiled.schema())?;
         Ok(next)
+    }
+
+    /// The same directory under other policies of the tenant's own. Entities that do not fit their schema are left out, and these are their
+    /// rows.
+    pub fn under(&self, compiled: &Arc<Compiled>) -> (Self, Vec<RowId>) {
+        let (snapshot, misfits) = self.snapshot.refitted(compiled.schema());
+        let next = Self {
+            snapshot,
+            compiled: Arc::clone(compiled),
+            ready: Arc::clone(&self.ready),
+        };
+        (next, misfits)
+    }
+
+    /// The same with those of these rows that fit, as of that index, under the policies that it has: a library among the rows is not one of
+    /// them, and of entities that do not fit these are the rows.
+    ///
+    /// # Errors
+    /// Anything else that cannot be.
+    pub fn with_what_fits(&self, rows: &[Row], index: u64) -> Result<(Self, Vec<RowId>), Unfit> {
+        let rows = rows.iter().filter(|row| !is_library(row)).cloned();
+        let rows: Vec<Row> = rows.collect();
+        if let Ok(next) = self.with(&rows, index) {
+            return Ok((next, Vec::new()));
+        }
+        let is_own = |row: &Row| matches!(row, Row::Put(RowId::Own(_), _));
+        let (own, rest): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_own);
+        let (mut next, mut misfits) = (self.with(&rest, index)?, Vec::new());
+        for row in own {
+            let id = row_id(&row);
+            next = match next.with(std::slice::from_ref(&row), index) {
+                Ok(next) => next,
+                Err(_) => {
+                    misfits.push(id);
+                    // What it was before it is no more.
+                    next.with(&[Row::End(id)], index)?
+                }
+            };
+        }
+        Ok((next, misfits))
     }
 
     /// The links that a question of this principal about this resource may use.

@@ -20,12 +20,21 @@ pub enum RowId {
     Library,
     /// A connection to an identity provider.
     Connection(ConnectionId),
+    /// A version of the tenant's own policies.
+    Version(u64),
+    /// How far that version has come.
+    Standing(u64),
+    /// What counts for all versions.
+    Rules,
 }
 
 /// The prefix of shares' identifiers.
 pub const SHARE: &str = "shr";
 const OWN: &str = "own";
 const LIBRARY: &str = "library";
+const VERSION: &str = "policy-version.";
+const STANDING: &str = "policy-standing.";
+const RULES: &str = "policy-rules";
 
 impl std::fmt::Display for RowId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,6 +44,9 @@ impl std::fmt::Display for RowId {
             Self::Own(id) => f.write_str(&ids::text(OWN, id)),
             Self::Library => f.write_str(LIBRARY),
             Self::Connection(id) => id.fmt(f),
+            Self::Version(number) => write!(f, "{VERSION}{number}"),
+            Self::Standing(number) => write!(f, "{STANDING}{number}"),
+            Self::Rules => f.write_str(RULES),
         }
     }
 }
@@ -45,6 +57,15 @@ impl RowId {
         if text == LIBRARY {
             return Some(Self::Library);
         }
+        if text == RULES {
+            return Some(Self::Rules);
+        }
+        if let Some(number) = text.strip_prefix(VERSION) {
+            return counted(number).map(Self::Version);
+        }
+        if let Some(number) = text.strip_prefix(STANDING) {
+            return counted(number).map(Self::Standing);
+        }
         ids::parse(SHARE, text)
             .map(Self::Share)
             .or_else(|_| ids::parse(OWN, text).map(Self::Own))
@@ -52,6 +73,12 @@ impl RowId {
             .or_else(|| text.parse().ok().map(Self::Connection))
             .or_else(|| text.parse().ok().map(Self::Object))
     }
+}
+
+/// A number as `Display` writes it, and not otherwise.
+fn counted(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// One row of a change.

@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 use cedar_policy::Entity;
 
 use super::object::{Kind, Layer, Object, Plan, Ref, Role};
+use super::request;
 use crate::policy::{Type, Uid, Value};
 
 /// Every name that an attribute of a built-in type has.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 23] = [
     "org",
     "holds",
     "plan",
@@ -29,6 +30,11 @@ const NAMES: [&str; 18] = [
     "team",
     "layer",
     "definition",
+    "prompt_template",
+    "tool",
+    "assistant",
+    "agent",
+    "log",
 ];
 
 /// An object, and what about its organization it shows: whose it is, and how many legal holds stand on all of it.
@@ -42,6 +48,8 @@ pub struct Seen<'a> {
     pub org: Ref,
     /// Legal holds on the organization: they hold whatever it has.
     pub above: i64,
+    /// A request about something that is not there, which it does not name then.
+    pub idle: bool,
 }
 
 /// A value of an enumerated type, made once.
@@ -119,6 +127,13 @@ impl Seen<'_> {
             ("owner", Object::Memory(memory)) => one(memory.owner),
             ("owner", Object::AgentRun(run)) => one(run.owner),
             ("owner", Object::Session(session)) => one(session.owner),
+            ("owner", Object::AccessRequest(request)) => one(request.owner),
+            (name, Object::AccessRequest(request)) if !self.idle => {
+                let about = request::names_by(request.resource.kind);
+                about
+                    .filter(|about| *about == name)
+                    .and(one(request.resource))
+            }
             ("audience", Object::Integration(integration)) => integration.audience.and_then(one),
             ("layer", Object::Memory(memory)) => listed("Layer", memory.layer.name()),
             ("thread", Object::Memory(memory)) if memory.layer == Layer::Thread => {
@@ -160,6 +175,7 @@ impl Seen<'_> {
                 Object::ApiKey(_)
                 | Object::Integration(_)
                 | Object::Invitation(_)
+                | Object::AccessRequest(_)
                 | Object::Session(_),
             ) => found(self.org),
             Some(object) => object.parent().is_some_and(found),

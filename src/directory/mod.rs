@@ -9,6 +9,7 @@ pub mod connection;
 pub mod content;
 pub mod entering;
 pub mod entity;
+pub mod expiry;
 pub mod import;
 pub mod integration;
 pub mod invitation;
@@ -23,7 +24,9 @@ pub mod organization;
 pub mod own;
 pub mod people;
 mod pointing;
+pub mod policies;
 pub mod reported;
+pub mod request;
 mod roll;
 pub mod run;
 pub mod scim;
@@ -189,6 +192,14 @@ pub enum DirectoryError {
         what: String,
         /// What Cedar says.
         cause: String,
+    },
+    /// A version is not yet what the organization asks of one.
+    #[error("version {version} cannot be activated yet: {}", unmet.join("; "))]
+    Unmet {
+        /// Its number.
+        version: u64,
+        /// What stands against it, each with the next step.
+        unmet: Vec<String>,
     },
     /// What the customer's directory sends does not fit.
     #[error(transparent)]

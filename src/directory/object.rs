@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
+use super::policies::{PolicyVersion, Rules, Signed, Standing};
+use super::request::Request;
 use super::run::Status;
 use super::scim::{DirectoryGroup, Provisioned, Scim};
 use super::takeout::PrivateExport;
@@ -43,6 +45,9 @@ pub struct Organization {
     /// What its Admins have set about signing in.
     #[serde(default)]
     pub sign_in: SignIn,
+    /// Within how many days every share ends; if absent one may be without an end.
+    #[serde(default)]
+    pub share_days: Option<u32>,
     /// What they have set about the directory that provisions people.
     #[serde(default)]
     pub scim: Box<Scim>,
@@ -293,6 +298,8 @@ pub enum Object {
     Session(Session),
     /// Somebody who may join by a link.
     Invitation(Invitation),
+    /// Somebody's wish to have something shared with them.
+    AccessRequest(Request),
 }
 
 impl Object {
@@ -318,6 +325,7 @@ impl Object {
             Self::AgentRun(_) => Kind::AgentRun,
             Self::Session(_) => Kind::Session,
             Self::Invitation(_) => Kind::Invitation,
+            Self::AccessRequest(_) => Kind::AccessRequest,
         }
     }
 
@@ -331,6 +339,7 @@ impl Object {
             Self::ApiKey(_)
             | Self::Integration(_)
             | Self::Invitation(_)
+            | Self::AccessRequest(_)
             | Self::Organization(_)
             | Self::User(_)
             | Self::Group { .. }
@@ -421,6 +430,9 @@ pub struct OwnLibrary {
     pub schema: String,
     /// File names and Cedar text.
     pub policies: Vec<(String, String)>,
+    /// Who had it count, and since when.
+    #[serde(default)]
+    pub activated: Option<Signed>,
 }
 
 /// What a row of `state` holds.
@@ -437,6 +449,12 @@ pub enum Body {
     Library(OwnLibrary),
     /// A connection to an identity provider.
     Connection(Connection),
+    /// A version of the tenant's own policies.
+    Version(PolicyVersion),
+    /// How far a version has come.
+    Standing(Standing),
+    /// What counts for all versions.
+    Rules(Rules),
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::change::{Change, RowId};
 use super::connection::{SAML_NOTICE, SignIn};
+use super::expiry::DAYS_LIMIT;
 use super::object::{Body, Kind, Object, Organization, Plan, Ref};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
@@ -45,6 +46,7 @@ pub fn found(
         closes_at: None,
         private_export: None,
         sign_in: SignIn::default(),
+        share_days: None,
         scim: Box::default(),
     };
     let details = json!({"name": organization.name, "plan": organization.plan.name()});
@@ -145,6 +147,33 @@ pub fn rename(
         ..old.clone()
     };
     let details = json!({"setting": "name", "old": old.name, "new": new.name});
+    Ok(changed(snapshot, Event::SettingsUpdated, details, new))
+}
+
+/// Within how many days every share ends from now on; if absent one may be without an end. Those that there are stay as they are.
+///
+/// # Errors
+/// No number of days, or it is so now.
+pub fn set_share_days(
+    _by: &Authorized<SettingsUpdate>,
+    snapshot: &Snapshot,
+    days: Option<u32>,
+) -> Result<Change, DirectoryError> {
+    let old = snapshot.organization()?;
+    if days.is_some_and(|days| !(1..=DAYS_LIMIT).contains(&days)) {
+        return Err(DirectoryError::invalid(
+            "share_days",
+            format!("it must lie between 1 and {DAYS_LIMIT}, or be null"),
+        ));
+    }
+    if old.share_days == days {
+        return Err(DirectoryError::invalid("share_days", "it is so now"));
+    }
+    let new = Organization {
+        share_days: days,
+        ..old.clone()
+    };
+    let details = json!({"setting": "share_days", "old": old.share_days, "new": days});
     Ok(changed(snapshot, Event::SettingsUpdated, details, new))
 }
 

@@ -1,16 +1,16 @@
-//! The tenant's own schema, policies and entities: loaded, rolled back, written and deleted.
+//! The entities of the tenant's own types: written and deleted.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use cedar_policy::EntityUid;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::DirectoryError;
 use super::change::{Change, RowId};
-use super::object::{Body, Kind, OwnEntity, OwnLibrary, Ref};
+use super::object::{Body, OwnEntity};
 use super::snapshot::Snapshot;
-use super::{DirectoryError, name};
-use crate::decide::authorized::{Authorized, EntityDelete, EntityWrite, Operator, PolicyEdit};
+use crate::decide::authorized::{Authorized, EntityDelete, EntityWrite, Operator};
 use crate::log::vocabulary::Event;
 use crate::policy::{NAMESPACE, Uid};
 
@@ -19,68 +19,6 @@ pub const ENTITIES_LIMIT: usize = 10_000;
 
 /// How many uids an event names before it only counts.
 const NAMED: usize = 100;
-
-/// A schema and policies that replace what the tenant has. Whether they compile beside the built-in ones, and whether the
-/// tenant's entities still fit, is seen by whoever compiles them, before this and against the same snapshot.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// Cedar schema text.
-    pub schema: String,
-    /// File names and Cedar text.
-    pub policies: Vec<(String, String)>,
-}
-
-/// Replaces the tenant's library as a whole.
-///
-/// # Errors
-/// A file name that cannot be read, or twice the same.
-pub fn load_library(
-    _by: &Authorized<PolicyEdit>,
-    snapshot: &Snapshot,
-    load: &Load,
-) -> Result<Change, DirectoryError> {
-    loaded(snapshot, load)
-}
-
-/// The same by the operator.
-///
-/// # Errors
-/// The same.
-pub fn load_library_by_operator(
-    _by: &Operator,
-    snapshot: &Snapshot,
-    load: &Load,
-) -> Result<Change, DirectoryError> {
-    loaded(snapshot, load)
-}
-
-/// Takes all of the tenant's own policies away: the way in when they lock everybody out. Its schema goes too, unless
-/// there are entities that need it.
-///
-/// # Errors
-/// There is nothing to take away.
-pub fn rollback_library(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
-    let old = snapshot.library();
-    let schema = if snapshot.own(None).next().is_some() {
-        old.schema.clone()
-    } else {
-        String::new()
-    };
-    if old.policies.is_empty() && old.schema == schema {
-        return Err(DirectoryError::invalid(
-            "library",
-            "the tenant has no policies of its own",
-        ));
-    }
-    Ok(replaced(
-        snapshot,
-        Event::PolicyRolledBack,
-        &Load {
-            schema,
-            policies: Vec::new(),
-        },
-    ))
-}
 
 /// Writes entities of the tenant's own types, each as a whole; one that is there keeps its row. Whether they fit the
 /// schema is seen when the rows are applied.
@@ -148,47 +86,6 @@ pub fn fresh_ids(seed: &[u8; 32]) -> impl Iterator<Item = [u8; 16]> {
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         id
     })
-}
-
-fn loaded(snapshot: &Snapshot, load: &Load) -> Result<Change, DirectoryError> {
-    let mut names = BTreeSet::new();
-    for (file, _) in &load.policies {
-        if name("policies", file)? != *file {
-            return Err(DirectoryError::invalid(
-                "policies",
-                "a file name begins or ends with a space",
-            ));
-        }
-        if !names.insert(file) {
-            return Err(DirectoryError::invalid(
-                "policies",
-                format!("`{file}` is there twice"),
-            ));
-        }
-    }
-    Ok(replaced(snapshot, Event::PolicyActivated, load))
-}
-
-fn replaced(snapshot: &Snapshot, event: Event, load: &Load) -> Change {
-    let old = snapshot.library();
-    let policy_set = Ref::new(Kind::PolicySet, snapshot.org().id);
-    let new = OwnLibrary {
-        version: old.version.saturating_add(1),
-        schema: load.schema.clone(),
-        policies: load.policies.clone(),
-    };
-    let files: Vec<_> = new.policies.iter().map(|(file, _)| file).collect();
-    let reply = json!({"version": new.version, "policies": files});
-    let details = json!({"old": old.version, "new": new.version, "policies": files});
-    let mut change = Change::new(event, Some(policy_set), details).reply(reply);
-    if new.schema != old.schema {
-        change = change.and(
-            Event::SchemaEdited,
-            Some(policy_set),
-            json!({"version": new.version}),
-        );
-    }
-    change.put(RowId::Library, Body::Library(new))
 }
 
 fn entities_put(
@@ -304,21 +201,10 @@ fn refuse_built_in(uid: &EntityUid) -> Result<(), DirectoryError> {
 mod tests {
     use std::str::FromStr as _;
 
-    use super::super::world::{World, now};
+    use super::super::world::World;
     use super::*;
 
     const SEED: [u8; 32] = [5; 32];
-
-    fn load(files: &[&str]) -> Load {
-        let policy = "permit (principal, action, resource);";
-        Load {
-            schema: "entity Ticket { title: String };".into(),
-            policies: files
-                .iter()
-                .map(|file| ((*file).into(), policy.into()))
-                .collect(),
-        }
-    }
 
     fn ticket(id: &str, title: &str) -> Value {
         json!({"uid": {"type": "Ticket", "id": id}, "attrs": {"title": title}, "parents": []})
@@ -364,81 +250,6 @@ mod tests {
             &SEED,
         ));
         assert!(put_entities(&by, &world.snapshot, &[within("b", &["a"])], &SEED).is_ok());
-    }
-
-    #[test]
-    fn a_library_is_replaced_whole_and_counted() {
-        let mut world = World::new();
-        let by = world.by::<PolicyEdit>(world.org);
-        world.apply(load_library(
-            &by,
-            &world.snapshot,
-            &load(&["a.cedar", "b.cedar"]),
-        ));
-        world.apply(load_library(&by, &world.snapshot, &load(&["c.cedar"])));
-        let library = world.snapshot.library();
-        assert_eq!((library.version, library.policies.len()), (2, 1));
-        assert!(load_library(&by, &world.snapshot, &load(&["a.cedar", "a.cedar"])).is_err());
-    }
-
-    #[test]
-    fn another_schema_is_an_event_of_its_own() {
-        let mut world = World::new();
-        let by = Operator::in_test(now());
-        let first = load_library_by_operator(&by, &world.snapshot, &load(&["a.cedar"])).unwrap();
-        let events = |change: &Change| {
-            change
-                .events
-                .iter()
-                .map(|event| event.event)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            events(&first),
-            [Event::PolicyActivated, Event::SchemaEdited]
-        );
-        world.apply(Ok(first));
-        let second = load_library_by_operator(&by, &world.snapshot, &load(&["b.cedar"])).unwrap();
-        assert_eq!(events(&second), [Event::PolicyActivated]);
-    }
-
-    #[test]
-    fn a_rollback_goes_forward_to_nothing() {
-        let mut world = World::new();
-        let by = Operator::in_test(now());
-        assert!(rollback_library(&by, &world.snapshot).is_err());
-        world.apply(load_library_by_operator(
-            &by,
-            &world.snapshot,
-            &load(&["a.cedar"]),
-        ));
-        world.apply(rollback_library(&by, &world.snapshot));
-        let empty = OwnLibrary {
-            version: 2,
-            ..OwnLibrary::default()
-        };
-        assert_eq!(**world.snapshot.library(), empty);
-    }
-
-    #[test]
-    fn a_rollback_leaves_entities_the_schema_that_they_need() {
-        let mut world = World::new();
-        let by = Operator::in_test(now());
-        world.apply(load_library_by_operator(
-            &by,
-            &world.snapshot,
-            &load(&["a.cedar"]),
-        ));
-        world.apply(put_entities_by_operator(
-            &by,
-            &world.snapshot,
-            &[ticket("1", "a")],
-            &SEED,
-        ));
-        world.apply(rollback_library(&by, &world.snapshot));
-        let library = world.snapshot.library();
-        assert!(library.policies.is_empty() && !library.schema.is_empty());
-        assert!(rollback_library(&by, &world.snapshot).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::object::{Body, Identity, Kind, Object, Organization, Ref, Role, User}
 use super::roll::is_active_admin;
 use super::session::end_sessions;
 use super::snapshot::Snapshot;
-use super::{DirectoryError, name, run, unreadable, view};
+use super::{DirectoryError, name, request, run, unreadable, view};
 use crate::decide::authorized::{
     Authorized, MemberChangeRole, MemberInvite, MemberRemove, MemberSuspend, Operator,
 };
@@ -187,6 +187,7 @@ fn departure(
         Said::Who => json!({
             "name": old.name, "email": old.email, "role": old.role.name(),
             "shares_ended": shares.len(), "runs_ended": run::all_of(snapshot, user).count(),
+            "requests_ended": request::of_person(snapshot, user).count(),
         }),
         Said::Nothing => json!({}),
     };
@@ -197,6 +198,7 @@ fn departure(
         change = change.end(RowId::Share(share));
     }
     let change = run::end_all(snapshot, user, change);
+    let change = request::end_all(snapshot, user, change);
     let change = end_sessions(snapshot, user, change);
     let others = other_admins(snapshot, user);
     Ok((count_admins(snapshot, others, change)?, others))

@@ -10,7 +10,7 @@ use super::object::{Kind, Ref};
 use crate::policy::{Uid, Value};
 
 /// The attributes by which objects are found: each names one entity. `org` is not among them: everything has it.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 14] = [
     "owner",
     "audience",
     "thread",
@@ -21,6 +21,10 @@ const NAMES: [&str; 10] = [
     "leads",
     "layer",
     "role",
+    "prompt_template",
+    "tool",
+    "assistant",
+    "agent",
 ];
 
 /// Objects by what their attributes name.
@@ -90,7 +94,10 @@ impl Pointing {
             "thread" => Kind::Thread,
             "project" => Kind::Project,
             "team" => Kind::Team,
-            "definition" => Kind::AgentDefinition,
+            "definition" | "agent" => Kind::AgentDefinition,
+            "prompt_template" => Kind::PromptTemplate,
+            "tool" => Kind::Tool,
+            "assistant" => Kind::Assistant,
             _ => return None,
         };
         self.to(beyond, uid, (kind, None))

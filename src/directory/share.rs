@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::change::{Change, RowId, SHARE};
+use super::expiry::End;
 use super::made::{binding, of_kind};
 use super::object::{Body, Kind, Level, Ref, Share};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Stored, counts_at};
 use super::{DirectoryError, view};
 use crate::decide::authorized::{
     Action, AgentShare, AgentUnshare, AssistantShare, AssistantUnshare, Authorized,
@@ -38,6 +39,16 @@ binding! {
     }
 }
 
+/// What can be shared; the last with auditors.
+pub const SHARED: &[Kind] = &[
+    Kind::Thread,
+    Kind::PromptTemplate,
+    Kind::Tool,
+    Kind::Assistant,
+    Kind::AgentDefinition,
+    Kind::AuditLog,
+];
+
 /// What is given, to whom and for how long.
 #[derive(Debug, Clone)]
 pub struct Grant {
@@ -46,29 +57,86 @@ pub struct Grant {
     /// How much.
     pub level: Level,
     /// When it stops counting.
-    pub expires_at: Option<DateTime<Utc>>,
+    pub until: End,
+}
+
+/// What becomes other of a share; the rest stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Edit {
+    /// How much.
+    pub level: Option<Level>,
+    /// When it stops counting.
+    pub until: Option<End>,
+}
+
+/// A share that is given: the change, its identifier, and itself.
+pub(super) type Shared = (Change, String, Share);
+
+/// What becomes of what somebody had of a thing that is shared with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// This takes its place.
+    Replaced,
+    /// What gives more or lasts longer stays.
+    Kept,
+}
+
+/// What is shared, as what it is recorded, and when.
+#[derive(Debug, Clone, Copy)]
+struct Deed {
+    resource: Ref,
+    event: Event,
+    now: DateTime<Utc>,
 }
 
 /// Shares the thing asked about; what the grantee had of it is replaced, and keeps its identifier.
 ///
 /// # Errors
-/// Nobody there of that name or somebody suspended, a level of the log, or a time that is past.
+/// Nobody there of that name or somebody suspended, a level of the log, or an end that is past or too far off.
 pub fn share<A: Shares>(
     by: &Authorized<A>,
     snapshot: &Snapshot,
     id: [u8; 16],
     grant: &Grant,
 ) -> Result<Change, DirectoryError> {
+    let deed = of_made(by, snapshot, grant)?;
+    granted(snapshot, deed, (id, Before::Replaced), grant).map(|(change, ..)| change)
+}
+
+/// The same, and nothing is taken away: what the grantee had of it and gives more or lasts longer stays beside it.
+///
+/// # Errors
+/// The same; or what they have is all that this would give.
+pub(super) fn share_beside<A: Shares>(
+    by: &Authorized<A>,
+    snapshot: &Snapshot,
+    id: [u8; 16],
+    grant: &Grant,
+) -> Result<Shared, DirectoryError> {
+    let deed = of_made(by, snapshot, grant)?;
+    granted(snapshot, deed, (id, Before::Kept), grant)
+}
+
+/// Has a share of the thing asked about give more or less, or end sooner or later.
+///
+/// # Errors
+/// It has no such share, nothing is said, a level of the log, or an end that is past or too far off.
+pub fn edit<A: Shares>(
+    by: &Authorized<A>,
+    snapshot: &Snapshot,
+    id: [u8; 16],
+    edit: Edit,
+) -> Result<Change, DirectoryError> {
     let resource = of_kind(by.resource(), A::KIND)?;
-    snapshot.require_made(resource)?;
-    if grant.level == Level::Auditor {
-        return Err(DirectoryError::invalid(
-            "level",
-            "`auditor` is for the log alone",
-        ));
+    if edit.level == Some(Level::Auditor) {
+        return Err(of_log());
     }
-    check_grantee(snapshot, grant.grantee)?;
-    granted(snapshot, resource, A::EVENT, id, grant, by.now())
+    let deed = Deed {
+        resource,
+        event: A::EVENT,
+        now: by.now(),
+    };
+    edited(snapshot, deed, id, edit)
 }
 
 /// Takes back a share of the thing asked about.
@@ -88,34 +156,52 @@ pub fn unshare<A: Unshares>(
 /// actions are for auditors.
 ///
 /// # Errors
-/// An agent, nobody there of that name or somebody suspended, or a time that is past.
+/// An agent, nobody there of that name or somebody suspended, or an end that is past or too far off.
 pub fn auditor(
     by: &Authorized<SettingsUpdate>,
     snapshot: &Snapshot,
     id: [u8; 16],
-    grantee: Ref,
-    expires_at: Option<DateTime<Utc>>,
+    (grantee, until): (Ref, End),
 ) -> Result<Change, DirectoryError> {
-    if grantee.kind == Kind::AgentDefinition {
-        return Err(DirectoryError::invalid(
-            "grantee",
-            "an agent audits nothing",
-        ));
-    }
-    check_grantee(snapshot, grantee)?;
     let grant = Grant {
         grantee,
         level: Level::Auditor,
-        expires_at,
+        until,
     };
-    granted(
-        snapshot,
-        audit_log(snapshot),
-        Event::SettingsUpdated,
-        id,
-        &grant,
-        by.now(),
-    )
+    let deed = of_auditors(by, snapshot, &grant)?;
+    granted(snapshot, deed, (id, Before::Replaced), &grant).map(|(change, ..)| change)
+}
+
+/// The same, and nothing is taken away.
+///
+/// # Errors
+/// The same; or they may do so already for as long.
+pub(super) fn auditor_beside(
+    by: &Authorized<SettingsUpdate>,
+    snapshot: &Snapshot,
+    id: [u8; 16],
+    grant: &Grant,
+) -> Result<Shared, DirectoryError> {
+    let deed = of_auditors(by, snapshot, grant)?;
+    granted(snapshot, deed, (id, Before::Kept), grant)
+}
+
+/// Has an auditor's share end sooner or later.
+///
+/// # Errors
+/// There is no such share, or an end that is past or too far off.
+pub fn edit_auditor(
+    by: &Authorized<SettingsUpdate>,
+    snapshot: &Snapshot,
+    id: [u8; 16],
+    until: Option<End>,
+) -> Result<Change, DirectoryError> {
+    let deed = Deed {
+        resource: audit_log(snapshot),
+        event: Event::SettingsUpdated,
+        now: by.now(),
+    };
+    edited(snapshot, deed, id, Edit { level: None, until })
 }
 
 /// Takes that back.
@@ -148,38 +234,147 @@ fn check_grantee(snapshot: &Snapshot, grantee: Ref) -> Result<(), DirectoryError
     }
 }
 
+fn of_log() -> DirectoryError {
+    DirectoryError::invalid("level", "`auditor` is for the log alone")
+}
+
+fn of_made<A: Shares>(
+    by: &Authorized<A>,
+    snapshot: &Snapshot,
+    grant: &Grant,
+) -> Result<Deed, DirectoryError> {
+    let resource = of_kind(by.resource(), A::KIND)?;
+    snapshot.require_made(resource)?;
+    if grant.level == Level::Auditor {
+        return Err(of_log());
+    }
+    check_grantee(snapshot, grant.grantee)?;
+    Ok(Deed {
+        resource,
+        event: A::EVENT,
+        now: by.now(),
+    })
+}
+
+fn of_auditors(
+    by: &Authorized<SettingsUpdate>,
+    snapshot: &Snapshot,
+    grant: &Grant,
+) -> Result<Deed, DirectoryError> {
+    if grant.grantee.kind == Kind::AgentDefinition {
+        return Err(DirectoryError::invalid(
+            "grantee",
+            "an agent audits nothing",
+        ));
+    }
+    check_grantee(snapshot, grant.grantee)?;
+    Ok(Deed {
+        resource: audit_log(snapshot),
+        event: Event::SettingsUpdated,
+        now: by.now(),
+    })
+}
+
 fn granted(
     snapshot: &Snapshot,
-    resource: Ref,
-    event: Event,
-    id: [u8; 16],
+    deed: Deed,
+    (id, before): ([u8; 16], Before),
     grant: &Grant,
-    now: DateTime<Utc>,
-) -> Result<Change, DirectoryError> {
-    if grant.expires_at.is_some_and(|expires_at| expires_at <= now) {
-        return Err(DirectoryError::invalid("expires_at", "it is past"));
-    }
-    let before = snapshot
-        .shares_of(resource)
-        .find(|(_, share)| share.value.grantee == grant.grantee);
-    let id = before.map_or(id, |(id, _)| id);
+) -> Result<Shared, DirectoryError> {
     let share = Share {
         level: grant.level,
         grantee: grant.grantee,
-        resource,
-        expires_at: grant.expires_at,
+        resource: deed.resource,
+        expires_at: grant.until.time(snapshot, deed.now)?,
     };
-    let reply = view::share_body(id, &share);
+    let mut replaced = Vec::new();
+    for (id, stored) in snapshot.shares_of(deed.resource) {
+        let had = &stored.value;
+        if had.grantee != share.grantee {
+            continue;
+        }
+        let counts = before == Before::Kept && counts_at(had, deed.now);
+        let (more, longer) = (had.level > share.level, outlasts(had, &share));
+        if counts && had.level >= share.level && !outlasts(&share, had) {
+            return Err(DirectoryError::Conflicting {
+                why: "they have that already, for as long".into(),
+            });
+        }
+        if !(counts && (more || longer)) {
+            replaced.push((id, had));
+        }
+    }
+    let mut replaced = replaced.into_iter();
+    let first = replaced.next();
+    let id = first.map_or(id, |(id, _)| id);
+    let mut change = given(deed, id, first.map(|(_, old)| old), &share);
+    for (other, _) in replaced {
+        change = change.end(RowId::Share(other));
+    }
+    Ok((change, ids::text(SHARE, &id), share))
+}
+
+/// Whether a share counts when another does not any more.
+fn outlasts(one: &Share, other: &Share) -> bool {
+    match (one.expires_at, other.expires_at) {
+        (Some(one), Some(other)) => one > other,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}
+
+fn edited(
+    snapshot: &Snapshot,
+    deed: Deed,
+    id: [u8; 16],
+    edit: Edit,
+) -> Result<Change, DirectoryError> {
+    let old = &share_of(snapshot, deed.resource, id)?.value;
+    if edit.level.is_none() && edit.until.is_none() {
+        return Err(DirectoryError::invalid(
+            "expires_at",
+            "say it, or `for_minutes`, or `level`",
+        ));
+    }
+    let expires_at = match edit.until {
+        Some(until) => until.time(snapshot, deed.now)?,
+        None => old.expires_at,
+    };
+    let share = Share {
+        level: edit.level.unwrap_or(old.level),
+        expires_at,
+        ..old.clone()
+    };
+    Ok(given(deed, id, Some(old), &share))
+}
+
+/// The change by which a share is as it is from now on.
+fn given(deed: Deed, id: [u8; 16], old: Option<&Share>, share: &Share) -> Change {
+    let reply = view::share_body(id, share);
     let mut details = reply.clone();
-    if let (Some((_, old)), Some(details)) = (before, details.as_object_mut()) {
+    if let (Some(old), Some(details)) = (old, details.as_object_mut()) {
         details.insert(
             "old".into(),
-            json!({"level": old.value.level.name(), "expires_at": old.value.expires_at}),
+            json!({"level": old.level.name(), "expires_at": old.expires_at}),
         );
     }
-    Ok(Change::new(event, Some(resource), details)
-        .put(RowId::Share(id), Body::Share(share))
-        .reply(reply))
+    Change::new(deed.event, Some(deed.resource), details)
+        .put(RowId::Share(id), Body::Share(share.clone()))
+        .reply(reply)
+}
+
+fn share_of(
+    snapshot: &Snapshot,
+    resource: Ref,
+    id: [u8; 16],
+) -> Result<&Stored<Share>, DirectoryError> {
+    snapshot
+        .share(id)
+        .filter(|share| share.value.resource == resource)
+        .ok_or_else(|| DirectoryError::NotFound {
+            kind: "share",
+            id: ids::text(SHARE, &id),
+        })
 }
 
 fn taken_back(
@@ -188,18 +383,11 @@ fn taken_back(
     event: Event,
     id: [u8; 16],
 ) -> Result<Change, DirectoryError> {
-    let text = ids::text(SHARE, &id);
-    let stored = snapshot
-        .share(id)
-        .filter(|share| share.value.resource == resource)
-        .ok_or_else(|| DirectoryError::NotFound {
-            kind: "share",
-            id: text.clone(),
-        })?;
+    let stored = share_of(snapshot, resource, id)?;
     let details = json!({"old": view::share_body(id, &stored.value), "new": null});
     Ok(Change::new(event, Some(resource), details)
         .end(RowId::Share(id))
-        .reply(json!({"id": text})))
+        .reply(json!({"id": ids::text(SHARE, &id)})))
 }
 
 #[cfg(test)]
@@ -215,7 +403,7 @@ mod tests {
         Grant {
             grantee,
             level: Level::Viewer,
-            expires_at: None,
+            until: End::Never,
         }
     }
 
@@ -260,8 +448,8 @@ mod tests {
         let mut world = World::new();
         let thread = world.thread(Audience::Private);
         let by = world.by::<ThreadShare>(thread);
-        let until = |expires_at| Grant {
-            expires_at: Some(expires_at),
+        let until = |at| Grant {
+            until: End::At(at),
             ..grant(world.bob)
         };
         assert!(share(&by, &world.snapshot, id(90), &until(now())).is_err());
@@ -301,8 +489,13 @@ mod tests {
         assert!(share::<ThreadShare>(&world.by(thread), &world.snapshot, id(90), &level).is_err());
         let by = world.by::<SettingsUpdate>(Ref::new(Kind::Settings, world.org.id));
         let definition = world.definition();
-        assert!(auditor(&by, &world.snapshot, id(90), definition, None).is_err());
-        world.apply(auditor(&by, &world.snapshot, id(90), world.bob, None));
+        assert!(auditor(&by, &world.snapshot, id(90), (definition, End::Never)).is_err());
+        world.apply(auditor(
+            &by,
+            &world.snapshot,
+            id(90),
+            (world.bob, End::Never),
+        ));
         assert_eq!(
             world.snapshot.shares_of(audit_log(&world.snapshot)).count(),
             1
@@ -312,5 +505,36 @@ mod tests {
             world.snapshot.shares_of(audit_log(&world.snapshot)).count(),
             0
         );
+    }
+
+    #[test]
+    fn a_share_is_changed_where_it_is() {
+        let mut world = World::new();
+        let (thread, first) = world.shared_thread();
+        let by = world.by::<ThreadShare>(thread);
+        let changed = |world: &World, level, until| {
+            edit(&by, &world.snapshot, first, Edit { level, until }).map(|change| {
+                let next = world.with(&change);
+                let share = next.share(first).unwrap().value.clone();
+                (share.level, share.expires_at.map(|end| end - now()), change)
+            })
+        };
+        let (level, left, change) = changed(&world, None, Some(End::After(5))).unwrap();
+        assert_eq!((level, left), (Level::Viewer, Some(TimeDelta::minutes(5))));
+        assert_eq!(change.events.first().unwrap().event, Event::ThreadShared);
+        world.apply(Ok(change));
+        let (level, left, _) = changed(&world, Some(Level::Editor), None).unwrap();
+        assert_eq!((level, left), (Level::Editor, Some(TimeDelta::minutes(5))));
+        assert_eq!(changed(&world, None, Some(End::Never)).unwrap().1, None);
+        assert!(changed(&world, None, None).is_err());
+        assert!(changed(&world, Some(Level::Auditor), None).is_err());
+        assert!(changed(&world, None, Some(End::At(now()))).is_err());
+        let other = world.by::<ThreadShare>(Ref::new(Kind::Thread, id(99)));
+        let until = Some(End::After(5));
+        let edit = |level| edit(&other, &world.snapshot, first, Edit { level, until });
+        assert!(matches!(
+            edit(None).unwrap_err(),
+            DirectoryError::NotFound { .. }
+        ));
     }
 }

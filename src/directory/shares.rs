@@ -3,6 +3,7 @@
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
@@ -20,6 +21,8 @@ pub(super) struct Shares {
     all: ById,
     of: Ends,
     with: Ends,
+    /// Those that end, in the order in which they do.
+    ending: RedBlackTreeSetSync<(DateTime<Utc>, [u8; 16])>,
 }
 
 impl Shares {
@@ -28,6 +31,7 @@ impl Shares {
             all: RedBlackTreeMapSync::new_sync(),
             of: Hashed::with_hasher(RandomState::default()),
             with: Hashed::with_hasher(RandomState::default()),
+            ending: RedBlackTreeSetSync::new_sync(),
         }
     }
 
@@ -82,11 +86,23 @@ impl Shares {
             .map(|(resource, _)| *resource)
     }
 
+    /// Those that do not count any more at this time.
+    pub(super) fn over(
+        &self,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
+        let over = self.ending.range(..=(now, [0xff; 16]));
+        over.filter_map(|(_, id)| self.get(*id).map(|share| (*id, share)))
+    }
+
     pub(super) fn put(&mut self, id: [u8; 16], share: Stored<Share>) {
         self.end(id);
         let (resource, grantee) = (share.value.resource, share.value.grantee);
         add(&mut self.of, resource, (grantee, id));
         add(&mut self.with, grantee, (resource, id));
+        if let Some(end) = share.value.expires_at {
+            self.ending.insert_mut((end, id));
+        }
         self.all.insert_mut(id, Arc::new(share));
     }
 
@@ -96,6 +112,9 @@ impl Shares {
         };
         remove(&mut self.of, share.resource, &(share.grantee, id));
         remove(&mut self.with, share.grantee, &(share.resource, id));
+        if let Some(end) = share.expires_at {
+            self.ending.remove_mut(&(end, id));
+        }
         self.all.remove_mut(&id);
     }
 }

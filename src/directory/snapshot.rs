@@ -15,6 +15,7 @@ use super::object::{
     Body, Identity, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User,
 };
 use super::pointing::{InOrder, Pointing};
+use super::policies::{PolicyVersion, Rules, Standing};
 use super::roll::Roll;
 use super::shares::Shares;
 use crate::policy::{Clause, Entity, Type, Uid};
@@ -54,6 +55,9 @@ pub struct Snapshot {
     /// The names of their attributes, of which they share one copy.
     names: HashTrieSetSync<Arc<str>>,
     library: Arc<OwnLibrary>,
+    versions: RedBlackTreeMapSync<u64, Arc<PolicyVersion>>,
+    standings: RedBlackTreeMapSync<u64, Arc<Standing>>,
+    rules: Arc<Rules>,
     connections: RedBlackTreeMapSync<ConnectionId, Arc<Stored<Connection>>>,
     identities: HashTrieMapSync<Identity, Ref>,
 }
@@ -90,6 +94,9 @@ impl Snapshot {
             own_ids: HashTrieMapSync::new_sync(),
             names: HashTrieSetSync::new_sync(),
             library: Arc::default(),
+            versions: RedBlackTreeMapSync::new_sync(),
+            standings: RedBlackTreeMapSync::new_sync(),
+            rules: Arc::default(),
             connections: RedBlackTreeMapSync::new_sync(),
             identities: HashTrieMapSync::new_sync(),
         }
@@ -108,6 +115,27 @@ impl Snapshot {
     /// The tenant's own schema and policies.
     pub const fn library(&self) -> &Arc<OwnLibrary> {
         &self.library
+    }
+
+    /// A version of the tenant's own policies.
+    pub fn version(&self, number: u64) -> Option<&PolicyVersion> {
+        self.versions.get(&number).map(AsRef::as_ref)
+    }
+
+    /// All versions, the newest first.
+    pub fn versions(&self) -> impl Iterator<Item = (u64, &PolicyVersion)> {
+        let newest_first = self.versions.iter().rev();
+        newest_first.map(|(number, version)| (*number, version.as_ref()))
+    }
+
+    /// How far a version has come.
+    pub fn standing(&self, number: u64) -> Option<&Standing> {
+        self.standings.get(&number).map(AsRef::as_ref)
+    }
+
+    /// What counts for all versions.
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// The organization's record.
@@ -136,8 +164,10 @@ impl Snapshot {
             RowId::Share(id) => self.shares.get(id).is_some(),
             RowId::Own(id) => self.own.contains_key(&id),
             RowId::Connection(id) => self.connections.contains_key(&id),
-            // Its first version is nothing that is told apart from none.
-            RowId::Library => true,
+            // Their first version is nothing that is told apart from none.
+            RowId::Library | RowId::Rules => true,
+            RowId::Version(number) => self.versions.contains_key(&number),
+            RowId::Standing(number) => self.standings.contains_key(&number),
         }
     }
 
@@ -229,6 +259,16 @@ impl Snapshot {
     /// The shares of one resource.
     pub fn shares_of(&self, resource: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
         self.shares.of(resource)
+    }
+
+    /// The shares that do not count any more at this time, and are still there.
+    pub(super) fn shares_over(
+        &self,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = ([u8; 16], &Share)> {
+        self.shares
+            .over(now)
+            .map(|(id, stored)| (id, &stored.value))
     }
 
     /// The shares of any of these resources for any of these.
@@ -327,7 +367,18 @@ impl Snapshot {
             object,
             org: self.org,
             above: self.holds,
+            idle: self.is_idle(object),
         })
+    }
+
+    /// Whether it is a request about something that is not there.
+    fn is_idle(&self, object: Option<&Object>) -> bool {
+        let Some(Object::AccessRequest(request)) = object else {
+            return false;
+        };
+        let about = request.resource;
+        let single = Kind::SINGLETONS.contains(&about.kind) && about.id == self.org.id;
+        !single && !self.objects.contains_key(&about)
     }
 
     /// The containers above an object, the nearest first; the organization last.
@@ -377,6 +428,21 @@ impl Snapshot {
         Ok(next)
     }
 
+    /// The same, but for those that do not fit it: they are left out, and these are their rows.
+    pub fn refitted(&self, schema: &Schema) -> (Self, Vec<RowId>) {
+        let (mut next, mut misfits) = (self.clone(), Vec::new());
+        for (id, own) in &self.own {
+            match next.read(&own.written(), schema) {
+                Ok(again) => next.own.insert_mut(*id, Arc::new(again)),
+                Err(_) => {
+                    next.end(RowId::Own(*id));
+                    misfits.push(RowId::Own(*id));
+                }
+            }
+        }
+        (next, misfits)
+    }
+
     fn put(
         &mut self,
         id: RowId,
@@ -392,6 +458,7 @@ impl Snapshot {
                     object: Some(object),
                     org: self.org,
                     above: 0,
+                    idle: false,
                 });
                 self.roll.add(reference, object);
                 match object {
@@ -432,6 +499,14 @@ impl Snapshot {
                 };
                 self.connections.insert_mut(id, Arc::new(stored));
             }
+            (RowId::Version(number), Body::Version(version)) => {
+                self.versions.insert_mut(number, Arc::new(version.clone()));
+            }
+            (RowId::Standing(number), Body::Standing(standing)) => {
+                self.standings
+                    .insert_mut(number, Arc::new(standing.clone()));
+            }
+            (RowId::Rules, Body::Rules(rules)) => self.rules = Arc::new(rules.clone()),
             (id, _) => return Err(DirectoryError::WrongBody { id: id.to_string() }),
         }
         Ok(())
@@ -451,6 +526,7 @@ impl Snapshot {
                 object: Some(&stored.value),
                 org: self.org,
                 above: 0,
+                idle: false,
             });
         }
     }
@@ -496,6 +572,13 @@ impl Snapshot {
                 }
             }
             RowId::Library => self.library = Arc::default(),
+            RowId::Version(number) => {
+                self.versions.remove_mut(&number);
+            }
+            RowId::Standing(number) => {
+                self.standings.remove_mut(&number);
+            }
+            RowId::Rules => self.rules = Arc::default(),
             RowId::Connection(id) => {
                 self.connections.remove_mut(&id);
             }

@@ -201,7 +201,7 @@ pub fn is_private(snapshot: &Snapshot, object: &Object) -> bool {
     };
     match object {
         Object::Memory(memory) => memory.layer == Layer::Personal || in_private(memory.parent),
-        Object::AgentRun(_) | Object::Session(_) => true,
+        Object::AgentRun(_) | Object::Session(_) | Object::AccessRequest(_) => true,
         object => object.made().is_some_and(|made| match made.parent.kind {
             Kind::Thread => in_private(made.parent),
             _ => made.audience.is_none(),
@@ -219,6 +219,7 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
             Object::Memory(memory) => memory.layer == Layer::Personal && memory.owner == person,
             Object::AgentRun(run) => run.owner == person,
             Object::Session(session) => session.owner == person,
+            Object::AccessRequest(request) => request.owner == person,
             Object::Group { .. } | Object::DirectoryGroup(_) => snapshot
                 .user(person)
                 .is_some_and(|user| user.groups.contains(&reference)),

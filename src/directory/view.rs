@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::change::SHARE;
 use super::object::{Kind, Made, Object, OwnEntity, OwnLibrary, Ref, Share, User};
+use super::policies::Files;
 use super::snapshot::{Snapshot, Stored};
 use crate::ids;
 
@@ -77,6 +78,12 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "invited_by": invitation.invited_by, "sent_at": invitation.sent_at, "expires_at": invitation.expires_at,
             "status": if invitation.expired { "expired" } else { "open" },
         }),
+        Object::AccessRequest(request) => json!({
+            "owner": request.owner, "resource": request.resource, "level": request.level.name(),
+            "reason": request.reason, "for_minutes": request.minutes, "asked_at": request.asked_at,
+            "lapses_at": request.lapses_at, "status": request.status.as_str(), "closed_at": request.closed_at,
+            "given": request.given,
+        }),
         Object::AgentRun(run) => json!({
             "owner": run.owner, "definition": run.definition, "status": run.status,
             "started_at": run.started_at, "ended_at": run.ended_at,
@@ -101,7 +108,7 @@ pub(super) fn organization(reference: Ref, object: &Object) -> Value {
         "sso_enforced": organization.sso_enforced, "active_admins": organization.active_admins,
         "members": organization.members, "holds": organization.holds, "suspended": organization.suspended,
         "retention_days": organization.retention_days, "closes_at": organization.closes_at,
-        "private_export": organization.private_export,
+        "private_export": organization.private_export, "share_days": organization.share_days,
     });
     named(&mut view, reference);
     view
@@ -137,6 +144,46 @@ pub fn library(library: &OwnLibrary) -> Value {
         .map(|(name, text)| json!({"name": name, "text": text}))
         .collect();
     json!({"version": library.version, "schema": library.schema, "policies": policies})
+}
+
+/// What counts of the tenant's own.
+pub fn policy_set(snapshot: &Snapshot) -> Value {
+    let mut view = library(snapshot.library());
+    let number = snapshot.library().version;
+    let digest = snapshot.version(number).map(|version| &version.digest);
+    if let Some(view) = view.as_object_mut() {
+        view.insert("digest".into(), json!(digest));
+        view.insert("activated".into(), json!(snapshot.library().activated));
+    }
+    view
+}
+
+/// A version and how far it has come, without its files; nothing of one that is not there.
+pub fn policy_version(snapshot: &Snapshot, number: u64) -> Value {
+    let standing = snapshot.standing(number).cloned().unwrap_or_default();
+    let active = snapshot.library().version == number;
+    let rules = snapshot.rules();
+    snapshot.version(number).map_or(Value::Null, |version| {
+        json!({
+            "version": number, "digest": version.digest, "base": version.base, "message": version.message,
+            "drafted": version.drafted, "active": active, "shadow": rules.shadow == Some(number),
+            "tested": standing.tested, "checked": standing.checked, "approvals": standing.approvals,
+            "activated": standing.activated,
+        })
+    })
+}
+
+/// The same with its files.
+pub fn with_files(view: &mut Value, files: &Files) {
+    let by_name = |files: &[(String, String)]| -> Value {
+        let texts = files.iter().map(|(name, text)| (name.clone(), json!(text)));
+        Value::Object(texts.collect())
+    };
+    if let Some(view) = view.as_object_mut() {
+        view.insert("schema".into(), json!(files.schema));
+        view.insert("policies".into(), by_name(&files.policies));
+        view.insert("tests".into(), by_name(&files.tests));
+    }
 }
 
 fn named(view: &mut Value, reference: Ref) {

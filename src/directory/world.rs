@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 
 use super::change::{Change, Row, RowId};
 use super::circle::{CircleIds, create_circle};
+use super::expiry::End;
 use super::integration::{Connection, connect};
 use super::made::{Audience, New, create};
 use super::object::{AgentRun, Body, Kind, Level, Object, Plan, Ref, Role};
 use super::organization::{Founding, found};
-use super::people::{Joining, Standing, join_by_operator, set_active};
+use super::people::{Joining, Standing, change_role, join_by_operator, set_active};
 use super::share::{Grant, share};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, memory};
@@ -126,6 +127,12 @@ impl World {
         self.snapshot = self.with(&change.unwrap());
     }
 
+    /// Makes somebody an Admin.
+    pub(super) fn promote(&mut self, user: Ref) {
+        let by = self.by(user);
+        self.apply(change_role(&by, &self.snapshot, Role::Admin));
+    }
+
     /// Ada's thread in the project.
     pub(super) fn thread(&mut self, audience: Audience) -> Ref {
         let new = New {
@@ -148,7 +155,7 @@ impl World {
         let grant = Grant {
             grantee: self.bob,
             level: Level::Viewer,
-            expires_at: None,
+            until: End::Never,
         };
         self.apply(share(
             &self.by::<ThreadShare>(thread),

@@ -19,8 +19,8 @@ use super::problem::Problem;
 use super::refused;
 use crate::app::App;
 use crate::decide::authorized::{
-    AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead, MemberRead,
-    MemberResendInvitation, MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
+    AccessRead, AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead,
+    MemberRead, MemberResendInvitation, MemoryRead, PromptTemplateRead, ThreadRead, ToolRead,
 };
 use crate::decide::judge::Judgement;
 use crate::decide::{
@@ -215,6 +215,32 @@ impl Call {
         self.told(resource, asked).await
     }
 
+    /// The same, of what the caller knows of by something else: whoever may not know of `by_that` is told of neither.
+    pub(super) async fn change_known<A: Action>(
+        &self,
+        by_that: Ref,
+        (resource, context): (Ref, Map<String, Value>),
+        body: &Fields,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Changed, Problem> {
+        let [] = self.query([])?;
+        let key = self.idempotency(body.digest());
+        let asked = self
+            .door
+            .change::<A>(self.asker(), resource, context, key, plan)
+            .await;
+        if let Err(Refused::Denied(judgement, _)) = &asked
+            && !is_about_the_caller(judgement)
+            && !self.sees(by_that).await?
+        {
+            return Err(Problem::NotFound);
+        }
+        self.told(resource, asked).await
+    }
+
     /// Decides and records something that is done by being answered: sent again, it is decided and done again.
     pub(super) async fn once<A: Action>(
         &self,
@@ -326,6 +352,7 @@ impl Call {
             | Kind::Report
             | Kind::ComplianceDocs => Ok(true),
             Kind::Invitation => self.may::<MemberResendInvitation>(resource, resource).await,
+            Kind::AccessRequest => self.may::<AccessRead>(resource, resource).await,
             Kind::Service | Kind::Agent | Kind::Session => Ok(false),
         }
     }

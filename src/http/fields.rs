@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::json::{self, quoted};
 use super::problem::Problem;
 use crate::app::App;
+use crate::directory::expiry::End;
 use crate::directory::made::Audience;
 use crate::directory::{Kind, Ref};
 
@@ -66,6 +67,22 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(wrong(member, "it must be a string")),
         }
+    }
+
+    /// A member that must be a whole number, 0 or more.
+    pub(super) fn number(&mut self, member: &str) -> Result<u64, Problem> {
+        self.maybe_number(member)?.ok_or_else(|| missing(member))
+    }
+
+    /// A member that is a whole number, 0 or more, if it is there.
+    pub(super) fn maybe_number(&mut self, member: &str) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.any(member) else {
+            return Ok(None);
+        };
+        let number = value.as_u64();
+        number
+            .map(Some)
+            .ok_or_else(|| wrong(member, "it must be a whole number, 0 or more"))
     }
 
     /// A member that is true or false, if it is there.
@@ -168,6 +185,32 @@ impl Fields {
             )
         })?;
         Ok(Some(time.with_timezone(&Utc)))
+    }
+
+    /// A number of minutes, if it is there and not `null`.
+    pub(super) fn maybe_minutes(&mut self, member: &str) -> Result<Option<u32>, Problem> {
+        let Some(value) = self.any(member).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let minutes = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let minutes = minutes.filter(|minutes| *minutes > 0);
+        minutes
+            .map(Some)
+            .ok_or_else(|| wrong(member, "it must be a whole number of minutes, 1 or more"))
+    }
+
+    /// When something ends, if that is said: `expires_at`, where `null` is never, or `for_minutes` from when it is made.
+    pub(super) fn maybe_end(&mut self) -> Result<Option<End>, Problem> {
+        let said = self.members.contains_key("expires_at");
+        let at = self.maybe_time("expires_at")?;
+        match (at, self.maybe_minutes("for_minutes")?) {
+            (_, Some(_)) if said => Err(Problem::Malformed(
+                "send `expires_at` or `for_minutes`: both say when it ends".into(),
+            )),
+            (_, Some(minutes)) => Ok(Some(End::After(minutes))),
+            (Some(at), None) => Ok(Some(End::At(at))),
+            (None, None) => Ok(said.then_some(End::Never)),
+        }
     }
 
     /// Nothing may be left.

@@ -1,6 +1,7 @@
 //! The edge: every route in one list, and what every request meets before and after its handler.
 
 mod access;
+mod access_requests;
 mod api_keys;
 mod attempts;
 mod audit;
@@ -23,6 +24,7 @@ mod integrations;
 mod invitations;
 pub mod json;
 mod keeping;
+mod lines;
 mod linger;
 mod made;
 mod memory;
@@ -31,6 +33,7 @@ mod organization;
 mod own;
 mod page;
 mod people;
+mod policies;
 pub mod problem;
 mod refused;
 pub mod request_id;
@@ -56,6 +59,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
 use axum::extract::DefaultBodyLimit;
@@ -271,11 +275,35 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(messages::post, messages::list))
         .routes(routes!(messages::read))
         .routes(routes!(shares::create, shares::list))
-        .routes(routes!(shares::delete))
+        .routes(routes!(shares::update, shares::delete))
+        .routes(routes!(access_requests::create, access_requests::list))
+        .routes(routes!(access_requests::read, access_requests::withdraw))
+        .routes(routes!(access_requests::approve))
+        .routes(routes!(access_requests::decline))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::read, api_keys::delete))
         .routes(routes!(api_keys::rotate))
-        .routes(routes!(own::read_policies, own::replace_policies))
+        .routes(routes!(policies::read, policies::replace).layer(policies::large()))
+        .routes(routes!(policies::roll_back))
+        .routes(
+            routes!(policies::versions::create, policies::versions::list).layer(policies::large()),
+        )
+        .routes(routes!(
+            policies::versions::read,
+            policies::versions::discard
+        ))
+        .routes(routes!(policies::checking::check))
+        .routes(routes!(policies::versions::approve))
+        .routes(routes!(policies::versions::activate))
+        .routes(routes!(policies::rules::read, policies::rules::replace))
+        .routes(routes!(policies::rules::approve))
+        .routes(routes!(policies::replays::create).layer(policies::large()))
+        .routes(routes!(policies::replays::check))
+        .routes(routes!(
+            policies::shadow::read,
+            policies::shadow::replace,
+            policies::shadow::end
+        ))
         .routes(routes!(
             own::list_entities,
             own::write_entities,

@@ -171,17 +171,29 @@ pub(super) fn shown_as(reference: Ref, snapshot: &Snapshot) -> Option<Value> {
 
 /// Something was made: 201 with its place.
 pub(super) fn made(collection: &str, changed: Changed) -> Response {
-    let id = changed
-        .reply
-        .get("id")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    made_as(collection, "id", changed)
+}
+
+/// The same of something that is called by another member of its reply.
+pub(super) fn made_as(collection: &str, member: &str, changed: Changed) -> Response {
+    let id = match changed.reply.get(member) {
+        Some(Value::String(id)) => id.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
     let place = HeaderValue::try_from(format!("/v1/{collection}/{id}"));
     let mut response = changed_to(changed);
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(place) = place {
         response.headers_mut().insert(header::LOCATION, place);
     }
+    response
+}
+
+/// Something waits for somebody else: 202 with its place.
+pub(super) fn waits(collection: &str, changed: Changed) -> Response {
+    let mut response = made(collection, changed);
+    *response.status_mut() = StatusCode::ACCEPTED;
     response
 }
 

@@ -107,6 +107,7 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Moved
         | DirectoryError::BreaksGlass { .. }
         | DirectoryError::Held
+        | DirectoryError::Unmet { .. }
         | DirectoryError::KeysLive { .. }
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),

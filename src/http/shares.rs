@@ -1,4 +1,4 @@
-//! Shares over HTTP: given, listed and taken back, each by the action of what is shared.
+//! Shares over HTTP: given, listed, changed and taken back, each by the action of what is shared.
 
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -16,26 +16,17 @@ use crate::decide::authorized::{
 };
 use crate::decide::{Action, Changed};
 use crate::directory::change::SHARE;
+use crate::directory::expiry::End;
 use crate::directory::object::Level;
-use crate::directory::share::{self, Grant, Shares, Unshares};
+use crate::directory::share::{self, Edit, Grant, SHARED, Shares, Unshares};
 use crate::directory::{Kind, Ref, view};
 use crate::ids;
 
 const COLLECTION: &str = "shares";
 
-/// What can be shared.
-const SHARED: &[Kind] = &[
-    Kind::Thread,
-    Kind::PromptTemplate,
-    Kind::Tool,
-    Kind::Assistant,
-    Kind::AgentDefinition,
-    Kind::AuditLog,
-];
-
 /// Share something, or the log with an auditor; what the grantee had of it is replaced.
 #[utoipa::path(post, path = "/v1/shares", tag = "Directory", operation_id = "create_share", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`resource`; `grantee`: a user, a group or an agent's definition; `level`: viewer, commenter, editor, or auditor of the log; `expires_at`"),
+    request_body(content = serde_json::Value, description = "`resource`; `grantee`: a user, a group or an agent's definition; `level`: viewer, commenter, editor, or auditor of the log; when it ends, if it does: `expires_at`, or `for_minutes` from now"),
     responses((status = 201, description = "the share, with `Location`", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
@@ -43,7 +34,7 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     let grant = Grant {
         grantee: body.one_of("grantee", &[Kind::User, Kind::Group, Kind::AgentDefinition])?,
         level: body.word::<Level>("level")?,
-        expires_at: body.maybe_time("expires_at")?,
+        until: body.maybe_end()?.unwrap_or(End::Never),
     };
     body.finish()?;
     let changed = match resource.kind {
@@ -85,23 +76,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     responses((status = 204, description = "it no longer counts"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
-    let id = ids::parse(SHARE, call.text("id")?).map_err(|_| Problem::NotFound)?;
-    // Only to know which action decides: the change is computed from the state that its own decision sees.
-    let of = || {
-        call.door()
-            .glance()
-            .snapshot()
-            .share(id)
-            .map(|stored| stored.value.resource)
-    };
-    let mut resource = of();
-    if resource.is_none() {
-        // It may have been given through another node a moment ago.
-        call.door().refresh().await.map_err(refused::problem)?;
-        resource = of();
-    }
-    // One that is gone is asked for as a thread's: a stranger and a repeated call are answered as for any other.
-    let resource = resource.unwrap_or(Ref::new(Kind::Thread, [0; 16]));
+    let (id, resource, _) = named(&call).await?;
     let changed = match resource.kind {
         Kind::PromptTemplate => unshared::<PromptTemplateUnshare>(&call, resource, id).await,
         Kind::Tool => unshared::<ToolUnshare>(&call, resource, id).await,
@@ -119,6 +94,65 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
         _ => unshared::<ThreadUnshare>(&call, resource, id).await,
     }?;
     Ok(page::gone(&changed))
+}
+
+/// Have a share give more or less, or end sooner or later, by whoever may share what it is of.
+#[utoipa::path(patch, path = "/v1/shares/{id}", tag = "Directory", operation_id = "update_share",
+    params(("id" = String, Path, description = "the share's identifier"), Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`level`, and when it ends: `expires_at` (null: it does not), or `for_minutes` from now"),
+    responses((status = 200, description = "the share as it is now", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let edit = Edit {
+        level: body.maybe_word("level")?,
+        until: body.maybe_end()?,
+    };
+    body.finish()?;
+    let (id, resource, grantee) = named(&call).await?;
+    let asked = (resource, grantee.map(to).unwrap_or_default());
+    let changed = match resource.kind {
+        Kind::PromptTemplate => {
+            edited::<PromptTemplateShare>(&call, &body, asked, (id, edit)).await
+        }
+        Kind::Tool => edited::<ToolShare>(&call, &body, asked, (id, edit)).await,
+        Kind::Assistant => edited::<AssistantShare>(&call, &body, asked, (id, edit)).await,
+        Kind::AgentDefinition => edited::<AgentShare>(&call, &body, asked, (id, edit)).await,
+        Kind::AuditLog if edit.level.is_none_or(|level| level == Level::Auditor) => {
+            let settings = call.singleton(Kind::Settings);
+            call.change::<SettingsUpdate>(settings, asked.1, &body, move |by, snapshot| {
+                share::edit_auditor(by, snapshot, id, edit.until)
+            })
+            .await
+        }
+        Kind::AuditLog => Err(of_log()),
+        _ => edited::<ThreadShare>(&call, &body, asked, (id, edit)).await,
+    }?;
+    Ok(page::changed_to(changed))
+}
+
+/// The share that a path names, what it is of and whom it is for.
+async fn named(call: &Call) -> Result<([u8; 16], Ref, Option<Ref>), Problem> {
+    let id = ids::parse(SHARE, call.text("id")?).map_err(|_| Problem::NotFound)?;
+    // Only to know which action decides: the change is computed from the state that its own decision sees.
+    let of = || {
+        let world = call.door().glance();
+        let share = world.snapshot().share(id);
+        share.map(|stored| (stored.value.resource, stored.value.grantee))
+    };
+    let mut found = of();
+    if found.is_none() {
+        // It may have been given through another node a moment ago.
+        call.door().refresh().await.map_err(refused::problem)?;
+        found = of();
+    }
+    // One that is gone is asked for as a thread's: a stranger and a repeated call are answered as for any other.
+    let (resource, grantee) = found.unzip();
+    let resource = resource.unwrap_or(Ref::new(Kind::Thread, [0; 16]));
+    Ok((id, resource, grantee))
+}
+
+fn of_log() -> Problem {
+    super::fields::wrong("level", "the log is shared with the level `auditor` alone")
 }
 
 fn to(grantee: Ref) -> Map<String, Value> {
@@ -149,15 +183,24 @@ async fn audited(call: &Call, body: &Fields, log: Ref, grant: Grant) -> Result<C
         return Err(Problem::NotFound);
     }
     if grant.level != Level::Auditor {
-        return Err(super::fields::wrong(
-            "level",
-            "the log is shared with the level `auditor` alone",
-        ));
+        return Err(of_log());
     }
     let id = crypto::random().map_err(|_| Problem::Internal)?;
     let settings = call.singleton(Kind::Settings);
     call.change::<SettingsUpdate>(settings, to(grant.grantee), body, move |by, snapshot| {
-        share::auditor(by, snapshot, id, grant.grantee, grant.expires_at)
+        share::auditor(by, snapshot, id, (grant.grantee, grant.until))
+    })
+    .await
+}
+
+async fn edited<A: Shares>(
+    call: &Call,
+    body: &Fields,
+    (resource, context): (Ref, Map<String, Value>),
+    (id, edit): ([u8; 16], Edit),
+) -> Result<Changed, Problem> {
+    call.change::<A>(resource, context, body, move |by, snapshot| {
+        share::edit(by, snapshot, id, edit)
     })
     .await
 }

@@ -79,6 +79,8 @@ kinds! {
     ApiKey = "key", "api-keys";
     /// An invitation.
     Invitation = "inv", "invitations";
+    /// Somebody's wish to have something shared with them.
+    AccessRequest = "acr", "access-requests";
     /// Somebody signed in.
     Session = "ses", "sessions";
     /// The organization's policies.

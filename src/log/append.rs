@@ -85,6 +85,7 @@ pub struct Segment {
 }
 
 const HEAD: &str = "SELECT size, frontier, last_change, last_time, checkpoint, minimum, signing_version, incarnation, keys_version FROM head WHERE one = 1";
+const MINIMUM: &str = "SELECT minimum FROM head WHERE one = 1";
 const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change = $3, last_time = $4, checkpoint = $5, \
      minimum = $6, signing_version = $7, incarnation = $8, keys_version = $9 WHERE one = 1";
 const ADD_SEGMENT: &str =
@@ -101,6 +102,8 @@ const SLICES: &str = "SELECT SUBSTR(leaves, CAST($2 AS INTEGER), CAST($3 AS INTE
 const SIZES_FROM: &str = "SELECT LENGTH(leaves) + LENGTH(parts) AS bytes FROM segment \
      WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
 const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
+     WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
+const LEAVES_BEFORE: &str = "SELECT first_index, entries, leaves FROM segment \
      WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
 const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
      WHERE first_index >= $4 AND first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
@@ -181,6 +184,18 @@ pub async fn read_head(
         .await
         .map_err(|cause| database.error(cause))?;
     head(&row.ok_or(Unreadable::Missing { what: "head" })?)
+}
+
+/// The least index that is kept, as it is committed.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn minimum(database: &Database) -> Result<u64, Unreadable> {
+    let row = sqlx::query(MINIMUM)
+        .fetch_optional(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    number(&row.ok_or(Unreadable::Missing { what: "head" })?, "minimum")
 }
 
 /// Writes a batch and moves the head.
@@ -414,6 +429,29 @@ pub async fn segments_before(
         .await
         .map_err(|cause| database.error(cause))?;
     rows.iter().map(segment).collect()
+}
+
+/// The leaves alone of up to `limit` segments that begin before an index, the newest first: each with the index of its first entry, and how
+/// many there are.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn leaves_before(
+    database: &Database,
+    index: u64,
+    limit: i64,
+) -> Result<Vec<(u64, u64, Vec<u8>)>, Unreadable> {
+    let rows = sqlx::query(LEAVES_BEFORE)
+        .bind(column(index)?)
+        .bind(limit)
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    let leaves = rows.iter().map(|row| {
+        let (first, entries) = (number(row, "first_index")?, number(row, "entries")?);
+        Ok((first, entries, bytes(row, "leaves")?))
+    });
+    leaves.collect()
 }
 
 /// The row of a full tile.

@@ -143,6 +143,7 @@ fn fact(fact: &Fact) -> String {
         Fact::Count(count) => format!("count {count}"),
         Fact::NewKey(key) => format!("key {}", data_encoding::HEXLOWER.encode(key)),
         Fact::Minimum(index) => format!("minimum {index}"),
+        Fact::PolicyVersion(version) => format!("policy_version {version}"),
         Fact::Restored {
             incarnation,
             size,

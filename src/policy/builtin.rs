@@ -9,8 +9,9 @@ use cedar_policy::{
     ValidationResult, Validator,
 };
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
-use super::error::{Finding, PolicyError};
+use super::error::{Finding, Lines, PolicyError};
 use super::evaluate::Determining;
 use super::extent;
 use super::index::{Index, Note};
@@ -36,6 +37,7 @@ macro_rules! builtin_file {
 
 /// The built-in policy files: path below `policies/`, and text.
 pub const FILES: &[(&str, &str)] = &[
+    builtin_file!("access/requests.cedar"),
     builtin_file!("agents/agents.cedar"),
     builtin_file!("guardrails/active.cedar"),
     builtin_file!("guardrails/admins.cedar"),
@@ -79,6 +81,7 @@ pub struct Library {
     /// All of it as one set, and the files by name, for validation.
     set: PolicySet,
     texts: HashMap<String, String>,
+    digest: String,
 }
 
 impl Library {
@@ -132,6 +135,7 @@ impl Library {
             templates,
             set,
             texts: texts.collect(),
+            digest: digest(schema, files),
         })
     }
 
@@ -158,6 +162,21 @@ impl Library {
         } else {
             Err(PolicyError::Refused(findings))
         }
+    }
+
+    /// What it was made of: `sha256:` and the SHA-256 of schema and files, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Sixty-four bits of [`Library::digest`]: what an entry names them by.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        self.digest
+            .split_once(':')
+            .and_then(|(_, hex)| hex.get(..16))
+            .unwrap_or_default()
     }
 
     /// The built-in types and actions.
@@ -213,6 +232,19 @@ impl Library {
     }
 }
 
+fn digest(schema: &str, files: &[(&str, &str)]) -> String {
+    let mut digest = Sha256::new();
+    let texts = files.iter().flat_map(|(name, text)| [*name, *text]);
+    for text in std::iter::once(schema).chain(texts) {
+        digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(text);
+    }
+    format!(
+        "sha256:{}",
+        data_encoding::HEXLOWER.encode(&digest.finalize())
+    )
+}
+
 type Named = (PolicySet, Index, HashMap<Arc<str>, Arc<Linkable>>);
 
 /// Policies and templates under their own ids, each with its reason.
@@ -250,6 +282,10 @@ fn named(
             ));
             continue;
         };
+        // A link opens something: one that forbade would be taken for one that permits.
+        if template.effect() == Effect::Forbid {
+            findings.push(refused(file, format!("the template `{id}` forbids")));
+        }
         let note = Note {
             file: (*file).to_owned(),
             effect: Effect::Permit,
@@ -308,18 +344,43 @@ pub(crate) fn in_order(set: &PolicySet) -> impl Iterator<Item = &Policy> {
     policies.into_iter()
 }
 
+/// How many of Cedar's errors are looked at.
+const ERRORS_MOST: usize = 1_000;
+
+/// What strict validation warns of, by file.
+pub(crate) fn validation_warnings(
+    result: &ValidationResult,
+    file_of: &dyn Fn(&PolicyId) -> Option<String>,
+    texts: &HashMap<&str, &str>,
+) -> Vec<Finding> {
+    let warnings = result.validation_warnings();
+    let warnings = warnings.map(|one| (one.policy_id(), DetailedError::from(one)));
+    placed(warnings, file_of, texts)
+}
+
 /// What strict validation found, by file.
 pub(crate) fn validation_findings(
     result: &ValidationResult,
     file_of: &dyn Fn(&PolicyId) -> Option<String>,
     texts: &HashMap<&str, &str>,
 ) -> Vec<Finding> {
-    result
-        .validation_errors()
-        .flat_map(|error| {
-            let file = file_of(error.policy_id()).unwrap_or_default();
-            let text = texts.get(file.as_str()).copied().unwrap_or_default();
-            Finding::from_cedar(&file, text, &DetailedError::from(error))
-        })
-        .collect()
+    let errors = result.validation_errors();
+    let errors = errors.map(|one| (one.policy_id(), DetailedError::from(one)));
+    placed(errors, file_of, texts)
+}
+
+fn placed<'a>(
+    errors: impl Iterator<Item = (&'a PolicyId, DetailedError)>,
+    file_of: &dyn Fn(&PolicyId) -> Option<String>,
+    texts: &HashMap<&str, &str>,
+) -> Vec<Finding> {
+    let mut lines: HashMap<String, Lines<'_>> = HashMap::new();
+    let errors = errors.take(ERRORS_MOST).flat_map(|(id, error)| {
+        let file = file_of(id).unwrap_or_default();
+        let lines = lines
+            .entry(file.clone())
+            .or_insert_with(|| Lines::of(texts.get(file.as_str()).copied().unwrap_or_default()));
+        Finding::of_cedar(&file, lines, &error)
+    });
+    errors.collect()
 }

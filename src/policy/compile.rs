@@ -4,19 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use serde_json::Value;
 
 use super::builtin::{
     DEREFERENCE_LEVEL, Library, NAMESPACE, in_order, parse_policies, parse_schema,
-    validation_findings,
+    validation_findings, validation_warnings,
 };
-use super::error::{Finding, PolicyError};
+use super::error::{Finding, PolicyError, told};
 use super::index::{Index, Note, Permits, Rule};
 use super::program;
 use super::request::{Question, SERVER};
 use super::run::Run;
 use super::shape::{Declared, members, qualified};
+use super::spelling::did_you_mean;
 use super::vocabulary::{Vocabulary, whole_word};
 
 /// A text and the name of the file that it came from.
@@ -27,6 +28,12 @@ pub struct Source {
     /// What it says.
     pub text: String,
 }
+
+/// How many policies a tenant may add. Validating so many takes half a minute at the most.
+pub const POLICIES_MOST: usize = 10_000;
+
+/// How many findings there are before nothing more is looked for.
+const FINDINGS_MOST: usize = 1_000;
 
 /// What a tenant adds to the built-in schema and policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +53,7 @@ pub struct Compiled {
     /// The built-in policies again, picked for own actions; what is picked for ours is shared by all tenants.
     beside: Option<Index>,
     own: Index,
+    warnings: Vec<Finding>,
 }
 
 impl Compiled {
@@ -58,6 +66,7 @@ impl Compiled {
             schema: Arc::clone(&library.schema),
             beside: None,
             own: Index::default(),
+            warnings: Vec::new(),
         }
     }
 
@@ -76,7 +85,7 @@ impl Compiled {
             compiled.add_schema(schema)?;
         }
         let whole = (compiled.schema.as_ref(), compiled.vocabulary.as_ref());
-        compiled.own = own_index(library, whole, &own.policies)?;
+        (compiled.own, compiled.warnings) = own_index(library, whole, &own.policies)?;
         Ok(compiled)
     }
 
@@ -111,22 +120,60 @@ impl Compiled {
         self.own.policies()
     }
 
+    /// Whether a policy has this id: a built-in one, a template, or one that the tenant added.
+    #[must_use]
+    pub fn has_policy(&self, id: &str) -> bool {
+        self.library.describe(id).is_some() || self.own.note(id).is_some()
+    }
+
+    /// The ids of all of them.
+    #[must_use]
+    pub fn policy_ids(&self) -> Vec<String> {
+        let policies = self.library.policies().chain(self.own.policies());
+        let templates = self.library.templates.keys();
+        let templates = templates.map(ToString::to_string);
+        policies
+            .map(|policy| policy.id().to_string())
+            .chain(templates)
+            .collect()
+    }
+
+    /// What speaks against policies that were taken: those that can never apply, and what looks like something else.
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// Shows every policy that the tenant added.
+    pub(crate) fn each_own_rule(&self, show: &mut dyn FnMut(&Rule)) {
+        self.own.each_rule(show);
+    }
+
+    /// Shows every policy that the tenant added and that can match.
+    pub(crate) fn each_own(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
+        let permits = if run.question.action().is_in("private") {
+            Permits::DoNotCount
+        } else {
+            Permits::Count
+        };
+        self.own.each(run, permits, show);
+    }
+
     /// Shows every policy that can match: the built-in ones, then the tenant's.
     pub(crate) fn each(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
-        let action = run.question.action();
+        self.each_built_in(run, show);
+        if !self.own.is_empty() {
+            self.each_own(run, show);
+        }
+    }
+
+    /// Shows every built-in policy that can match.
+    pub(crate) fn each_built_in(&self, run: &Run<'_>, show: &mut dyn FnMut(&Rule)) {
         let builtin = match &self.beside {
-            Some(beside) if action.is_own() => beside,
+            Some(beside) if run.question.action().is_own() => beside,
             _ => &self.library.index,
         };
         builtin.each(run, Permits::Count, show);
-        if !self.own.is_empty() {
-            let permits = if action.is_in("private") {
-                Permits::DoNotCount
-            } else {
-                Permits::Count
-            };
-            self.own.each(run, permits, show);
-        }
     }
 
     /// Shows every permit that can match with one resource or another of the question's type.
@@ -267,24 +314,45 @@ fn own_index(
     library: &Library,
     (schema, vocabulary): (&Schema, &Vocabulary),
     sources: &[Source],
-) -> Result<Index, PolicyError> {
+) -> Result<(Index, Vec<Finding>), PolicyError> {
     let mut findings = Vec::new();
+    let (mut read, mut count) = (Vec::new(), 0_usize);
+    for source in sources {
+        match parse_policies(&source.name, &source.text) {
+            Ok(parsed) => {
+                let before = count;
+                count = count.saturating_add(parsed.policies().count());
+                if before <= POLICIES_MOST && count > POLICIES_MOST {
+                    let message = format!(
+                        "there are {count} policies up to here, and {POLICIES_MOST} at most may be"
+                    );
+                    let help = "say it of groups and of attributes, or share one by one what is shared one by one";
+                    findings.push(Finding::in_file(&source.name, message).with_help(help));
+                }
+                read.push((source, parsed));
+            }
+            Err(found) => findings.extend(found),
+        }
+    }
+    if count > POLICIES_MOST {
+        return Err(PolicyError::Refused(told(findings)));
+    }
     let mut set = PolicySet::new();
     let mut indexed = Vec::new();
-    for source in sources {
-        let parsed = match parse_policies(&source.name, &source.text) {
-            Ok(parsed) => parsed,
-            Err(found) => {
-                findings.extend(found);
-                continue;
-            }
-        };
-        for template in parsed.templates() {
-            let message = format!("`{}` is a template", template.id());
+    for (source, parsed) in read {
+        if parsed.templates().next().is_some() {
+            let message = "this is a template".to_owned();
             let help = "the templates are built in; write a policy for a group instead";
-            findings.push(Finding::in_file(&source.name, message).with_help(help));
+            let slots = ["?principal", "?resource"].into_iter();
+            let slot = slots.filter_map(|slot| source.text.find(slot)).min();
+            let at = slot.unwrap_or_default();
+            let finding = Finding::at(&source.name, &source.text, at, message);
+            findings.push(finding.with_help(help));
         }
         for (at, policy) in in_order(&parsed).enumerate() {
+            if findings.len() >= FINDINGS_MOST {
+                break;
+            }
             let id = policy
                 .annotation("id")
                 .map_or_else(|| format!("{}#{}", source.name, at + 1), str::to_owned);
@@ -312,7 +380,7 @@ fn own_index(
         }
     }
     if !findings.is_empty() {
-        return Err(PolicyError::Refused(findings));
+        return Err(PolicyError::Refused(told(findings)));
     }
     let texts: HashMap<&str, &str> = sources
         .iter()
@@ -328,9 +396,65 @@ fn own_index(
         .map(|(policy, note)| (policy.id(), note.file.as_str()))
         .collect();
     let file_of = |id: &PolicyId| files.get(id).map(|file| (*file).to_owned());
-    let findings = validation_findings(&result, &file_of, &texts);
+    let mut findings = validation_findings(&result, &file_of, &texts);
     if !findings.is_empty() {
-        return Err(PolicyError::Refused(findings));
+        findings
+            .iter_mut()
+            .for_each(|finding| meant_name(finding, schema));
+        return Err(PolicyError::Refused(told(findings)));
     }
-    Ok(Index::new(indexed, vocabulary))
+    let mut warnings = validation_warnings(&result, &file_of, &texts);
+    let index = Index::new(indexed, vocabulary);
+    index.each_rule(&mut |rule| {
+        let actions = vocabulary.actions();
+        let mut actions = actions.filter(|action| rule.body.is_for(action)).peekable();
+        let counts = rule.note.effect == Effect::Forbid
+            || actions.peek().is_none()
+            || actions.any(|action| !action.is_in("private"));
+        if !counts {
+            let text = texts.get(rule.note.file.as_str()).copied().unwrap_or_default();
+            let message = format!("the permit `{}` never counts: its actions are opened by ownership, audience and shares alone", rule.id);
+            let at = whole_word(text, &rule.id);
+            let finding = match at {
+                Some(at) => Finding::at(&rule.note.file, text, at, message),
+                None => Finding::in_file(&rule.note.file, message),
+            };
+            warnings.push(finding.with_help("share the thing instead, or give it an audience"));
+        }
+    });
+    Ok((index, told(warnings)))
+}
+
+/// Says which name was meant where one is none of the schema's: Cedar itself looks at a few of them, and never at other namespaces.
+fn meant_name(finding: &mut Finding, schema: &Schema) {
+    let quoted = |before: &str| {
+        let (_, rest) = finding.message.split_once(before)?;
+        let (name, _) = rest.rsplit_once('`')?;
+        Some(name.to_owned())
+    };
+    let (said, known): (String, Vec<String>) = match (
+        quoted("unrecognized action `"),
+        quoted("unrecognized entity type `"),
+    ) {
+        (Some(said), _) => {
+            let actions = schema.actions().map(ToString::to_string);
+            let groups = schema.action_groups().map(ToString::to_string);
+            (said, actions.chain(groups).collect())
+        }
+        (_, Some(said)) => {
+            let types = schema.entity_types().map(ToString::to_string);
+            (said, types.collect())
+        }
+        (None, None) => return,
+    };
+    let known = || known.iter().map(String::as_str);
+    let ending = format!("::{said}");
+    let elsewhere = known().find(|name| name.ends_with(&ending));
+    let help = match elsewhere {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None => did_you_mean(&said, known()),
+    };
+    if help.is_some() {
+        finding.help = help;
+    }
 }

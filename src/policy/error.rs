@@ -1,8 +1,12 @@
 //! What can be wrong with a schema, a policy, a link or a question.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use cedar_policy::ffi::DetailedError;
+
+use super::spelling::did_you_mean;
 
 /// One thing that is wrong in a file that somebody wrote, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +37,10 @@ impl Finding {
 
     /// A finding at a byte offset of a file's text.
     pub(crate) fn at(file: &str, text: &str, offset: usize, message: String) -> Self {
-        let (line, column) = position(text, offset);
+        Self::placed(file, Lines::of(text).place(offset), message)
+    }
+
+    fn placed(file: &str, (line, column): (usize, usize), message: String) -> Self {
         Self {
             line: Some(line),
             column: Some(column),
@@ -49,20 +56,42 @@ impl Finding {
 
     /// Everything that Cedar says about one error in a file, its related errors included.
     pub(crate) fn from_cedar(file: &str, text: &str, error: &DetailedError) -> Vec<Self> {
+        Self::of_cedar(file, &Lines::of(text), error)
+    }
+
+    /// The same of a file whose lines were looked for before.
+    pub(crate) fn of_cedar(file: &str, lines: &Lines<'_>, error: &DetailedError) -> Vec<Self> {
+        // Cedar has a type for each of `true` and `false`.
+        let message = error.message.replace("__cedar::internal::", "");
         let mut finding = match error.source_locations.first() {
-            Some(label) => Self::at(file, text, label.loc.start, error.message.clone()),
-            None => Self::in_file(file, error.message.clone()),
+            Some(label) => Self::placed(file, lines.place(label.loc.start), message),
+            None => Self::in_file(file, message),
         };
         let label = error
             .source_locations
             .first()
             .and_then(|label| label.label.clone());
-        finding.help = error.help.clone().or(label);
+        finding.help = error
+            .help
+            .clone()
+            .or(label)
+            .or_else(|| method(&finding.message));
         let mut findings = vec![finding];
         for related in &error.related {
-            findings.extend(Self::from_cedar(file, text, related));
+            findings.extend(Self::of_cedar(file, lines, related));
         }
         findings
+    }
+}
+
+impl Finding {
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file, "line": self.line, "column": self.column,
+            "message": self.message, "help": self.help,
+        })
     }
 }
 
@@ -80,21 +109,126 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Line and column, both from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let (mut line, mut column) = (1, 1);
-    for (at, c) in text.char_indices() {
-        if at >= offset {
-            break;
-        }
-        if c == '\n' {
-            line += 1;
-            column = 1;
-        } else {
-            column += 1;
+/// How many findings are told at a time.
+const TOLD_MOST: usize = 100;
+
+/// Findings in the order of the files, each once: of those that differ only in which of a policy's requests they are about, the first. What
+/// is beyond a hundred is counted.
+pub(crate) fn told(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut groups: BTreeMap<Place, (Finding, usize)> = BTreeMap::new();
+    for finding in findings {
+        let place = (
+            finding.file.clone(),
+            finding.line,
+            finding.column,
+            finding.help.clone(),
+        );
+        let alike = match finding.help.is_some() && finding.line.is_some() {
+            true => None,
+            false => Some(finding.message.clone()),
+        };
+        match groups.entry((place, alike)) {
+            Entry::Vacant(group) => drop(group.insert((finding, 0))),
+            Entry::Occupied(mut group) => {
+                let (first, more) = group.get_mut();
+                if finding.message != first.message {
+                    *more = more.saturating_add(1);
+                }
+                // Cedar goes through the requests in an order that is another each time.
+                if finding.message < first.message {
+                    *first = finding;
+                }
+            }
         }
     }
-    (line, column)
+    let all = groups.len();
+    let told = groups.into_values().take(TOLD_MOST);
+    let mut told: Vec<Finding> = told
+        .map(|(mut finding, more)| {
+            if more > 0 {
+                finding
+                    .message
+                    .push_str(&format!(" (and {more} more like it)"));
+            }
+            finding
+        })
+        .collect();
+    if all > TOLD_MOST {
+        let more = all.saturating_sub(TOLD_MOST);
+        told.push(Finding::in_file(
+            "",
+            format!("{more} more things are wrong"),
+        ));
+    }
+    told
+}
+
+type Place = (
+    (String, Option<usize>, Option<usize>, Option<String>),
+    Option<String>,
+);
+
+/// Which of Cedar's methods was meant, where one is none.
+fn method(message: &str) -> Option<String> {
+    let said = message.strip_suffix("` is not a valid method")?;
+    did_you_mean(said.strip_prefix('`')?, METHODS)
+}
+
+/// Cedar's methods.
+const METHODS: [&str; 24] = [
+    "contains",
+    "containsAll",
+    "containsAny",
+    "isEmpty",
+    "getTag",
+    "hasTag",
+    "lessThan",
+    "lessThanOrEqual",
+    "greaterThan",
+    "greaterThanOrEqual",
+    "isIpv4",
+    "isIpv6",
+    "isLoopback",
+    "isMulticast",
+    "isInRange",
+    "offset",
+    "durationSince",
+    "toDate",
+    "toTime",
+    "toMilliseconds",
+    "toSeconds",
+    "toMinutes",
+    "toHours",
+    "toDays",
+];
+
+/// A text, and where its lines begin.
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    begin: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let begin = ends.map(|(at, _)| at.saturating_add(1));
+        Self {
+            text,
+            begin: std::iter::once(0).chain(begin).collect(),
+        }
+    }
+
+    /// Line and column, both from 1, of a byte offset.
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let offset = offset.min(self.text.len());
+        let line = self.begin.partition_point(|begin| *begin <= offset);
+        let begin = self.begin.get(line.saturating_sub(1)).copied();
+        let before = self.text.as_bytes().get(begin.unwrap_or_default()..offset);
+        // Of each character the first byte.
+        let before = before.unwrap_or_default().iter();
+        let column = before.filter(|byte| !matches!(byte, 0x80..=0xBF)).count();
+        (line, column.saturating_add(1))
+    }
 }
 
 /// Why a schema, a policy, a link or a question was not taken.

@@ -76,6 +76,49 @@ impl Evaluation {
     }
 }
 
+impl Evaluation {
+    /// Both of two who must be allowed: a no of either is a no, and of two that which says more gives its kind.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let both_allow = self.is_allowed() && other.is_allowed();
+        let mut determining: Vec<Determining> = Vec::new();
+        for half in [&self, &other] {
+            // Beside a refusal, what the other half was permitted by says nothing.
+            if both_allow || !half.is_allowed() {
+                for one in &half.determining {
+                    if !determining.contains(one) {
+                        determining.push(one.clone());
+                    }
+                }
+            }
+        }
+        let failures = self.failures.into_iter().chain(other.failures).collect();
+        Self {
+            refusal: worse(self.refusal, other.refusal),
+            determining,
+            failures,
+        }
+    }
+}
+
+/// Of two refusals the one that says more: a plan would help only where nothing else stands against it.
+fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
+    let rank = |refusal: &Refusal| match refusal {
+        Refusal::Forbidden => 3,
+        Refusal::Error => 2,
+        Refusal::NotPermitted => 1,
+        Refusal::PlanRequired(_) => 0,
+    };
+    match (first, second) {
+        (Some(first), Some(second)) => Some(if rank(&second) > rank(&first) {
+            second
+        } else {
+            first
+        }),
+        (first, second) => first.or(second),
+    }
+}
+
 /// What each policy that can match says about a question: what Cedar would say of all of them at once, since in Cedar a policy's outcome
 /// never depends on the others.
 #[derive(Debug, Default)]

@@ -222,6 +222,11 @@ impl Index {
         self.rules.all.iter().map(|rule| &rule.policy)
     }
 
+    /// Shows every policy.
+    pub(crate) fn each_rule(&self, show: &mut dyn FnMut(&Rule)) {
+        self.rules.all.iter().for_each(show);
+    }
+
     pub(crate) fn note(&self, id: &str) -> Option<&Note> {
         let at = self.rules.by_id.get(id)?;
         self.rules.all.get(*at).map(|rule| &rule.note)

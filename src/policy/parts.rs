@@ -77,19 +77,7 @@ impl<'a> Asked<'a> {
             scope("principal", &body.principal, principal).map(|one| (Place::Principal, one)),
         );
         found.extend(scope("resource", &body.resource, resource).map(|one| (Place::Resource, one)));
-        let conditions = policy.and_then(|json| json.get("conditions")?.as_array());
-        for (at, condition) in conditions.into_iter().flatten().enumerate() {
-            let number = at.saturating_add(1);
-            let is_when = condition.get("kind").and_then(Json::as_str) == Some("when");
-            let place = if is_when {
-                Place::When(number)
-            } else {
-                Place::Unless(number)
-            };
-            if let Some(body) = condition.get("body") {
-                conjuncts(body, is_when, &mut |json| found.push((place, json)));
-            }
-        }
+        found.extend(conditions(policy));
         let mut over = false;
         let evaluated = found.into_iter().map(|(place, json)| {
             let compiled = program::expression(&json);
@@ -133,6 +121,25 @@ impl<'a> Asked<'a> {
     pub(super) fn value(&self, json: &Json) -> Option<Value> {
         self.run.value(&program::expression(json)?).ok()
     }
+}
+
+/// Each conjunct of a policy's conditions, in the order in which Cedar looks at them.
+pub(super) fn conditions(policy: Option<&Json>) -> Vec<(Place, Json)> {
+    let mut found = Vec::new();
+    let conditions = policy.and_then(|json| json.get("conditions")?.as_array());
+    for (at, condition) in conditions.into_iter().flatten().enumerate() {
+        let number = at.saturating_add(1);
+        let is_when = condition.get("kind").and_then(Json::as_str) == Some("when");
+        let place = if is_when {
+            Place::When(number)
+        } else {
+            Place::Unless(number)
+        };
+        if let Some(body) = condition.get("body") {
+            conjuncts(body, is_when, &mut |json| found.push((place, json)));
+        }
+    }
+    found
 }
 
 /// The id of a part as a policy by itself.

@@ -150,7 +150,8 @@ impl Shape {
         }
     }
 
-    fn in_words(&self) -> String {
+    /// What it may be, in words.
+    pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),
             Self::Long => "a whole number".to_owned(),
@@ -170,6 +171,16 @@ impl Shape {
 }
 
 impl Extension {
+    /// The function of Cedar's that makes a value of it.
+    pub(crate) const fn function(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Decimal => "decimal",
+            Self::Datetime => "datetime",
+            Self::Duration => "duration",
+        }
+    }
+
     fn value(self, text: &str) -> RestrictedExpression {
         match self {
             Self::Ip => RestrictedExpression::new_ip(text),

@@ -406,6 +406,11 @@ impl Ground {
         &self.own
     }
 
+    /// All built-in policies, in the order of their files.
+    pub(super) fn all_builtin(&self) -> &[Rule] {
+        &self.builtin
+    }
+
     /// The built-in policies that can match in an environment, and a link of each template.
     pub(super) fn builtin_at<'a>(&'a self, at: &'a Environment) -> Field<'a> {
         let mut field = Field::default();

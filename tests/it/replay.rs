@@ -23,7 +23,7 @@ pub struct Row {
 }
 
 /// The types of identifiers, by their prefix.
-const KINDS: [(&str, &str); 12] = [
+const KINDS: [(&str, &str); 13] = [
     ("org", "Organization"),
     ("usr", "User"),
     ("grp", "Group"),
@@ -35,6 +35,7 @@ const KINDS: [(&str, &str); 12] = [
     ("pol", "PolicySet"),
     ("log", "AuditLog"),
     ("set", "Settings"),
+    ("bil", "Billing"),
     ("adf", "AgentDefinition"),
 ];
 
@@ -296,7 +297,7 @@ impl Replay {
             .iter()
             .find(|row| row.body["object"]["kind"] == "organization")
             .unwrap();
-        let mut entities: Vec<Value> = ["pol", "log", "set"]
+        let mut entities: Vec<Value> = ["pol", "log", "set", "bil"]
             .iter()
             .map(|prefix| {
                 let id = org.id.replacen("org", prefix, 1);

@@ -136,6 +136,8 @@ pub enum Fact {
     NewKey([u8; 32]),
     /// The least index whose entry is still kept.
     Minimum(u64),
+    /// The version of the organization's own policies that decides from the next change on.
+    PolicyVersion(u64),
     /// The salted hash of another log's checkpoint ([`super::anchor`]): whoever has salt and checkpoint can show that it was there.
     Commitment(Hash),
     /// The log that this one goes on from after a restore, as far as it is known.
@@ -268,6 +270,15 @@ impl Entry {
     /// Too long, or a word or prefix of the program that breaks its grammar.
     pub fn leaf(&self) -> Result<Vec<u8>, Flaw> {
         leaf::write(self)
+    }
+
+    /// Reads a leaf that is verified elsewhere: what could be written otherwise is not looked for, which takes half as long as
+    /// [`Entry::parse`].
+    ///
+    /// # Errors
+    /// Anything that is not an entry of this format.
+    pub fn read(leaf: &[u8]) -> Result<Self, Flaw> {
+        leaf::read(leaf)
     }
 
     /// Reads a leaf, and nothing but what [`Entry::leaf`] writes.

@@ -94,6 +94,7 @@ fn write_fact(out: &mut Object, fact: &Fact) -> Result<(), Flaw> {
         Fact::Count(count) => out.number("count", *count),
         Fact::NewKey(key) => out.hex("key", key),
         Fact::Minimum(index) => out.number("minimum", *index),
+        Fact::PolicyVersion(version) => out.number("policy_version", *version),
         Fact::Restored {
             incarnation,
             size,
@@ -297,7 +298,11 @@ fn read_fact(from: &mut Cursor<'_>) -> Result<Fact, Flaw> {
         if let Some(key) = from.optional("key", Cursor::hash)? {
             return Ok(Fact::NewKey(*key.bytes()));
         }
-        Ok(Fact::Minimum(from.required("minimum", Cursor::number)?))
+        if let Some(index) = from.optional("minimum", Cursor::number)? {
+            return Ok(Fact::Minimum(index));
+        }
+        let version = from.required("policy_version", Cursor::number)?;
+        Ok(Fact::PolicyVersion(version))
     })
 }
 

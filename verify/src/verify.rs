@@ -8,6 +8,8 @@ use super::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use super::entry::{Entry, Event, Fact, PartName, SealedPart, Time};
 use super::flaw::Flaw;
 use super::merkle::{Frontier, Hash, leaf_hash};
+pub use super::restored::Restored;
+use super::versions::Versions;
 
 /// Findings that a report lists; more are only counted.
 pub const LISTED: usize = 1_000;
@@ -85,6 +87,15 @@ pub enum Finding {
         /// Its index.
         index: u64,
     },
+    /// An entry that was decided by another version of the organization's policies than the one that the last activation ahead made count.
+    PolicyVersion {
+        /// Its index.
+        index: u64,
+        /// The version that it says.
+        said: u64,
+        /// The one that counts.
+        counts: u64,
+    },
     /// A sealed part that is not what the leaf has the hash of.
     PartAltered {
         /// Its entry.
@@ -157,45 +168,6 @@ pub enum Unchecked {
     },
 }
 
-/// A restore that the log itself records: from here on it is another life of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restored {
-    /// The index of the first entry that says so: as many entries of the life before are left.
-    pub index: u64,
-    /// How many entries say so: one for the life before, and one for each life that is lost whole.
-    pub entries: u64,
-    /// The life that ended.
-    pub incarnation: String,
-    /// As many entries as that life is known to have had.
-    pub size: u64,
-    /// Whether nothing of it is left: what was put back is older than it.
-    pub is_lost_whole: bool,
-}
-
-impl fmt::Display for Restored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            index,
-            incarnation,
-            size,
-            is_lost_whole,
-            ..
-        } = self;
-        write!(
-            f,
-            "entry {index}: the log goes on here after a restore; of `{incarnation}` "
-        )?;
-        if *is_lost_whole {
-            return write!(f, "nothing is left, which was seen with {size} entries");
-        }
-        match size.saturating_sub(*index) {
-            0 => write!(f, "no entry is known to be lost"),
-            1 => write!(f, "entry {index} is lost"),
-            lost => write!(f, "{lost} entries are lost, {index} to {}", size - 1),
-        }
-    }
-}
-
 /// What was checked, what was found, and what could not be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -257,6 +229,7 @@ pub struct Verification {
     tree: Frontier,
     next: u64,
     last_time: Option<Time>,
+    versions: Versions,
     /// Those that were kept and can be trusted, the smallest first.
     kept: Vec<Checkpoint>,
     /// Kept checkpoints of earlier lives that the log agrees with, until an entry says that there was such a life.
@@ -301,6 +274,7 @@ impl Verification {
             tree: evidence.before,
             next: first,
             last_time: None,
+            versions: Versions::default(),
             kept: Vec::new(),
             earlier: Vec::new(),
             parts_absent: 0,
@@ -489,6 +463,14 @@ impl Verification {
         }
         self.last_time = Some(entry.time);
         self.restored(entry);
+        if let (Some(counts), Some(said)) = (self.versions.next(entry), entry.policy_version) {
+            let index = entry.index;
+            self.find(Finding::PolicyVersion {
+                index,
+                said,
+                counts,
+            });
+        }
         let mut seen = Vec::with_capacity(parts.len());
         for (name, found) in parts {
             let (index, name) = (entry.index, *name);
@@ -564,6 +546,14 @@ impl fmt::Display for Finding {
             Self::TimeWentBack { index } => write!(
                 f,
                 "entry {index}: its time is before that of the entry ahead"
+            ),
+            Self::PolicyVersion {
+                index,
+                said,
+                counts,
+            } => write!(
+                f,
+                "entry {index}: it was decided by version {said} of the policies, and version {counts} counts"
             ),
             Self::PartAltered { index, name } => {
                 write!(

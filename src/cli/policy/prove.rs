@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::folder;
+use super::folder::{Folder, counted, show};
+use crate::cli::Outcome;
+use crate::cli::ending::Ending;
 use crate::cli::print::Out;
-use crate::cli::{Ends, Outcome};
 use crate::config;
-use crate::policy::{Compiled, Library};
+use crate::policy::{Compiled, Library, PolicyError};
 use crate::proof::{Limits, NoSolver, Progress, Prover, Report};
 
 const AFTER: &str = "\
-Exit codes:
-  0  every guardrail holds for all requests
-  1  a guardrail fails, or the policies cannot be read
-  2  something is not known: there is no solver, it gave up, or the time was over
+Exit codes: 0 every guardrail holds for all requests; 1 one fails; 2 something is not known, since the files are wrong, there
+is no solver, it gave up, or the time was over.
 
 Examples:
   cedarkeep policy prove                         the built-in policies alone
@@ -27,14 +26,14 @@ Examples:
 /// How many steps go by before another line says so.
 const TOLD: usize = 200;
 
+/// Prove, for all requests, that the guardrails hold beside the policies of a folder, and find what those are not there for
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
-pub(super) struct Prove {
-    /// The folder: its `*.cedar`, and `schema.cedarschema` if there is one; without it the built-in policies alone
-    #[arg(value_name = "DIR")]
-    folder: Option<PathBuf>,
+pub(in crate::cli) struct Prove {
+    /// A folder with `schema.cedarschema` (or none) and `*.cedar`; without it the built-in policies alone
+    dir: Option<PathBuf>,
     /// Say how they differ from the policies of this folder
-    #[arg(long, value_name = "DIR", requires = "folder")]
+    #[arg(long, value_name = "DIR", requires = "dir")]
     against: Option<PathBuf>,
     /// The solver's program, cvc5; by default `cvc5` on the path
     #[arg(long, value_name = "FILE")]
@@ -50,23 +49,26 @@ pub(super) struct Prove {
 }
 
 impl Prove {
-    pub(super) fn run(&self, out: &Out) -> Outcome {
+    pub(in crate::cli) fn run(&self, out: &Out) -> Outcome {
         let library = Arc::new(Library::builtin()?);
-        let compiled = |folder: Option<&Path>| -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-            Ok(Arc::new(match folder {
-                Some(folder) => Compiled::new(&library, &folder::own(folder)?)?,
-                None => Compiled::builtin(&library),
-            }))
+        let draft = match &self.dir {
+            Some(dir) => match compiled(out, &library, dir) {
+                Ok(compiled) => compiled,
+                Err(ended) => return ended,
+            },
+            None => Arc::new(Compiled::builtin(&library)),
         };
-        let draft = compiled(self.folder.as_deref())?;
         let active = match &self.against {
-            Some(folder) => Some(compiled(Some(folder))?),
+            Some(dir) => match compiled(out, &library, dir) {
+                Ok(compiled) => Some(compiled),
+                Err(ended) => return ended,
+            },
             None => None,
         };
-        let prover = self.prover().map_err(|error| Ends {
-            code: 2,
-            message: error.to_string(),
-        })?;
+        let prover = match self.prover() {
+            Ok(prover) => prover,
+            Err(none) => return Err(Ending::unchecked(none.to_string()).into()),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -96,16 +98,34 @@ impl Prove {
     }
 }
 
-/// The code that says how it went.
+/// A folder's policies beside the built-in ones.
+///
+/// # Errors
+/// How the command ends: they cannot be read, or are no policies.
+fn compiled(out: &Out, library: &Arc<Library>, dir: &Path) -> Result<Arc<Compiled>, Outcome> {
+    let folder = Folder::read(dir).map_err(|unread| unread.end(out))?;
+    let refused = |error| match error {
+        PolicyError::Refused(findings) => match show(out, &findings) {
+            Ok(()) => Err(Ending::unchecked(counted(&findings)).into()),
+            Err(error) => Err(error.into()),
+        },
+        other => Err(other.into()),
+    };
+    Compiled::new(library, &folder.own)
+        .map(Arc::new)
+        .map_err(refused)
+}
+
+/// How the command ends.
 fn ends(report: &Report) -> Outcome {
     let (_, fails, _) = report.guardrails.counts();
-    if fails > 0 {
-        let message = format!("{fails} properties of the guardrails fail");
-        return Err(Ends { code: 1, message }.into());
+    match (fails, report.has_unknown()) {
+        (0, false) => Ok(()),
+        (0, true) => Err(Ending::unchecked(
+            "something is not known; more time may help (--timeout, --limit)",
+        )
+        .into()),
+        (1, _) => Err(Ending::unmet("a guardrail fails").into()),
+        (fails, _) => Err(Ending::unmet(format!("{fails} guardrails fail")).into()),
     }
-    if report.has_unknown() {
-        let message = "something is not known; more time may help (--timeout, --limit)".to_owned();
-        return Err(Ends { code: 2, message }.into());
-    }
-    Ok(())
 }

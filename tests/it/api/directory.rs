@@ -369,7 +369,8 @@ async fn a_share_opens_what_it_is_of_and_is_taken_back() {
             .await
             .id();
         let place = format!("/v1/{path}/{id}");
-        let give = json!({"resource": id, "grantee": tenant.viewer, "level": "viewer", "expires_at": "2099-01-01T00:00:00Z"});
+        let give =
+            json!({"resource": id, "grantee": tenant.viewer, "level": "viewer", "for_minutes": 60});
         // An Admin who may not read it may not share it either, and is not told of it.
         service
             .post(&tenant, tenant.admin, "/v1/shares", give.clone())

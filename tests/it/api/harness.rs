@@ -62,6 +62,14 @@ impl Told {
         id
     }
 
+    /// The identifier of what waits for somebody.
+    pub fn waits(&self) -> String {
+        assert_eq!(self.status, 202, "{}", self.body);
+        let id = self.body["id"].as_str().unwrap().to_owned();
+        assert!(self.headers["location"].to_str().unwrap().ends_with(&id));
+        id
+    }
+
     pub fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", self.body);
         self.body
@@ -435,6 +443,9 @@ impl Service {
         let key = make("/v1/api-keys", json!({"name": "nightly"})).await;
         let invitation = json!({"email": "ivy@example.com", "role": "Member"});
         let invitation = make("/v1/invitations", invitation).await;
+        let request = json!({"resource": thread, "level": "editor", "reason": "to answer"});
+        let request = self.post(tenant, tenant.member, "/v1/access-requests", request);
+        let request = request.await.waits();
         Things {
             user,
             team,
@@ -451,6 +462,7 @@ impl Service {
             share,
             key,
             invitation,
+            request,
         }
     }
 }
@@ -472,6 +484,7 @@ pub struct Things {
     pub share: String,
     pub key: String,
     pub invitation: String,
+    pub request: String,
 }
 
 async fn joined(door: &Door, name: &str, role: Role) -> Ref {

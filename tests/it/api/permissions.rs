@@ -26,6 +26,15 @@ const MADE: [(&str, &str); 5] = [
     ("AgentDefinition", "agents"),
 ];
 
+/// Requests for access to those.
+const ASKED: [(&str, &str); 5] = [
+    ("AccessRequest/thread", "Thread"),
+    ("AccessRequest/prompt_template", "PromptTemplate"),
+    ("AccessRequest/tool", "Tool"),
+    ("AccessRequest/assistant", "Assistant"),
+    ("AccessRequest/agent", "AgentDefinition"),
+];
+
 /// How many questions are asked at once: few enough to be answered in time by a machine that does other things as well.
 const AT_ONCE: usize = 40;
 
@@ -95,6 +104,41 @@ impl Maker<'_> {
     async fn share(&self, by: &str, resource: &str, grantee: &str, level: &str) -> String {
         let body = json!({"resource": resource, "grantee": grantee, "level": level});
         self.make(by, "/v1/shares", body).await
+    }
+
+    /// Requests for access, in each relation: by `pat`, by another, and about what is `pat`'s own.
+    async fn ask(
+        &self,
+        (pat, role): (&str, &str),
+        at: &mut HashMap<(&'static str, &'static str), String>,
+    ) {
+        let body =
+            json!({"name": "Asker", "email": format!("{role}@example.org"), "role": "Viewer"});
+        let admin = self.tenant.admin.to_string();
+        let asker = &self.make(&admin, "/v1/users", body).await;
+        let ask = async |by: &str, resource: &str, level: &str| {
+            let body = json!({"resource": resource, "level": level, "reason": "for the matrix"});
+            let told = self.service.ask("POST", "/v1/access-requests");
+            let told = told
+                .key(&self.tenant.key)
+                .header("cedarkeep-acting-user", by);
+            told.body(&body).send().await.waits()
+        };
+        for (request, kind) in ASKED {
+            let (theirs, own) = (at[&(kind, "none")].clone(), at[&(kind, "owner")].clone());
+            at.insert((request, "none"), ask(asker, &theirs, "viewer").await);
+            at.insert((request, "owner"), ask(pat, &theirs, "viewer").await);
+            at.insert((request, "holder"), ask(asker, &own, "viewer").await);
+        }
+        let log = Ref::new(Kind::AuditLog, self.tenant.org.id).to_string();
+        let nothing = Ref::new(Kind::Thread, [0; 16]).to_string();
+        for (request, about, level) in [
+            ("AccessRequest/log", &log, "auditor"),
+            ("AccessRequest", &nothing, "viewer"),
+        ] {
+            at.insert((request, "none"), ask(asker, about, level).await);
+            at.insert((request, "owner"), ask(pat, about, level).await);
+        }
     }
 
     /// An answer to each question, with its reason.
@@ -298,6 +342,7 @@ impl Maker<'_> {
             }
         }
 
+        self.ask((pat, role), &mut at).await;
         let key = self.make(olive, "/v1/api-keys", json!({"name": "nightly"}));
         at.insert(("ApiKey", "none"), key.await);
         at.insert(("User", "none"), other.clone());

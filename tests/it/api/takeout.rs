@@ -120,6 +120,12 @@ impl Place {
         let place = format!("/v1/threads/{thread}/messages");
         let say = self.service.by(&self.tenant, member, "POST", &place);
         say.content("text/plain", "a message").send().await.id();
+        let nothing = "tol_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let ask = json!({"resource": nothing, "level": "viewer", "reason": "Secret wishes"});
+        let ask = self
+            .service
+            .post(&self.tenant, member, "/v1/access-requests", ask);
+        ask.await.waits();
         let token = json!({"name": "Mail", "provider": "imap"});
         let token = self
             .service
@@ -176,6 +182,10 @@ async fn a_person_takes_what_is_theirs(database: Database) {
         .collect();
     assert_eq!(people.len(), 1);
     assert_eq!(people[0]["id"], json!(tenant.member));
+    let asked = lines(&found, "objects/").into_iter();
+    let asked: Vec<_> = asked.filter(|one| one["type"] == "AccessRequest").collect();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0]["reason"], "Secret wishes");
     let log = lines(&found, "log/");
     assert!(log.len() > 10, "{}", log.len());
     assert!(
@@ -224,7 +234,9 @@ async fn what_is_private_is_handed_out_once_two_admins_want_it() {
         assert!(!holds(&found, private));
     }
     let all = found.values().flatten().copied().collect::<Vec<u8>>();
-    assert!(!String::from_utf8_lossy(&all).contains("Secret plans"));
+    for private in ["Secret plans", "Secret wishes"] {
+        assert!(!String::from_utf8_lossy(&all).contains(private));
+    }
 
     // Nobody approves what nobody asked for, and nobody their own.
     place.asks(admin, "POST", "/approval").await.is_problem(400);

@@ -169,6 +169,7 @@ fn names(finding: &Finding, first: i64, entries: i64) -> bool {
     match finding {
         Finding::Stored { what } => what.starts_with(&format!("segment {first}:")),
         Finding::Leaf { index, .. }
+        | Finding::PolicyVersion { index, .. }
         | Finding::PartAltered { index, .. }
         | Finding::PartForeign { index, .. } => holds(*index),
         _ => false,

@@ -9,6 +9,7 @@ use cedarkeep::crypto;
 use cedarkeep::decide::authorized::{ThreadShare, ThreadUnshare};
 use cedarkeep::decide::world::World;
 use cedarkeep::decide::{Acting, Asker, Caller, Door, Named, Question, Until, audit, check};
+use cedarkeep::directory::expiry::End;
 use cedarkeep::directory::object::{Level, Plan};
 use cedarkeep::directory::share::{self, Grant};
 use cedarkeep::directory::{Kind, Object, Ref, organization};
@@ -66,7 +67,7 @@ async fn shares(tenant: &Tenant, thread: Ref) -> [u8; 16] {
     let grant = Grant {
         grantee,
         level: Level::Viewer,
-        expires_at: None,
+        until: End::Never,
     };
     let context = json!({"grantee": {"type": "User", "id": grantee.to_string()}});
     let context = context.as_object().unwrap().clone();

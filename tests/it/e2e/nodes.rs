@@ -225,7 +225,7 @@ impl Caller {
     }
 }
 
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     value
         .as_u64()
         .unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
@@ -283,10 +283,12 @@ async fn set(sites: &[Site], servers: &[Server]) -> Scene {
 }
 
 /// The rows of the state, opened with the tenant's keys, and every entry as it is shown.
-async fn history(site: &Site, url: &str) -> (Vec<Row>, Vec<Value>) {
+pub(super) async fn history(site: &Site, url: Option<&str>) -> (Vec<Row>, Vec<Value>) {
     let mut config = Config::default();
     config.data.dir = site.data().to_owned();
-    config.data.database = Database::Postgres(url.to_owned());
+    if let Some(url) = url {
+        config.data.database = Database::Postgres(url.to_owned());
+    }
     let app = App::visit(config).await.unwrap();
     let id = app
         .control()
@@ -296,7 +298,13 @@ async fn history(site: &Site, url: &str) -> (Vec<Row>, Vec<Value>) {
         .unwrap();
     let store = app.control().open_store(id).await.unwrap();
     let name = format!("cedarkeep_{}", id.to_string().split_once('_').unwrap().1);
-    let url = url.replacen("/postgres?", &format!("/{name}?"), 1);
+    let url = match url {
+        Some(url) => url.replacen("/postgres?", &format!("/{name}?"), 1),
+        None => format!(
+            "sqlite://{}",
+            site.data().join(format!("tenants/{id}.db")).display()
+        ),
+    };
     let mut database = sqlx::AnyConnection::connect(&url).await.unwrap();
     let sql = "SELECT id, from_index, to_index, body FROM state ORDER BY from_index, id";
     let stored = sqlx::query(sql).fetch_all(&mut database).await.unwrap();
@@ -323,7 +331,7 @@ async fn history(site: &Site, url: &str) -> (Vec<Row>, Vec<Value>) {
 /// Holds the log to what was received, and every decision in it to the policies.
 async fn check(sites: &[Site], scene: &Scene, url: &str, chance: &mut Chance) -> String {
     sites[0].verify("nodes");
-    let (rows, entries) = history(&sites[0], url).await;
+    let (rows, entries) = history(&sites[0], Some(url)).await;
     for (wanted, entry) in entries.iter().enumerate() {
         assert_eq!(number(&entry["index"]), wanted as u64, "the log has a gap");
     }

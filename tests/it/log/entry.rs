@@ -59,6 +59,7 @@ fn facts() -> impl Strategy<Value = Fact> {
         any::<[u8; 32]>().prop_map(|bytes| Fact::Commitment(Hash::new(bytes))),
         any::<[u8; 32]>().prop_map(Fact::NewKey),
         any::<u64>().prop_map(Fact::Minimum),
+        any::<u64>().prop_map(Fact::PolicyVersion),
         (ids(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(incarnation, size, root)| {
             Fact::Restored {
                 incarnation,
@@ -153,6 +154,7 @@ fn as_json(entry: &Entry) -> Value {
         Fact::Commitment(hash) => json!({"commitment": hash.to_string()}),
         Fact::NewKey(key) => json!({"key": data_encoding::HEXLOWER.encode(key)}),
         Fact::Minimum(index) => json!({"minimum": index.to_string()}),
+        Fact::PolicyVersion(version) => json!({"policy_version": version.to_string()}),
         Fact::Restored { incarnation, size, root } => {
             json!({"size": size.to_string(), "root": root.to_string(), "incarnation": incarnation.as_str()})
         }
@@ -362,6 +364,12 @@ fn every_event_has_its_name_and_category() {
                 "log.heartbeat",
                 "log.restored",
                 "policy.drafted",
+                "policy.discarded",
+                "policy.checked",
+                "policy.approved",
+                "policy.conditions_changed",
+                "policy.shadowed",
+                "policy.announced",
                 "policy.activated",
                 "policy.rolled_back",
                 "key.rotated",
@@ -400,6 +408,12 @@ fn every_event_has_its_name_and_category() {
                 "document.deleted",
                 "memory.written",
                 "memory.forgotten",
+                "share.expired",
+                "access.requested",
+                "access.approved",
+                "access.declined",
+                "access.withdrawn",
+                "access.lapsed",
                 "entity.written",
                 "entity.deleted",
                 "content.read",

@@ -1,7 +1,9 @@
 //! Whole logs: an honest one is sound, and every way to tamper with one is found.
 
 use cedarkeep::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
-use cedarkeep::log::entry::{PartName, SealedPart};
+use cedarkeep::log::entry::{
+    Caller, Draft, Event, Fact, Outcome, PartName, Record, SealedPart, Time,
+};
 use cedarkeep::log::flaw::Flaw;
 use cedarkeep::log::merkle::Frontier;
 use cedarkeep::log::tiles::frontier_at;
@@ -436,4 +438,66 @@ fn findings_beyond_the_list_are_counted() {
     let garbage: Stored = (0..1_500).map(|_| (b"{}".to_vec(), Vec::new())).collect();
     let report = check(&sample, garbage);
     assert_eq!((report.findings.len(), report.found), (1_000, 1_501));
+}
+
+/// An activation of `version`, or a decision that says it was made by it, that saw `as_of`.
+fn of_version(index: u64, (activates, said): (Option<u64>, u64), as_of: u64) -> Record {
+    let (event, outcome) = match activates {
+        Some(_) => (Event::PolicyActivated, Outcome::Ok),
+        None => (Event::DecisionMade, Outcome::Allow),
+    };
+    let mut draft = Draft::new(event, Caller::System, outcome).saw(said, as_of);
+    if let Some(version) = activates {
+        draft = draft.fact(Fact::PolicyVersion(version));
+    }
+    let time = Time::from_micros(1_795_000_000_000_000).unwrap();
+    draft.at(index, time).unwrap()
+}
+
+#[test]
+fn a_decision_by_a_version_that_did_not_count_is_found_with_the_leaves_alone() {
+    let honest: [((Option<u64>, u64), u64); 9] = [
+        ((None, 0), 0),
+        // The decision that allows an activation is made by what counted before, like the activation itself.
+        ((None, 0), 0),
+        ((Some(1), 0), 0),
+        ((None, 0), 0),
+        ((None, 1), 2),
+        ((Some(2), 1), 2),
+        ((None, 2), 5),
+        ((Some(1), 2), 5),
+        ((None, 1), 7),
+    ];
+    let log = |entries: &[((Option<u64>, u64), u64)]| {
+        let mut sample = Sample::new(0);
+        for (index, (version, as_of)) in (0..).zip(entries) {
+            sample.append(of_version(index, *version, *as_of));
+        }
+        let stored = stored(&sample);
+        check(&sample, stored).findings
+    };
+    assert_eq!(log(&honest), []);
+    for (index, said) in [(4, 0), (4, 2), (6, 1), (8, 2)] {
+        let mut mixed = honest;
+        mixed[index].0.1 = said;
+        let counts = honest[index].0.1;
+        let index = u64::try_from(index).unwrap();
+        let wanted = Finding::PolicyVersion {
+            index,
+            said,
+            counts,
+        };
+        assert_eq!(log(&mixed), [wanted], "{index} {said}");
+    }
+    // Seen before the activation, and answered behind it: whoever decided did not know what counted.
+    let mut late = honest;
+    late[6] = ((None, 2), 2);
+    assert_eq!(
+        log(&late),
+        [Finding::PolicyVersion {
+            index: 6,
+            said: 2,
+            counts: 1
+        }]
+    );
 }

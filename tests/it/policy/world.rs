@@ -421,7 +421,17 @@ fn entities(row: &Row) -> Vec<Entity> {
         add("Team", &format!("{named}-new_team"), place.clone(), vec![]);
         add("Project", &format!("{named}-new_project"), place, vec![]);
     }
-    if row.resource.ends_with("/thread") {
+    if let Some((_, kind)) = about(row) {
+        let owner = match row.relation.as_str() {
+            "holder" => "pat",
+            _ => "olive",
+        };
+        let made = json!({"org": "acme", "owner": owner, "holds": 0});
+        match kind {
+            "AuditLog" => add(kind, "about", json!({"org": "acme"}), vec![]),
+            kind => add(kind, "about", made, vec![reference("Project", "apollo")]),
+        }
+    } else if row.resource.ends_with("/thread") {
         add(
             "Thread",
             "talk",
@@ -435,6 +445,20 @@ fn entities(row: &Row) -> Vec<Entity> {
         add(kind, "it", attributes, parents);
     }
     all
+}
+
+/// What a request for access is about: the attribute that names it, and its type.
+fn about(row: &Row) -> Option<(&str, &'static str)> {
+    let name = row.resource.strip_prefix("AccessRequest/")?;
+    let kind = match name {
+        "thread" => "Thread",
+        "prompt_template" => "PromptTemplate",
+        "tool" => "Tool",
+        "assistant" => "Assistant",
+        "agent" => "AgentDefinition",
+        _ => "AuditLog",
+    };
+    Some((name, kind))
 }
 
 fn talk(row: &Row) -> Value {
@@ -499,6 +523,13 @@ fn it(row: &Row, holds: i64) -> Option<(&str, Value, Vec<Value>)> {
         }
         "Session" => {
             attributes["owner"] = json!(owner);
+            acme
+        }
+        "AccessRequest" => {
+            attributes["owner"] = json!(owner);
+            if let Some((name, kind)) = about(row) {
+                attributes[name] = reference(kind, "about");
+            }
             acme
         }
         "Integration" => {
@@ -579,8 +610,10 @@ fn entity(kind: &str, id: &str, attributes: Value, parents: Vec<Value>) -> Entit
         ("project", "Project"),
         ("team", "Team"),
     ] {
-        if let Some(value) = attributes.get_mut(name) {
-            *value = reference(kind, value.as_str().unwrap());
+        if let Some(value) = attributes.get_mut(name)
+            && let Some(id) = value.as_str()
+        {
+            *value = reference(kind, id);
         }
     }
     let whole = json!({"uid": reference(kind, id), "attrs": attributes, "parents": parents});

@@ -1,4 +1,4 @@
-//! Canaries in invitations and in files of people.
+//! Canaries in invitations, in requests for access and in files of people.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn token(canaries: &mut Canaries, told: &Value) -> String {
 }
 
 impl Directory {
-    /// Invites people, one of whom comes, and imports others.
+    /// Invites people, one of whom comes, asks for access, and imports others.
     pub(super) async fn use_joining(&self, canaries: &mut Canaries) {
         let mut tokens = Vec::new();
         let mut places = Vec::new();
@@ -41,6 +41,11 @@ impl Directory {
                 .send(Method::POST, path, &headers, Some(body.into()));
             assert_eq!(told.await.unwrap().status, status);
         }
+        let nothing = "thr_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let ask = json!({"resource": nothing, "level": "viewer", "reason": canaries.word()});
+        let path = "/v1/access-requests";
+        self.call(Method::POST, path, &canaries.word(), Some(ask))
+            .await;
         let line = format!("{},{},Member", canaries.word(), email(canaries));
         let broken = format!("{},{},Member", canaries.word(), canaries.word());
         let file = format!("name,email,role\n{line}\n{broken}\n");

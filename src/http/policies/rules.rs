@@ -1,0 +1,67 @@
+//! What an organization asks of a version before it counts, over HTTP.
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+
+use super::set;
+use crate::decide::authorized::{PolicyActivate, PolicyRead};
+use crate::directory::policies::{self, Conditions};
+use crate::http::call::Call;
+use crate::http::fields::{Fields, wrong};
+use crate::http::page::{self, Acting, Keyed, Problems};
+use crate::http::problem::Problem;
+
+/// What is asked of a version before it is activated.
+#[utoipa::path(get, path = "/v1/policy-conditions", tag = "Policies", operation_id = "read_policy_conditions", params(Acting),
+    responses((status = 200, description = "`conditions`, and those that wait for another Admin (`proposed`)", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
+    let [] = call.query([])?;
+    let permitted = call.read::<PolicyRead>(set(&call)).await?;
+    let rules = permitted.snapshot().rules();
+    let shown = json!({ "conditions": rules.conditions, "proposed": rules.proposed });
+    Ok(Json(shown).into_response())
+}
+
+/// Ask for other conditions, as a whole. Where two people are asked for, less is asked for only once another Admin agrees.
+#[utoipa::path(put, path = "/v1/policy-conditions", tag = "Policies", operation_id = "replace_policy_conditions", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "`tests`: there are some, and all pass; `proof`: `no`, `if_possible` or `yes`; `replay`: `last` decisions, of which `most` may change; `approval`: two people had a hand in it. What is absent is not asked for"),
+    responses((status = 200, description = "`conditions`, and those that wait for another Admin (`proposed`)", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let conditions = Conditions {
+        tests: body.maybe_flag("tests")?.unwrap_or_default(),
+        proof: match body.any("proof") {
+            None => policies::standing::Demand::default(),
+            Some(word) => serde_json::from_value(word)
+                .map_err(|_| wrong("proof", "it must be `no`, `if_possible` or `yes`"))?,
+        },
+        replay: match body.any("replay") {
+            None | Some(Value::Null) => None,
+            Some(flips) => Some(
+                serde_json::from_value(flips)
+                    .map_err(|_| wrong("replay", "it must have the numbers `last` and `most`"))?,
+            ),
+        },
+        approval: body.maybe_flag("approval")?.unwrap_or_default(),
+    };
+    body.finish()?;
+    let changed = call
+        .change::<PolicyActivate>(set(&call), Map::new(), &body, move |by, snapshot| {
+            policies::set_conditions(by, snapshot, &conditions)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// Agree to the conditions that another Admin wants.
+#[utoipa::path(post, path = "/v1/policy-conditions/approve", tag = "Policies", operation_id = "approve_policy_conditions", params(Acting, Keyed),
+    responses((status = 200, description = "`conditions`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(in crate::http) async fn approve(call: Call) -> Result<Response, Problem> {
+    let changed = call
+        .change::<PolicyActivate>(set(&call), Map::new(), &Fields::none(), policies::agree)
+        .await?;
+    Ok(page::changed_to(changed))
+}
