@@ -42,6 +42,7 @@ const REASONS: &[Reason] = &[
             "viewer.ceiling: in for ==: 2: action == Action::\"access.withdraw\"",
             "admins.administer: in for ==: 1: action == Action::\"project.delete\"",
             "admins.administer: in for ==: 1: action == Action::\"thread.restrict\"",
+            "viewer.ceiling: in for ==: 2: action == Action::\"access.withdraw\"",
             "viewer.ceiling: in for ==: 2: action == Action::\"data.export\"",
             "viewer.ceiling: in for ==: 2: action == Action::\"memory.forget\"",
         ],
@@ -68,6 +69,7 @@ const REASONS: &[Reason] = &[
             "personal.user: in for ==: 2: resource.owner == principal",
             "personal.user_new: in for ==: 1: resource == principal",
             "viewer.ceiling: in for ==: 2: resource == principal",
+            "viewer.ceiling: in for ==: 2: resource.owner == principal",
         ],
     ),
     (
@@ -131,6 +133,10 @@ const REASONS: &[Reason] = &[
             "owner.thread: scope widened: principal",
             "owner.thread_document: scope widened: principal",
         ],
+    ),
+    (
+        "a guardrail forbids it to agents, and to a key its scope opens it",
+        &["access.ask: scope widened: principal"],
     ),
     (
         "a question for training is refused by its purpose before any policy is asked",
