@@ -37,7 +37,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use self::findings::Whose;
-use crate::policy::{Compiled, Library};
+use crate::policy::Compiled;
 
 pub use difference::{Change, Difference, Direction, Effect};
 pub use findings::{Finding, Findings, What};

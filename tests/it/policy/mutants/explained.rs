@@ -42,7 +42,6 @@ const REASONS: &[Reason] = &[
             "viewer.ceiling: in for ==: 2: action == Action::\"access.withdraw\"",
             "admins.administer: in for ==: 1: action == Action::\"project.delete\"",
             "admins.administer: in for ==: 1: action == Action::\"thread.restrict\"",
-            "viewer.ceiling: in for ==: 2: action == Action::\"access.withdraw\"",
             "viewer.ceiling: in for ==: 2: action == Action::\"data.export\"",
             "viewer.ceiling: in for ==: 2: action == Action::\"memory.forget\"",
         ],
@@ -69,7 +68,6 @@ const REASONS: &[Reason] = &[
             "personal.user: in for ==: 2: resource.owner == principal",
             "personal.user_new: in for ==: 1: resource == principal",
             "viewer.ceiling: in for ==: 2: resource == principal",
-            "viewer.ceiling: in for ==: 2: resource.owner == principal",
         ],
     ),
     (
