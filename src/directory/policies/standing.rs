@@ -53,6 +53,12 @@ pub struct Replayed {
     pub lost: u64,
     /// How many could not be made again.
     pub left_out: u64,
+    /// How many of those the version itself stands against: it does not know their action, or what was said does not fit it.
+    #[serde(default)]
+    pub unknown: u64,
+    /// Of how many of the newest decisions it is; 0 of another stretch of the log, which says nothing about the newest.
+    #[serde(default)]
+    pub newest: u64,
 }
 
 /// What was found about a version, and against what.
@@ -230,18 +236,25 @@ impl Conditions {
             unmet.push("nothing was replayed: check it with a replay".to_owned());
             return;
         };
-        let seen = replayed.decisions.saturating_add(replayed.left_out);
-        // Of a log that has fewer, all of it.
-        if seen < last && replayed.from > 0 {
+        if replayed.newest < last {
             unmet.push(format!(
-                "{seen} decisions were replayed, and {last} are asked for: check it again with a replay of them"
+                "the newest {} decisions were replayed, and {last} are asked for: check it again with a replay of them",
+                replayed.newest
             ));
         }
-        let flips = replayed.gained.saturating_add(replayed.lost);
+        let others = replayed.left_out.saturating_sub(replayed.unknown);
+        if others > replayed.decisions {
+            unmet.push(format!(
+                "{others} decisions could not be made again, and {} could: what it changes is not known",
+                replayed.decisions
+            ));
+        }
+        let changed = replayed.gained.saturating_add(replayed.lost);
+        let flips = changed.saturating_add(replayed.unknown);
         if flips > most {
             unmet.push(format!(
-                "{flips} answers would change ({} gained, {} lost), and {most} may",
-                replayed.gained, replayed.lost
+                "{flips} answers would change ({} gained, {} lost, {} that it could not answer), and {most} may",
+                replayed.gained, replayed.lost, replayed.unknown
             ));
         }
     }
@@ -259,8 +272,8 @@ fn is_of_two(
     };
     let approved = standing.approvals.iter().filter_map(|one| one.by);
     let others = approved
-        .filter(|one| is_admin(snapshot, *one))
-        .chain(author);
+        .chain(author)
+        .filter(|one| is_admin(snapshot, *one));
     others.into_iter().any(|one| one != by)
 }
 

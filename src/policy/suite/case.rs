@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::names::ours;
 use super::node::listed;
 use super::scene::Scene;
 use crate::policy::compile::Compiled;
 use crate::policy::evaluate::{Evaluation, Refusal, evaluate};
 use crate::policy::link::{CompiledLink, Link};
 use crate::policy::request::Question;
+use crate::policy::value::Uid;
 use crate::policy::view::View;
 
 /// An answer that a test expects.
@@ -131,10 +133,14 @@ impl Case {
         self.scene.as_ref()
     }
 
-    /// The shares that there are.
-    #[must_use]
-    pub fn links(&self) -> &[Link] {
-        &self.links
+    /// The shares that a question may go by: those of what it is about, and of the thread that this hangs from.
+    pub fn links_of(&self, question: &Question) -> impl Iterator<Item = &Link> {
+        let resource = question.resource();
+        let thread = ours("Thread");
+        let above = self.scene.parents(resource).into_iter();
+        let above: Vec<Uid> = above.filter(|parent| parent.is(&thread)).collect();
+        let links = self.links.iter();
+        links.filter(move |link| link.resource == *resource || above.contains(&link.resource))
     }
 
     /// What the policies say, which may be others than those that the test was read with, of the same vocabulary.
@@ -143,18 +149,22 @@ impl Case {
         match &self.put {
             Put::Settled(evaluation) => evaluation.clone(),
             Put::Halves(halves) => {
-                let links = self.compiled_links(compiled);
-                let halves = halves.iter();
-                let halves =
-                    halves.map(|half| evaluate(compiled, &links, self.scene.as_ref(), half));
+                let halves = halves.iter().map(|half| {
+                    let links = self.compiled_links(compiled, half);
+                    evaluate(compiled, &links, self.scene.as_ref(), half)
+                });
                 let nothing = || Evaluation::refused(Refusal::NotPermitted, Vec::new());
                 halves.reduce(Evaluation::and).unwrap_or_else(nothing)
             }
         }
     }
 
-    pub(super) fn compiled_links(&self, compiled: &Compiled) -> Vec<CompiledLink> {
-        let links = self.links.iter();
+    pub(super) fn compiled_links(
+        &self,
+        compiled: &Compiled,
+        question: &Question,
+    ) -> Vec<CompiledLink> {
+        let links = self.links_of(question);
         let links = links.filter_map(|link| compiled.library().link(link.clone()).ok());
         links.collect()
     }

@@ -244,7 +244,7 @@ impl<'a> Watch<'a> {
                 }
                 Measured::BuiltIn => {
                     compiled.each_built_in(&run, &mut |rule| reached(&rule.id, &rule.body, None));
-                    for link in case.compiled_links(compiled) {
+                    for link in case.compiled_links(compiled, question) {
                         let (of, template) = (link.link(), &link.template);
                         if of.counts_at(question.now) {
                             let linked = (&of.principal, &of.resource);

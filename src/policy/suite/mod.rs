@@ -27,10 +27,11 @@ pub use report::{CaseReport, SuiteReport};
 use super::builtin::Library;
 use super::compile::{Compiled, OwnPolicies, Source};
 use super::error::{Finding, PolicyError};
-use super::evaluate::{Evaluation, evaluate};
+use super::evaluate::evaluate;
 use super::explain::explain;
 use super::looked::Sight;
 use super::program::STACK;
+use super::request::Question;
 use super::sentences::details;
 use super::words::thing;
 use types::Types;
@@ -134,15 +135,15 @@ pub fn run_on(compiled: &Compiled, cases: &[Case], measured: Measured) -> SuiteR
 
 /// Why the answer is what it is: of the half that says no, else of the first.
 fn why(compiled: &Compiled, case: &Case) -> Vec<String> {
-    let links = case.compiled_links(compiled);
-    let refuses = |evaluation: &Evaluation| !evaluation.is_allowed();
+    let refused = |half: &&Question| {
+        let links = case.compiled_links(compiled, half);
+        !evaluate(compiled, &links, case.view(), half).is_allowed()
+    };
     let halves = case.questions();
-    let refused = halves
-        .iter()
-        .find(|half| refuses(&evaluate(compiled, &links, case.view(), half)));
-    let Some(half) = refused.or(halves.first()) else {
+    let Some(half) = halves.iter().find(refused).or(halves.first()) else {
         return Vec::new();
     };
+    let links = case.compiled_links(compiled, half);
     let sight = Sight {
         sees: &|_, _| true,
         named: &thing,

@@ -89,7 +89,10 @@ fn failing<'m>(mutants: &'m [Mutant], own: &OwnPolicies, cases: &[Tested]) -> BT
             let halves: Vec<Half> = case
                 .questions()
                 .iter()
-                .map(|question| among.half(case.view(), case.links(), question))
+                .map(|question| {
+                    let links: Vec<Link> = case.links_of(question).cloned().collect();
+                    among.half(case.view(), &links, question)
+                })
                 .collect();
             let differs = |halves: Vec<Verdict>| {
                 let halves = halves.into_iter().map(Verdict::conclude);

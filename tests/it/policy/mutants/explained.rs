@@ -39,9 +39,9 @@ const REASONS: &[Reason] = &[
     (
         "the action is no group: nothing is in it but itself",
         &[
+            "viewer.ceiling: in for ==: 2: action == Action::\"access.withdraw\"",
             "admins.administer: in for ==: 1: action == Action::\"project.delete\"",
             "admins.administer: in for ==: 1: action == Action::\"thread.restrict\"",
-            "viewer.ceiling: in for ==: 2: action == Action::\"access.withdraw\"",
             "viewer.ceiling: in for ==: 2: action == Action::\"data.export\"",
             "viewer.ceiling: in for ==: 2: action == Action::\"memory.forget\"",
         ],
@@ -50,6 +50,7 @@ const REASONS: &[Reason] = &[
         "nothing is in a person, an organization or an agent's definition of these but itself",
         &[
             "access.own: in for ==: 1: resource.owner == principal",
+            "viewer.ceiling: in for ==: 2: resource.owner == principal",
             "admins.administer: in for ==: 1: resource == principal",
             "admins.administer: in for ==: 1: resource.owner == principal",
             "agents.runs: in for ==: 1: context.cedarkeep.acts_for == resource.owner",
@@ -67,7 +68,6 @@ const REASONS: &[Reason] = &[
             "personal.user: in for ==: 2: resource.owner == principal",
             "personal.user_new: in for ==: 1: resource == principal",
             "viewer.ceiling: in for ==: 2: resource == principal",
-            "viewer.ceiling: in for ==: 2: resource.owner == principal",
         ],
     ),
     (
@@ -99,6 +99,7 @@ const REASONS: &[Reason] = &[
     (
         "of those who may ask, only a person is in a group or owns something, and is somebody; agents and keys have the same by policies of their own",
         &[
+            "access.ask: scope widened: principal",
             "access.own: scope widened: principal",
             "access.owner: scope widened: principal",
             "audience.read: scope widened: principal",

@@ -3,12 +3,16 @@
 //! A mutant is one policy with one thing changed. In Cedar a policy's outcome never depends on the others, so what all the policies say under
 //! a mutant is what they say without that policy, and what the mutant says: a question is put to all of them once, and to all mutants once.
 //!
-//! Each is looked at by strict validation, the rows of the permissions page, and the project's own test files. What none of them notices is
-//! listed (`explained`) with the reason for which it is no other policy.
+//! Each is looked at by strict validation, the rows of the permissions page, and the project's own test files; a sample by analysis, which
+//! compares it with the original over all requests, and by a replay of a recorded log. What none of the first three notices is listed
+//! (`explained`) with the reason for which it is no other policy, and analysis has to agree. `PROVE=1` analyses and replays all of them;
+//! `SEED=n` repeats a sample.
 
+mod analysed;
 mod columns;
 mod explained;
 mod operators;
+mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +23,7 @@ use cedarkeep::policy::{FILES, Library, SCHEMA};
 use serde_json::{Value, json};
 
 use super::world::LIBRARY;
+use crate::harness::chance::Chance;
 use operators::{OPERATORS, changes};
 
 /// A built-in policy or template with one thing changed.
@@ -124,6 +129,29 @@ pub fn library(mutants: &[&Mutant]) -> Arc<Library> {
     Arc::new(library.unwrap_or_else(|error| panic!("{error}")))
 }
 
+/// The built-in policies with a mutant in the place of what it is made from, under its id.
+pub fn whole(mutant: &Mutant) -> Arc<Library> {
+    let mut text = String::new();
+    for policy in LIBRARY.policies() {
+        if *policy.id().to_string() != mutant.of {
+            text.push_str(&format!("{policy}\n"));
+        }
+    }
+    for (id, template) in templates() {
+        if id != mutant.of {
+            text.push_str(&format!("{template}\n"));
+        }
+    }
+    let changed = match &mutant.form {
+        Form::Removed => String::new(),
+        Form::Policy(policy) => policy.to_string(),
+        Form::Template(template) => template.to_string(),
+    };
+    text.push_str(&changed.replace(&format!("\"{}\"", mutant.id), &format!("\"{}\"", mutant.of)));
+    let library = Library::compile(SCHEMA, &[("mutant.cedar", &text)]);
+    Arc::new(library.unwrap_or_else(|error| panic!("{mutant}: {error}")))
+}
+
 /// The checks, in the order of the table.
 const COLUMNS: [&str; 3] = ["validate", "rows", "tests"];
 
@@ -166,6 +194,88 @@ fn every_mutant_of_the_policies_is_noticed_or_explained() {
         unexplained.len(),
         noticed.len(),
     );
+}
+
+/// How many of those that are taken anyhow are analysed and replayed, and of those that are explained.
+const SAMPLE: [usize; 2] = [8, 3];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn analysis_and_replay_notice_mutants_and_none_that_is_explained() {
+    let name = "analysis_and_replay_notice_mutants_and_none_that_is_explained";
+    let mut chance = Chance::of_this_run(name);
+    let mutants = all();
+    let refused = columns::validation(&mutants);
+    let explained = explained::by_name();
+    let taken = mutants
+        .iter()
+        .filter(|one| !refused.contains(one.id.as_str()));
+    let (mut equal, mut others): (Vec<&Mutant>, Vec<&Mutant>) =
+        taken.partition(|one| explained.contains_key(&one.to_string()));
+    if std::env::var_os("PROVE").is_none() {
+        for (of, most) in [(&mut others, SAMPLE[0]), (&mut equal, SAMPLE[1])] {
+            of.sort_by_cached_key(|_| chance.number());
+            of.truncate(most);
+        }
+    }
+    let looked_at: Vec<&Mutant> = others.iter().chain(&equal).copied().collect();
+    let begun = std::time::Instant::now();
+    let analysed = analysed::analysis(&looked_at).await;
+    let analysis = begun.elapsed();
+    let recorded = recorded::Recorded::make().await;
+    let begun = std::time::Instant::now();
+    let replayed = recorded.notices(&looked_at).await;
+    println!(
+        "{} mutants analysed in {analysis:?}, and replayed in {:?} on {} entries",
+        looked_at.len(),
+        begun.elapsed(),
+        recorded.entries(),
+    );
+    println!(
+        "{:<28} {:>7} {:>9} {:>9}",
+        "operator", "mutants", "analysis", "replay"
+    );
+    let line = |name: &str, these: &[&&Mutant]| {
+        let by = |by: &BTreeSet<&str>| {
+            these
+                .iter()
+                .filter(|one| by.contains(one.id.as_str()))
+                .count()
+        };
+        let (analysis, replay) = (by(&analysed.noticed), by(&replayed));
+        println!("{name:<28} {:>7} {analysis:>9} {replay:>9}", these.len());
+    };
+    for operator in OPERATORS {
+        let these: Vec<_> = looked_at
+            .iter()
+            .filter(|one| one.operator == operator)
+            .collect();
+        line(operator, &these);
+    }
+    line("all", &looked_at.iter().collect::<Vec<_>>());
+    let named = |ids: &mut dyn Iterator<Item = &&str>| -> Vec<String> {
+        let ids: BTreeSet<&str> = ids.copied().collect();
+        let these = looked_at.iter().filter(|one| ids.contains(one.id.as_str()));
+        these.map(ToString::to_string).collect()
+    };
+    let alike = others
+        .iter()
+        .filter(|one| analysed.equivalent.contains(one.id.as_str()));
+    let alike: Vec<String> = alike.map(ToString::to_string).collect();
+    println!("not told apart by analysis, and noticed otherwise: {alike:#?}");
+    println!("not known: {:#?}", named(&mut analysed.unknown.keys()));
+    let wrong: Vec<String> = equal
+        .iter()
+        .filter(|one| {
+            let id = one.id.as_str();
+            analysed.noticed.contains(id) || replayed.contains(id)
+        })
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "explained as no other policy, and noticed: {wrong:#?}"
+    );
+    assert!(!analysed.noticed.is_empty() && !replayed.is_empty());
 }
 
 /// How many mutants of each operator which check notices.
