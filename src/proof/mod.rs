@@ -248,6 +248,22 @@ impl Prover {
         .await
     }
 
+    /// The same of the built-in policies.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn findings_of_builtin(
+        &self,
+        library: &Arc<Library>,
+        told: impl Fn(Progress) + Send + 'static,
+    ) -> Result<Findings, ProofError> {
+        let builtin = Arc::new(Compiled::builtin(library));
+        self.job(told, async move |bench| {
+            findings::find(bench, &builtin, Whose::Builtin).await
+        })
+        .await
+    }
+
     /// All of it, within one limit: the guardrails, the difference from what is in force (if there is something), and the
     /// findings.
     ///

@@ -24,6 +24,7 @@ mod log;
 mod mail;
 mod oidc;
 mod policy;
+mod proof;
 mod publish;
 mod replay;
 mod rotation;
