@@ -37,7 +37,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use self::findings::Whose;
-use crate::policy::Compiled;
+use crate::policy::{Compiled, Library};
 
 pub use difference::{Change, Difference, Direction, Effect};
 pub use findings::{Finding, Findings, What};
