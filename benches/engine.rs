@@ -170,6 +170,7 @@ impl Scene {
             holds: 0,
             suspended: false,
             retention_days: None,
+            share_days: None,
             closes_at: None,
             private_export: None,
             sign_in: SignIn::default(),

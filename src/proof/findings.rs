@@ -385,7 +385,7 @@ impl<'a> Look<'a, '_> {
         (query, shows): (Query<'a>, Shows),
     ) -> Result<Option<(Box<Scene>, Said)>, Unknown> {
         let judge = |scene: &Scene| self.judged(scene, place, shows);
-        match search(bench, (self.ground, &place.0), query, judge).await {
+        match search(bench, (self.ground, place.0), query, judge).await {
             Found::Never(joined) => {
                 let joined = joined.into_iter().map(|rule| rule.id.to_string());
                 self.joined.extend(joined);

@@ -166,10 +166,17 @@ async fn what_is_approved_is_shared_until_it_ends(database: Database) {
         (viewer, "?by=me"),
         (viewer, "?status=open"),
     ] {
-        assert_eq!(scene.listed(user, query).await, [id.clone()], "{query}");
+        assert_eq!(
+            scene.listed(user, query).await,
+            std::slice::from_ref(&id),
+            "{query}"
+        );
     }
     let of_this = format!("?resource={}", scene.thread);
-    assert_eq!(scene.listed(member, &of_this).await, [id.clone()]);
+    assert_eq!(
+        scene.listed(member, &of_this).await,
+        std::slice::from_ref(&id)
+    );
     assert!(scene.listed(scene.tenant.admin, "").await.is_empty());
     let less = json!({"level": "viewer", "for_minutes": 5});
     let told = scene.decides(member, &id, "approve", Some(less)).await.ok();
@@ -228,7 +235,10 @@ async fn a_request_is_for_each_thing_that_is_shared() {
         let thing = made.await.id();
         let place = format!("/v1/{path}/{thing}");
         let id = scene.asks(viewer, &thing, "editor", None).await.waits();
-        assert_eq!(scene.listed(member, "?status=open").await, [id.clone()]);
+        assert_eq!(
+            scene.listed(member, "?status=open").await,
+            std::slice::from_ref(&id)
+        );
         let told = scene.approves(member, &id).await.ok();
         assert_eq!(told["given"]["expires_at"], Value::Null);
         scene.service.get(&scene.tenant, viewer, &place).await.ok();
@@ -261,7 +271,10 @@ async fn the_log_is_asked_for_like_anything_else() {
             .is_problem(403)
             .contains("settings.update")
     );
-    assert_eq!(scene.listed(admin, "?by=others").await, [id.clone()]);
+    assert_eq!(
+        scene.listed(admin, "?by=others").await,
+        std::slice::from_ref(&id)
+    );
     let more = json!({"for_minutes": 31});
     let told = scene.decides(admin, &id, "approve", Some(more)).await;
     assert!(told.is_problem(400).contains("`for_minutes`"));

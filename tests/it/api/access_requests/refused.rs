@@ -78,7 +78,10 @@ async fn what_counts_is_who_owns_it_and_who_asks_when_it_is_approved() {
     let body = json!({"owner": next});
     service.patch(tenant, tenant.member, &path, body).await.ok();
     scene.approves(tenant.member, &id).await.is_problem(404);
-    assert_eq!(scene.listed(next, "?by=others").await, [id.clone()]);
+    assert_eq!(
+        scene.listed(next, "?by=others").await,
+        std::slice::from_ref(&id)
+    );
     // Whoever asked is suspended.
     let person = format!("/v1/users/{}", tenant.viewer);
     let active = async |active: bool| {
@@ -102,7 +105,7 @@ async fn what_counts_is_who_owns_it_and_who_asks_when_it_is_approved() {
         204
     );
     scene.approves(next, &theirs).await.is_problem(404);
-    assert_eq!(scene.listed(next, "").await, [id.clone()]);
+    assert_eq!(scene.listed(next, "").await, std::slice::from_ref(&id));
     scene.approves(next, &id).await.ok();
     assert_eq!(scene.thread_of(tenant.viewer).await, 200);
 }
