@@ -10,7 +10,7 @@ use super::App;
 use crate::decide::authorized::{AuditLogRead, PolicyEdit, PolicyRead};
 use crate::decide::replay::{self, NotReplayed, Range, Replaying, Under};
 use crate::decide::{Asker, Changed, Door, Refused};
-use crate::directory::policies::standing::Proved;
+use crate::directory::policies::standing::{Proved, Replayed};
 use crate::directory::policies::{self, Checked};
 use crate::directory::{DirectoryError, Kind, Ref};
 use crate::proof::{self, NoSolver, ProofError};
@@ -147,10 +147,11 @@ impl App {
         }
     }
 
-    /// Finds out what a version does, and keeps it beside it. It takes the right to edit policies, and for a replay that to read the log.
+    /// Finds out what a version does, and keeps it beside it. It takes the right to edit policies, and for a replay that to read the log. One
+    /// at a time, for an organization.
     ///
     /// # Errors
-    /// `Refused`, `Proof` where the solver does not start, `Replay` where the log is not read.
+    /// `Refused`, `Busy` among it where one is under way; `Proof` where the solver does not start, `Replay` where the log is not read.
     pub async fn check(
         &self,
         door: &Arc<Door>,
@@ -158,7 +159,10 @@ impl App {
         wanted: Wanted,
         told: impl Fn(Step) -> ControlFlow<()> + Clone + Send + Sync + 'static,
     ) -> Result<Found, NotChecked> {
+        let _turn = door.checks().try_acquire().map_err(|_| Refused::Busy)?;
         let set = Ref::new(Kind::PolicySet, *door.store().id().bytes());
+        door.permit::<PolicyEdit>(asker.clone(), set, Map::new())
+            .await?;
         let permitted = door
             .permit::<PolicyRead>(asker.clone(), set, Map::new())
             .await?;
@@ -183,10 +187,16 @@ impl App {
                 Some(Ok(prover.report(Some(&active), &draft, telling).await?))
             }
         };
+        let last = asked.map_or(REPLAYED, |flips| flips.last);
+        let newest = match wanted.replay {
+            Some(None) => last,
+            Some(Some(Range::Last(count))) => count,
+            Some(Some(Range::All)) => u64::MAX,
+            _ => 0,
+        };
         let replay = match wanted.replay {
             None => None,
             Some(range) => {
-                let last = asked.map_or(REPLAYED, |flips| flips.last);
                 let wanted = Replaying {
                     range: range.unwrap_or(Range::Last(last)),
                     under: Under::Compiled(draft),
@@ -207,6 +217,7 @@ impl App {
             against,
             builtin: active.library().digest().to_owned(),
             at: Utc::now(),
+            without_solver: matches!(proof, Some(Err(_))),
             proved: proved.map(|report| {
                 let (holds, fails, unknown) = report.guardrails.counts();
                 Proved {
@@ -215,7 +226,10 @@ impl App {
                     unknown: count(unknown),
                 }
             }),
-            replayed: replayed.map(replay::Report::replayed),
+            replayed: replayed.map(|report| Replayed {
+                newest,
+                ..report.replayed()
+            }),
         };
         let kept = checked.clone();
         let changed = door

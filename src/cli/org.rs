@@ -389,12 +389,7 @@ async fn load(
             None => refused,
         };
         door.prepare(&files).await.map_err(about)?;
-        let draft = Draft {
-            files,
-            tested: None,
-            failures: Vec::new(),
-            message: "loaded at the machine".into(),
-        };
+        let draft = Draft::of(files, "loaded at the machine");
         let changed = door
             .operate(move |by, snapshot| {
                 let mut change = policies::load_by_operator(by, snapshot, &draft)?;

@@ -80,11 +80,16 @@ pub struct Door {
     tip: watch::Receiver<Tip>,
     mark: Mark,
     marked: AtomicU64,
+    /// The version that was announced last and is ready here.
+    pub(super) announced: AtomicU64,
     pub(super) flood: Mutex<Flood>,
     turn: Arc<Turn>,
     pub(super) uses: Uses,
     /// Explanations hold up whatever else is asked: there are never more than a few.
     pub(super) explaining: Semaphore,
+    /// Versions are compiled and tested one after the other, and found out about one at a time.
+    pub(super) compiling: Arc<Semaphore>,
+    checks: Semaphore,
     /// Replays take all processors that nobody else wants.
     pub(super) replaying: Arc<Semaphore>,
 }
@@ -170,7 +175,10 @@ impl Door {
             flood: Mutex::default(),
             turn,
             uses: Uses::default(),
+            announced: AtomicU64::new(0),
             explaining: Semaphore::new(EXPLAINING),
+            compiling: Arc::new(Semaphore::new(1)),
+            checks: Semaphore::new(1),
             replaying: Arc::new(Semaphore::new(REPLAYING)),
         });
         if terms.upkeep {
@@ -197,6 +205,11 @@ impl Door {
     /// Who was erased, where no restore reaches it.
     pub(super) fn ledger(&self) -> &Ledger {
         &self.setting.ledger
+    }
+
+    /// One version of an organization is found out about at a time.
+    pub const fn checks(&self) -> &Semaphore {
+        &self.checks
     }
 
     /// The end of the log as this node has seen it last.

@@ -9,7 +9,7 @@ use super::acting::EXPLAIN;
 use super::content;
 use super::error::{Refused, Unwritten};
 use super::explained::Explained;
-use super::judge::{Judgement, Moment, an_admin_can_edit};
+use super::judge::{Judgement, Moment, admins_can_change_policies};
 use super::question::{Asker, Caller, Named, Question, Sought, Until};
 use super::reading::Reading;
 use super::record::{self, Looked, Unsealed};
@@ -512,7 +512,7 @@ impl Drafts<'_> {
             world: &next,
             ..self.moment
         };
-        if edits_policies && has_admin(world) && !an_admin_can_edit(&after) {
+        if edits_policies && has_admin(world) && !admins_can_change_policies(&after) {
             return Ok((Done::Change(Err(Refused::LockOut)), None));
         }
         let effect = Prepared::of(&mut change, index, store)?;

@@ -9,7 +9,7 @@ use crate::tenant::TenantError;
 
 use super::judge::Judgement;
 use super::question::Recorded;
-use super::world::SCHEMA;
+use crate::directory::policies::files::SCHEMA;
 
 /// A state that cannot be: a library that does not compile, an entity that does not fit.
 #[derive(Debug, thiserror::Error)]
@@ -129,9 +129,9 @@ pub enum Refused {
         /// User or agent.
         what: &'static str,
     },
-    /// After it no active Admin could edit policies.
+    /// After it no active Admin could edit policies, or have them count.
     #[error(
-        "after this no active Admin could edit policies: leave `policy.edit` to them, or use `cedarkeep policy rollback`"
+        "after this no active Admin could edit policies and activate them: leave `policy.edit` and `policy.activate` to them, or use `cedarkeep policy rollback`"
     )]
     LockOut,
     /// The same Idempotency-Key with another request.

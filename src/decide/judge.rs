@@ -492,8 +492,13 @@ fn reference_of(named: &Named) -> Option<Ref> {
     Ref::of(Kind::named(&named.kind)?, &named.id)
 }
 
-/// Whether an active Admin of this world could still edit policies.
-pub fn an_admin_can_edit(moment: &Moment<'_>) -> bool {
+/// Whether active Admins of this world could still change policies: one edits them, and one, perhaps another, has what was edited count.
+pub fn admins_can_change_policies(moment: &Moment<'_>) -> bool {
+    let mut needed = ["policy.edit", "policy.activate"].into_iter();
+    needed.all(|action| an_admin_can(moment, action))
+}
+
+fn an_admin_can(moment: &Moment<'_>, action: &str) -> bool {
     let snapshot = moment.world.snapshot();
     let policies = Ref::new(Kind::PolicySet, snapshot.org().id);
     snapshot
@@ -505,7 +510,7 @@ pub fn an_admin_can_edit(moment: &Moment<'_>) -> bool {
                 moment
                     .ours(
                         (Judged::Call, &[Act::of(user)]),
-                        "policy.edit",
+                        action,
                         policies,
                         &Map::new(),
                     )

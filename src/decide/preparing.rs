@@ -1,13 +1,14 @@
 //! Versions made ready before they count: on the node that is asked, and on every other that has the organization open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::door::Door;
 use super::error::Refused;
-use super::world::sources;
-use crate::directory::object::OwnLibrary;
 use crate::directory::policies::{Files, Tested};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
 use crate::policy::suite::{self, CaseReport, Measured, SuiteReport};
 use crate::policy::{Compiled, OwnPolicies, PolicyError, Source};
 
@@ -22,6 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Of how many tests that fail whoever drafts is told.
 const FAILURES: usize = 20;
+
+/// How many sets are compiled or tested at a time on a node: decisions have the other processors.
+static COMPILING: Semaphore = Semaphore::const_new(1);
+
+/// How long one waits for what the same organization has compiled before.
+const WAITED: Duration = Duration::from_secs(60);
 
 /// A version that is compiled here.
 #[derive(Debug)]
@@ -75,12 +82,7 @@ impl Door {
     /// # Errors
     /// `Question` with everything that is wrong in them; `Unavailable` where the process ends.
     pub async fn prepare(&self, files: &Files) -> Result<Prepared, Refused> {
-        let own = sources(&OwnLibrary {
-            schema: files.schema.clone(),
-            policies: files.policies.clone(),
-            ..OwnLibrary::default()
-        });
-        self.prepare_sources(own).await
+        self.prepare_sources(files.own()).await
     }
 
     /// Runs the tests of a version that is compiled here.
@@ -97,7 +99,10 @@ impl Door {
             text: text.clone(),
         });
         let tests: Vec<Source> = tests.collect();
+        let turn = self.compiling().await?;
         let run = move || {
+            // Until it is done, whoever waits for it.
+            let _turn = turn;
             let cases = suite::read(&compiled, &tests).map_err(PolicyError::Refused)?;
             Ok(suite::run_on(&compiled, &cases, Measured::Own))
         };
@@ -106,11 +111,31 @@ impl Door {
         Ok(Trial::of(&report?))
     }
 
+    /// A turn to compile or to run tests: one for an organization, and one processor's worth for all of them.
+    async fn compiling(&self) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'static>), Refused> {
+        let own = Arc::clone(&self.compiling).acquire_owned();
+        let own = tokio::time::timeout(WAITED, own).await;
+        let Ok(Ok(own)) = own else {
+            return Err(Refused::Busy);
+        };
+        let all = COMPILING
+            .acquire()
+            .await
+            .map_err(|_| Refused::Unavailable)?;
+        Ok((own, all))
+    }
+
     async fn prepare_sources(&self, own: OwnPolicies) -> Result<Prepared, Refused> {
         let world = self.glance();
         let library = Arc::clone(world.compiled().library());
         let ready = Arc::clone(world.ready());
-        let made = tokio::task::spawn_blocking(move || ready.made(&library, &own)).await;
+        let turn = self.compiling().await?;
+        let work = move || {
+            let made = ready.made(&library, &own);
+            drop(turn);
+            made
+        };
+        let made = tokio::task::spawn_blocking(work).await;
         let (compiled, took) = made.map_err(|_| Refused::Unavailable)??;
         Ok(Prepared { compiled, took })
     }
@@ -120,11 +145,15 @@ impl Door {
         let world = self.glance();
         let snapshot = world.snapshot();
         let Some(number) = snapshot.rules().next else {
+            self.announced.store(0, Ordering::Relaxed);
             return;
         };
         let Some(version) = snapshot.version(number) else {
             return;
         };
+        if self.announced.swap(number, Ordering::Relaxed) == number {
+            return;
+        }
         let made = match version.files(number) {
             Ok(files) => self.prepare(&files).await.map(|_| ()),
             Err(error) => Err(error.into()),

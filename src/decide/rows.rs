@@ -517,6 +517,12 @@ async fn try_catch_up(
     if left {
         store.subjects().let_go();
     }
+    // Another version may have to be compiled: whoever else is on this thread goes on elsewhere.
+    if rows.iter().any(|row| row.id() == RowId::Library) && !nothing_yet {
+        return Ok(tokio::task::block_in_place(|| {
+            before.with(&rows, last_change)
+        })?);
+    }
     Ok(before.with(&rows, last_change)?)
 }
 

@@ -9,15 +9,10 @@ use super::ready::Ready;
 use crate::directory::object::{Level, OwnLibrary, Share};
 use crate::directory::{Body, InOrder, Kind, Object, Ref, Row, RowId, Snapshot, change};
 use crate::ids;
-use crate::policy::{
-    Clause, Compiled, CompiledLink, Library, Link, OwnPolicies, Question, Source, Uid, narrow,
-};
+use crate::policy::{Clause, Compiled, CompiledLink, Library, Link, Question, Uid, narrow};
 
 /// How many things that are shared with somebody are put in order for a page.
 const SHARED_MOST: usize = 10_000;
-
-/// What findings call the schema, which has no file of its own in a store.
-pub const SCHEMA: &str = "schema";
 
 /// The directory, the policies and the links as of one index.
 #[derive(Clone)]
@@ -71,7 +66,7 @@ impl World {
                 Row::Put(..) | Row::End(_) => OwnLibrary::default(),
             };
             let library = Arc::clone(next.compiled.library());
-            next.compiled = next.ready.compiled(&library, &sources(&own))?;
+            next.compiled = next.ready.compiled(&library, &own.own())?;
             // Entities that the same change replaces need not fit the new schema in their old form.
             let ended: Vec<_> = rest
                 .iter()
@@ -253,24 +248,6 @@ fn is_library(row: &Row) -> bool {
 
 fn is_own_end(row: &Row) -> bool {
     matches!(row, Row::End(RowId::Own(_)))
-}
-
-/// A tenant's library as the compiler takes it.
-pub fn sources(own: &OwnLibrary) -> OwnPolicies {
-    OwnPolicies {
-        schema: (!own.schema.trim().is_empty()).then(|| Source {
-            name: SCHEMA.into(),
-            text: own.schema.clone(),
-        }),
-        policies: own
-            .policies
-            .iter()
-            .map(|(name, text)| Source {
-                name: name.clone(),
-                text: text.clone(),
-            })
-            .collect(),
-    }
 }
 
 fn link(id: [u8; 16], share: &Share) -> Link {

@@ -159,7 +159,8 @@ mod tests {
             (said.event, said.resource),
             (Event::ShareExpired, Some(thread))
         );
-        assert_eq!(said.details["old"]["expires_at"], json!(end));
+        let expires_at = said.details.pointer("/old/expires_at");
+        assert_eq!(expires_at, Some(&json!(end)));
         world.apply(Ok(change));
         assert!(world.snapshot.share(first).is_none());
         assert!(expire(&Operator::in_test(end), &world.snapshot).is_err());

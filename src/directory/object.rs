@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
-use super::policies::{PolicyVersion, Rules, Signed, Standing};
+use super::policies::{Files, PolicyVersion, Rules, Signed, Standing};
 use super::request::Request;
 use super::run::Status;
 use super::scim::{DirectoryGroup, Provisioned, Scim};
 use super::takeout::PrivateExport;
 pub use super::words::{Layer, Level, Plan, Role, Scope};
 pub use crate::ids::reference::{Kind, Ref};
+use crate::policy::OwnPolicies;
 
 /// The tenant's own record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -433,6 +434,19 @@ pub struct OwnLibrary {
     /// Who had it count, and since when.
     #[serde(default)]
     pub activated: Option<Signed>,
+}
+
+impl OwnLibrary {
+    /// Schema and policies as the compiler takes them.
+    #[must_use]
+    pub fn own(&self) -> OwnPolicies {
+        Files {
+            schema: self.schema.clone(),
+            policies: self.policies.clone(),
+            tests: Vec::new(),
+        }
+        .own()
+    }
 }
 
 /// What a row of `state` holds.

@@ -292,6 +292,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
             policies::versions::read,
             policies::versions::discard
         ))
+        .routes(routes!(policies::versions::difference))
         .routes(routes!(policies::checking::check))
         .routes(routes!(policies::versions::approve))
         .routes(routes!(policies::versions::activate))

@@ -125,8 +125,7 @@ pub(super) async fn compare(
 ) -> Result<Difference, ProofError> {
     let (mut active, mut draft) = (Ground::new(active)?, Ground::new(draft)?);
     // What either names keeps its name in examples.
-    draft.names.extend(active.names.iter().cloned());
-    active.names.clone_from(&draft.names);
+    active.share_names(&mut draft);
     let places: BTreeSet<&Place> = [&active, &draft]
         .into_iter()
         .flat_map(|ground| ground.environments.keys())
@@ -164,16 +163,16 @@ async fn gained(bench: &mut Bench, from: &Side<'_>, to: &Side<'_>) -> Direction 
         return Direction::Never;
     }
     let meanings =
-        |rules: &mut dyn Iterator<Item = &Rule>| rules.map(|rule| rule.meaning).collect();
+        |rules: &mut dyn Iterator<Item = &Rule>| rules.map(|rule| rule.meaning()).collect();
     let permitted: BTreeSet<[u8; 32]> = meanings(&mut from.permits());
     let forbidden: BTreeSet<[u8; 32]> = meanings(&mut to.forbids());
     let new: Vec<&Rule> = to
         .permits()
-        .filter(|rule| !permitted.contains(&rule.meaning))
+        .filter(|rule| !permitted.contains(&rule.meaning()))
         .collect();
     let gone: Vec<&Rule> = from
         .forbids()
-        .filter(|rule| !forbidden.contains(&rule.meaning))
+        .filter(|rule| !forbidden.contains(&rule.meaning()))
         .collect();
     let mut doubt = None;
     let mut portions = Portions::of(&new);
@@ -192,7 +191,7 @@ async fn gained(bench: &mut Bench, from: &Side<'_>, to: &Side<'_>) -> Direction 
     let mut portions = Portions::of(&gone);
     while let Some(forbids) = portions.next() {
         let mut why = vec![(matching(forbids), Vec::new())];
-        for rule in forbids.iter().filter(|rule| rule.may_err) {
+        for rule in forbids.iter().filter(|rule| rule.may_err()) {
             why.push((vec![(*rule, Form::Fits)], vec![(*rule, Form::Evaluates)]));
         }
         let mut found = Direction::Never;

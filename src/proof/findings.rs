@@ -60,8 +60,23 @@ pub enum What {
     CanErr(Example),
 }
 
-pub(super) async fn find(bench: &mut Bench, draft: &Arc<Compiled>) -> Result<Findings, ProofError> {
+/// Whose policies are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Own,
+    Builtin,
+}
+
+pub(super) async fn find(
+    bench: &mut Bench,
+    draft: &Arc<Compiled>,
+    whose: Whose,
+) -> Result<Findings, ProofError> {
     let ground = Ground::new(draft)?;
+    let rules = match whose {
+        Whose::Own => ground.all_own(),
+        Whose::Builtin => ground.all_builtin(),
+    };
     let fields: Vec<(&Environment, Field<'_>)> = ground
         .environments
         .values()
@@ -69,18 +84,19 @@ pub(super) async fn find(bench: &mut Bench, draft: &Arc<Compiled>) -> Result<Fin
         .collect();
     let before = bench.asked();
     let mut findings = Findings {
-        policies: ground.all_own().len(),
+        policies: rules.len(),
         found: Vec::new(),
         unknown: Vec::new(),
         asked: 0,
     };
     bench.expects(findings.policies);
     let mut alike = HashMap::new();
-    for rule in ground.all_own() {
-        let json = rule.json.as_ref();
+    for rule in rules {
+        let json = rule.json();
         let mut look = Look {
             ground: &ground,
             rule,
+            whose,
             places: fields.iter().filter(|(at, _)| rule.is_for(at)).collect(),
             shape: json.map(|json| Shape::of(json, draft.vocabulary())),
             alike: &mut alike,
@@ -109,6 +125,7 @@ type Alike = HashMap<String, Vec<(Vec<Literal>, Place, Scene)>>;
 struct Look<'a, 'b> {
     ground: &'a Ground,
     rule: &'a Rule,
+    whose: Whose,
     places: Vec<&'a Placed<'a>>,
     shape: Option<Shape>,
     alike: &'b mut Alike,
@@ -137,7 +154,7 @@ enum Shows {
 impl<'a> Look<'a, '_> {
     async fn look(&mut self, bench: &mut Bench) -> Vec<What> {
         let mut found = Vec::new();
-        if self.rule.may_err {
+        if self.rule.may_err() {
             let erring = self.first(bench, Shows::Erring).await;
             if let Some((example, _)) = erring {
                 let doubt = self.doubt.clone();
@@ -145,6 +162,10 @@ impl<'a> Look<'a, '_> {
                     return vec![What::AlwaysErrs(example)];
                 }
                 found.push(What::CanErr(example));
+                // Where it errs, a forbid refuses as well: it is not idle.
+                if self.rule.effect == Effect::Forbid {
+                    return found;
+                }
             }
         }
         let before = self.doubt.clone();
@@ -161,8 +182,7 @@ impl<'a> Look<'a, '_> {
 
     /// Why a permit permits nothing that is not permitted without it.
     async fn permit(&mut self, bench: &mut Bench) -> Option<What> {
-        let counted = self.places.iter().filter(|(at, _)| at.own_permits_count());
-        if counted.count() == 0 {
+        if !self.places.iter().any(|(at, _)| self.counts(at)) {
             return Some(if self.places.is_empty() {
                 What::NeverApplies
             } else {
@@ -217,6 +237,18 @@ impl<'a> Look<'a, '_> {
             }
         }
         true
+    }
+
+    /// Whether it counts there, if it is a permit.
+    fn counts(&self, at: &Environment) -> bool {
+        self.whose == Whose::Builtin || at.own_permits_count()
+    }
+
+    /// These without the policy that is looked at.
+    fn but_this(&self, rules: &[&'a Rule]) -> Vec<(&'a Rule, Form)> {
+        let mut all = matching(rules);
+        all.retain(|(rule, _)| rule.id != self.rule.id);
+        all
     }
 
     fn is_needed_like_another(&self) -> bool {
@@ -286,7 +318,7 @@ impl<'a> Look<'a, '_> {
     ) -> Option<(Place, Box<Scene>, Said)> {
         for place in self.places.clone() {
             let (at, builtin) = place;
-            let counts = at.own_permits_count() || self.rule.effect == Effect::Forbid;
+            let counts = self.rule.effect == Effect::Forbid || self.counts(at);
             if !counts && matches!(shows, Shows::Open | Shows::Needed) {
                 continue;
             }
@@ -329,7 +361,7 @@ impl<'a> Look<'a, '_> {
             let query = Query {
                 any: matching(permits),
                 also: matching(&[self.rule]),
-                none: matching(&place.1.forbids),
+                none: self.but_this(&place.1.forbids),
                 calm: Vec::new(),
             };
             match self.searched(bench, place, (query, Shows::Needed)).await {
@@ -374,10 +406,10 @@ impl<'a> Look<'a, '_> {
         match shows {
             Shows::Matching | Shows::Evaluating => {}
             Shows::Erring => none.push((self.rule, Form::Evaluates)),
-            Shows::Open | Shows::Alone => none.extend(matching(&builtin.forbids)),
+            Shows::Open | Shows::Alone => none.extend(self.but_this(&builtin.forbids)),
             Shows::Needed => {
-                none.extend(matching(&builtin.forbids));
-                none.extend(matching(&builtin.permits));
+                none.extend(self.but_this(&builtin.forbids));
+                none.extend(self.but_this(&builtin.permits));
             }
         }
         Query {

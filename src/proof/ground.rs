@@ -3,11 +3,12 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityTypeName, EntityUid, Policy, PolicyId, PrincipalConstraint,
-    RequestEnv, ResourceConstraint,
+    ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicyId,
+    PrincipalConstraint, RequestEnv, ResourceConstraint, Template,
 };
 use cedar_policy_symcc::CompiledSchema;
 use serde_json::{Value as Json, json};
@@ -47,35 +48,68 @@ impl Form {
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
     pub(super) effect: Effect,
-    /// Whether it can err at all on what the schema allows.
-    pub(super) may_err: bool,
-    /// How many entities it names: what makes a question hard.
-    pub(super) names: usize,
-    /// What it says, whatever it is called: the same for policies that differ in annotations alone.
-    pub(super) meaning: [u8; 32],
-    pub(super) json: Option<Json>,
+    policy: Policy,
     principal: PrincipalConstraint,
     action: ActionConstraint,
     resource: ResourceConstraint,
+    read: OnceCell<Read>,
     /// Its forms, as permits and as forbids.
     forms: [[OnceCell<Option<Policy>>; Form::ALL]; 2],
 }
 
+/// A policy in Cedar's JSON form, and what can be seen in it.
+struct Read {
+    /// Nothing where Cedar cannot say it.
+    json: Option<Json>,
+    may_err: bool,
+    names: usize,
+    meaning: [u8; 32],
+}
+
 impl Rule {
     pub(super) fn new(policy: &Policy) -> Self {
-        let json = policy.to_json().ok();
         Self {
             id: AsRef::<str>::as_ref(policy.id()).into(),
             effect: policy.effect(),
-            may_err: json.as_ref().is_none_or(can_err),
-            names: json.as_ref().map_or(0, names),
             principal: policy.principal_constraint(),
             action: policy.action_constraint(),
             resource: policy.resource_constraint(),
-            meaning: meaning(json.as_ref()),
-            json,
+            policy: policy.clone(),
+            read: OnceCell::new(),
             forms: Default::default(),
         }
+    }
+
+    fn read(&self) -> &Read {
+        self.read.get_or_init(|| {
+            let json = self.policy.to_json().ok();
+            Read {
+                may_err: json.as_ref().is_none_or(can_err),
+                names: json.as_ref().map_or(0, names),
+                meaning: meaning(json.as_ref()),
+                json,
+            }
+        })
+    }
+
+    /// It in Cedar's JSON form; nothing where Cedar cannot say it.
+    pub(super) fn json(&self) -> Option<&Json> {
+        self.read().json.as_ref()
+    }
+
+    /// Whether it can err at all on what the schema allows.
+    pub(super) fn may_err(&self) -> bool {
+        self.read().may_err
+    }
+
+    /// How many entities and attributes it names: what makes a question hard.
+    pub(super) fn names(&self) -> usize {
+        self.read().names
+    }
+
+    /// What it says, whatever it is called: the same for policies that differ in annotations alone.
+    pub(super) fn meaning(&self) -> [u8; 32] {
+        self.read().meaning
     }
 
     /// A policy of this effect that matches where this holds of it; nothing where Cedar cannot say so.
@@ -86,7 +120,7 @@ impl Rule {
         };
         let cell = self.forms.get(side)?.get(form.number())?;
         let make = || {
-            let mut json = self.json.clone()?;
+            let mut json = self.json()?.clone();
             let members = json.as_object_mut()?;
             members.insert("effect".to_owned(), json!(word));
             match form {
@@ -108,7 +142,7 @@ impl Rule {
 
     /// An expression that is true where the policy comes to something, and errs where it does.
     pub(super) fn evaluated(&self) -> Option<Json> {
-        let json = self.json.as_ref()?;
+        let json = self.json()?;
         let mut whole = json!({"Value": true});
         for condition in json.get("conditions")?.as_array()?.iter().rev() {
             let body = condition.get("body")?.clone();
@@ -236,7 +270,7 @@ pub(super) struct Environment {
     resource_in: HashSet<EntityTypeName>,
     action_in: HashSet<EntityUid>,
     /// A link of each template that can open something here, as the solver takes it and as the engine does.
-    linked: Vec<Rule>,
+    linked: Vec<Rc<Rule>>,
     pub(super) links: Vec<CompiledLink>,
 }
 
@@ -303,7 +337,7 @@ pub(super) struct Ground {
     /// A permit of everything: more than whatever an organization permits.
     pub(super) everything: Rule,
     /// The entities that some policy names.
-    pub(super) names: HashSet<(String, String)>,
+    names: OnceCell<HashSet<(String, String)>>,
     builtin: Vec<Rule>,
     own: Vec<Rule>,
     by_id: HashMap<Arc<str>, usize>,
@@ -323,21 +357,37 @@ impl Ground {
         let own: Vec<Rule> = compiled.own_policies().map(Rule::new).collect();
         let by_id = own.iter().enumerate();
         let by_id = by_id.map(|(at, rule)| (Arc::clone(&rule.id), at)).collect();
+        let mut made = Links::new();
         let environments = schema
             .request_envs()
-            .filter_map(|request| environment(compiled, request))
+            .filter_map(|request| environment(compiled, request, &mut made))
             .map(|at| (at.name(), at))
             .collect();
         Ok(Self {
             compiled: Arc::clone(compiled),
             schema: symbols,
             environments,
-            names: mentioned(builtin.iter().chain(&own)),
+            names: OnceCell::new(),
             everything: Rule::new(&everything),
             builtin,
             own,
             by_id,
         })
+    }
+
+    /// Whether some policy names this entity.
+    pub(super) fn names(&self, kind: &str, id: &str) -> bool {
+        let make = || mentioned(self.builtin.iter().chain(&self.own));
+        let names = self.names.get_or_init(make);
+        names.contains(&(kind.to_owned(), id.to_owned()))
+    }
+
+    /// Lets each of both know what the other names.
+    pub(super) fn share_names(&mut self, other: &mut Self) {
+        let all = self.builtin.iter().chain(&self.own);
+        let names = mentioned(all.chain(&other.builtin).chain(&other.own));
+        self.names = names.clone().into();
+        other.names = names.into();
     }
 
     /// An own policy.
@@ -356,6 +406,11 @@ impl Ground {
         &self.own
     }
 
+    /// All built-in policies, in the order of their files.
+    pub(super) fn all_builtin(&self) -> &[Rule] {
+        &self.builtin
+    }
+
     /// The built-in policies that can match in an environment, and a link of each template.
     pub(super) fn builtin_at<'a>(&'a self, at: &'a Environment) -> Field<'a> {
         let mut field = Field::default();
@@ -365,7 +420,7 @@ impl Ground {
                 Effect::Forbid => field.forbids.push(rule),
             }
         }
-        field.permits.extend(&at.linked);
+        field.permits.extend(at.linked.iter().map(Rc::as_ref));
         field
     }
 
@@ -398,7 +453,7 @@ fn mentioned<'a>(rules: impl Iterator<Item = &'a Rule>) -> HashSet<(String, Stri
     }
     let mut found = HashSet::new();
     for rule in rules {
-        if let Some(json) = &rule.json {
+        if let Some(json) = rule.json() {
             each(json, &mut found);
         }
     }
@@ -412,7 +467,10 @@ pub(super) struct Field<'a> {
     pub(super) forbids: Vec<&'a Rule>,
 }
 
-fn environment(compiled: &Compiled, request: RequestEnv) -> Option<Environment> {
+/// Representatives of templates that were made, by template and types.
+type Links = HashMap<(String, EntityTypeName, EntityTypeName), Option<Rc<Rule>>>;
+
+fn environment(compiled: &Compiled, request: RequestEnv, made: &mut Links) -> Option<Environment> {
     let schema = compiled.schema();
     let vocabulary = compiled.vocabulary();
     let action = Arc::clone(vocabulary.action(request.action().id().unescaped())?);
@@ -434,13 +492,18 @@ fn environment(compiled: &Compiled, request: RequestEnv) -> Option<Environment> 
         linked: Vec::new(),
         links: Vec::new(),
     };
-    (at.linked, at.links) = links(compiled.library(), &at).into_iter().unzip();
+    (at.linked, at.links) = links(compiled.library(), &at, made).into_iter().unzip();
     Some(at)
 }
 
 /// A link of each template that can open something in an environment: for a group or an agent's definition that whoever
 /// asks may be in, and for what the resource is or hangs from.
-fn links(library: &Library, at: &Environment) -> Vec<(Rule, CompiledLink)> {
+fn links(library: &Library, at: &Environment, made: &mut Links) -> Vec<(Rc<Rule>, CompiledLink)> {
+    // A group stands for a person, too: a share with somebody is one with a group of their own.
+    let mut principals: Vec<_> = at.principal_in.iter().collect();
+    principals.sort_by_key(|kind| (*kind == at.principal(), kind.to_string()));
+    let mut resources: Vec<_> = at.resource_in.iter().collect();
+    resources.sort_by_key(|kind| (*kind != at.resource(), kind.to_string()));
     let mut links = Vec::new();
     for template in library.templates() {
         let fits = match template.action_constraint() {
@@ -448,55 +511,59 @@ fn links(library: &Library, at: &Environment) -> Vec<(Rule, CompiledLink)> {
             ActionConstraint::Eq(uid) => uid == *at.request.action(),
             ActionConstraint::In(uids) => uids.iter().any(|uid| at.action_in.contains(uid)),
         };
-        if !fits {
-            continue;
-        }
-        // A group stands for a person, too: a share with somebody is one with a group of their own.
-        let mut principals: Vec<_> = at.principal_in.iter().collect();
-        principals.sort_by_key(|kind| (*kind == at.principal(), kind.to_string()));
-        let mut resources: Vec<_> = at.resource_in.iter().collect();
-        resources.sort_by_key(|kind| (*kind != at.resource(), kind.to_string()));
         let both = principals.iter().flat_map(|principal| {
             resources
                 .iter()
                 .map(move |resource| (*principal, *resource))
         });
-        let mut made = both.filter_map(|both| linked(library, template, both));
-        links.extend(made.next());
+        for both in both.filter(|_| fits) {
+            let Some(link) = link(library, template, both) else {
+                continue;
+            };
+            let key = (template.id().to_string(), both.0.clone(), both.1.clone());
+            let rule = made.entry(key);
+            let rule = rule.or_insert_with(|| linked(template, both).map(Rc::new));
+            links.extend(rule.clone().map(|rule| (rule, link)));
+            break;
+        }
     }
     links.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
     links
 }
 
-fn linked(
+fn representative(kind: &EntityTypeName) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(LINKED))
+}
+
+/// The link as the engine takes it; nothing where the template is not for these types.
+fn link(
     library: &Library,
-    template: &cedar_policy::Template,
+    template: &Template,
     (principal, resource): (&EntityTypeName, &EntityTypeName),
-) -> Option<(Rule, CompiledLink)> {
-    let uid = |kind: &EntityTypeName| -> Option<EntityUid> {
-        Some(EntityUid::from_type_name_and_id(
-            kind.clone(),
-            LINKED.parse().ok()?,
-        ))
-    };
-    let (principal, resource) = (uid(principal)?, uid(resource)?);
-    let link = library
-        .link(Link {
-            id: LINKED.to_owned(),
-            template: template.id().to_string().into(),
-            principal: Uid::from(&principal),
-            resource: Uid::from(&resource),
-            expires_at: None,
-        })
-        .ok()?;
+) -> Option<CompiledLink> {
+    let link = library.link(Link {
+        id: LINKED.to_owned(),
+        template: template.id().to_string().into(),
+        principal: Uid::from(&representative(principal)),
+        resource: Uid::from(&representative(resource)),
+        expires_at: None,
+    });
+    link.ok()
+}
+
+/// The same link as a policy that the solver takes.
+fn linked(
+    template: &Template,
+    (principal, resource): (&EntityTypeName, &EntityTypeName),
+) -> Option<Rule> {
     let mut json = template.to_json().ok()?;
-    for (part, uid) in [("principal", principal), ("resource", resource)] {
+    for (part, kind) in [("principal", principal), ("resource", resource)] {
         let scope = json.get_mut(part)?.as_object_mut()?;
         if scope.remove("slot").is_some() {
-            let entity = json!({"type": uid.type_name().to_string(), "id": uid.id().unescaped()});
+            let entity = json!({"type": kind.to_string(), "id": LINKED});
             scope.insert("entity".to_owned(), entity);
         }
     }
     let policy = Policy::from_json(Some(template.id().clone()), json).ok()?;
-    Some((Rule::new(&policy), link))
+    Some(Rule::new(&policy))
 }

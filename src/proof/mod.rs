@@ -9,7 +9,8 @@
 //! A question to the solver is of a few policies, whatever the number of policies is (`query`): those that an example shows to
 //! matter join it, one example after another (`search`). What holds for the built-in `forbid` policies beside a permit of
 //! everything holds for every organization (`guardrails`); a draft is compared where its policies changed (`difference`),
-//! and each of its policies is asked what it is there for (`findings`).
+//! and each of its policies is asked what it is there for (`findings`). That a proof would notice, a changed built-in policy
+//! shows (`weakened`).
 //!
 //! Here nothing is written, recorded or kept.
 
@@ -25,6 +26,7 @@ mod scene;
 mod search;
 mod shape;
 mod solver;
+mod weakened;
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use self::findings::Whose;
 use crate::policy::Compiled;
 
 pub use difference::{Change, Difference, Direction, Effect};
@@ -43,6 +46,7 @@ pub use guardrails::{Guardrails, Property, Verdict};
 pub use properties::{UNPROVEN, property_ids};
 pub use report::Report;
 pub use scene::{Decided, Example};
+pub use weakened::Weakening;
 
 /// How long a proof may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +197,24 @@ impl Prover {
         .await
     }
 
+    /// What of the properties holds where a built-in policy is changed or gone, for each change by itself: each property with what
+    /// was found out about it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn weakened(
+        &self,
+        of: &Arc<Compiled>,
+        weakenings: Vec<Weakening>,
+        told: impl Fn(Progress) + Send + 'static,
+    ) -> Result<Vec<Vec<(String, Verdict)>>, ProofError> {
+        let of = Arc::clone(of);
+        self.job(told, async move |bench| {
+            weakened::prove(bench, &of, &weakenings).await
+        })
+        .await
+    }
+
     /// How a draft differs from what is in force, over all requests.
     ///
     /// # Errors
@@ -220,8 +242,10 @@ impl Prover {
         told: impl Fn(Progress) + Send + 'static,
     ) -> Result<Findings, ProofError> {
         let draft = Arc::clone(draft);
-        self.job(told, async move |bench| findings::find(bench, &draft).await)
-            .await
+        self.job(told, async move |bench| {
+            findings::find(bench, &draft, Whose::Own).await
+        })
+        .await
     }
 
     /// All of it, within one limit: the guardrails, the difference from what is in force (if there is something), and the
@@ -242,7 +266,7 @@ impl Prover {
                 Some(active) => Some(difference::compare(bench, active, &draft).await?),
                 None => None,
             };
-            let findings = findings::find(bench, &draft).await?;
+            let findings = findings::find(bench, &draft, Whose::Own).await?;
             Ok(Report {
                 guardrails,
                 difference,

@@ -1,5 +1,7 @@
 //! What is proved: the guardrails that speak of one request, each as a policy that nothing enforces; and what is not.
 
+use std::sync::LazyLock;
+
 use cedar_policy::{Policy, PolicyId, PolicySet};
 
 use super::ProofError;
@@ -83,10 +85,18 @@ pub fn property_ids() -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
-fn policies() -> Result<Vec<Policy>, ProofError> {
+fn policies() -> Result<&'static [Policy], ProofError> {
+    static POLICIES: LazyLock<Result<Vec<Policy>, String>> = LazyLock::new(parsed);
+    match &*POLICIES {
+        Ok(policies) => Ok(policies),
+        Err(error) => Err(ProofError::Schema(error.clone())),
+    }
+}
+
+fn parsed() -> Result<Vec<Policy>, String> {
     let set: PolicySet = TEXT
         .parse()
-        .map_err(|error: cedar_policy::ParseErrors| ProofError::Schema(error.to_string()))?;
+        .map_err(|error: cedar_policy::ParseErrors| error.to_string())?;
     let mut policies: Vec<Policy> = set.policies().cloned().collect();
     policies.sort_by_key(|policy| {
         let number: &str = policy.id().as_ref();

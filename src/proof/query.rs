@@ -143,7 +143,7 @@ struct Made {
 impl Made {
     fn of(ground: &Ground, at: &Environment, query: &Query<'_>) -> Result<Self, Unknown> {
         let rules = query.any.iter().chain(&query.also).chain(&query.none);
-        let named: usize = rules.map(|(rule, _)| rule.names).sum();
+        let named: usize = rules.map(|(rule, _)| rule.names()).sum();
         if named > NAMES_MOST {
             let much = format!("the policies that matter name {named} entities and attributes");
             return Err(Unknown::TooMuch(much));
@@ -158,7 +158,7 @@ impl Made {
         }
         let mut seen = HashSet::new();
         for (rule, form) in &query.none {
-            if seen.insert((rule.meaning, *form)) {
+            if seen.insert((rule.meaning(), *form)) {
                 allowed.push(rule.form(*form, Effect::Forbid).cloned());
             }
         }

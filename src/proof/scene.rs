@@ -52,6 +52,34 @@ impl Said {
             erred: Vec::new(),
         }
     }
+
+    /// The same where one policy is not there, and perhaps another is instead, which matches, does not, or errs.
+    pub(super) fn with(
+        mut self,
+        gone: &str,
+        instead: Option<(&Rule, Option<bool>)>,
+        effect: &dyn Fn(&str) -> Option<Effect>,
+    ) -> Self {
+        for ids in [&mut self.permits, &mut self.forbids, &mut self.erred] {
+            ids.retain(|id| id != gone);
+        }
+        if let Some((rule, outcome)) = instead {
+            let ids = match (outcome, rule.effect) {
+                (Some(false), _) => None,
+                (Some(true), Effect::Permit) => Some(&mut self.permits),
+                (Some(true), Effect::Forbid) => Some(&mut self.forbids),
+                (None, _) => Some(&mut self.erred),
+            };
+            if let Some(ids) = ids {
+                ids.push(rule.id.to_string());
+            }
+        }
+        // A forbid that errs refuses.
+        let mut erred = self.erred.iter();
+        let failed = erred.any(|id| effect(id) == Some(Effect::Forbid));
+        self.allowed = !self.permits.is_empty() && self.forbids.is_empty() && !failed;
+        self
+    }
 }
 
 impl Scene {
@@ -337,7 +365,7 @@ impl Ground {
         id != LINKED
             && !is_action(kind)
             && !self.compiled.vocabulary().is_closed(&Type::named(kind))
-            && !self.names.contains(&(kind.to_owned(), id.to_owned()))
+            && !self.names(kind, id)
     }
 }
 

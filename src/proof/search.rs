@@ -11,7 +11,7 @@ use super::scene::{Said, Scene};
 
 /// How many policies are asked about at once, to begin with and at the most.
 const PORTION: usize = 8;
-const PORTION_MOST: usize = 64;
+const PORTION_MOST: usize = 32;
 
 /// How often an example may turn out not to count.
 const ROUNDS_MOST: usize = 40;
@@ -77,14 +77,14 @@ pub(super) async fn search<'a, T>(
                 let before = (query.none.len(), query.calm.len());
                 for rule in matching {
                     let known = |(one, form): &(&Rule, Form)| {
-                        *form == Form::Matches && one.meaning == rule.meaning
+                        *form == Form::Matches && one.meaning() == rule.meaning()
                     };
                     if !query.none.iter().any(known) {
                         query.none.push((rule, Form::Matches));
                     }
                 }
                 for rule in erring {
-                    if !query.calm.iter().any(|one| one.meaning == rule.meaning) {
+                    if !query.calm.iter().any(|one| one.meaning() == rule.meaning()) {
                         query.calm.push(rule);
                     }
                 }

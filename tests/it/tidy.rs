@@ -24,6 +24,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // `crypto::random` gives a letter its identifier.
     ("mail", &["config", "crypto::random"]),
     ("policy", &["ids"]),
+    // It says what policies do over all requests, and asks them nothing that is not theirs to say.
+    ("proof", &["policy"]),
     ("storage", &["ids"]),
     ("tenant", &["crypto", "ids", "storage"]),
     ("vault", &["crypto", "storage", "tenant"]),
@@ -66,6 +68,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "outside",
             "mail",
             "policy",
+            "proof",
             "publish",
             "storage",
             "tenant",
@@ -89,6 +92,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "log",
             "outside",
             "policy",
+            "proof",
             "tenant",
             "vault",
         ],
@@ -108,6 +112,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "log",
             "outside",
             "policy",
+            "proof",
             "publish",
             "telemetry",
             "tenant",

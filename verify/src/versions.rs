@@ -7,13 +7,15 @@ use super::entry::{Entry, Event, Fact};
 pub(super) struct Versions {
     /// The version, where it is known: told by an activation, or by the first entry that names one.
     counts: Option<u64>,
-    /// What the last activation saw: whatever saw more was decided by what it made count.
+    /// The last activation, while entries of the same change may follow: they say what counted before, like it.
     activated: Option<Activated>,
 }
 
 #[derive(Debug)]
 struct Activated {
     as_of: u64,
+    /// The index of the next entry, if that is of the same change.
+    next: u64,
     /// What counted before, for the entries of the same change.
     before: Option<u64>,
 }
@@ -22,14 +24,12 @@ impl Versions {
     /// The version that counts where an entry says another.
     pub(super) fn next(&mut self, entry: &Entry) -> Option<u64> {
         let said = entry.policy_version;
-        let wrong = match (said, entry.as_of) {
-            (Some(said), Some(as_of)) => self.wrong(said, as_of),
-            _ => None,
-        };
+        let wrong = self.wrong(entry);
         match (entry.event, &entry.fact) {
             (_, Some(Fact::PolicyVersion(version))) => {
                 self.activated = entry.as_of.map(|as_of| Activated {
                     as_of,
+                    next: entry.index.saturating_add(1),
                     before: said,
                 });
                 self.counts = Some(*version);
@@ -43,11 +43,19 @@ impl Versions {
         wrong
     }
 
-    fn wrong(&mut self, said: u64, as_of: u64) -> Option<u64> {
-        let counts = match &self.activated {
-            Some(activated) if as_of <= activated.as_of => activated.before,
-            _ => Some(*self.counts.get_or_insert(said)),
+    fn wrong(&mut self, entry: &Entry) -> Option<u64> {
+        let said = entry.policy_version?;
+        let is_of_it = |activated: &&mut Activated| {
+            activated.next == entry.index
+                && entry.as_of == Some(activated.as_of)
+                && entry.event != Event::DecisionMade
         };
-        counts.filter(|counts| *counts != said)
+        if let Some(activated) = self.activated.as_mut().filter(is_of_it) {
+            activated.next = activated.next.saturating_add(1);
+            return activated.before.filter(|before| *before != said);
+        }
+        self.activated = None;
+        let counts = *self.counts.get_or_insert(said);
+        (counts != said).then_some(counts)
     }
 }

@@ -235,8 +235,11 @@ impl Conditions {
     async fn run(&self, service: &Service, out: &Out) -> Outcome {
         let path = "/v1/policy-conditions";
         let told = if self.approve {
+            let standing = service.get(path).await?;
+            let proposed = standing.pointer("/proposed/conditions").cloned();
+            let proposed = proposed.ok_or("no conditions wait for an approval")?;
             let path = format!("{path}/approve");
-            service.send(Method::POST, &path, &json!({})).await?
+            service.send(Method::POST, &path, &proposed).await?
         } else if self.says_nothing() {
             service.get(path).await?
         } else {

@@ -13,10 +13,8 @@ use crate::app::App;
 use crate::cli::Outcome;
 use crate::cli::ending::Ending;
 use crate::cli::print::Out;
-use crate::decide::world::sources;
-use crate::directory::object::OwnLibrary;
 use crate::directory::policies::{self, Files};
-use crate::policy::{self, OwnPolicies};
+use crate::policy;
 
 /// Draft a version of the files in a folder: it is validated and tested, and counts once it is activated
 #[derive(Debug, Args)]
@@ -213,15 +211,6 @@ fn files(
     ))
 }
 
-/// A version's files as they are compared.
-fn own(files: Files) -> OwnPolicies {
-    sources(&OwnLibrary {
-        schema: files.schema,
-        policies: files.policies,
-        ..OwnLibrary::default()
-    })
-}
-
 /// Says what differs between what counts, or a version, and a folder.
 pub(super) async fn compare(
     place: &Place,
@@ -234,7 +223,7 @@ pub(super) async fn compare(
         Err(unread) => return unread.end(out),
     };
     let (_, before) = place.files(number).await?;
-    let found = match policy::diff(&own(before), &after) {
+    let found = match policy::diff(&before.own(), &after) {
         Ok(found) => found,
         Err((_, findings)) => return super::folder::Unread::Files(findings).end(out),
     };

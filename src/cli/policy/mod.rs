@@ -6,6 +6,7 @@ mod folder;
 mod format;
 mod lifecycle;
 mod place;
+mod prove;
 mod replay;
 mod test;
 mod validate;
@@ -26,6 +27,7 @@ pub(super) enum Policy {
     Validate(validate::Validate),
     Format(format::Format),
     Diff(Box<diff::Diff>),
+    Prove(Box<prove::Prove>),
     Push(Box<Push>),
     Pull(Box<Pull>),
     Versions(Box<Versions>),
@@ -45,6 +47,7 @@ impl Policy {
             Self::Test(test) => Some(test.run(out)),
             Self::Validate(validate) => Some(validate.run(out)),
             Self::Format(format) => Some(format.run(out)),
+            Self::Prove(prove) => Some(prove.run(out)),
             Self::Diff(diff) => diff.elsewhere(out),
             Self::Replay(_) => None,
             other => match (other.deed(), other.saying()) {
@@ -58,7 +61,7 @@ impl Policy {
     pub(super) async fn run(self, app: &Arc<App>, out: &Out) -> Outcome {
         match &self {
             // Those ran before there was an app.
-            Self::Test(_) | Self::Validate(_) | Self::Format(_) => Ok(()),
+            Self::Test(_) | Self::Validate(_) | Self::Format(_) | Self::Prove(_) => Ok(()),
             Self::Diff(diff) => diff.here(app, out).await,
             Self::Replay(_) => self.replay(app, out).await,
             other => match (other.deed(), other.saying()) {

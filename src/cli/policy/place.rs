@@ -150,12 +150,7 @@ impl Place {
             Self::Here(door) => {
                 let prepared = door.prepare(&files).await?;
                 let trial = door.run_tests(&prepared, &files).await?;
-                let draft = Draft {
-                    files,
-                    tested: trial.tested,
-                    failures: trial.failures,
-                    message,
-                };
+                let draft = Draft::of(files, message).tested(trial.tested, trial.failures);
                 let changed = door
                     .operate(move |by, snapshot| policies::draft_by_operator(by, snapshot, &draft))
                     .await?;
@@ -212,11 +207,17 @@ impl Place {
         }
     }
 
-    /// Has it compiled before it is waited for.
+    /// Has it compiled before it is waited for, here and on every node.
     async fn ready(&self, number: u64) -> Outcome {
         if let Self::Here(door) = self {
             let (_, files) = self.files(Some(number)).await?;
-            door.prepare(&files).await?;
+            if let Some(notice) = door.prepare(&files).await?.notice() {
+                door.operate(move |by, snapshot| {
+                    policies::announce_by_operator(by, snapshot, number)
+                })
+                .await?;
+                tokio::time::sleep(notice).await;
+            }
         }
         Ok(())
     }
@@ -344,16 +345,19 @@ impl Service {
         if !answer.status().is_success() {
             return Self::read(answer).await;
         }
-        let (mut waiting, mut last) = (Vec::new(), Value::Null);
+        let (mut waiting, mut last) = (Vec::<u8>::new(), Value::Null);
         while let Some(chunk) = answer.chunk().await? {
-            waiting.extend_from_slice(&chunk);
+            let mut rest = chunk.as_ref();
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let (line, behind) = rest.split_at(end);
+                waiting.extend_from_slice(line);
+                last = serde_json::from_slice(&std::mem::take(&mut waiting))?;
+                show(&last);
+                rest = behind.strip_prefix(b"\n").unwrap_or(behind);
+            }
+            waiting.extend_from_slice(rest);
             if waiting.len() > ANSWER_LIMIT {
                 return Err("the service answers with more than anybody reads".into());
-            }
-            while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = waiting.drain(..=end).collect();
-                last = serde_json::from_slice(&line)?;
-                show(&last);
             }
         }
         match last.pointer("/problem/detail").and_then(Value::as_str) {

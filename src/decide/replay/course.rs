@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::super::audit;
 use super::super::batch::SubjectKeys;
 use super::super::error::Unwritten;
 use super::super::record::{self, Names};
@@ -77,7 +76,7 @@ impl Judges {
         let people: BTreeSet<Ref> = groups
             .iter()
             .flat_map(|group| &group.decisions)
-            .filter_map(|heard| audit::person(&heard.entry))
+            .filter_map(|heard| heard.person)
             .collect();
         let keys = rows::subject_keys(&self.store, people).await?;
         let judges = self.clone();
@@ -111,7 +110,7 @@ impl Judges {
     }
 
     fn one(&self, seen: &Seen, heard: Heard, keys: &SubjectKeys, (came, last): (&mut Came, usize)) {
-        let key = audit::person(&heard.entry).and_then(|person| keys.get(&person));
+        let key = heard.person.and_then(|person| keys.get(&person));
         let key = key.map(AsRef::as_ref);
         let index = heard.entry.index;
         let decision = match Decision::read(heard, &self.store, key, self.library.mark()) {
@@ -322,9 +321,9 @@ impl Course {
             tally.not(Why::Altered, index, what);
             return Ok(());
         }
-        let people = audit::person(&heard.entry).into_iter().collect();
+        let people = heard.person.into_iter().collect();
         let keys = rows::subject_keys(&self.judges.store, people).await?;
-        let key = audit::person(&heard.entry).and_then(|person| keys.get(&person));
+        let key = heard.person.and_then(|person| keys.get(&person));
         let (store, builtin) = (&self.judges.store, self.judges.library.mark());
         match Decision::read(heard, store, key.map(AsRef::as_ref), builtin) {
             Ok(decision) => {

@@ -51,7 +51,13 @@ pub(in crate::decide) fn shared_out<T: Send, R: Send>(
 /// Lets others go first: of this thread alone.
 fn step_back() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(BEHIND) {
-        tracing::debug!(%error, "a replay goes on beside answers, and not behind them");
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        // What stands there already need not go further back.
+        let stepped =
+            getpriority_process(None).and_then(|now| setpriority_process(None, now.max(BEHIND)));
+        if let Err(error) = stepped {
+            tracing::debug!(%error, "a replay goes on beside answers, and not behind them");
+        }
     }
 }

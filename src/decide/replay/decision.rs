@@ -88,6 +88,8 @@ impl Why {
 #[derive(Debug)]
 pub(in crate::decide) struct Heard {
     pub(in crate::decide) entry: Entry,
+    /// Whose key opens its parts.
+    pub(in crate::decide) person: Option<Ref>,
     pub(in crate::decide) parts: Vec<SealedPart>,
 }
 
@@ -133,7 +135,7 @@ impl Decision {
         key: Option<&DataKeys>,
         builtin: &str,
     ) -> Result<Self, Why> {
-        let Heard { entry, parts } = heard;
+        let Heard { entry, parts, .. } = heard;
         let (asked, apart, judged, region) = opened(&entry, &parts, (store, key), builtin)?;
         Ok(Self {
             entry,

@@ -55,6 +55,11 @@ impl Report {
             gained: self.tally.changed.gained,
             lost: self.tally.changed.lost,
             left_out: self.tally.left_out(),
+            unknown: [Why::Unknown, Why::Misfit, Why::Entities]
+                .into_iter()
+                .map(|why| self.tally.not_for(why))
+                .fold(0, u64::saturating_add),
+            newest: 0,
         }
     }
 

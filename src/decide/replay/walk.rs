@@ -151,7 +151,12 @@ fn hear(store: &Store, segment: &Segment, (from, end): (u64, u64)) -> Result<Pag
         }
         if entry.event == Event::DecisionMade {
             let parts = parts.get(index).ok_or_else(corrupt)?;
-            page.decisions.push(Heard { entry, parts });
+            let person = audit::person(&entry);
+            page.decisions.push(Heard {
+                entry,
+                person,
+                parts,
+            });
         } else {
             page.others += 1;
         }

@@ -55,6 +55,20 @@ pub struct Wanted<'a> {
     pub builtin: &'a str,
 }
 
+/// The same by the operator.
+///
+/// # Errors
+/// As [`activate_by_operator`].
+pub fn announce_by_operator(
+    _by: &Operator,
+    snapshot: &Snapshot,
+    number: u64,
+) -> Result<Change, DirectoryError> {
+    version(snapshot, number)?;
+    is_not_active(snapshot, number)?;
+    Ok(announced(snapshot, number, json!({ "version": number })))
+}
+
 /// Has a version count from here on.
 ///
 /// # Errors
@@ -86,7 +100,8 @@ pub fn activate_by_operator(
     counts(operator(by), snapshot, Event::PolicyActivated, number)
 }
 
-/// Has a version count again that was active before. What is asked of a new one was asked of it then.
+/// Has a version count again that was active before. Nothing is asked of it: taking something back must not wait for a solver, nor for a second
+/// Admin in the night.
 ///
 /// # Errors
 /// It is not there, was never active, or counts already.
@@ -179,15 +194,11 @@ pub fn clear(by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryErro
             "the tenant has no policies of its own",
         ));
     }
-    let draft = Draft {
-        files: Files {
-            schema,
-            ..Files::default()
-        },
-        tested: None,
-        failures: Vec::new(),
-        message: "the built-in policies alone".into(),
+    let files = Files {
+        schema,
+        ..Files::default()
     };
+    let draft = Draft::of(files, "the built-in policies alone");
     loaded(operator(by), snapshot, (Event::PolicyRolledBack, &draft))
 }
 
@@ -306,8 +317,8 @@ fn loaded(
     (event, draft): (Event, &Draft),
 ) -> Result<Change, DirectoryError> {
     let (drafted, number) = drafted(hand, snapshot, draft)?;
-    let digest = draft.files.digest();
-    let mut change = counting(hand, snapshot, (event, number), (&draft.files, &digest));
+    let files = (&draft.files, draft.digest.as_str());
+    let mut change = counting(hand, snapshot, (event, number), files);
     let standing = Standing {
         tested: draft.tested,
         activated: Some(hand.signed()),

@@ -13,9 +13,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::super::{DirectoryError, name};
+use crate::policy::{OwnPolicies, Source};
 
 /// The most bytes of all texts of a version together.
 pub const BYTES_LIMIT: usize = 8 << 20;
+
+/// What findings call the schema, which has no file of its own in a store.
+pub const SCHEMA: &str = "schema";
 
 /// The most files of a version.
 pub const FILES_LIMIT: usize = 1_000;
@@ -77,6 +81,22 @@ impl Files {
             return Err(DirectoryError::invalid("policies", why));
         }
         Ok(files)
+    }
+
+    /// Schema and policies as the compiler takes them.
+    #[must_use]
+    pub fn own(&self) -> OwnPolicies {
+        let source = |(name, text): &(String, String)| Source {
+            name: name.clone(),
+            text: text.clone(),
+        };
+        OwnPolicies {
+            schema: (!self.schema.trim().is_empty()).then(|| Source {
+                name: SCHEMA.into(),
+                text: self.schema.clone(),
+            }),
+            policies: self.policies.iter().map(source).collect(),
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -12,7 +12,7 @@ mod tests;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::DirectoryError;
 use super::change::{Change, RowId};
@@ -21,8 +21,8 @@ use super::snapshot::Snapshot;
 use crate::decide::authorized::{Authorized, Operator, PolicyActivate, PolicyEdit};
 use crate::log::vocabulary::Event;
 pub use counting::{
-    Wanted, activate, activate_by_operator, announce, announce_rollback, clear, load,
-    load_by_operator, roll_back, roll_back_by_operator,
+    Wanted, activate, activate_by_operator, announce, announce_by_operator, announce_rollback,
+    clear, load, load_by_operator, roll_back, roll_back_by_operator,
 };
 pub use files::Files;
 pub use rules::{agree, set_conditions, shadow};
@@ -67,14 +67,45 @@ impl PolicyVersion {
 /// What somebody wants to be a version: its files compile beside the built-in ones.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Its files.
-    pub files: Files,
-    /// What came of its tests.
-    pub tested: Option<Tested>,
+    files: Files,
+    /// As they are kept, and [`Files::digest`]: made once, and not while others wait for the log.
+    packed: String,
+    digest: String,
+    tested: Option<Tested>,
     /// Which of them failed, in words: told, and not kept.
-    pub failures: Vec<String>,
-    /// What they say about it.
-    pub message: String,
+    failures: Vec<String>,
+    message: String,
+}
+
+impl Draft {
+    /// These files, and what they are for.
+    #[must_use]
+    pub fn of(files: Files, message: impl Into<String>) -> Self {
+        Self {
+            packed: files.packed(),
+            digest: files.digest(),
+            files,
+            tested: None,
+            failures: Vec::new(),
+            message: message.into(),
+        }
+    }
+
+    /// With what came of its tests, and which of them failed, in words.
+    #[must_use]
+    pub fn tested(self, tested: Option<Tested>, failures: Vec<String>) -> Self {
+        Self {
+            tested,
+            failures,
+            ..self
+        }
+    }
+
+    /// What would come of it, as whoever drafts is told.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "digest": self.digest, "tests": self.tested, "failures": self.failures })
+    }
 }
 
 /// Whose change it is, and when.
@@ -118,8 +149,7 @@ pub fn draft_by_operator(
     snapshot: &Snapshot,
     draft: &Draft,
 ) -> Result<Change, DirectoryError> {
-    let hand = operator(by);
-    drafted(hand, snapshot, draft).map(|(change, _)| change)
+    drafted(operator(by), snapshot, draft).map(|(change, _)| change)
 }
 
 /// Lets go of a draft that was never active.
@@ -235,21 +265,8 @@ fn drafted(
     draft: &Draft,
 ) -> Result<(Change, u64), DirectoryError> {
     let message = said(&draft.message)?;
-    let waiting = snapshot.versions().filter(|(number, _)| {
-        let standing = snapshot.standing(*number);
-        standing.is_none_or(|standing| standing.activated.is_none())
-    });
-    if waiting.count() >= DRAFTS_LIMIT {
-        return Err(conflict(format!(
-            "{DRAFTS_LIMIT} drafts wait already: discard some of them"
-        )));
-    }
-    let packed = draft.files.packed();
-    let kept = snapshot.versions().map(|(_, version)| version.packed.len());
-    if kept.fold(packed.len(), usize::saturating_add) > KEPT_LIMIT {
-        return Err(conflict(
-            "the versions that are kept take all the room that there is: discard drafts".to_owned(),
-        ));
+    if hand.by.is_some() {
+        has_room(snapshot, draft)?;
     }
     // Versions that were loaded before there were drafts have numbers, too.
     let rules = snapshot.rules();
@@ -258,8 +275,8 @@ fn drafted(
         .max(snapshot.library().version)
         .saturating_add(1);
     let version = PolicyVersion {
-        digest: draft.files.digest(),
-        packed,
+        digest: draft.digest.clone(),
+        packed: draft.packed.clone(),
         base: snapshot.library().version,
         drafted: hand.signed(),
         message,
@@ -285,6 +302,26 @@ fn drafted(
         .put(RowId::Standing(number), Body::Standing(standing))
         .put(RowId::Rules, Body::Rules(next));
     Ok((change, number))
+}
+
+/// Whether there is room for one more. The operator's way back in is never shut by what others have drafted.
+fn has_room(snapshot: &Snapshot, draft: &Draft) -> Result<(), DirectoryError> {
+    let waiting = snapshot.versions().filter(|(number, _)| {
+        let standing = snapshot.standing(*number);
+        standing.is_none_or(|standing| standing.activated.is_none())
+    });
+    if waiting.count() >= DRAFTS_LIMIT {
+        return Err(conflict(format!(
+            "{DRAFTS_LIMIT} drafts wait already: discard some of them"
+        )));
+    }
+    let kept = snapshot.versions().map(|(_, version)| version.packed.len());
+    if kept.fold(draft.packed.len(), usize::saturating_add) > KEPT_LIMIT {
+        return Err(conflict(
+            "the versions that are kept take all the room that there is: discard drafts".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// A message as people may write it: lines are fine.

@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use super::counting::is_not_active;
+use super::standing::is_admin;
 use super::{Conditions, Proposed, Rules, Signed, conflict, policy_set, version};
 use crate::decide::authorized::{Authorized, PolicyActivate, PolicyEdit};
 use crate::directory::DirectoryError;
 use crate::directory::change::{Change, RowId};
-use crate::directory::object::Body;
+use crate::directory::object::{Body, Ref};
 use crate::directory::snapshot::Snapshot;
 use crate::log::vocabulary::Event;
 
-/// Asks for other conditions. Where two people are asked for and these ask for less than those that stand, they wait for another Admin.
+/// Asks for other conditions; for those that stand, to take back what was asked for instead. Where two people are asked for and these ask for less than those that stand, they wait for another Admin.
 ///
 /// # Errors
 /// They stand already, or a number that cannot be.
@@ -29,7 +30,7 @@ pub fn set_conditions(
         ));
     }
     let rules = snapshot.rules();
-    if rules.conditions == *conditions {
+    if rules.conditions == *conditions && rules.proposed.is_none() {
         return Err(conflict("these conditions stand already".to_owned()));
     }
     let waits = rules.conditions.approval && conditions.are_weaker_than(&rules.conditions);
@@ -49,13 +50,14 @@ pub fn set_conditions(
     Ok(conditions_changed(snapshot, next))
 }
 
-/// Agrees to the conditions that somebody else wants.
+/// Agrees to these conditions, which somebody else wants.
 ///
 /// # Errors
-/// None wait, or whoever asks is who wanted them.
+/// None wait, or others do, whoever wanted them is no Admin any more, or whoever asks is who wanted them.
 pub fn agree(
     by: &Authorized<PolicyActivate>,
     snapshot: &Snapshot,
+    conditions: &Conditions,
 ) -> Result<Change, DirectoryError> {
     let rules = snapshot.rules();
     let Some(proposed) = rules.proposed else {
@@ -65,6 +67,16 @@ pub fn agree(
     if proposed.by.by == Some(user) {
         return Err(conflict(
             "they are yours: another Admin approves them".to_owned(),
+        ));
+    }
+    // Somebody may have asked for something else since they were read.
+    if proposed.conditions != *conditions {
+        return Err(DirectoryError::Moved);
+    }
+    let is_theirs = |by: Ref| is_admin(snapshot, by);
+    if !proposed.by.by.is_some_and(is_theirs) {
+        return Err(conflict(
+            "whoever asked for them is no active Admin any more: ask for them yourself".to_owned(),
         ));
     }
     let mut next = Rules::clone(rules);

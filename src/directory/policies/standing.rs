@@ -53,6 +53,12 @@ pub struct Replayed {
     pub lost: u64,
     /// How many could not be made again.
     pub left_out: u64,
+    /// How many of those the version itself stands against: it does not know their action, or what was said does not fit it.
+    #[serde(default)]
+    pub unknown: u64,
+    /// Of how many of the newest decisions it is; 0 of another stretch of the log, which says nothing about the newest.
+    #[serde(default)]
+    pub newest: u64,
 }
 
 /// What was found about a version, and against what.
@@ -64,8 +70,11 @@ pub struct Checked {
     pub builtin: String,
     /// When.
     pub at: DateTime<Utc>,
-    /// The proofs; absent where no solver was there.
+    /// The proofs; absent where none were made.
     pub proved: Option<Proved>,
+    /// Whether proofs were wanted, and no solver was there.
+    #[serde(default)]
+    pub without_solver: bool,
     /// The replay.
     pub replayed: Option<Replayed>,
 }
@@ -90,7 +99,7 @@ pub enum Demand {
     /// No.
     #[default]
     No,
-    /// Nothing may fail; without a solver, or where it gives up, the version is let through.
+    /// It was checked, and nothing fails; without a solver, or where it gives up, the version is let through.
     IfPossible,
     /// Everything must hold.
     Yes,
@@ -184,18 +193,14 @@ impl Conditions {
                 && checked.builtin == builtin
                 && now.signed_duration_since(checked.at) < Duration::hours(CHECK_HOURS)
         });
-        if fresh.is_none() && (self.proof == Demand::Yes || self.replay.is_some()) {
+        if fresh.is_none() && (self.proof != Demand::No || self.replay.is_some()) {
             unmet.push(format!(
                 "it was not checked against the active version {against} in the last {CHECK_HOURS} hours: check it"
             ));
         }
         if let Some(checked) = fresh {
-            self.unproved(checked.proved, &mut unmet);
+            self.unproved(checked, &mut unmet);
             self.flipped(checked.replayed, &mut unmet);
-        } else if self.proof == Demand::IfPossible {
-            // What failed when it was looked at last still stands against it.
-            let last = standing.checked.as_ref().and_then(|last| last.proved);
-            self.unproved(last, &mut unmet);
         }
         if self.approval && !is_of_two(standing, author, by, snapshot) {
             unmet.push("another Admin has not approved it: ask one to".to_owned());
@@ -203,12 +208,14 @@ impl Conditions {
         unmet
     }
 
-    fn unproved(&self, proved: Option<Proved>, unmet: &mut Vec<String>) {
-        match (self.proof, proved) {
-            (Demand::No, _) | (Demand::IfPossible, None) => {}
-            (Demand::Yes, None) => unmet.push(
+    fn unproved(&self, checked: &Checked, unmet: &mut Vec<String>) {
+        match (self.proof, checked.proved) {
+            (Demand::No, _) => {}
+            (Demand::IfPossible, None) if checked.without_solver => {}
+            (_, None) if checked.without_solver => unmet.push(
                 "nothing was proved, since no solver was there: install cvc5 on the node, and check it again".to_owned(),
             ),
+            (_, None) => unmet.push("nothing was proved: check it with proofs".to_owned()),
             (_, Some(Proved { fails, .. })) if fails > 0 => {
                 unmet.push(format!("{fails} properties do not hold: look at its check"));
             }
@@ -229,18 +236,25 @@ impl Conditions {
             unmet.push("nothing was replayed: check it with a replay".to_owned());
             return;
         };
-        let seen = replayed.decisions.saturating_add(replayed.left_out);
-        // Of a log that has fewer, all of it.
-        if seen < last && replayed.from > 0 {
+        if replayed.newest < last {
             unmet.push(format!(
-                "{seen} decisions were replayed, and {last} are asked for: check it again with a replay of them"
+                "the newest {} decisions were replayed, and {last} are asked for: check it again with a replay of them",
+                replayed.newest
             ));
         }
-        let flips = replayed.gained.saturating_add(replayed.lost);
+        let others = replayed.left_out.saturating_sub(replayed.unknown);
+        if others > replayed.decisions {
+            unmet.push(format!(
+                "{others} decisions could not be made again, and {} could: what it changes is not known",
+                replayed.decisions
+            ));
+        }
+        let changed = replayed.gained.saturating_add(replayed.lost);
+        let flips = changed.saturating_add(replayed.unknown);
         if flips > most {
             unmet.push(format!(
-                "{flips} answers would change ({} gained, {} lost), and {most} may",
-                replayed.gained, replayed.lost
+                "{flips} answers would change ({} gained, {} lost, {} that it could not answer), and {most} may",
+                replayed.gained, replayed.lost, replayed.unknown
             ));
         }
     }
@@ -258,8 +272,8 @@ fn is_of_two(
     };
     let approved = standing.approvals.iter().filter_map(|one| one.by);
     let others = approved
-        .filter(|one| is_admin(snapshot, *one))
-        .chain(author);
+        .chain(author)
+        .filter(|one| is_admin(snapshot, *one));
     others.into_iter().any(|one| one != by)
 }
 

@@ -22,12 +22,7 @@ fn files(name: &str) -> Files {
 }
 
 fn a(name: &str) -> Draft {
-    Draft {
-        files: files(name),
-        tested: None,
-        failures: Vec::new(),
-        message: "why".into(),
-    }
+    Draft::of(files(name), "why")
 }
 
 fn wanted(number: u64) -> Wanted<'static> {
@@ -206,11 +201,13 @@ fn drafts_end_somewhere() {
     assert!(draft(&by, &world.snapshot, &a("a.cedar")).is_err());
     world.activated(1);
     assert!(draft(&by, &world.snapshot, &a("a.cedar")).is_ok());
+    world.drafted(&a("b.cedar"));
+    // The operator's way back in is never shut by drafts.
+    let operator = Operator::in_test(now());
+    assert!(draft(&by, &world.snapshot, &a("a.cedar")).is_err());
+    assert!(clear(&operator, &world.snapshot).is_ok());
     for message in ["x".repeat(MESSAGE_LIMIT + 1), "a\u{202e}b".into()] {
-        let wrong = Draft {
-            message,
-            ..a("a.cedar")
-        };
+        let wrong = Draft::of(files("a.cedar"), message);
         assert!(draft(&by, &world.snapshot, &wrong).is_err());
     }
 }
@@ -223,10 +220,7 @@ fn tests_are_asked_for() {
         ..Conditions::default()
     });
     let without = world.drafted(&a("a.cedar"));
-    let with = |passed, failed| Draft {
-        tested: Some(Tested { passed, failed }),
-        ..a("a.cedar")
-    };
+    let with = |passed, failed| a("a.cedar").tested(Some(Tested { passed, failed }), Vec::new());
     let failing = world.drafted(&with(3, 1));
     let none = world.drafted(&with(0, 0));
     let passing = world.drafted(&with(3, 0));
@@ -250,6 +244,7 @@ fn checked(proved: Option<Proved>, replayed: Option<Replayed>) -> Checked {
         builtin: "sha256:b".into(),
         at: now(),
         proved,
+        without_solver: false,
         replayed,
     }
 }
@@ -310,10 +305,24 @@ fn a_proof_is_asked_for() {
         proof: Demand::IfPossible,
         ..Conditions::default()
     });
-    for (proved, stands) in [(None, false), (Some(unknown), false), (Some(fails), true)] {
+    // That nobody looked is no lack of a solver.
+    for (proved, stands) in [(None, true), (Some(unknown), false), (Some(fails), true)] {
         world.found(number, &checked(proved, None));
         assert_eq!(!world.against(number).is_empty(), stands, "{proved:?}");
     }
+    let without = Checked {
+        without_solver: true,
+        ..checked(None, None)
+    };
+    world.found(number, &without);
+    assert_eq!(world.against(number), Vec::<String>::new());
+    world.asks(Conditions {
+        proof: Demand::Yes,
+        ..Conditions::default()
+    });
+    assert!(world.against(number).concat().contains("install cvc5"));
+    let by = world.by::<PolicyActivate>(world.org);
+    assert!(load(&by, &world.snapshot, &a("a.cedar")).is_err());
 }
 
 #[test]
@@ -325,20 +334,35 @@ fn a_replay_is_asked_for() {
         ..Conditions::default()
     });
     let number = world.drafted(&a("a.cedar"));
-    let replayed = |from, decisions, gained, lost| Replayed {
-        from,
+    let replayed = |newest, gained, lost, unknown| Replayed {
+        from: 0,
         to: 1_000,
-        decisions,
+        decisions: 100,
         gained,
         lost,
-        left_out: 0,
+        left_out: unknown + 5,
+        unknown,
+        newest,
+    };
+    let with = |decisions, left_out| Replayed {
+        decisions,
+        left_out,
+        ..replayed(100, 0, 0, 0)
     };
     for (replayed, stands) in [
         (None, true),
-        (Some(replayed(900, 100, 1, 1)), false),
-        (Some(replayed(900, 100, 2, 1)), true),
-        (Some(replayed(950, 50, 0, 0)), true),
-        (Some(replayed(0, 50, 0, 0)), false),
+        (Some(replayed(100, 1, 1, 0)), false),
+        (Some(replayed(u64::MAX, 0, 0, 0)), false),
+        (Some(replayed(100, 2, 1, 0)), true),
+        // What the version cannot answer any more, it refuses.
+        (Some(replayed(100, 1, 0, 2)), true),
+        // Fewer than are asked for, or a stretch that is not the newest: it begins at the first entry, and shows one.
+        (Some(replayed(99, 0, 0, 0)), true),
+        (Some(replayed(0, 0, 0, 0)), true),
+        // A log that is young has few, and one that nobody can read again shows nothing.
+        (Some(with(0, 0)), false),
+        (Some(with(10, 10)), false),
+        (Some(with(10, 11)), true),
     ] {
         world.found(number, &checked(None, replayed));
         assert_eq!(!world.against(number).is_empty(), stands, "{replayed:?}");
@@ -381,16 +405,30 @@ fn less_is_asked_for_only_by_two() {
         ..Conditions::default()
     };
     world.asks(strict);
-    world.asks(Conditions {
+    let less = Conditions {
         tests: true,
         ..Conditions::default()
-    });
+    };
+    world.asks(less);
     assert_eq!(world.snapshot.rules().conditions, strict);
+    // Asked for again, those that stand take it back.
+    world.asks(strict);
+    assert_eq!(world.snapshot.rules().proposed, None);
+    world.asks(less);
     let (ada, bob) = (world.by(world.org), world.by_user(world.bob, world.org));
-    assert!(agree(&ada, &world.snapshot).is_err());
-    world.apply(agree(&bob, &world.snapshot));
+    assert!(agree(&ada, &world.snapshot, &less).is_err());
+    // Somebody asked for even less while Bob was reading.
+    let read = Conditions {
+        approval: true,
+        ..less
+    };
+    assert_eq!(
+        agree(&bob, &world.snapshot, &read).map(drop),
+        Err(DirectoryError::Moved)
+    );
+    world.apply(agree(&bob, &world.snapshot, &less));
     assert!(!world.snapshot.rules().conditions.approval);
-    assert!(agree(&bob, &world.snapshot).is_err());
+    assert!(agree(&bob, &world.snapshot, &less).is_err());
     // More may be asked for by one.
     world.asks(strict);
     assert_eq!(world.snapshot.rules().conditions, strict);

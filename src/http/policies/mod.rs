@@ -6,6 +6,8 @@ pub(super) mod rules;
 pub(super) mod shadow;
 pub(super) mod versions;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse as _, Response};
@@ -16,7 +18,6 @@ use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
 use super::refused;
-use crate::decide::Refused;
 use crate::decide::authorized::{Action, PolicyActivate, PolicyEdit, PolicyRead, SchemaEdit};
 use crate::directory::policies::{self, Draft, Files};
 use crate::directory::{DirectoryError, Kind, Ref, Snapshot, view};
@@ -51,7 +52,16 @@ pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Res
     let given = Given::of(&mut body)?;
     body.finish()?;
     may::<PolicyEdit>(&call).await?;
-    let (draft, schema) = given.draft(&call).await?;
+    let Compiled {
+        draft,
+        schema,
+        notice,
+    } = given.draft(&call).await?;
+    if notice.is_some() {
+        return Err(Problem::Conflict(
+            "these take so long to compile that the other nodes are told first: draft them at `/v1/policy-versions`, and activate that".into(),
+        ));
+    }
     let changed = call
         .change::<PolicyActivate>(set(&call), Map::new(), &body, move |by, snapshot| {
             schema.holds(snapshot)?;
@@ -63,8 +73,8 @@ pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Res
 
 /// Have a version count again that was active before.
 ///
-/// What is asked of a new version was asked of this one when it was activated first. Refused is one after which no active Admin could edit
-/// policies.
+/// Nothing is asked of it: taking something back must not wait. Refused is one after which no active Admin could edit policies and activate
+/// them.
 #[utoipa::path(post, path = "/v1/policy-set/rollback", tag = "Policies", operation_id = "roll_back_policy_set", params(Acting, Keyed),
     request_body(content = serde_json::Value, description = "`version`: one that was active before"),
     responses((status = 200, description = "the version that counts now", body = serde_json::Value), Problems),
@@ -104,7 +114,7 @@ impl Given {
     }
 
     /// Compiled and tested, once whoever asks may edit the schema where it is another.
-    async fn draft(self, call: &Call) -> Result<(Draft, Schema), Problem> {
+    async fn draft(self, call: &Call) -> Result<Compiled, Problem> {
         // What it is compared with may have been activated through another node a moment ago.
         call.door().refresh().await.map_err(refused::problem)?;
         let now = call.door().glance().snapshot().library().schema.clone();
@@ -119,14 +129,25 @@ impl Given {
             .map_err(refused::problem)?;
         let trial = call.door().run_tests(&prepared, &files).await;
         let trial = trial.map_err(refused::problem)?;
-        let draft = Draft {
-            files,
-            tested: trial.tested,
-            failures: trial.failures,
-            message: self.message,
-        };
-        Ok((draft, schema))
+        let notice = prepared.notice();
+        let message = self.message;
+        let packed = move || Draft::of(files, message).tested(trial.tested, trial.failures);
+        let draft = tokio::task::spawn_blocking(packed).await;
+        let draft = draft.map_err(|_| Problem::Internal)?;
+        Ok(Compiled {
+            draft,
+            schema,
+            notice,
+        })
     }
+}
+
+/// What is to be a version, compiled and tested.
+struct Compiled {
+    draft: Draft,
+    schema: Schema,
+    /// For how long the other nodes are to be told before it counts.
+    notice: Option<Duration>,
 }
 
 /// The schema that a change was decided on.
@@ -169,9 +190,4 @@ fn files(body: &mut Fields, member: &str) -> Result<Option<Vec<(String, String)>
             .map(Some),
         Some(_) => Err(wrong()),
     }
-}
-
-/// What a version is refused for, in the words of a caller.
-fn refusal(refused: Refused) -> Problem {
-    refused::problem(refused)
 }

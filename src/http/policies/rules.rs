@@ -30,7 +30,35 @@ pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
     responses((status = 200, description = "`conditions`, and those that wait for another Admin (`proposed`)", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Response, Problem> {
-    let conditions = Conditions {
+    let conditions = said(&mut body)?;
+    body.finish()?;
+    let changed = call
+        .change::<PolicyActivate>(set(&call), Map::new(), &body, move |by, snapshot| {
+            policies::set_conditions(by, snapshot, &conditions)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// Agree to the conditions that another Admin wants, which the body says: refused where others wait by now.
+#[utoipa::path(post, path = "/v1/policy-conditions/approve", tag = "Policies", operation_id = "approve_policy_conditions", params(Acting, Keyed),
+    request_body(content = serde_json::Value, description = "the `conditions` of `proposed`, as they were read"),
+    responses((status = 200, description = "`conditions`", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(in crate::http) async fn approve(call: Call, mut body: Fields) -> Result<Response, Problem> {
+    let conditions = said(&mut body)?;
+    body.finish()?;
+    let changed = call
+        .change::<PolicyActivate>(set(&call), Map::new(), &body, move |by, snapshot| {
+            policies::agree(by, snapshot, &conditions)
+        })
+        .await?;
+    Ok(page::changed_to(changed))
+}
+
+/// The conditions in a body; what is absent is not asked for.
+fn said(body: &mut Fields) -> Result<Conditions, Problem> {
+    Ok(Conditions {
         tests: body.maybe_flag("tests")?.unwrap_or_default(),
         proof: match body.any("proof") {
             None => policies::standing::Demand::default(),
@@ -45,23 +73,5 @@ pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Res
             ),
         },
         approval: body.maybe_flag("approval")?.unwrap_or_default(),
-    };
-    body.finish()?;
-    let changed = call
-        .change::<PolicyActivate>(set(&call), Map::new(), &body, move |by, snapshot| {
-            policies::set_conditions(by, snapshot, &conditions)
-        })
-        .await?;
-    Ok(page::changed_to(changed))
-}
-
-/// Agree to the conditions that another Admin wants.
-#[utoipa::path(post, path = "/v1/policy-conditions/approve", tag = "Policies", operation_id = "approve_policy_conditions", params(Acting, Keyed),
-    responses((status = 200, description = "`conditions`", body = serde_json::Value), Problems),
-    security(("api_key" = [])))]
-pub(in crate::http) async fn approve(call: Call) -> Result<Response, Problem> {
-    let changed = call
-        .change::<PolicyActivate>(set(&call), Map::new(), &Fields::none(), policies::agree)
-        .await?;
-    Ok(page::changed_to(changed))
+    })
 }

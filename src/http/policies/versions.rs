@@ -4,25 +4,32 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Map;
 
-use super::{Given, Schema, may, refusal, set};
+use super::{Compiled, Given, Schema, may, set};
 use crate::decide::authorized::{PolicyActivate, PolicyEdit, PolicyRead, PolicyRollback};
-use crate::directory::policies::{self, Wanted};
+use crate::directory::policies::{self, Files, Wanted};
 use crate::directory::view;
 use crate::http::call::Call;
 use crate::http::fields::Fields;
 use crate::http::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use crate::http::problem::Problem;
+use crate::http::refused;
+use crate::policy::{PolicyError, diff};
 
 /// Draft a version: it is validated and tested, and does not count before it is activated.
 #[utoipa::path(post, path = "/v1/policy-versions", tag = "Policies", operation_id = "draft_policy_version", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`schema`: Cedar schema text, as it is now if absent; `policies`: file names, each with its Cedar text; `tests`: file names, each with its YAML; `message`"),
-    responses((status = 201, description = "its number (`version`), its `digest`, what came of its `tests`", body = serde_json::Value), Problems),
+    request_body(content = serde_json::Value, description = "`schema`: Cedar schema text, as it is now if absent; `policies`: file names, each with its Cedar text; `tests`: file names, each with its YAML; `message`; `dry_run`: only say what would come of it"),
+    responses((status = 201, description = "its number (`version`), its `digest`, what came of its `tests`, and `failures` of them", body = serde_json::Value),
+        (status = 200, description = "the same of a `dry_run`, which drafts nothing", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let given = Given::of(&mut body)?;
+    let only_looks = body.maybe_flag("dry_run")?.unwrap_or_default();
     body.finish()?;
     may::<PolicyEdit>(&call).await?;
-    let (draft, schema) = given.draft(&call).await?;
+    let Compiled { draft, schema, .. } = given.draft(&call).await?;
+    if only_looks {
+        return Ok(Json(draft.to_json()).into_response());
+    }
     let changed = call
         .change::<PolicyEdit>(set(&call), Map::new(), &body, move |by, snapshot| {
             schema.holds(snapshot)?;
@@ -64,7 +71,7 @@ pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
     let version = snapshot.version(number).ok_or(Problem::NotFound)?;
     let files = version
         .files(number)
-        .map_err(|error| refusal(error.into()))?;
+        .map_err(|error| refused::problem(error.into()))?;
     let mut shown = view::policy_version(snapshot, number);
     view::with_files(&mut shown, &files);
     Ok(Json(shown).into_response())
@@ -192,16 +199,19 @@ async fn made_ready(
     call: &Call,
     number: u64,
 ) -> Result<(Schema, Option<std::time::Duration>), Problem> {
-    call.door().refresh().await.map_err(refusal)?;
+    call.door().refresh().await.map_err(refused::problem)?;
     let world = call.door().glance();
     let version = world.snapshot().version(number).ok_or(Problem::NotFound)?;
     let files = version
         .files(number)
-        .map_err(|error| refusal(error.into()))?;
+        .map_err(|error| refused::problem(error.into()))?;
     let now = world.snapshot().library().schema.clone();
     let schema = Schema::decided(call, (now, &files.schema)).await?;
-    let prepared = call.door().prepare(&files).await.map_err(refusal)?;
-    Ok((schema, prepared.notice()))
+    let prepared = call.door().prepare(&files).await;
+    let prepared = prepared.map_err(refused::problem)?;
+    // Sent again, it may count by now: then there is nothing to announce.
+    let counts = world.snapshot().library().version == number;
+    Ok((schema, prepared.notice().filter(|_| !counts)))
 }
 
 pub(super) fn number(call: &Call) -> Result<u64, Problem> {
@@ -210,4 +220,53 @@ pub(super) fn number(call: &Call) -> Result<u64, Problem> {
     number
         .filter(|number| number.to_string() == text)
         .ok_or(Problem::NotFound)
+}
+
+/// What differs between a version and another: policy by policy, by `@id`, wherever each stands.
+#[utoipa::path(get, path = "/v1/policy-versions/{version}/difference", tag = "Policies", operation_id = "compare_policy_versions",
+    params(("version" = u64, Path, description = "its number"), ("from" = Option<u64>, Query, description = "the version that it is compared with; what counts, if absent; 0: the built-in policies alone"), Acting),
+    responses((status = 200, description = "policies that are added, removed, changed or moved, and types and actions of the schema; `words` say the same", body = serde_json::Value), Problems),
+    security(("api_key" = [])))]
+pub(in crate::http) async fn difference(call: Call) -> Result<Response, Problem> {
+    let [from] = call.query(["from"])?;
+    let from = from.map(|text| text.parse::<u64>()).transpose();
+    let from =
+        from.map_err(|_| Problem::Malformed("`from` must be the number of a version".into()))?;
+    let number = number(&call)?;
+    let permitted = call.read::<PolicyRead>(set(&call)).await?;
+    let snapshot = permitted.snapshot();
+    let files = |number: u64| {
+        let version = snapshot.version(number).ok_or(Problem::NotFound)?;
+        version
+            .files(number)
+            .map_err(|error| refused::problem(error.into()))
+    };
+    let before = match from {
+        Some(0) => Files::default(),
+        Some(from) => files(from)?,
+        None => {
+            let library = snapshot.library();
+            let (schema, policies) = (library.schema.clone(), library.policies.clone());
+            Files {
+                schema,
+                policies,
+                tests: Vec::new(),
+            }
+        }
+    };
+    let (before, after) = (before.own(), files(number)?.own());
+    // Texts are parsed and formatted: not between two answers.
+    let compared = tokio::task::spawn_blocking(move || diff(&before, &after)).await;
+    let found = compared
+        .map_err(|_| Problem::Internal)?
+        .map_err(|(_, findings)| {
+            refused::problem(crate::decide::Refused::Question(PolicyError::Refused(
+                findings,
+            )))
+        })?;
+    let mut shown = found.to_json();
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("words".into(), found.words().into());
+    }
+    Ok(Json(shown).into_response())
 }

@@ -131,7 +131,9 @@ impl Route {
             ("PUT", "/v1/policy-set") | ("POST", "/v1/policy-versions") => json!({"policies": {}}),
             ("POST", "/v1/policy-replays") => json!({"policies": {}}),
             ("PUT", "/v1/policy-shadow") => json!({"version": 1}),
-            ("PUT", "/v1/policy-conditions") => json!({"tests": true}),
+            ("PUT", "/v1/policy-conditions") | ("POST", "/v1/policy-conditions/approve") => {
+                json!({"tests": true})
+            }
             (
                 "POST",
                 "/v1/policy-versions/{version}/activate" | "/v1/policy-versions/{version}/check",
@@ -180,7 +182,6 @@ impl Route {
                 | "/v1/sso/domains/{domain}/verification"
                 | "/v1/invitations/{id}/resend"
                 | "/v1/policy-versions/{version}/approve"
-                | "/v1/policy-conditions/approve"
                 | "/v1/access-requests/{id}/decline"
                 | "/v1/users/{id}/erasure",
             )

@@ -325,6 +325,63 @@ async fn nobody_is_locked_out_by_a_draft_and_a_draft_counts_for_nothing() {
     kept.is_problem(409);
 }
 
+/// Whoever could edit and have nothing count would be locked out as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_left_with_drafts_alone() {
+    let scene = Scene::on(Database::Sqlite).await;
+    let text = "@id(\"never\") forbid (principal, action in [Cedarkeep::Action::\"policy.activate\", Cedarkeep::Action::\"policy.rollback\"], resource);";
+    let number = scene.draft(text).await;
+    let told = scene.activate(number).await;
+    assert!(
+        told.is_problem(409).contains("activate them"),
+        "{}",
+        told.body
+    );
+}
+
+/// What differs is told between any two versions, and a dry run leaves nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_compared_and_tried() {
+    let scene = Scene::on(Database::Sqlite).await;
+    let (first, second) = (scene.draft(HARMLESS).await, scene.draft(OTHER).await);
+    let path = |from: &str| format!("/v1/policy-versions/{second}/difference{from}");
+    let with = scene.get(&path(&format!("?from={first}"))).await;
+    let words = with["words"].to_string();
+    assert!(
+        words.contains("harmless") && words.contains("other"),
+        "{words}"
+    );
+    assert!(
+        !scene.get(&path("")).await["words"]
+            .to_string()
+            .contains("harmless")
+    );
+    assert_eq!(
+        scene.get(&path("?from=0")).await,
+        scene.get(&path("")).await
+    );
+    for wrong in [path("?from=x"), path("?from=9")] {
+        let told = scene
+            .service
+            .get(&scene.tenant, scene.tenant.admin, &wrong)
+            .await;
+        assert!([400, 404].contains(&told.status), "{}", told.body);
+    }
+    let body = json!({"policies": {"a.cedar": HARMLESS}, "dry_run": true});
+    let tried = scene.post("/v1/policy-versions", body).await.ok();
+    assert!(
+        tried["digest"].as_str().unwrap().starts_with("sha256:"),
+        "{tried}"
+    );
+    assert_eq!(
+        scene.get("/v1/policy-versions").await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
 /// An Admin who writes, and one who activates: policies tell them apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_may_write_need_not_be_who_may_activate() {
@@ -424,7 +481,7 @@ async fn conditions(database: Database) {
     assert_eq!(told["conditions"]["tests"], true);
     assert_eq!(scene.activate(number).await.status, 409);
     scene
-        .post("/v1/policy-conditions/approve", json!({}))
+        .post("/v1/policy-conditions/approve", less.clone())
         .await
         .is_problem(409);
     scene
@@ -432,7 +489,7 @@ async fn conditions(database: Database) {
             scene.second,
             "POST",
             "/v1/policy-conditions/approve",
-            json!({}),
+            less.clone(),
         )
         .await
         .ok();

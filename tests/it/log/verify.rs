@@ -489,15 +489,13 @@ fn a_decision_by_a_version_that_did_not_count_is_found_with_the_leaves_alone() {
         };
         assert_eq!(log(&mixed), [wanted], "{index} {said}");
     }
-    // Seen before the activation, and answered behind it: whoever decided did not know what counted.
+    // By what counted before, long behind the activation, and saying that it saw no more than that did.
     let mut late = honest;
-    late[6] = ((None, 2), 2);
-    assert_eq!(
-        log(&late),
-        [Finding::PolicyVersion {
-            index: 6,
-            said: 2,
-            counts: 1
-        }]
-    );
+    late[8] = ((None, 2), 5);
+    let wanted = Finding::PolicyVersion {
+        index: 8,
+        said: 2,
+        counts: 1,
+    };
+    assert_eq!(log(&late), [wanted]);
 }

@@ -133,6 +133,10 @@ const REASONS: &[Reason] = &[
         ],
     ),
     (
+        "a guardrail forbids it to agents, and to a key its scope opens it",
+        &["access.ask: scope widened: principal"],
+    ),
+    (
         "a question for training is refused by its purpose before any policy is asked",
         &["never.train_purpose: scope widened: action"],
     ),
