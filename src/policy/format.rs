@@ -227,7 +227,24 @@ mod tests {
     fn remarks_stay_and_what_parts_them() {
         let text = "\n\n  // What this file is about.\n\n\n// And more.\n\n@id(\"a\")permit(principal,action,resource)when{principal has x&&// why\nprincipal.x==1};// behind\n// Of the next one.\nforbid(principal,action,resource);\n\n\n   // The end.\n\n";
         let once = formatted(&source(text)).unwrap();
-        insta::assert_snapshot!(once, @r#""#);
+        insta::assert_snapshot!(once, @r#"
+        // What this file is about.
+
+        // And more.
+
+        @id("a")
+        permit (principal, action, resource)
+        when
+        {
+          principal has x && // why
+          principal.x == 1
+        }; // behind
+
+        // Of the next one.
+        forbid (principal, action, resource);
+
+        // The end.
+        "#);
         assert_eq!(formatted(&source(&once)).unwrap(), once);
     }
 

@@ -99,7 +99,6 @@ const REASONS: &[Reason] = &[
     (
         "of those who may ask, only a person is in a group or owns something, and is somebody; agents and keys have the same by policies of their own",
         &[
-            "access.ask: scope widened: principal",
             "access.own: scope widened: principal",
             "access.owner: scope widened: principal",
             "audience.read: scope widened: principal",

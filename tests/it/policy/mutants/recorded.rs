@@ -43,8 +43,8 @@ impl Recorded {
         let agent = format!("/v1/agents/{}", things.agent);
         let agent = service.get(&tenant, tenant.admin, &agent).await.ok();
         let agent = agent["agents"][0].as_str().unwrap().to_owned();
-        let ask = async |context: &Value| {
-            let questions = questions(&people, &agent, &resources, context);
+        let ask = async |groups: &[&str], people: &[String], context: &Value| {
+            let questions = questions((groups, people, &agent), &resources, context);
             for some in questions.chunks(AT_ONCE) {
                 let ask = service
                     .ask("POST", "/access/v1/evaluations")
@@ -52,7 +52,7 @@ impl Recorded {
                 ask.body(&json!({"evaluations": some})).send().await.ok();
             }
         };
-        ask(&json!({})).await;
+        ask(&["any"], &people, &json!({})).await;
         // A smaller plan, a legal hold, a way of signing in, and somebody who is suspended.
         let plan = |plan| {
             tenant
@@ -60,7 +60,8 @@ impl Recorded {
                 .operate(move |by, seen| organization::set_plan(by, seen, plan))
         };
         plan(Plan::Starter).await.unwrap();
-        ask(&json!({"new_role": "Viewer", "protocol": "oidc"})).await;
+        let said = json!({"new_role": "Viewer", "protocol": "oidc"});
+        ask(&["audit", "administer"], &people[..2], &said).await;
         plan(Plan::Enterprise).await.unwrap();
         let hold = json!({"resource": things.thread, "reason": "a case"});
         service
@@ -71,7 +72,9 @@ impl Recorded {
             .patch(&tenant, tenant.admin, &user, json!({"active": false}))
             .await
             .ok();
-        ask(&json!({"purpose": "support", "new_role": "Admin"})).await;
+        let said = json!({"purpose": "support", "new_role": "Admin"});
+        ask(&["destroy", "overwrite", "read"], &people[..1], &said).await;
+        ask(&["read", "write"], &people[3..], &json!({})).await;
         let end = size(&tenant).await;
         Self {
             tenant,
@@ -184,15 +187,15 @@ fn resources(
 
 /// Everybody, an agent of theirs too, about each action and all that it is for.
 fn questions(
-    people: &[String],
-    agent: &str,
+    (groups, people, agent): (&[&str], &[String], &str),
     resources: &[(&str, String)],
     context: &Value,
 ) -> Vec<Value> {
     let mut all = Vec::new();
     let kind =
         |one: &cedarkeep::policy::Type| one.name().trim_start_matches("Cedarkeep::").to_owned();
-    for action in LIBRARY.vocabulary().actions() {
+    let actions = LIBRARY.vocabulary().actions();
+    for action in actions.filter(|action| groups.iter().any(|group| action.is_in(group))) {
         let kinds: Vec<String> = action.resources().iter().map(kind).collect();
         let askers: Vec<String> = action.principals().iter().map(kind).collect();
         for (of, id) in resources
@@ -215,7 +218,7 @@ fn questions(
                 }
             }
             if askers.iter().any(|one| one == "Agent") {
-                for user in &people[..2] {
+                for user in people.iter().take(2) {
                     put(json!({"type": "Agent", "id": agent}), Some(user));
                 }
             }
