@@ -129,7 +129,11 @@ impl Scene {
             level: Level::Viewer,
             until: End::Never,
         };
-        let who = json!({"grantee": {"type": grantee.kind.name(), "id": grantee.to_string()}});
+        let member = match grantee.kind {
+            Kind::AgentDefinition => "grantee_agent",
+            _ => "grantee",
+        };
+        let who = json!({member: {"type": grantee.kind.name(), "id": grantee.to_string()}});
         let context = who.as_object().unwrap().clone();
         let by = self.asker(Some(by));
         self.door

@@ -63,9 +63,9 @@ impl At {
         };
         let key = match &self.key_file {
             Some(file) => read(file)?.trim().to_owned(),
-            None => std::env::var("CEDARKEEP_API_KEY").map_err(|_| {
+            None => std::env::var("CEDARKEEP_API_KEY").ok().filter(|key| !key.is_empty()).ok_or(
                 "the service wants an API key: put it into the variable CEDARKEEP_API_KEY, or name a file with `--key-file`"
-            })?,
+            )?,
         };
         Ok(Place::Elsewhere(Service::new(
             server,

@@ -46,3 +46,4 @@ mod sso;
 mod takeout;
 mod tamper;
 mod timing;
+mod versions;

@@ -461,7 +461,7 @@ fn a_decision_by_a_version_that_did_not_count_is_found_with_the_leaves_alone() {
         // The decision that allows an activation is made by what counted before, like the activation itself.
         ((None, 0), 0),
         ((Some(1), 0), 0),
-        ((None, 0), 0),
+        ((None, 1), 2),
         ((None, 1), 2),
         ((Some(2), 1), 2),
         ((None, 2), 5),

@@ -37,7 +37,7 @@ fn alive(folder: &TempDir) -> Vec<String> {
 
 async fn proved(program: &Path, limits: Limits) -> Result<Guardrails, ProofError> {
     let prover = Prover::find(Some(program), limits).unwrap();
-    let which = Which::Only(vec!["log.append_only".to_owned()]);
+    let which = Which::Only(vec!["viewers".to_owned()]);
     prover
         .guardrails(&compiled(EVERYTHING), &which, |_| {})
         .await
