@@ -174,7 +174,6 @@ impl Scene {
             closes_at: None,
             private_export: None,
             sign_in: SignIn::default(),
-            share_days: None,
             scim: Box::default(),
         };
         let mut rows = vec![
