@@ -187,7 +187,7 @@ async fn nonsense_makes_nothing_hold() {
         let words = found.words().join("\n");
         assert!(words.contains("0 properties hold"), "{script}: {words}");
         assert!(
-            words.contains("not known: Nobody edits or deletes"),
+            words.contains("not known: A Viewer writes"),
             "{script}: {words}"
         );
     }
