@@ -301,6 +301,8 @@ async fn a_large_version_holds_up_nobody() {
     let keyring = sites[0].data().join("keyring");
     for site in &mut sites {
         site.set("CEDARKEEP_KEYS__KEYRING", keyring.to_str().unwrap());
+        // Less than it would take to compile it in the way of an answer, and enough for a busy machine.
+        site.set("CEDARKEEP_LOG__COMMIT_TIMEOUT_MS", "6000");
     }
     let servers = [sites[0].serve().await, sites[1].serve().await];
     let org = sites[0].create_org("nodes");
