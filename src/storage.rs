@@ -533,16 +533,28 @@ impl Database {
     }
 }
 
-/// Whether somebody else did the same at the same time: unique_violation, duplicate_table, serialization_failure,
-/// deadlock_detected and lock_not_available of PostgreSQL, SQLITE_BUSY and its kinds.
+/// Somebody else held what was to be written: serialization_failure, deadlock_detected and lock_not_available of PostgreSQL,
+/// SQLITE_BUSY and its kinds. Nothing of the transaction was done.
+const HELD: [&str; 6] = ["40001", "40P01", "55P03", "5", "261", "517"];
+
+/// Somebody else has made the same: unique_violation and duplicate_table of PostgreSQL.
+const MADE: [&str; 2] = ["23505", "42P07"];
+
+/// Whether somebody else did the same at the same time.
 fn collided(cause: &sqlx::Error) -> bool {
+    is_one_of(cause, &HELD) || is_one_of(cause, &MADE)
+}
+
+fn is_one_of(cause: &sqlx::Error, codes: &[&str]) -> bool {
     let code = cause.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| {
-        [
-            "23505", "42P07", "40001", "40P01", "55P03", "5", "261", "517",
-        ]
-        .contains(&code.as_ref())
-    })
+    code.is_some_and(|code| codes.contains(&code.as_ref()))
+}
+
+impl StorageError {
+    /// Whether somebody else held what was to be written, so that nothing of the transaction was done.
+    pub(crate) fn is_collision(&self) -> bool {
+        matches!(self, Self::Database { cause, .. } if is_one_of(cause, &HELD))
+    }
 }
 
 /// What every new connection is told.

@@ -95,7 +95,9 @@ enum Command {
 }
 
 /// What a command failed with: a message with the next step.
-type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+type Outcome = Result<(), Failed>;
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {

@@ -7,14 +7,15 @@ use chrono::Utc;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::close::close;
 use super::joining;
 use super::keeping::{self, Keeping};
 use super::link::link;
+use super::policy::folder::{Folder, Unread, texts};
 use super::print::Out;
 use super::provisioning;
 use super::requests;
+use super::{Failed, Outcome};
 use crate::app::App;
 use crate::crypto;
 use crate::decide::{Door, Refused};
@@ -24,6 +25,7 @@ use crate::directory::people::Joining;
 use crate::directory::policies::{self, Draft, Files};
 use crate::directory::{Kind, Object, Ref, closing, organization, own, people};
 use crate::ids::TenantId;
+use crate::policy::PolicyError;
 use crate::tenant::{Slug, TenantError};
 
 #[derive(Debug, Subcommand)]
@@ -445,28 +447,18 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("cannot read `{}`: {error}", path.display()))
 }
 
-/// The `.cedar` files of a folder, by name.
-pub(super) fn folder(path: &Path) -> Result<Vec<(String, String)>, String> {
-    let unreadable = |error| format!("cannot read the folder `{}`: {error}", path.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let file = entry.map_err(unreadable)?.path();
-        if file.extension().is_some_and(|ending| ending == "cedar") {
-            let name = file
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            files.push((name, read(&file)?));
-        }
+/// The policies of a folder.
+fn folder(path: &Path) -> Result<Vec<(String, String)>, Failed> {
+    let found = match Folder::read(path) {
+        Ok(found) => found,
+        Err(Unread::Folder(message)) => return Err(message.into()),
+        Err(Unread::Files(findings)) => return Err(PolicyError::Refused(findings).into()),
+    };
+    let policies = texts(found.own.policies);
+    if policies.is_empty() {
+        return Err(format!("the folder `{}` has no `.cedar` file", path.display()).into());
     }
-    files.sort();
-    if files.is_empty() {
-        return Err(format!(
-            "the folder `{}` has no `.cedar` file",
-            path.display()
-        ));
-    }
-    Ok(files)
+    Ok(policies)
 }
 
 impl Member {

@@ -2,6 +2,7 @@
 
 use crate::crypto::CryptoError;
 use crate::directory::DirectoryError;
+use crate::log::append::Unreadable;
 use crate::log::flaw::Flaw;
 use crate::policy::PolicyError;
 use crate::storage::StorageError;
@@ -36,7 +37,7 @@ pub enum Unwritten {
     Flaw(#[from] Flaw),
     /// The log's rows.
     #[error(transparent)]
-    Log(#[from] crate::log::append::Unreadable),
+    Log(#[from] Unreadable),
     /// Stored rows that cannot be what they are.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -85,6 +86,14 @@ pub enum Unwritten {
 }
 
 impl Unwritten {
+    /// Whether somebody else held what was to be written, so that the database has let go of the whole transaction: it can be made again.
+    pub(super) fn is_collision(&self) -> bool {
+        match self {
+            Self::Storage(error) | Self::Log(Unreadable::Storage(error)) => error.is_collision(),
+            _ => false,
+        }
+    }
+
     /// Whether a value names a version of a key that is not in memory: another node has rotated it.
     pub(super) const fn is_of_unknown_key(&self) -> bool {
         matches!(

@@ -237,7 +237,7 @@ impl Sequencer {
                 .connection
                 .take()
                 .ok_or(Unwritten::Corrupt { what: "connection" })?;
-            let step = {
+            let step: Result<Step, Unwritten> = {
                 let step = write(&setting.store, &mut connection, batch, (&made, &known));
                 tokio::pin!(step);
                 // What a change leaves behind is known once it is committed.
@@ -245,15 +245,23 @@ impl Sequencer {
                     let after = made.known(&known);
                     tokio::select! {
                         biased;
-                        step = &mut step => step?,
+                        step = &mut step => step,
                         ahead = incoming.ahead(&setting, after) => {
                             self.ahead = Some(ahead);
-                            step.await?
+                            step.await
                         }
                     }
                 } else {
-                    step.await?
+                    step.await
                 }
+            };
+            let step = match step {
+                // The database has let go of all of it: what is there is read again, on another connection.
+                Err(error) if error.is_collision() => {
+                    metrics::counter!("cedarkeep_batches_made_again_total").increment(1);
+                    continue;
+                }
+                step => step?,
             };
             self.connection = Some(connection);
             match step {

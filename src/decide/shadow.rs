@@ -105,6 +105,8 @@ pub(super) type Batch = (u64, u64, Arc<World>);
 pub(super) struct Shadows {
     is_set: AtomicBool,
     present: ArcSwapOption<Present>,
+    /// The version that is to be the shadow and does not compile here; 0: none.
+    unfit: AtomicU64,
 }
 
 impl Shadows {
@@ -175,9 +177,11 @@ impl Door {
         let world = self.glance();
         let snapshot = world.snapshot();
         let wanted = snapshot.rules().shadow;
-        if wanted == self.shadow_version() {
+        let unfit = &self.shadows().unfit;
+        if wanted == self.shadow_version() || wanted == Some(unfit.load(Ordering::Relaxed)) {
             return;
         }
+        unfit.store(0, Ordering::Relaxed);
         let version = wanted.and_then(|number| Some((number, snapshot.version(number)?)));
         let Some((number, version)) = version else {
             self.shadow(None);
@@ -193,8 +197,9 @@ impl Door {
                 compiled: prepared.compiled,
             })),
             Err(error) => {
-                // What is no more the shadow is not counted on as if it were.
+                // What is no more the shadow is not counted on as if it were, and not compiled again each round.
                 self.shadow(None);
+                unfit.store(number, Ordering::Relaxed);
                 tracing::warn!(tenant.id = %self.store().id(), version = number, %error, "the version that is to be the shadow does not compile here");
             }
         }

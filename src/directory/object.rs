@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
-use super::policies::{Files, PolicyVersion, Rules, Signed, Standing};
+use super::policies::files::own;
+use super::policies::{PolicyVersion, Rules, Signed, Standing};
 use super::request::Request;
 use super::run::Status;
 use super::scim::{DirectoryGroup, Provisioned, Scim};
@@ -440,12 +441,7 @@ impl OwnLibrary {
     /// Schema and policies as the compiler takes them.
     #[must_use]
     pub fn own(&self) -> OwnPolicies {
-        Files {
-            schema: self.schema.clone(),
-            policies: self.policies.clone(),
-            tests: Vec::new(),
-        }
-        .own()
+        own(&self.schema, &self.policies)
     }
 }
 

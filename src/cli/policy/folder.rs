@@ -106,6 +106,12 @@ impl Folder {
     }
 }
 
+/// Files as names and texts.
+pub(in crate::cli) fn texts(sources: Vec<Source>) -> Vec<(String, String)> {
+    let texts = sources.into_iter();
+    texts.map(|source| (source.name, source.text)).collect()
+}
+
 impl Unread {
     /// Says so, and ends the command as one that could not check anything.
     pub(in crate::cli) fn end(self, out: &Out) -> Outcome {

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::diff;
-use super::folder::{Folder, SCHEMA};
+use super::folder::{Folder, SCHEMA, texts};
 use super::place::{At, Place, number_of};
 use crate::app::App;
 use crate::cli::Outcome;
@@ -199,10 +199,6 @@ fn files(
     dir: &Path,
 ) -> Result<Result<Files, crate::directory::DirectoryError>, super::folder::Unread> {
     let folder = Folder::read(dir)?;
-    let texts = |sources: Vec<policy::Source>| -> Vec<(String, String)> {
-        let texts = sources.into_iter();
-        texts.map(|source| (source.name, source.text)).collect()
-    };
     let schema = folder.own.schema.map(|schema| schema.text);
     Ok(Files::of(
         schema.unwrap_or_default(),

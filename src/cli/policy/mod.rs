@@ -2,7 +2,7 @@
 
 mod admin;
 mod diff;
-mod folder;
+pub(super) mod folder;
 mod format;
 mod lifecycle;
 mod place;

@@ -10,14 +10,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::app::App;
-use crate::cli::Outcome;
 use crate::cli::org::{door, read};
+use crate::cli::{Failed, Outcome};
 use crate::decide::Door;
 use crate::directory::policies::{self, Draft, Files};
 use crate::directory::view;
 use crate::policy::{Finding, PolicyError};
-
-type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a service may take to answer: a large version is announced first.
 const PATIENCE: Duration = Duration::from_secs(300);

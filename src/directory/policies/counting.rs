@@ -22,10 +22,7 @@ pub fn announce(
     snapshot: &Snapshot,
     wanted: &Wanted<'_>,
 ) -> Result<Change, DirectoryError> {
-    let hand = Hand {
-        by: by.user(),
-        now: by.now(),
-    };
+    let hand = Hand::of(by);
     may_count(hand, snapshot, wanted)?;
     let details = json!({ "version": wanted.number });
     Ok(announced(snapshot, wanted.number, details))
@@ -78,10 +75,7 @@ pub fn activate(
     snapshot: &Snapshot,
     wanted: &Wanted<'_>,
 ) -> Result<Change, DirectoryError> {
-    let hand = Hand {
-        by: by.user(),
-        now: by.now(),
-    };
+    let hand = Hand::of(by);
     may_count(hand, snapshot, wanted)?;
     counts(hand, snapshot, Event::PolicyActivated, wanted.number)
 }
@@ -111,10 +105,7 @@ pub fn roll_back(
     number: u64,
 ) -> Result<Change, DirectoryError> {
     comes_back(snapshot, number)?;
-    let hand = Hand {
-        by: by.user(),
-        now: by.now(),
-    };
+    let hand = Hand::of(by);
     counts(hand, snapshot, Event::PolicyRolledBack, number)
 }
 
@@ -141,10 +132,7 @@ pub fn load(
     snapshot: &Snapshot,
     draft: &Draft,
 ) -> Result<Change, DirectoryError> {
-    let hand = Hand {
-        by: by.user(),
-        now: by.now(),
-    };
+    let hand = Hand::of(by);
     let standing = Standing {
         tested: draft.tested,
         ..Standing::default()

@@ -86,17 +86,7 @@ impl Files {
     /// Schema and policies as the compiler takes them.
     #[must_use]
     pub fn own(&self) -> OwnPolicies {
-        let source = |(name, text): &(String, String)| Source {
-            name: name.clone(),
-            text: text.clone(),
-        };
-        OwnPolicies {
-            schema: (!self.schema.trim().is_empty()).then(|| Source {
-                name: SCHEMA.into(),
-                text: self.schema.clone(),
-            }),
-            policies: self.policies.iter().map(source).collect(),
-        }
+        own(&self.schema, &self.policies)
     }
 
     fn bytes(&self) -> usize {
@@ -149,6 +139,21 @@ impl Files {
             .read_to_end(&mut text)
             .ok()?;
         serde_json::from_slice(&text).ok()
+    }
+}
+
+/// A schema and policies as the compiler takes them.
+pub(in crate::directory) fn own(schema: &str, policies: &[(String, String)]) -> OwnPolicies {
+    let source = |(name, text): &(String, String)| Source {
+        name: name.clone(),
+        text: text.clone(),
+    };
+    OwnPolicies {
+        schema: (!schema.trim().is_empty()).then(|| Source {
+            name: SCHEMA.into(),
+            text: schema.to_owned(),
+        }),
+        policies: policies.iter().map(source).collect(),
     }
 }
 

@@ -18,7 +18,7 @@ use super::DirectoryError;
 use super::change::{Change, RowId};
 use super::object::{Body, Kind, Ref};
 use super::snapshot::Snapshot;
-use crate::decide::authorized::{Authorized, Operator, PolicyActivate, PolicyEdit};
+use crate::decide::authorized::{Action, Authorized, Operator, PolicyActivate, PolicyEdit};
 use crate::log::vocabulary::Event;
 pub use counting::{
     Wanted, activate, activate_by_operator, announce, announce_by_operator, announce_rollback,
@@ -116,6 +116,14 @@ struct Hand {
 }
 
 impl Hand {
+    /// Whoever was allowed it.
+    const fn of<A: Action>(by: &Authorized<A>) -> Self {
+        Self {
+            by: by.user(),
+            now: by.now(),
+        }
+    }
+
     const fn signed(self) -> Signed {
         Signed {
             by: self.by,
@@ -133,10 +141,7 @@ pub fn draft(
     snapshot: &Snapshot,
     draft: &Draft,
 ) -> Result<Change, DirectoryError> {
-    let hand = Hand {
-        by: by.user(),
-        now: by.now(),
-    };
+    let hand = Hand::of(by);
     drafted(hand, snapshot, draft).map(|(change, _)| change)
 }
 

@@ -297,3 +297,38 @@ async fn an_answer_never_contradicts_a_change_of_another_node_on_postgresql() {
     let server = postgres::start();
     agree(Database::Postgres(server.url())).await;
 }
+
+/// Somebody else holds the head for longer than one waits for a lock: whoever asks has time, so it is tried again, and answered.
+async fn held_for_a_while(database: Database, hold: &'static str) {
+    use sqlx::Executor as _;
+    let service = Service::patient(database).await;
+    let tenant = service.tenant("held").await;
+    let ask = asker(&tenant, None);
+    let mut other = service.database(&tenant).await;
+    for statement in hold.split("; ") {
+        other.execute(statement).await.unwrap();
+    }
+    let (door, viewer) = (Arc::clone(&tenant.door), tenant.viewer);
+    let thread = Ref::new(Kind::Thread, [7; 16]);
+    let asked = tokio::spawn(async move { may_read(&door, &ask, viewer, thread).await });
+    // Longer than the 1.5 s of `storage`: what was begun is let go of by the database.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert!(
+        !asked.is_finished(),
+        "it was answered while somebody held the head"
+    );
+    other.execute("ROLLBACK").await.unwrap();
+    assert!(!asked.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_held_for_a_while_is_waited_for_on_sqlite() {
+    held_for_a_while(Database::Sqlite, "BEGIN IMMEDIATE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_held_for_a_while_is_waited_for_on_postgresql() {
+    let server = postgres::start();
+    let hold = "BEGIN; SELECT one FROM head FOR UPDATE";
+    held_for_a_while(Database::Postgres(server.url()), hold).await;
+}
