@@ -186,6 +186,7 @@ impl App {
         let limits = proof::Limits {
             question: config.proof.timeout(),
             whole: config.proof.limit(),
+            memory: config.proof.memory(),
         };
         let prover = Prover::find(config.proof.program().as_deref(), limits);
         let room = NonZeroUsize::new(config.tenants.open_max).unwrap_or(NonZeroUsize::MIN);

@@ -164,6 +164,7 @@ const REFERENCE: &[Setting] = settings! {
     "proof.solver", "path", "", "the solver that proofs about policies are made with, cvc5; by default `cvc5` on the path";
     "proof.timeout_s", "seconds", "10", "how long the solver may take for one question of a proof, before it counts as unknown";
     "proof.limit_s", "seconds", "600", "how long a whole proof may take; what is not known by then counts as unknown";
+    "proof.memory_mib", "MiB", "2048", "how much memory the solver may take; a question that takes more counts as unknown";
     "telemetry.format", "`json` or `text`", "\"text\"", "how log lines are written to standard error";
     "telemetry.filter", "directives", "\"info\"", "which log lines are written, as in `info,cedarkeep=debug`";
 };

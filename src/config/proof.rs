@@ -18,6 +18,8 @@ pub struct Proof {
     pub timeout_s: u64,
     /// How long a whole proof may take, in seconds.
     pub limit_s: u64,
+    /// How much memory the solver may take, in MiB.
+    pub memory_mib: u64,
 }
 
 impl Default for Proof {
@@ -26,6 +28,7 @@ impl Default for Proof {
             solver: None,
             timeout_s: 10,
             limit_s: 600,
+            memory_mib: 2_048,
         }
     }
 }
@@ -55,6 +58,12 @@ impl Proof {
         Duration::from_secs(self.limit_s)
     }
 
+    /// How much memory the solver may take, in bytes.
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.memory_mib << 20
+    }
+
     /// What cannot work, and what would.
     pub(super) fn unfit(&self) -> Option<(&'static str, &'static str)> {
         if !(1..=3600).contains(&self.timeout_s) {
@@ -62,6 +71,9 @@ impl Proof {
         }
         if !(1..=86_400).contains(&self.limit_s) {
             return Some(("proof.limit_s", "must lie between 1 and 86400"));
+        }
+        if !(256..=1_048_576).contains(&self.memory_mib) {
+            return Some(("proof.memory_mib", "must lie between 256 and 1048576"));
         }
         None
     }

@@ -62,11 +62,12 @@ pub(super) async fn find(store: &Store, batch: &[Work]) -> Result<Found, Unwritt
         let sealed = deposit.sealed.as_ref();
         subjects.extend(sealed.and_then(|sealed| sealed.spot().subject.as_deref()));
     }
-    for subject in subjects {
-        if !rows::has_key(store.database(), subject).await? {
-            found.forgotten.insert(subject.to_owned());
-        }
-    }
+    let subjects = Vec::from_iter(subjects);
+    let with_key = rows::with_key(store.database(), &subjects).await?;
+    let forgotten = subjects
+        .into_iter()
+        .filter(|subject| with_key.iter().all(|one| one != subject));
+    found.forgotten = forgotten.map(str::to_owned).collect();
     Ok(found)
 }
 
@@ -153,6 +154,6 @@ impl Door {
     /// What is kept of the tenant's resources.
     #[must_use]
     pub fn vault(&self) -> Vault {
-        Vault::of(self.store().clone())
+        self.vault.clone()
     }
 }

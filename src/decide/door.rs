@@ -33,6 +33,7 @@ use crate::log::entry::{Fact, Outcome};
 use crate::log::merkle::Hash;
 use crate::policy::Library;
 use crate::tenant::{Ledger, Store};
+use crate::vault::Vault;
 
 /// So many explanations are made at once, of one organization; and so many replays.
 const EXPLAINING: usize = 2;
@@ -85,6 +86,7 @@ pub struct Door {
     pub(super) flood: Mutex<Flood>,
     turn: Arc<Turn>,
     pub(super) uses: Uses,
+    pub(super) vault: Vault,
     /// Explanations hold up whatever else is asked: there are never more than a few.
     pub(super) explaining: Semaphore,
     /// Versions are compiled and tested one after the other, and found out about one at a time.
@@ -131,6 +133,7 @@ impl Door {
     /// The database does not answer, or what it holds cannot be.
     pub async fn open(store: Store, terms: &Terms) -> Result<Arc<Self>, Unwritten> {
         let store = Arc::new(store);
+        let vault = Vault::of(Arc::clone(&store));
         let origin = audit::origin(&store, &terms.deployment)?;
         let healthy = Arc::new(AtomicBool::new(true));
         let setting = Setting {
@@ -175,6 +178,7 @@ impl Door {
             flood: Mutex::default(),
             turn,
             uses: Uses::default(),
+            vault,
             announced: AtomicU64::new(0),
             explaining: Semaphore::new(EXPLAINING),
             compiling: Arc::new(Semaphore::new(1)),

@@ -48,13 +48,15 @@ pub use report::Report;
 pub use scene::{Decided, Example};
 pub use weakened::Weakening;
 
-/// How long a proof may take.
+/// How much a proof may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The solver for one question.
     pub question: Duration,
     /// A whole proof, from its first question on.
     pub whole: Duration,
+    /// The memory of the solver, in bytes of its address space.
+    pub memory: u64,
 }
 
 /// How far a proof is.

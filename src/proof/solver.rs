@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use cedar_policy_symcc::SmtLibScript as _;
 use cedar_policy_symcc::solver::{Decision, DecisionWithModel, Solver, SolverError};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -40,6 +41,7 @@ const ANSWER_MOST: u64 = 16 * 1024 * 1024;
 pub(super) struct Session {
     program: Arc<Path>,
     question: Duration,
+    memory: u64,
     ends: Instant,
     /// The question, as far as it has been written.
     script: Vec<u8>,
@@ -66,6 +68,7 @@ impl Session {
         let mut session = Self {
             program: Arc::clone(program),
             question: limits.question,
+            memory: limits.memory,
             ends: ends.unwrap_or(now + Duration::from_secs(86_400)),
             script: Vec::new(),
             ready: None,
@@ -106,15 +109,26 @@ impl Session {
         }
     }
 
+    /// It finds nothing of what this process was started with, and has no more memory than it may.
     fn spawn(&self) -> io::Result<Child> {
-        Command::new(self.program.as_os_str())
+        let child = Command::new(self.program.as_os_str())
+            .env_clear()
             .args(["--lang", "smt"])
             .arg(format!("--tlimit-per={}", self.question.as_millis()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
-            .spawn()
+            .spawn()?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id.and_then(Pid::from_raw) {
+            let most = Rlimit {
+                current: Some(self.memory),
+                maximum: Some(self.memory),
+            };
+            prlimit(Some(id), Resource::As, most)?;
+        }
+        Ok(child)
     }
 
     /// Asks what has been written.
@@ -196,7 +210,13 @@ impl Session {
             }),
             "unsat" => Ok(DecisionWithModel::Unsat),
             "unknown" | "timeout" => Ok(DecisionWithModel::Unknown),
-            "" => Err(io::Error::other("it ends without an answer")),
+            "" => {
+                let most = self.memory >> 20;
+                let why = format!(
+                    "it ends without an answer; it may take {most} MiB of memory (`proof.memory_mib`)"
+                );
+                Err(io::Error::other(why))
+            }
             other => {
                 let why = format!("it says `{}`", start_of(other));
                 Err(io::Error::other(why))

@@ -4,6 +4,7 @@
 //! sealed is bound to resource and version, so nothing opens in another's place. Nobody is asked here whether they may: `decide` is
 //! asked first, and a version becomes the resource's in the transaction that records the decision.
 
+mod gathering;
 mod reading;
 pub mod rows;
 mod upload;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use gathering::Gathering;
 pub use reading::Opened;
 pub use rows::Held;
 pub use upload::Upload;
@@ -159,16 +161,30 @@ impl Sealed {
 }
 
 /// What is kept of one tenant's resources.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Vault {
     store: Arc<Store>,
+    current: Arc<Gathering<Held>>,
+    named: Arc<Gathering<()>>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Vault {
     /// That of this store.
     #[must_use]
-    pub const fn of(store: Arc<Store>) -> Self {
-        Self { store }
+    pub fn of(store: Arc<Store>) -> Self {
+        Self {
+            store,
+            current: Arc::default(),
+            named: Arc::default(),
+        }
     }
 
     /// Seals content that fits into its row.
@@ -232,7 +248,7 @@ impl Vault {
     /// # Errors
     /// The database does not answer.
     pub async fn current(&self, resource: &str) -> Result<Option<Held>, VaultError> {
-        rows::current(self.store.database(), resource).await
+        self.current.get(self.store.database(), resource).await
     }
 
     /// A version by its name.
@@ -248,8 +264,8 @@ impl Vault {
     /// # Errors
     /// The database does not answer.
     pub async fn holds(&self, held: &Held) -> Result<bool, VaultError> {
-        let database = self.store.database();
-        Ok(rows::is_named(database, database.pool(), &held.spot.version).await?)
+        let (database, name) = (self.store.database(), &held.spot.version);
+        Ok(self.named.get(database, name).await?.is_some())
     }
 
     /// Versions that begin after an index, the oldest first.

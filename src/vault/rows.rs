@@ -1,6 +1,7 @@
 //! The rows of what is kept: begun and ended in the transaction of the log, and read back.
 
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Executor, Row as _, Transaction};
 
 use super::{Keeping, Sealed, Spot, VaultError};
@@ -8,8 +9,8 @@ use crate::crypto::hierarchy::{CheckValue, Wrapped};
 use crate::storage::{Database, StorageError};
 use crate::tenant::Store;
 
-const CURRENT: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
-     WHERE resource = $1 AND to_index IS NULL ORDER BY from_index DESC LIMIT 1";
+const CURRENT_OF: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
+     WHERE to_index IS NULL AND resource IN ";
 const CURRENT_NAME: &str = "SELECT version FROM content WHERE resource = $1 AND to_index IS NULL ORDER BY from_index DESC LIMIT 1";
 const VERSION: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE version = $1 AND resource = $2 LIMIT 1";
@@ -30,11 +31,11 @@ const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
 const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT $1";
 const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version = $1";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
+const NAMED_OF: &str = "SELECT version AS name FROM content WHERE version IN ";
+const WITH_KEY: &str = "SELECT subject AS name FROM subject_key WHERE subject IN ";
 
-const HAS_KEY: &str = "SELECT 1 AS found FROM subject_key WHERE subject = $1 LIMIT 1";
-
-/// The most rows that one statement writes, a power of two.
-const MANY: usize = 64;
+/// The most rows that one statement is about, a power of two.
+pub(super) const MANY: usize = 64;
 const COLUMNS: usize = 9;
 
 /// A version as it is stored.
@@ -71,16 +72,48 @@ pub struct Step<'a> {
     pub keeping: Keeping,
 }
 
-pub(super) async fn current(
+/// The versions that count now of so many resources, each of which has one at most.
+pub(super) async fn current_of(
     database: &Database,
-    resource: &str,
-) -> Result<Option<Held>, VaultError> {
-    let row = sqlx::query(CURRENT)
-        .bind(resource)
-        .fetch_optional(database.pool())
-        .await
-        .map_err(|cause| database.error(cause))?;
-    row.map(|row| held(database, &row)).transpose()
+    resources: &[&str],
+) -> Result<Vec<Held>, VaultError> {
+    let rows = those_of(database, CURRENT_OF, resources).await?;
+    rows.iter().map(|row| held(database, row)).collect()
+}
+
+/// Those of these versions that are there.
+pub(super) async fn named(
+    database: &Database,
+    versions: &[&str],
+) -> Result<Vec<String>, StorageError> {
+    names_of(database, NAMED_OF, versions).await
+}
+
+async fn names_of(
+    database: &Database,
+    statement: &'static str,
+    names: &[&str],
+) -> Result<Vec<String>, StorageError> {
+    let error = |cause| database.error(cause);
+    let rows = those_of(database, statement, names).await?;
+    let found = rows.iter().map(|row| row.try_get("name").map_err(error));
+    found.collect()
+}
+
+/// The rows of so many names.
+async fn those_of(
+    database: &Database,
+    statement: &'static str,
+    names: &[&str],
+) -> Result<Vec<AnyRow>, StorageError> {
+    let mut rows = Vec::new();
+    for some in names.chunks(MANY) {
+        let places = places(some.len(), 1, 1);
+        let query = sqlx::query(AssertSqlSafe(format!("{statement}({places})")));
+        let found = bind_all(query, some).fetch_all(database.pool()).await;
+        rows.extend(found.map_err(|cause| database.error(cause))?);
+    }
+    Ok(rows)
 }
 
 /// The name of the version that counts now.
@@ -243,13 +276,9 @@ async fn each(
     for some in resources.chunks(MANY) {
         for statement in statements {
             let places = places(some.len(), 1, 2);
-            let mut query =
+            let query =
                 sqlx::query(AssertSqlSafe(format!("{statement}({places})"))).bind(column(first)?);
-            // The places beyond the last resource repeat it.
-            for at in 0..padded(some.len()) {
-                query = query.bind(some.get(at).or(some.last()).copied().unwrap_or_default());
-            }
-            query
+            bind_all(query, some)
                 .execute(&mut **transaction)
                 .await
                 .map_err(|cause| database.error(cause))?;
@@ -365,17 +394,12 @@ pub async fn is_named<'e>(
         .map_err(|cause| database.error(cause))
 }
 
-/// Whether a person's key is there still.
+/// Those of these people whose key is there still.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn has_key(database: &Database, subject: &str) -> Result<bool, StorageError> {
-    sqlx::query(HAS_KEY)
-        .bind(subject)
-        .fetch_optional(database.pool())
-        .await
-        .map(|row| row.is_some())
-        .map_err(|cause| database.error(cause))
+pub async fn with_key(database: &Database, people: &[&str]) -> Result<Vec<String>, StorageError> {
+    names_of(database, WITH_KEY, people).await
 }
 
 const fn padded(count: usize) -> usize {
@@ -386,6 +410,17 @@ const fn padded(count: usize) -> usize {
 fn places(count: usize, each: usize, first: usize) -> String {
     let places = (first..first + padded(count) * each).map(|number| format!("${number}"));
     places.collect::<Vec<_>>().join(", ")
+}
+
+/// Binds these names; the places beyond the last repeat it.
+fn bind_all<'q>(
+    mut query: Query<'q, Any, AnyArguments>,
+    names: &[&'q str],
+) -> Query<'q, Any, AnyArguments> {
+    for at in 0..padded(names.len()) {
+        query = query.bind(names.get(at).or(names.last()).copied().unwrap_or_default());
+    }
+    query
 }
 
 fn rows_of_places(rows: usize) -> String {

@@ -93,6 +93,7 @@ impl Prove {
         let limits = Limits {
             question: Duration::from_secs(self.timeout),
             whole: Duration::from_secs(self.limit),
+            memory: settings.memory(),
         };
         Prover::find(settings.program().as_deref(), limits)
     }

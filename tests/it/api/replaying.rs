@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use cedarkeep::config::Database;
 use cedarkeep::crypto::cobblestone::Salt;
 use cedarkeep::decide::replay::{Range, Replaying, Report, Turn, Under, Why};
-use cedarkeep::decide::{Asker, Refused, audit, replay};
+use cedarkeep::decide::{Asker, Refused, audit, replay, upkeep};
 use cedarkeep::log::entry::{Entry, PartName};
 use cedarkeep::log::segment::{Leaves, Parts};
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -176,15 +177,14 @@ async fn made_again(tenant: &Tenant, range: Range) -> Report {
     replayed.await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_decision_that_was_altered_is_found() {
-    let (service, tenant) = scene(20).await;
-    let store = tenant.door.store();
-    let all = every_entry(&tenant.door).await;
-    let denied = |entry: &&Entry| entry.outcome.as_str() == "deny";
-    let denied = all.iter().find(denied).unwrap();
-    let (index, refusal) = (denied.index, denied.outcome.refusal().unwrap().as_str());
-    let mut rows = service.database(&tenant).await;
+/// What somebody could do who has every key: the leaf of one entry says something else.
+async fn rewrite(
+    service: &Service,
+    tenant: &Tenant,
+    index: u64,
+    otherwise: impl Fn(&str) -> String,
+) {
+    let mut rows = service.database(tenant).await;
     let row = sqlx::query("SELECT first_index, leaves FROM segment WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1")
         .bind(i64::try_from(index).unwrap())
         .fetch_one(&mut rows)
@@ -192,26 +192,24 @@ async fn a_decision_that_was_altered_is_found() {
         .unwrap();
     let (first, sealed): (i64, Vec<u8>) = (row.get("first_index"), row.get("leaves"));
     let number = u64::try_from(first).unwrap();
-    let keys = store.keys().at(number);
+    let keys = tenant.door.store().keys().at(number);
     let framed = keys
         .open_log("leaves", &first.to_string(), &sealed)
         .unwrap();
     let leaves = Leaves::parse(&framed).unwrap();
-    // By somebody who has every key: the outcome of one decision is turned.
-    let turned: Vec<Vec<u8>> = leaves
+    let rewritten: Vec<Vec<u8>> = leaves
         .iter()
         .map(|(at, leaf)| {
             let text = std::str::from_utf8(leaf).unwrap();
-            match at == index {
-                true => text
-                    .replace("\"outcome\":\"deny\"", "\"outcome\":\"allow\"")
-                    .replace(&format!("\"refusal\":\"{refusal}\","), "")
-                    .into_bytes(),
-                false => leaf.to_vec(),
+            if at != index {
+                return leaf.to_vec();
             }
+            let other = otherwise(text);
+            assert_ne!(other, text);
+            other.into_bytes()
         })
         .collect();
-    let framed = Leaves::frame(number, &turned).unwrap();
+    let framed = Leaves::frame(number, &rewritten).unwrap();
     let sealed = keys
         .seal_log("leaves", &first.to_string(), &framed)
         .unwrap();
@@ -221,6 +219,20 @@ async fn a_decision_that_was_altered_is_found() {
         .execute(&mut rows)
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_that_was_altered_is_found() {
+    let (service, tenant) = scene(20).await;
+    let all = every_entry(&tenant.door).await;
+    let denied = |entry: &&Entry| entry.outcome.as_str() == "deny";
+    let denied = all.iter().find(denied).unwrap();
+    let (index, refusal) = (denied.index, denied.outcome.refusal().unwrap().as_str());
+    rewrite(&service, &tenant, index, |leaf| {
+        leaf.replace("\"outcome\":\"deny\"", "\"outcome\":\"allow\"")
+            .replace(&format!("\"refusal\":\"{refusal}\","), "")
+    })
+    .await;
     let report = made_again(&tenant, Range::All).await;
     assert!(!report.is_same());
     assert_eq!((report.tally.changed.lost, report.flips()), (1, 1));
@@ -474,4 +486,86 @@ async fn there_are_few_states_at_a_time_however_many_there_were() {
     assert!(report.worlds.all >= 150, "{:?}", report.worlds);
     assert!(report.worlds.at_once <= 64, "{:?}", report.worlds);
     assert!(report.tally.made() >= 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_on_a_state_or_by_a_version_that_was_not_in_force_is_found() {
+    let (service, tenant) = scene(4).await;
+    let earlier = every_entry(&tenant.door).await.pop().unwrap();
+    let user = format!("/v1/users/{}", tenant.viewer);
+    let body = json!({"name": "Somebody else"});
+    let told = service.patch(&tenant, tenant.admin, &user, body).await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    asked(&service, &tenant, tenant.member, 1).await;
+    let decided = every_entry(&tenant.door).await.pop().unwrap();
+    assert!(decided.as_of > earlier.as_of);
+    is_same(&made_again(&tenant, Range::All).await, &[Why::Operator]);
+    // The name of somebody else changes no answer: what is wrong is the state, and nothing but that.
+    let (before, then) = (earlier.as_of.unwrap(), decided.as_of.unwrap());
+    let state = |as_of: u64| format!("\"as_of\":\"{as_of}\"");
+    let version = decided.policy_version.unwrap();
+    let by = |version: u64| format!("\"policy_version\":\"{version}\"");
+    let wrong = [
+        (state(then), state(before), "is not the newest before it"),
+        (
+            state(then),
+            state(decided.index),
+            "is not the newest before it",
+        ),
+        (by(version), by(version + 1), "the entry names another"),
+    ];
+    for (right, wrong, why) in wrong {
+        rewrite(&service, &tenant, decided.index, |leaf| {
+            leaf.replace(&right, &wrong)
+        })
+        .await;
+        let range = Range::Indexes(0, Some(decided.index + 1));
+        let report = made_again(&tenant, range).await;
+        assert!(!report.is_same(), "{wrong}");
+        assert_eq!(report.tally.changed.all(), 1, "{}", report.words());
+        let samples = report.tally.samples(Turn::Otherwise);
+        assert_eq!((samples.len(), samples[0].index), (1, decided.index));
+        assert!(report.words().contains(why), "{}", report.words());
+        rewrite(&service, &tenant, decided.index, |leaf| {
+            leaf.replace(&wrong, &right)
+        })
+        .await;
+        assert!(made_again(&tenant, range).await.is_same());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_pruned_meanwhile_is_said_and_the_rest_is_made_again() {
+    let (service, tenant) = scene(700).await;
+    let retention = json!({"retention_days": 30});
+    let put = service.by(&tenant, tenant.admin, "PUT", "/v1/organization/retention");
+    put.body(&retention).send().await.ok();
+    let mut pages = 0;
+    let progress = |_| {
+        pages += 1;
+        if pages == 1 {
+            let pruned = upkeep::round(&tenant.door, Utc::now() + TimeDelta::days(31), true);
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| runtime.block_on(pruned)).unwrap();
+        }
+        ControlFlow::Continue(())
+    };
+    let wanted = Replaying {
+        range: Range::All,
+        under: Under::Recorded,
+    };
+    let replayed = tenant.door.replay(Asker::operator(), wanted, progress);
+    let report = replayed.await.unwrap();
+    let (minimum, words) = (
+        audit::head(tenant.door.store()).await.unwrap().minimum,
+        report.words(),
+    );
+    assert!(minimum >= 256, "{minimum}");
+    assert!(report.is_same(), "{words}");
+    // Of the first page it was said already; the rest below what is kept now was never judged.
+    assert!(report.pruned > 0 && report.pruned < minimum, "{words}");
+    let gone_through = report.tally.decisions + report.tally.others;
+    assert_eq!(report.end - report.first, gone_through + report.pruned);
+    assert!(report.tally.made() >= report.end - minimum - 10, "{words}");
+    assert!(words.contains("are not kept any more"), "{words}");
 }

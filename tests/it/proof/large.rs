@@ -60,6 +60,7 @@ async fn what_is_not_known_when_the_time_is_over_is_unknown() {
     let limits = Limits {
         question: Duration::from_secs(10),
         whole: Duration::from_millis(400),
+        memory: cedarkeep::config::Proof::default().memory(),
     };
     let program = cedarkeep::config::Proof::default().program();
     let prover = Prover::find(program.as_deref(), limits).unwrap();

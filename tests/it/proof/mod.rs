@@ -30,6 +30,7 @@ fn prover() -> Prover {
     let limits = Limits {
         question: Duration::from_secs(20),
         whole: Duration::from_secs(280),
+        memory: cedarkeep::config::Proof::default().memory(),
     };
     Prover::find(config::Proof::default().program().as_deref(), limits).unwrap()
 }

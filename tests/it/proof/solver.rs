@@ -24,6 +24,7 @@ fn limits(question_ms: u64, whole_ms: u64) -> Limits {
     Limits {
         question: Duration::from_millis(question_ms),
         whole: Duration::from_millis(whole_ms),
+        memory: 1 << 31,
     }
 }
 
@@ -191,4 +192,44 @@ async fn nonsense_makes_nothing_hold() {
             "{script}: {words}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_solver_that_wants_too_much_memory_is_refused_it_and_that_is_said() {
+    let folder = TempDir::new().unwrap();
+    // It asks for a GiB where it may have a quarter, and would answer if it had it.
+    let python =
+        "import sys\nsys.stdin.read()\nhuge = bytearray(1 << 30)\nprint('sat')\nprint('unsat')";
+    let program = fake(&folder, &format!("exec /usr/bin/python3 -c \"{python}\""));
+    let least = Limits {
+        memory: 256 << 20,
+        ..limits(10_000, 20_000)
+    };
+    let found = proved(&program, least).await.unwrap();
+    let why = reasons(&found)[0].1.to_string();
+    assert!(
+        why.contains("256 MiB of memory (`proof.memory_mib`)"),
+        "{why}"
+    );
+    // With more it gets as far as an answer, which is none to a question.
+    let found = proved(&program, limits(10_000, 20_000)).await.unwrap();
+    let why = reasons(&found)[0].1.to_string();
+    assert!(!why.contains("MiB of memory"), "{why}");
+}
+
+#[tokio::test]
+async fn a_solver_is_told_nothing_of_what_the_service_was_started_with() {
+    let folder = TempDir::new().unwrap();
+    let program = fake(&folder, "env > $(dirname $0)/told; exec sleep 0");
+    proved(&program, limits(1_000, 20_000)).await.unwrap();
+    let told = fs::read_to_string(folder.path().join("told")).unwrap();
+    let names = told.lines().filter_map(|line| line.split_once('='));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    // The shell makes these of itself.
+    assert!(
+        names
+            .iter()
+            .all(|name| ["PWD", "_", "SHLVL", "OLDPWD"].contains(name)),
+        "{told}"
+    );
 }

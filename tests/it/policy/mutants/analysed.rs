@@ -26,11 +26,15 @@ pub async fn analysis<'m>(mutants: &[&'m Mutant]) -> Analysed<'m> {
     let limits = Limits {
         question: Duration::from_secs(20),
         whole: Duration::from_secs(900),
+        memory: Proof::default().memory(),
     };
     let prover = Prover::find(Proof::default().program().as_deref(), limits).unwrap();
     let original = Arc::new(Compiled::builtin(&LIBRARY));
     let mut found = Analysed::default();
-    for mutant in mutants {
+    for (number, mutant) in mutants.iter().enumerate() {
+        if number % 50 == 49 {
+            println!("{} of {} mutants analysed", number + 1, mutants.len());
+        }
         let changed = Arc::new(Compiled::builtin(&whole(mutant)));
         let difference = prover
             .difference(&original, &changed, |_| {})
