@@ -67,7 +67,7 @@ const QUESTIONS: usize = 40_000;
 const CHANGES: usize = 5_000;
 
 const DRAFT: &str = r#"
-@id("draft.viewers") forbid(principal is Cedarkeep::User, action == Cedarkeep::Action::"thread.comment", resource) when { principal.role == Cedarkeep::Role::"Member" };
+@id("draft.viewers") forbid(principal is Cedarkeep::User, action == Cedarkeep::Action::"thread.read", resource) when { principal.role == Cedarkeep::Role::"Member" };
 "#;
 
 fn main() {

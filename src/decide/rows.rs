@@ -29,10 +29,13 @@ const BEGIN_MANY: &str = "INSERT INTO state (id, from_index, to_index, body) VAL
      ($13, $14, NULL, $15), ($16, $17, NULL, $18), ($19, $20, NULL, $21), ($22, $23, NULL, $24), \
      ($25, $26, NULL, $27), ($28, $29, NULL, $30), ($31, $32, NULL, $33), ($34, $35, NULL, $36), \
      ($37, $38, NULL, $39), ($40, $41, NULL, $42), ($43, $44, NULL, $45), ($46, $47, NULL, $48)";
-const CURRENT: &str = "SELECT id, from_index, body FROM state \
-     WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1) ORDER BY from_index, id";
+const AS_OF: &str = "SELECT id, from_index, body FROM state \
+     WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
+/// The same, for one of the last changes: by where rows end, so that those that ended long ago are not looked at.
+const PRESENT: &str = "SELECT id, from_index, body FROM state \
+     WHERE +from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
 const BEGUN: &str = "SELECT id, from_index, body FROM state \
-     WHERE from_index > $1 AND from_index <= $2 AND (to_index IS NULL OR to_index > $2) ORDER BY from_index, id";
+     WHERE from_index > $1 AND from_index <= $2 AND (to_index IS NULL OR to_index > $2)";
 const ENDED: &str =
     "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
 const EACH: &str =
@@ -511,8 +514,11 @@ async fn try_catch_up(
     if since == last_change && !nothing_yet {
         return Ok(World::clone(before));
     }
-    let since = (!nothing_yet).then_some(since);
-    let (rows, left) = read_since(store, since, last_change).await?;
+    let from = match nothing_yet {
+        true => From::Nothing(PRESENT),
+        false => From::Change(since),
+    };
+    let (rows, left) = read_since(store, from, last_change).await?;
     // Somebody who left may have been forgotten: no key stays in the memory for longer than in the database.
     if left {
         store.subjects().let_go();
@@ -532,33 +538,43 @@ pub(super) async fn changed(
     since: Option<u64>,
     change: u64,
 ) -> Result<Vec<Row>, Unwritten> {
+    let from = since.map_or(From::Nothing(AS_OF), From::Change);
     for _ in 1..TRIES {
-        match read_since(store, since, change).await {
+        match read_since(store, from, change).await {
             Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
             read => return read.map(|(rows, _)| rows),
         }
     }
-    let (rows, _) = read_since(store, since, change).await?;
+    let (rows, _) = read_since(store, from, change).await?;
     Ok(rows)
+}
+
+/// From where rows are read.
+#[derive(Clone, Copy)]
+enum From {
+    /// Nothing is known before: all that count, by this statement.
+    Nothing(&'static str),
+    /// From this change on.
+    Change(u64),
 }
 
 /// The same, and whether a person's row is among those that ended.
 async fn read_since(
     store: &Store,
-    since: Option<u64>,
+    since: From,
     change: u64,
 ) -> Result<(Vec<Row>, bool), Unwritten> {
     let database = store.database();
     let error = |cause| database.error(cause);
     let mut ended = BTreeSet::new();
     let begun = match since {
-        None => {
-            sqlx::query(CURRENT)
+        From::Nothing(statement) => {
+            sqlx::query(statement)
                 .bind(column(change)?)
                 .fetch_all(database.pool())
                 .await
         }
-        Some(since) => {
+        From::Change(since) => {
             let (since, change) = (column(since)?, column(change)?);
             let rows = sqlx::query(ENDED)
                 .bind(since)
@@ -578,10 +594,17 @@ async fn read_since(
     };
     let left = |id: &RowId| matches!(id, RowId::Object(one) if one.kind == Kind::User);
     let somebody_left = ended.iter().any(left);
-    let mut puts = Vec::new();
-    for row in &begun.map_err(error)? {
+    let mut found = Vec::new();
+    for row in begun.map_err(error)? {
+        let from: i64 = row.try_get("from_index").map_err(error)?;
         let id: String = row.try_get("id").map_err(error)?;
-        let (_, body) = read_body(store, &id, row)?;
+        found.push((from, id, row));
+    }
+    // What is pointed to was there before what points to it.
+    found.sort_unstable_by(|(from, id, _), (other, another, _)| (from, id).cmp(&(other, another)));
+    let mut puts = Vec::new();
+    for (_, id, row) in found {
+        let (_, body) = read_body(store, &id, &row)?;
         let id = row_id(id)?;
         ended.remove(&id);
         puts.push(Row::Put(id, body));

@@ -53,4 +53,5 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 8, "0008_content_present"),
     migration!("tenant", 9, "0009_appending"),
     migration!("tenant", 10, "0010_signing_in"),
+    migration!("tenant", 11, "0011_state_present"),
 ];

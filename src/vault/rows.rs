@@ -19,10 +19,11 @@ const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject,
 const OF_PERSON: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE subject = $1 AND version > $2 ORDER BY version LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
-/// Once what comes after them is there: each ends where its own successor begins.
+/// Once what comes after them is there: each ends where its own successor begins. The sign keeps the index of all versions out of it:
+/// there may be thousands before the one that counts.
 const END: &str = "UPDATE content SET to_index = (SELECT MIN(next.from_index) FROM content AS next \
      WHERE next.resource = content.resource AND next.from_index >= $1) \
-     WHERE to_index IS NULL AND from_index < $1 AND resource IN ";
+     WHERE to_index IS NULL AND +from_index < $1 AND resource IN ";
 const GONE: &str = "INSERT INTO content_gone (version) \
      SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";

@@ -12,7 +12,7 @@ use super::crew::shared_out;
 use super::decision::{Decision, Heard, Why};
 use super::past::{Past, Seen, Then};
 use super::tally::{Sample, Tally, sample};
-use super::walk::{self, Ahead, Page, apart};
+use super::walk::{Ahead, Page, apart};
 use crate::directory::Ref;
 use crate::log::append;
 use crate::policy::{Compiled, Library};
@@ -188,25 +188,18 @@ impl Course {
         &mut self,
         mut told: impl FnMut(&Self) -> bool,
     ) -> Result<(), Unwritten> {
-        let database = self.judges.store.database().clone();
-        let mut ahead = Ahead::of(&database, self.next);
-        while self.next < self.end {
-            let segments = ahead.read().await?;
-            let here = segments
-                .first()
-                .is_some_and(|one| one.first <= self.next && self.next < one.first + one.entries);
-            let Some(last) = segments.last().filter(|_| here) else {
+        let (store, end) = (Arc::clone(&self.judges.store), self.end);
+        let mut ahead = Ahead::of(&store, (self.next, end));
+        while self.next < end {
+            let Some((page, reached)) = ahead.read().await? else {
                 self.skip_pruned().await?;
-                ahead = Ahead::of(&database, self.next);
+                ahead = Ahead::of(&store, (self.next, end));
                 continue;
             };
-            let reached = (last.first + last.entries).min(self.end);
-            let range = (self.next, reached);
-            let page = walk::open(&self.judges.store, segments, range).await?;
-            // The next are read while these are judged.
-            ahead = Ahead::from(&database, reached);
+            // The next are read and opened while these are judged.
+            ahead = Ahead::from(&store, (reached, end));
             if !self.page(page, reached).await? {
-                ahead = Ahead::of(&database, self.next);
+                ahead = Ahead::of(&store, (self.next, end));
             }
             if !told(self) {
                 return Ok(());

@@ -1,5 +1,7 @@
 //! Work shared out among the processors, behind whatever else they have to do.
 
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::thread;
 
 use super::super::error::Unwritten;
@@ -7,6 +9,9 @@ use super::super::error::Unwritten;
 /// How far behind others these threads stand: an answer that is waited for goes first.
 #[cfg(target_os = "linux")]
 const BEHIND: i32 = 10;
+
+/// So many shares for each: whoever is held up leaves more of them to the others.
+const SHARES: usize = 8;
 
 /// Does something with each of a list, in order, on as many processors as there are; nothing waits here but what calls it.
 ///
@@ -17,35 +22,40 @@ pub(in crate::decide) fn shared_out<T: Send, R: Send>(
     work: impl Fn(Vec<T>) -> R + Sync,
 ) -> Result<Vec<R>, Unwritten> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let each = items.len().div_ceil(processors).max(1);
-    let mut shares = Vec::with_capacity(processors);
+    let each = items.len().div_ceil(processors * SHARES).max(1);
+    let mut shares = VecDeque::with_capacity(processors * SHARES);
     let mut rest = items;
     while rest.len() > each {
         let after = rest.split_off(each);
-        shares.push(std::mem::replace(&mut rest, after));
+        shares.push_back((shares.len(), std::mem::replace(&mut rest, after)));
     }
     if !rest.is_empty() {
-        shares.push(rest);
+        shares.push_back((shares.len(), rest));
     }
-    let work = &work;
+    let hands = processors.min(shares.len());
+    let (shares, work) = (&Mutex::new(shares), &work);
+    // Let go of before the work begins.
+    let take = || shares.lock().ok()?.pop_front();
+    let mut done = Vec::new();
     thread::scope(|scope| {
-        let begun: Vec<_> = shares
-            .into_iter()
-            .map(|share| {
-                scope.spawn(move || {
-                    step_back();
-                    work(share)
-                })
-            })
-            .collect();
-        begun
-            .into_iter()
-            .map(|one| {
-                one.join()
-                    .map_err(|_| Unwritten::Corrupt { what: "replay" })
-            })
-            .collect()
-    })
+        let at_work = || {
+            step_back();
+            let shares = std::iter::from_fn(take);
+            shares
+                .map(|(at, share)| (at, work(share)))
+                .collect::<Vec<_>>()
+        };
+        let begun: Vec<_> = (0..hands).map(|_| scope.spawn(at_work)).collect();
+        for one in begun {
+            let of_one = one
+                .join()
+                .map_err(|_| Unwritten::Corrupt { what: "replay" })?;
+            done.extend(of_one);
+        }
+        Ok::<_, Unwritten>(())
+    })?;
+    done.sort_unstable_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, done)| done).collect())
 }
 
 /// Lets others go first: of this thread alone.

@@ -1,4 +1,4 @@
-//! A log walked through from an index on, a few segments at a time: the next are read while those before them are judged.
+//! A log walked through from an index on, a few segments at a time: the next are read and opened while those before them are judged.
 
 use tokio::task::JoinHandle;
 
@@ -8,10 +8,9 @@ use super::super::rows;
 use super::crew::shared_out;
 use super::decision::Heard;
 use crate::log::Event;
-use crate::log::append::{self, Segment, Unreadable};
+use crate::log::append::{self, Segment};
 use crate::log::entry::Entry;
 use crate::log::segment::Leaves;
-use crate::storage::Database;
 use crate::tenant::Store;
 use std::sync::Arc;
 
@@ -22,33 +21,51 @@ const SEGMENTS: i64 = 256;
 /// Of how many segments the leaves are read at a time where the last decisions are counted.
 const BACK: i64 = 8;
 
-/// The segments that come next.
-pub(super) struct Ahead(JoinHandle<Result<Vec<Segment>, Unreadable>>);
+/// The segments that come next: what they hold, and up to which index. Nothing where the one that comes next is not there.
+pub(super) struct Ahead(JoinHandle<Result<Option<(Page, u64)>, Unwritten>>);
 
 impl Ahead {
-    /// Those from the beginning of one on.
-    pub(super) fn from(database: &Database, first: u64) -> Self {
-        let database = database.clone();
+    /// Those from the beginning of one on, up to an end.
+    pub(super) fn from(store: &Arc<Store>, (first, end): (u64, u64)) -> Self {
+        let store = Arc::clone(store);
         Self(tokio::spawn(async move {
-            let fitting = append::segments_within(&database, first, (PAGE, SEGMENTS)).await?;
-            append::segments_from(&database, first, fitting).await
+            let database = store.database();
+            let fitting = append::segments_within(database, first, (PAGE, SEGMENTS)).await?;
+            let segments = append::segments_from(database, first, fitting).await?;
+            read(&store, segments, (first, end)).await
         }))
     }
 
-    /// The one that an index lies in.
-    pub(super) fn of(database: &Database, index: u64) -> Self {
-        let database = database.clone();
+    /// The one that an index lies in, from there up to an end.
+    pub(super) fn of(store: &Arc<Store>, (index, end): (u64, u64)) -> Self {
+        let store = Arc::clone(store);
         Self(tokio::spawn(async move {
-            let segment = append::segment_of(&database, index).await?;
-            Ok(Vec::from_iter(segment))
+            let segment = append::segment_of(store.database(), index).await?;
+            read(&store, Vec::from_iter(segment), (index, end)).await
         }))
     }
 
-    /// Waits until they are read.
-    pub(super) async fn read(mut self) -> Result<Vec<Segment>, Unwritten> {
+    /// Waits until they are read and opened.
+    pub(super) async fn read(mut self) -> Result<Option<(Page, u64)>, Unwritten> {
         let read = (&mut self.0).await;
-        Ok(read.map_err(|_| Unwritten::Corrupt { what: "segment" })??)
+        read.map_err(|_| Unwritten::Corrupt { what: "segment" })?
     }
+}
+
+async fn read(
+    store: &Arc<Store>,
+    segments: Vec<Segment>,
+    (next, end): (u64, u64),
+) -> Result<Option<(Page, u64)>, Unwritten> {
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+        return Ok(None);
+    };
+    if !(first.first..first.first + first.entries).contains(&next) {
+        return Ok(None);
+    }
+    let reached = (last.first + last.entries).min(end);
+    let page = open(store, segments, (next, reached)).await?;
+    Ok(Some((page, reached)))
 }
 
 impl Drop for Ahead {
