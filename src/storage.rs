@@ -18,6 +18,8 @@ mod schema;
 pub mod shelf;
 
 pub use dialect::Dialect;
+#[cfg(test)]
+pub(crate) use schema::plan;
 pub use schema::{CONTROL, Migration, TENANT};
 use shelf::Shelf;
 

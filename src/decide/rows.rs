@@ -616,3 +616,20 @@ async fn read_since(
 fn row_id(text: String) -> Result<RowId, Unwritten> {
     RowId::parse(&text).ok_or(Unwritten::Corrupt { what: "state" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::plan;
+
+    #[tokio::test]
+    async fn what_a_row_was_before_is_not_looked_at() {
+        let end = plan(END).await;
+        assert_eq!(end, "SEARCH state USING INDEX state_present (id=?)");
+        let present = plan(PRESENT).await;
+        assert!(
+            !present.contains("SCAN") && !present.contains("state_by_from"),
+            "{present}"
+        );
+    }
+}

@@ -55,3 +55,20 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 10, "0010_signing_in"),
     migration!("tenant", 11, "0011_state_present"),
 ];
+
+/// How SQLite goes about a statement in a tenant's database.
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+pub(crate) async fn plan(statement: &str) -> String {
+    use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect("sqlite::memory:").await.unwrap();
+    for step in TENANT {
+        let made = sqlx::raw_sql(step.sqlite).execute(&mut connection);
+        made.await.unwrap();
+    }
+    let query = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = sqlx::query(query).fetch_all(&mut connection).await.unwrap();
+    let steps = rows.iter().map(|row| row.get::<String, _>("detail"));
+    steps.collect::<Vec<_>>().join("; ")
+}

@@ -19,14 +19,15 @@ const VERSIONS: &str = "SELECT version, resource, from_index, to_index, subject,
 const OF_PERSON: &str = "SELECT version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved FROM content \
      WHERE subject = $1 AND version > $2 ORDER BY version LIMIT $3";
 const ADD: &str = "INSERT INTO content (version, resource, from_index, to_index, subject, wrapped, key_check, body, shelved) VALUES ";
+const ONCE: &str = " ON CONFLICT (version) DO NOTHING";
 /// Once what comes after them is there: each ends where its own successor begins. The sign keeps the index of all versions out of it:
 /// there may be thousands before the one that counts.
 const END: &str = "UPDATE content SET to_index = (SELECT MIN(next.from_index) FROM content AS next \
      WHERE next.resource = content.resource AND next.from_index >= $1) \
      WHERE to_index IS NULL AND +from_index < $1 AND resource IN ";
-const GONE: &str = "INSERT INTO content_gone (version) \
-     SELECT version FROM content WHERE shelved = 1 AND from_index < $1 AND resource IN ";
+const GONE: &str = "INSERT INTO content_gone (version) VALUES ($1)";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
+const REMOVED: &str = " RETURNING version, shelved";
 const GONE_OF: &str = "INSERT INTO content_gone (version) SELECT version FROM content WHERE subject = $1 AND shelved = 1";
 const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
 const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT $1";
@@ -221,25 +222,23 @@ pub async fn write(
         return Ok(());
     };
     let newest = resources(steps, Keeping::Newest);
-    each(
-        database,
-        transaction,
-        &[GONE, REMOVE],
-        (first.index, &newest),
-    )
-    .await?;
-    let added = added(steps);
-    let mut rest = added.as_slice();
-    while !rest.is_empty() {
-        // A power of two of them: so few statements are prepared, and few are needed for any number.
-        let most = 1 << rest.len().min(MANY).ilog2();
-        let (some, more) = rest.split_at(most);
-        rest = more;
-        let mut query = sqlx::query(AssertSqlSafe(format!(
-            "{ADD}{}",
-            rows_of_places(some.len())
-        )));
-        for (sealed, index, to_index) in some {
+    let each = (first.index, newest.as_slice());
+    for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
+        let shelved: i64 = row.try_get("shelved").map_err(error)?;
+        if shelved == 1 {
+            let version: String = row.try_get("version").map_err(error)?;
+            let gone = sqlx::query(GONE).bind(version);
+            gone.execute(&mut **transaction).await.map_err(error)?;
+        }
+    }
+    for some in added(steps).chunks(MANY) {
+        // The rows beyond the last repeat it, and are not written: so few statements are prepared, and one is enough.
+        let rows = rows_of_places(padded(some.len()));
+        let mut query = sqlx::query(AssertSqlSafe(format!("{ADD}{rows}{ONCE}")));
+        for at in 0..padded(some.len()) {
+            let Some((sealed, index, to_index)) = some.get(at).or(some.last()) else {
+                continue;
+            };
             let wrapped = sealed.wrapped(store)?;
             query = query
                 .bind(sealed.spot.version.as_str())
@@ -252,10 +251,15 @@ pub async fn write(
                 .bind(sealed.body.as_slice())
                 .bind(i64::from(sealed.shelved));
         }
-        query.execute(&mut **transaction).await.map_err(error)?;
+        let written = query.execute(&mut **transaction).await.map_err(error)?;
+        if usize::try_from(written.rows_affected()) != Ok(some.len()) {
+            return Err(VaultError::Corrupt);
+        }
     }
     let versions = resources(steps, Keeping::Versions);
-    each(database, transaction, &[END], (first.index, &versions)).await
+    let each = (first.index, versions.as_slice());
+    about(database, transaction, [END, ""], each).await?;
+    Ok(())
 }
 
 /// The resources of these steps, each once.
@@ -267,25 +271,22 @@ fn resources<'a>(steps: &[Step<'a>], keeping: Keeping) -> Vec<&'a str> {
     resources
 }
 
-/// Runs these statements for all of these resources, many at a time.
-async fn each(
+/// Runs a statement, which goes on behind the resources, for all of these, many at a time.
+async fn about(
     database: &Database,
     transaction: &mut Transaction<'_, Any>,
-    statements: &[&str],
+    [statement, rest]: [&str; 2],
     (first, resources): (u64, &[&str]),
-) -> Result<(), VaultError> {
+) -> Result<Vec<AnyRow>, VaultError> {
+    let mut rows = Vec::new();
     for some in resources.chunks(MANY) {
-        for statement in statements {
-            let places = places(some.len(), 1, 2);
-            let query =
-                sqlx::query(AssertSqlSafe(format!("{statement}({places})"))).bind(column(first)?);
-            bind_all(query, some)
-                .execute(&mut **transaction)
-                .await
-                .map_err(|cause| database.error(cause))?;
-        }
+        let places = places(some.len(), 1, 2);
+        let query =
+            sqlx::query(AssertSqlSafe(format!("{statement}({places}){rest}"))).bind(column(first)?);
+        let found = bind_all(query, some).fetch_all(&mut **transaction).await;
+        rows.extend(found.map_err(|cause| database.error(cause))?);
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// What is added, from which index on and up to which: a step that another one of the same commit replaces ends there, or is left out.
@@ -435,4 +436,21 @@ fn rows_of_places(rows: usize) -> String {
 
 fn column(index: u64) -> Result<i64, VaultError> {
     i64::try_from(index).map_err(|_| VaultError::Corrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::plan;
+
+    #[tokio::test]
+    async fn versions_before_the_one_that_counts_are_not_looked_at() {
+        for statement in [END, CURRENT_OF] {
+            let plan = plan(&format!("{statement}($2, $3)")).await;
+            assert!(
+                plan.starts_with("SEARCH content USING INDEX content_present (resource=?)"),
+                "{plan}"
+            );
+        }
+    }
 }
