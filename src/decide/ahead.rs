@@ -26,8 +26,6 @@ pub(super) struct Incoming {
     queue: mpsc::Receiver<Work>,
     waiting: VecDeque<Work>,
     received: Vec<Work>,
-    /// How many were in the last batch.
-    last: usize,
 }
 
 impl Incoming {
@@ -36,7 +34,6 @@ impl Incoming {
             queue,
             waiting: VecDeque::new(),
             received: Vec::new(),
-            last: 0,
         }
     }
 
@@ -57,10 +54,6 @@ impl Incoming {
         if self.waiting.is_empty() && self.receive().await == 0 {
             return None;
         }
-        if self.last > 1 {
-            // Several ask at a time: whoever is about to comes into this batch.
-            tokio::task::yield_now().await;
-        }
         while self.waiting.len() < BATCH
             && let Ok(work) = self.queue.try_recv()
         {
@@ -72,8 +65,7 @@ impl Incoming {
             Some(ahead) => ahead,
             None => self.waiting.len(),
         };
-        self.last = count.min(BATCH);
-        Some(self.waiting.drain(..self.last).collect())
+        Some(self.waiting.drain(..count.min(BATCH)).collect())
     }
 
     /// Makes the next batch for the state that the one being written will leave behind, as soon as enough is waiting. It may be let go of

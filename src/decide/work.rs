@@ -110,7 +110,9 @@ impl Work {
         match self {
             Self::Questions(questions) => questions.items.len() <= 1,
             Self::Permit(_) | Self::Note(_) | Self::Refresh(_) => true,
-            Self::List(_) | Self::Search(_) | Self::Explain(_) | Self::Change(_) => false,
+            // Where nothing but content changes, it is one question and an entry more.
+            Self::Change(proposal) => proposal.content_alone,
+            Self::List(_) | Self::Search(_) | Self::Explain(_) => false,
         }
     }
 

@@ -196,6 +196,9 @@ impl Session {
     async fn decide(&mut self, script: &[u8]) -> io::Result<DecisionWithModel> {
         if !self.is_sane {
             let answer = self.answer(EASY).await?;
+            if answer.is_empty() {
+                return Err(self.silence());
+            }
             if answer != EASY_ANSWERS {
                 let why = format!("it says `{}` to what is easy", start_of(&answer));
                 return Err(io::Error::other(why));
@@ -210,18 +213,20 @@ impl Session {
             }),
             "unsat" => Ok(DecisionWithModel::Unsat),
             "unknown" | "timeout" => Ok(DecisionWithModel::Unknown),
-            "" => {
-                let most = self.memory >> 20;
-                let why = format!(
-                    "it ends without an answer; it may take {most} MiB of memory (`proof.memory_mib`)"
-                );
-                Err(io::Error::other(why))
-            }
+            "" => Err(self.silence()),
             other => {
                 let why = format!("it says `{}`", start_of(other));
                 Err(io::Error::other(why))
             }
         }
+    }
+
+    /// It has said nothing.
+    fn silence(&self) -> io::Error {
+        let most = self.memory >> 20;
+        io::Error::other(format!(
+            "it ends without an answer; it may take {most} MiB of memory (`proof.memory_mib`)"
+        ))
     }
 
     /// All that a process of its own says to a script. Where this is dropped, the process ends.

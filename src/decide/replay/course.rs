@@ -191,14 +191,14 @@ impl Course {
         let (store, end) = (Arc::clone(&self.judges.store), self.end);
         let mut ahead = Ahead::of(&store, (self.next, end));
         while self.next < end {
-            let Some(next) = ahead.next().await? else {
+            let Some((page, reached)) = ahead.read().await? else {
                 self.skip_pruned().await?;
                 ahead = Ahead::of(&store, (self.next, end));
                 continue;
             };
-            // The next are opened, and those behind them read, while these are judged.
-            ahead = next.behind.open();
-            if !self.page(next.page, next.reached).await? {
+            // The next are read and opened while these are judged.
+            ahead = Ahead::from(&store, (reached, end));
+            if !self.page(page, reached).await? {
                 ahead = Ahead::of(&store, (self.next, end));
             }
             if !told(self) {

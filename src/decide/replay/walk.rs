@@ -21,109 +21,58 @@ const SEGMENTS: i64 = 256;
 /// Of how many segments the leaves are read at a time where the last decisions are counted.
 const BACK: i64 = 8;
 
-/// Something that is on its way. Whoever does not wait for it any more does not want it.
-struct Coming<T>(JoinHandle<Result<T, Unwritten>>);
+/// The segments that come next: what they hold, and up to which index. Nothing where the one that comes next is not there.
+pub(super) struct Ahead(JoinHandle<Result<Option<(Page, u64)>, Unwritten>>);
 
-impl<T> Coming<T> {
-    async fn here(mut self) -> Result<T, Unwritten> {
-        let here = (&mut self.0).await;
-        here.map_err(|_| Unwritten::Corrupt { what: "segment" })?
+impl Ahead {
+    /// Those from the beginning of one on, up to an end.
+    pub(super) fn from(store: &Arc<Store>, (first, end): (u64, u64)) -> Self {
+        let store = Arc::clone(store);
+        Self(tokio::spawn(async move {
+            let database = store.database();
+            let fitting = append::segments_within(database, first, (PAGE, SEGMENTS)).await?;
+            let segments = append::segments_from(database, first, fitting).await?;
+            read(&store, segments, (first, end)).await
+        }))
+    }
+
+    /// The one that an index lies in, from there up to an end.
+    pub(super) fn of(store: &Arc<Store>, (index, end): (u64, u64)) -> Self {
+        let store = Arc::clone(store);
+        Self(tokio::spawn(async move {
+            let segment = append::segment_of(store.database(), index).await?;
+            read(&store, Vec::from_iter(segment), (index, end)).await
+        }))
+    }
+
+    /// Waits until they are read and opened.
+    pub(super) async fn read(mut self) -> Result<Option<(Page, u64)>, Unwritten> {
+        let read = (&mut self.0).await;
+        read.map_err(|_| Unwritten::Corrupt { what: "segment" })?
     }
 }
 
-impl<T> Drop for Coming<T> {
+async fn read(
+    store: &Arc<Store>,
+    segments: Vec<Segment>,
+    (next, end): (u64, u64),
+) -> Result<Option<(Page, u64)>, Unwritten> {
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+        return Ok(None);
+    };
+    if !(first.first..first.first + first.entries).contains(&next) {
+        return Ok(None);
+    }
+    let reached = (last.first + last.entries).min(end);
+    let page = open(store, segments, (next, reached)).await?;
+    Ok(Some((page, reached)))
+}
+
+impl Drop for Ahead {
+    /// Whoever does not wait for them any more does not want them.
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// The segments that come next, being opened while those behind them are being read.
-pub(super) struct Ahead(Coming<Option<Next>>);
-
-/// What the next segments hold.
-pub(super) struct Next {
-    pub(super) page: Page,
-    /// Up to this index.
-    pub(super) reached: u64,
-    pub(super) behind: Behind,
-}
-
-/// The segments behind those, not opened before they are asked for: there are never more in memory.
-pub(super) struct Behind {
-    store: Arc<Store>,
-    segments: Coming<Vec<Segment>>,
-    range: (u64, u64),
-}
-
-impl Behind {
-    /// Has them opened.
-    pub(super) fn open(self) -> Ahead {
-        Ahead(Coming(tokio::spawn(self.opened())))
-    }
-
-    async fn opened(self) -> Result<Option<Next>, Unwritten> {
-        let Self {
-            store,
-            segments,
-            range: (next, end),
-        } = self;
-        let segments = segments.here().await?;
-        let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
-            return Ok(None);
-        };
-        let over = last.first + last.entries;
-        if !(first.first..over).contains(&next) {
-            return Ok(None);
-        }
-        let reached = over.min(end);
-        let following = reading(&store, (over, end));
-        let page = open(&store, segments, (next, reached)).await?;
-        let behind = Self {
-            store,
-            segments: following,
-            range: (reached, end),
-        };
-        Ok(Some(Next {
-            page,
-            reached,
-            behind,
-        }))
-    }
-}
-
-impl Ahead {
-    /// From an index up to an end: the segment that it lies in, to begin with.
-    pub(super) fn of(store: &Arc<Store>, range: (u64, u64)) -> Self {
-        let database = store.database().clone();
-        let segments = Coming(tokio::spawn(async move {
-            let segment = append::segment_of(&database, range.0).await?;
-            Ok(Vec::from_iter(segment))
-        }));
-        let store = Arc::clone(store);
-        let behind = Behind {
-            store,
-            segments,
-            range,
-        };
-        behind.open()
-    }
-
-    /// Waits until they are opened; nothing where the one that comes next is not there.
-    pub(super) async fn next(self) -> Result<Option<Next>, Unwritten> {
-        self.0.here().await
-    }
-}
-
-/// Reads the segments from the beginning of one on, where that is before the end.
-fn reading(store: &Arc<Store>, (first, end): (u64, u64)) -> Coming<Vec<Segment>> {
-    let database = store.database().clone();
-    Coming(tokio::spawn(async move {
-        if first >= end {
-            return Ok(Vec::new());
-        }
-        let fitting = append::segments_within(&database, first, (PAGE, SEGMENTS)).await?;
-        Ok(append::segments_from(&database, first, fitting).await?)
-    }))
 }
 
 /// What a few segments hold of a range.

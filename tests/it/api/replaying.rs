@@ -493,14 +493,14 @@ async fn a_decision_on_a_state_or_by_a_version_that_was_not_in_force_is_found() 
     let (service, tenant) = scene(4).await;
     let earlier = every_entry(&tenant.door).await.pop().unwrap();
     let user = format!("/v1/users/{}", tenant.viewer);
-    let body = json!({"name": "Somebody else"});
+    let body = json!({"role": "Member"});
     let told = service.patch(&tenant, tenant.admin, &user, body).await;
     assert_eq!(told.status, 200, "{}", told.body);
     asked(&service, &tenant, tenant.member, 1).await;
     let decided = every_entry(&tenant.door).await.pop().unwrap();
     assert!(decided.as_of > earlier.as_of);
     is_same(&made_again(&tenant, Range::All).await, &[Why::Operator]);
-    // The name of somebody else changes no answer: what is wrong is the state, and nothing but that.
+    // The role of somebody else changes no answer: what is wrong is the state, and nothing but that.
     let (before, then) = (earlier.as_of.unwrap(), decided.as_of.unwrap());
     let state = |as_of: u64| format!("\"as_of\":\"{as_of}\"");
     let version = decided.policy_version.unwrap();
@@ -525,7 +525,8 @@ async fn a_decision_on_a_state_or_by_a_version_that_was_not_in_force_is_found() 
         assert_eq!(report.tally.changed.all(), 1, "{}", report.words());
         let samples = report.tally.samples(Turn::Otherwise);
         assert_eq!((samples.len(), samples[0].index), (1, decided.index));
-        assert!(report.words().contains(why), "{}", report.words());
+        let said = samples[0].after.wrong.as_deref().unwrap();
+        assert!(said.contains(why), "{said}");
         rewrite(&service, &tenant, decided.index, |leaf| {
             leaf.replace(&wrong, &right)
         })

@@ -4,6 +4,7 @@ mod drill;
 mod killed;
 mod ledger;
 mod one;
+mod rotated;
 mod sealed;
 mod tables;
 

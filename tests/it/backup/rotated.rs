@@ -1,0 +1,117 @@
+//! Backups of before a key was rotated: what still opens them puts them back, and what does not is said and changes nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::client::may_morty_change;
+use crate::harness::postgres;
+use crate::harness::server::{Server, Site};
+
+/// Puts one organization back.
+fn put_back<'a>(from: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut said = vec![
+        "restore",
+        "--from",
+        from,
+        "--org",
+        "acme",
+        "--confirm",
+        "acme",
+    ];
+    said.extend_from_slice(more);
+    said
+}
+
+async fn decides(server: &Server, key: &str) {
+    let (client, asked) = (server.client(key), may_morty_change("one", true));
+    let answer = client.evaluate(&asked).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// It is served, and its log verifies.
+async fn goes_on(site: &Site, key: &str) {
+    let server = site.serve().await;
+    decides(&server, key).await;
+    server.stop();
+    site.verify("acme");
+}
+
+/// Waits until the tenant's key is the second, and no rotation is under way.
+async fn rotated(site: &Site) {
+    let since = Instant::now();
+    loop {
+        let said = site.done(&["keys", "status", "acme", "--json"]);
+        let line = said.lines().find(|line| line.contains("\"slug\":\"acme\""));
+        let line: Value = serde_json::from_str(line.unwrap()).unwrap();
+        let tenant = &line["keys"]["tenant"];
+        if tenant["version"] == 2 && tenant["rotation"].is_null() {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "{line}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn old_backups(site: &Site) {
+    let key = site.create_todo_org("acme");
+    let place = |name: &str| site.beside().join(name).to_str().unwrap().to_owned();
+    let (before, prepared, kept) = (place("before"), place("prepared"), place("kept"));
+    let recovery = place("recovery");
+    let with_recovery = ["--recovery-key", recovery.as_str()];
+    let take = |name: &str, more: &[&str]| {
+        let mut said = vec!["backup", "--output", name, "--org", "acme"];
+        said.extend_from_slice(more);
+        site.done(&said);
+    };
+    take(&before, &[]);
+    take(&kept, &with_recovery);
+
+    // The tenant's key is another, and the one of the backup destroyed here.
+    site.done(&["keys", "rotate", "tenant", "acme"]);
+    let server = site.serve().await;
+    decides(&server, &key).await;
+    rotated(site).await;
+    server.stop();
+    site.done(&put_back(&before, &[]));
+    goes_on(site, &key).await;
+
+    // The next root key is there, and opens what is backed up from here on.
+    site.done(&["keys", "rotate", "root", "--prepare"]);
+    take(&prepared, &[]);
+    for from in [&before, &prepared] {
+        site.done(&put_back(from, &[]));
+    }
+    goes_on(site, &key).await;
+
+    // From here on nobody has the key of before.
+    site.done(&["keys", "rotate", "root"]);
+    goes_on(site, &key).await;
+    let said = site.done(&["audit", "verify", "acme", "--json"]);
+    for from in [&before, &kept] {
+        let refused = site.refused(&put_back(from, &[]));
+        assert!(refused.contains("--recovery-key"), "{refused}");
+    }
+    assert_eq!(site.done(&["audit", "verify", "acme", "--json"]), said);
+    goes_on(site, &key).await;
+    site.done(&put_back(&prepared, &[]));
+    goes_on(site, &key).await;
+    // And whoever kept a recovery key has what it takes.
+    site.done(&put_back(&kept, &with_recovery));
+    goes_on(site, &key).await;
+    let fresh = place("fresh");
+    take(&fresh, &[]);
+    site.done(&put_back(&fresh, &[]));
+    goes_on(site, &key).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_backups_are_opened_by_what_there_still_is_on_sqlite() {
+    old_backups(&Site::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_backups_are_opened_by_what_there_still_is_on_postgresql() {
+    let database = postgres::start();
+    old_backups(&Site::postgres(&database.url())).await;
+}
