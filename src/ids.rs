@@ -5,6 +5,7 @@ pub mod reference;
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use data_encoding::{Encoding, Specification};
 
 /// Lower-case RFC 4648 base 32 without padding: 26 characters for 128 bits.
@@ -29,6 +30,18 @@ pub struct NotAnId {
     pub text: String,
     /// The prefix that was wanted.
     pub prefix: &'static str,
+}
+
+/// Bytes that begin with the milliseconds since 1970, as in UUIDv7 (RFC 9562): what is written together lies together in an index. The
+/// other 80 bits are chance.
+#[must_use]
+pub fn in_order(now: DateTime<Utc>, chance: [u8; 16]) -> [u8; 16] {
+    let [_, _, time @ ..] = now.timestamp_millis().to_be_bytes();
+    let mut bytes = chance;
+    for (place, byte) in bytes.iter_mut().zip(time) {
+        *place = byte;
+    }
+    bytes
 }
 
 /// Writes 16 random bytes as `prefix_` and 26 characters.
@@ -122,6 +135,16 @@ mod tests {
         let id = TenantId::new([0x5a; 16]);
         assert_eq!(id.to_string().parse::<TenantId>(), Ok(id));
         assert_eq!(id.to_string().len(), 4 + 26);
+    }
+
+    #[test]
+    fn what_is_made_at_one_time_begins_alike() {
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        let one = in_order(at(1_900_000_000_000), [1; 16]);
+        let other = in_order(at(1_900_000_000_000), [2; 16]);
+        assert_eq!(one[..6], other[..6]);
+        assert_eq!((&one[6..], &other[6..]), (&[1; 10][..], &[2; 10][..]));
+        assert!(in_order(at(1_900_000_000_001), [0; 16]) > other);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A batch made outside the lock for one head of the log: sealed, hashed and signed; then written, and answered after the commit.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Transaction};
@@ -15,19 +15,17 @@ use super::question::{Answer, Recorded};
 use super::recent::Recent;
 use super::record::{self, Unsealed};
 use super::rows;
+use super::seal::{Sealed, seal};
 use super::sequencer::{Known, Replayed, Setting, Stage};
 use super::work::{Changed, Granted, Page, Work};
 use super::world::World;
 use super::{aside, content};
-use crate::crypto::cobblestone::Salt;
 use crate::crypto::sealing::DataKeys;
 use crate::directory::{Ref, Row};
 use crate::log::append::{self, Head, Segment};
 use crate::log::checkpoint::Checkpoint;
-use crate::log::entry::{Record, SealedPart, Time};
+use crate::log::entry::Time;
 use crate::log::merkle::{Frontier, Hash};
-use crate::log::query::said_in_leaf;
-use crate::log::search::fingerprint;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
 use crate::log::upkeep::{self, LogKey};
@@ -218,89 +216,10 @@ fn encode(
     })
 }
 
-/// An entry at its place, the hash of its leaf, and the fingerprints of what it says.
-struct Sealed {
-    record: Record,
-    hash: Hash,
-    prints: Vec<u64>,
-}
-
-/// Asked for once: the system reads files to tell.
-static PROCESSORS: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
-
-/// So many entries are worth a thread of their own.
-const A_THREADS_WORTH: usize = 64;
-
-/// Gives entries that follow one another their places and seals their parts, on several processors where there are many: each is
-/// sealed for itself.
-fn seal(
-    store: &Store,
-    keys: &SubjectKeys,
-    mut entries: Vec<Unsealed>,
-    (first, time): (u64, Time),
-) -> Result<Vec<Sealed>, Unwritten> {
-    let processors = *PROCESSORS;
-    let threads = processors.min(entries.len() / A_THREADS_WORTH).max(1);
-    let each = entries.len().div_ceil(threads).max(1);
-    let mut shares = Vec::new();
-    let mut at = first;
-    while entries.len() > each {
-        let rest = entries.split_off(each);
-        let share = std::mem::replace(&mut entries, rest);
-        let from = at;
-        at += share.len() as u64;
-        shares.push((from, share));
-    }
-    std::thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .into_iter()
-            .map(|(from, share)| scope.spawn(move || seal_share(store, keys, share, (from, time))))
-            .collect();
-        let last = seal_share(store, keys, entries, (at, time));
-        let mut sealed = Vec::new();
-        for other in others {
-            let share = other.join();
-            sealed.extend(share.map_err(|_| Unwritten::Corrupt { what: "batch" })??);
-        }
-        sealed.extend(last?);
-        Ok(sealed)
-    })
-}
-
-fn seal_share(
-    store: &Store,
-    keys: &SubjectKeys,
-    entries: Vec<Unsealed>,
-    (first, time): (u64, Time),
-) -> Result<Vec<Sealed>, Unwritten> {
-    let mut sealed = Vec::with_capacity(entries.len());
-    let parts = entries.iter().map(|entry| entry.parts.texts.len()).sum();
-    let mut salts = Salt::several(parts)?;
-    for (index, mut entry) in (first..).zip(entries) {
-        let key = entry
-            .subject
-            .and_then(|subject| keys.get(&subject))
-            .map(Arc::as_ref);
-        for (name, text) in &entry.parts.texts {
-            // There is one for each part.
-            let salt = salts.next().ok_or(Unwritten::Corrupt { what: "salt" })?;
-            let bytes = rows::seal_part(store, key, (index, *name), (text, salt))?;
-            entry.draft.attach(SealedPart {
-                name: *name,
-                sealed: bytes,
-            })?;
-        }
-        let record = entry.draft.at(index, time)?;
-        let mut prints = entry.parts.prints;
-        prints.extend(said_in_leaf(&record.entry).map(fingerprint));
-        sealed.push(Sealed {
-            hash: record.leaf_hash(),
-            prints,
-            record,
-        });
-    }
-    Ok(sealed)
+/// Whether the organization is under a legal hold: then nothing is destroyed on the side.
+fn is_held(known: &Known) -> bool {
+    let organization = known.world.snapshot().organization();
+    organization.is_ok_and(|organization| organization.holds > 0)
 }
 
 impl Made {
@@ -333,15 +252,13 @@ impl Made {
         Some((segment.first, segment.entries, seen))
     }
 
-    /// Whether it is a segment and a head, and nothing else.
-    pub(super) fn is_short(&self) -> bool {
-        let written = self.written.as_ref();
-        self.applied.is_none()
-            && self.kept.is_empty()
-            && written.is_some_and(|written| written.tiles.is_empty())
+    /// Whether it is entries, and content if anything: no row of the directory, no key.
+    pub(super) const fn is_short(&self) -> bool {
+        self.applied.is_none() && self.written.is_some()
     }
 
-    /// Writes one that [is short](Made::is_short); whether the log still ended where it was made for.
+    /// Writes one that [is short](Made::is_short); whether the log still ended where it was made for. Mostly one statement is all of it, which
+    /// is a transaction of its own.
     pub(super) async fn append(
         &self,
         store: &Store,
@@ -353,7 +270,20 @@ impl Made {
         };
         let heads = (&known.head, &written.head);
         let (database, segment) = (store.database(), &written.segment);
-        Ok(append::advance(database, connection, segment, heads).await?)
+        if self.kept.is_empty() && written.tiles.is_empty() {
+            return Ok(append::advance(database, connection, segment, heads).await?);
+        }
+        let error = |cause| database.error(cause);
+        let mut transaction = database.begin(connection).await?;
+        // From here on it holds the head's lock.
+        if !append::advance(database, &mut transaction, segment, heads).await? {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(false);
+        }
+        append::add_tiles(database, &mut transaction, &written.tiles).await?;
+        content::write(store, &mut transaction, (&self.kept, is_held(known))).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(true)
     }
 
     /// Writes everything into the transaction that holds the head's lock.
@@ -366,12 +296,7 @@ impl Made {
         let Some(written) = &self.written else {
             return Ok(());
         };
-        // Nothing is destroyed on the side while the organization is under a legal hold.
-        let held = known
-            .world
-            .snapshot()
-            .organization()
-            .is_ok_and(|organization| organization.holds > 0);
+        let held = is_held(known);
         if let Some(applied) = &self.applied {
             let rows = (known.world.snapshot(), applied.rows.as_slice());
             rows::write_state(store, transaction, rows, applied.index).await?;

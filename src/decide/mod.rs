@@ -37,6 +37,7 @@ mod request;
 pub mod restore;
 pub mod rotate;
 mod rows;
+mod seal;
 pub mod search;
 mod sequencer;
 pub mod shadow;

@@ -450,8 +450,8 @@ async fn read_changed_keys(store: &Store, made: &Made) {
     }
 }
 
-/// A stage of a commit, timed into `cedarkeep_stage_seconds`: `judge`, `encode`, then `append` where one statement does the rest, or
-/// `lock`, `write`, `flush`.
+/// A stage of a commit, timed into `cedarkeep_stage_seconds`: `judge`, `encode`, then `append` where nothing but entries and content is
+/// written, or `lock`, `write`, `flush`.
 pub(super) struct Stage {
     name: &'static str,
     begun: Instant,

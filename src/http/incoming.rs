@@ -87,8 +87,8 @@ impl Incoming {
             comment,
         } = self;
         let mut body = body.into_data_stream();
-        let id = crypto::random().map_err(|_| Problem::Internal)?;
-        let version = ids::text(prefix, &id);
+        let chance = crypto::random().map_err(|_| Problem::Internal)?;
+        let version = ids::text(prefix, &ids::in_order(Utc::now(), chance));
         let label = |length| Label {
             media_type: media_type.clone(),
             length,

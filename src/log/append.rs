@@ -219,15 +219,7 @@ pub async fn write(
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    for full in tiles {
-        sqlx::query(ADD_TILE)
-            .bind(i64::from(full.tile.level))
-            .bind(column(full.tile.index)?)
-            .bind(full.bytes.as_slice())
-            .execute(&mut **transaction)
-            .await
-            .map_err(error)?;
-    }
+    add_tiles(database, transaction, tiles).await?;
     sqlx::query(MOVE_HEAD)
         .bind(column(head.size)?)
         .bind(head.frontier.as_slice())
@@ -244,8 +236,29 @@ pub async fn write(
     Ok(())
 }
 
-/// Writes a batch that completes no tile and moves the head from `before`, all in one statement; `false`, and nothing is written, where
-/// the log does not end with `before` any more.
+/// Adds the tiles that a batch completes.
+///
+/// # Errors
+/// The database does not take them.
+pub async fn add_tiles(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    tiles: &[FullTile],
+) -> Result<(), Unreadable> {
+    for full in tiles {
+        sqlx::query(ADD_TILE)
+            .bind(i64::from(full.tile.level))
+            .bind(column(full.tile.index)?)
+            .bind(full.bytes.as_slice())
+            .execute(&mut **transaction)
+            .await
+            .map_err(|cause| database.error(cause))?;
+    }
+    Ok(())
+}
+
+/// Writes a batch but for its tiles and moves the head from `before`, all in one statement; `false`, and nothing is written, where the log
+/// does not end with `before` any more. Beside the batch only frontier, time and checkpoint of the head change.
 ///
 /// # Errors
 /// The database does not take it.

@@ -46,4 +46,5 @@ mod sso;
 mod takeout;
 mod tamper;
 mod timing;
+mod together;
 mod versions;

@@ -1,0 +1,178 @@
+//! Content that many read and write at once: looked for and written together, and each gets and keeps their own.
+
+use std::collections::BTreeSet;
+
+use cedarkeep::config::Database;
+use cedarkeep::decide::upkeep;
+use chrono::Utc;
+use futures_util::future::join_all;
+use serde_json::json;
+use sqlx::Row as _;
+
+use super::content::{bytes, kept};
+use super::harness::{Service, Tenant, Told};
+use crate::harness::postgres;
+
+/// More than one statement is about.
+const MANY: usize = 70;
+
+async fn write(service: &Service, tenant: &Tenant, place: &str, content: Vec<u8>) -> Told {
+    let put = service.by(tenant, tenant.admin, "PUT", place);
+    put.content("text/plain", content).send().await
+}
+
+async fn read(service: &Service, tenant: &Tenant, place: &str) -> Told {
+    service.get(tenant, tenant.member, place).await
+}
+
+/// Places of content: documents, of which versions are kept, and memories, of which none is.
+async fn places(service: &Service, tenant: &Tenant) -> Vec<String> {
+    let mut places = Vec::new();
+    for number in 0..MANY {
+        let (collection, body) = match number % 2 {
+            0 => (
+                "documents",
+                json!({"name": "Budget", "audience": tenant.everybody}),
+            ),
+            _ => ("memory", json!({"name": "Fact", "layer": "organization"})),
+        };
+        let path = format!("/v1/{collection}");
+        let made = service.post(tenant, tenant.admin, &path, body).await;
+        places.push(format!("{path}/{}/content", made.id()));
+    }
+    places
+}
+
+async fn each_has_their_own(database: Database) {
+    let service = Service::patient(database).await;
+    let tenant = service.tenant("acme").await;
+    let places = places(&service, &tenant).await;
+    let said = |place: &str, round: usize| format!("{place} in round {round}").into_bytes();
+    for round in 0..3 {
+        let written = places
+            .iter()
+            .map(|place| write(&service, &tenant, place, said(place, round)));
+        for told in join_all(written).await {
+            told.ok();
+        }
+        // Each several times, and among them what is not there.
+        let asked = places.iter().chain(&places).chain(&places);
+        let nothing = format!("{}x", places[0]);
+        let answers = join_all(asked.clone().map(|place| read(&service, &tenant, place)));
+        let (answers, none) = tokio::join!(answers, read(&service, &tenant, &nothing));
+        assert_eq!(none.status, 404);
+        for (place, told) in asked.zip(answers) {
+            assert_eq!(told.status, 200, "{}", told.body);
+            assert_eq!(told.bytes, said(place, round));
+        }
+    }
+    // Of a document three versions, of a memory one; and every version ends where the next begins.
+    let mut rows = service.database(&tenant).await;
+    let found = sqlx::query(
+        "SELECT resource, from_index, to_index FROM content ORDER BY resource, from_index",
+    )
+    .fetch_all(&mut rows)
+    .await
+    .unwrap();
+    assert_eq!(found.len(), MANY / 2 * 3 + MANY / 2);
+    for pair in found.windows(2) {
+        let same = pair[0].get::<String, _>("resource") == pair[1].get::<String, _>("resource");
+        let ends: Option<i64> = pair[0].get("to_index");
+        assert_eq!(ends, same.then(|| pair[1].get("from_index")));
+    }
+
+    // Of one thing in one commit: the last one counts, and what is told is what is there.
+    for place in [&places[0], &places[1]] {
+        let written = (0..MANY).map(|round| write(&service, &tenant, place, said(place, round)));
+        let versions: BTreeSet<String> = join_all(written)
+            .await
+            .into_iter()
+            .map(|told| told.ok()["version"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(versions.len(), MANY);
+        let told = read(&service, &tenant, place).await;
+        let tag = told.headers["etag"]
+            .to_str()
+            .unwrap()
+            .trim_matches('"')
+            .to_owned();
+        assert!(versions.contains(&tag));
+        assert!((0..MANY).any(|round| told.bytes == said(place, round)));
+    }
+    let (rows, ..) = kept(&service, &tenant).await;
+    let documents = MANY / 2 * 3 + MANY;
+    assert_eq!(rows, i64::try_from(documents + MANY / 2).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_has_their_own_on_sqlite() {
+    each_has_their_own(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_has_their_own_on_postgresql() {
+    let server = postgres::start();
+    each_has_their_own(Database::Postgres(server.url())).await;
+}
+
+/// Long content that short content takes the place of leaves no bytes behind, however much else is in the same commit.
+async fn nothing_stays_on_the_shelf(database: Database) {
+    let service = Service::patient(database).await;
+    let tenant = service.tenant("acme").await;
+    let places = places(&service, &tenant).await;
+    let memories: Vec<&String> = places.iter().skip(1).step_by(2).take(4).collect();
+    let long = memories
+        .iter()
+        .map(|place| write(&service, &tenant, place, bytes(40_000)));
+    for told in join_all(long).await {
+        told.ok();
+    }
+    let (_, pieces, files) = kept(&service, &tenant).await;
+    assert_eq!(pieces.max(i64::try_from(files).unwrap()), 4);
+    let short = memories
+        .iter()
+        .map(|place| write(&service, &tenant, place, b"short".to_vec()));
+    for told in join_all(short).await {
+        told.ok();
+    }
+    upkeep::round(&tenant.door, Utc::now(), false)
+        .await
+        .unwrap();
+    assert_eq!(kept(&service, &tenant).await, (4, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_stays_on_the_shelf_on_sqlite() {
+    nothing_stays_on_the_shelf(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_stays_on_the_shelf_on_postgresql() {
+    let server = postgres::start();
+    nothing_stays_on_the_shelf(Database::Postgres(server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_can_be_looked_up_everybody_is_told_and_nobody_waits_for_ever() {
+    let service = Service::patient(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let places = places(&service, &tenant).await;
+    let some = &places[..20];
+    for place in some {
+        write(&service, &tenant, place, b"here".to_vec()).await.ok();
+    }
+    let mut rows = service.database(&tenant).await;
+    let mut rename = async |sql: &'static str| {
+        sqlx::raw_sql(sql).execute(&mut rows).await.unwrap();
+    };
+    rename("ALTER TABLE content RENAME TO away").await;
+    let answers = join_all(some.iter().map(|place| read(&service, &tenant, place)));
+    for told in answers.await {
+        told.is_problem(503);
+    }
+    rename("ALTER TABLE away RENAME TO content").await;
+    let answers = join_all(some.iter().map(|place| read(&service, &tenant, place)));
+    for told in answers.await {
+        assert_eq!((told.status, told.bytes.as_slice()), (200, &b"here"[..]));
+    }
+}
