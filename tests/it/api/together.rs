@@ -135,9 +135,7 @@ async fn nothing_stays_on_the_shelf(database: Database) {
     for told in join_all(short).await {
         told.ok();
     }
-    upkeep::round(&tenant.door, Utc::now(), false)
-        .await
-        .unwrap();
+    upkeep::round(&tenant.door, Utc::now(), true).await.unwrap();
     assert_eq!(kept(&service, &tenant).await, (4, 0, 0));
 }
 
