@@ -1,9 +1,5 @@
 //! Backups of before a key was rotated: what still opens them puts them back, and what does not is said and changes nothing.
 
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
-
 use crate::harness::client::may_morty_change;
 use crate::harness::postgres;
 use crate::harness::server::{Server, Site};
@@ -37,22 +33,6 @@ async fn goes_on(site: &Site, key: &str) {
     site.verify("acme");
 }
 
-/// Waits until the tenant's key is the second, and no rotation is under way.
-async fn rotated(site: &Site) {
-    let since = Instant::now();
-    loop {
-        let said = site.done(&["keys", "status", "acme", "--json"]);
-        let line = said.lines().find(|line| line.contains("\"slug\":\"acme\""));
-        let line: Value = serde_json::from_str(line.unwrap()).unwrap();
-        let tenant = &line["keys"]["tenant"];
-        if tenant["version"] == 2 && tenant["rotation"].is_null() {
-            return;
-        }
-        assert!(since.elapsed() < Duration::from_secs(60), "{line}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
 async fn old_backups(site: &Site) {
     let key = site.create_todo_org("acme");
     let place = |name: &str| site.beside().join(name).to_str().unwrap().to_owned();
@@ -71,7 +51,7 @@ async fn old_backups(site: &Site) {
     site.done(&["keys", "rotate", "tenant", "acme"]);
     let server = site.serve().await;
     decides(&server, &key).await;
-    rotated(site).await;
+    site.second_tenant_key("acme").await;
     server.stop();
     site.done(&put_back(&before, &[]));
     goes_on(site, &key).await;

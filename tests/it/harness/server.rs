@@ -286,6 +286,24 @@ impl Site {
         self.create_key(slug, "decide")
     }
 
+    /// Waits until the tenant key of an organization is the second, and nothing of its rotation is left: what is said of that key.
+    pub async fn second_tenant_key(&self, slug: &str) -> Value {
+        let since = Instant::now();
+        loop {
+            let said = self.done(&["keys", "status", slug, "--json"]);
+            let lines = said
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let mut of_it = lines.filter(|line| line["slug"] == slug);
+            let tenant = of_it.next().unwrap()["keys"]["tenant"].clone();
+            if tenant["version"] == 2 && tenant["rotation"].is_null() {
+                return tenant;
+            }
+            assert!(since.elapsed().as_secs() < 60, "it never ends: {said}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// The whole log of an organization, oldest entry first.
     pub fn entries(&self, slug: &str) -> Vec<Value> {
         let text = self.done(&["audit", "tail", slug, "--json", "-n", "10000000"]);
