@@ -135,7 +135,7 @@ pub(super) async fn tidy(store: &Store, now: DateTime<Utc>) -> Result<(), Unwrit
         let mut connection = database.connect().await?;
         let mut transaction = database.begin(&mut connection).await?;
         append::lock(database, &mut transaction).await?;
-        let named = rows::is_named(database, &mut *transaction, &abandoned.name).await?;
+        let named = rows::is_named(database, &mut transaction, &abandoned.name).await?;
         transaction
             .rollback()
             .await

@@ -515,8 +515,8 @@ async fn try_catch_up(
         return Ok(World::clone(before));
     }
     let from = match nothing_yet {
-        true => From::Nothing(PRESENT),
-        false => From::Change(since),
+        true => Since::Nothing(PRESENT),
+        false => Since::Change(since),
     };
     let (rows, left) = read_since(store, from, last_change).await?;
     // Somebody who left may have been forgotten: no key stays in the memory for longer than in the database.
@@ -538,7 +538,7 @@ pub(super) async fn changed(
     since: Option<u64>,
     change: u64,
 ) -> Result<Vec<Row>, Unwritten> {
-    let from = since.map_or(From::Nothing(AS_OF), From::Change);
+    let from = since.map_or(Since::Nothing(AS_OF), Since::Change);
     for _ in 1..TRIES {
         match read_since(store, from, change).await {
             Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
@@ -549,9 +549,9 @@ pub(super) async fn changed(
     Ok(rows)
 }
 
-/// From where rows are read.
+/// Since when rows are read.
 #[derive(Clone, Copy)]
-enum From {
+enum Since {
     /// Nothing is known before: all that count, by this statement.
     Nothing(&'static str),
     /// From this change on.
@@ -561,20 +561,20 @@ enum From {
 /// The same, and whether a person's row is among those that ended.
 async fn read_since(
     store: &Store,
-    since: From,
+    since: Since,
     change: u64,
 ) -> Result<(Vec<Row>, bool), Unwritten> {
     let database = store.database();
     let error = |cause| database.error(cause);
     let mut ended = BTreeSet::new();
     let begun = match since {
-        From::Nothing(statement) => {
+        Since::Nothing(statement) => {
             sqlx::query(statement)
                 .bind(column(change)?)
                 .fetch_all(database.pool())
                 .await
         }
-        From::Change(since) => {
+        Since::Change(since) => {
             let (since, change) = (column(since)?, column(change)?);
             let rows = sqlx::query(ENDED)
                 .bind(since)

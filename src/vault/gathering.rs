@@ -25,7 +25,9 @@ impl Wanted for Held {
         database: &Database,
         names: &[&str],
     ) -> Result<HashMap<String, Self>, VaultError> {
-        let found = rows::current_of(database, names).await?;
+        let mut found = rows::current_of(database, names).await?;
+        // Were there ever two, the newer one counts.
+        found.sort_unstable_by_key(|held| held.from_index);
         let named = found
             .into_iter()
             .map(|held| (held.spot.resource.clone(), held));

@@ -2,7 +2,7 @@
 
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, Executor, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
 use super::{Keeping, Sealed, Spot, VaultError};
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
@@ -378,19 +378,18 @@ pub async fn forget_gone(database: &Database, version: &str) -> Result<(), Stora
         .map_err(|cause| database.error(cause))
 }
 
-/// Whether a row names this value of the shelf, as the pool sees it, or a transaction: whoever holds the head's lock knows that no commit
-/// that is under way can still name it.
+/// Whether a row names this value of the shelf, in a transaction that holds the head's lock: no commit that is under way can still name it.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn is_named<'e>(
+pub async fn is_named(
     database: &Database,
-    seen_by: impl Executor<'e, Database = Any>,
+    transaction: &mut Transaction<'_, Any>,
     version: &str,
 ) -> Result<bool, StorageError> {
     sqlx::query(NAMED)
-        .bind(version.to_owned())
-        .fetch_optional(seen_by)
+        .bind(version)
+        .fetch_optional(&mut **transaction)
         .await
         .map(|row| row.is_some())
         .map_err(|cause| database.error(cause))

@@ -1,7 +1,7 @@
 //! Work shared out among the processors, behind whatever else they have to do.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::super::error::Unwritten;
@@ -35,7 +35,10 @@ pub(in crate::decide) fn shared_out<T: Send, R: Send>(
     let hands = processors.min(shares.len());
     let (shares, work) = (&Mutex::new(shares), &work);
     // Let go of before the work begins.
-    let take = || shares.lock().ok()?.pop_front();
+    let take = || {
+        let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.pop_front()
+    };
     let mut done = Vec::new();
     thread::scope(|scope| {
         let at_work = || {

@@ -29,6 +29,9 @@ impl Ahead {
     pub(super) fn from(store: &Arc<Store>, (first, end): (u64, u64)) -> Self {
         let store = Arc::clone(store);
         Self(tokio::spawn(async move {
+            if first >= end {
+                return Ok(None);
+            }
             let database = store.database();
             let fitting = append::segments_within(database, first, (PAGE, SEGMENTS)).await?;
             let segments = append::segments_from(database, first, fitting).await?;

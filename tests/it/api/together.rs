@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use cedarkeep::config::Database;
-use cedarkeep::decide::upkeep;
+use cedarkeep::decide::{check, upkeep};
 use chrono::Utc;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use super::content::{bytes, kept};
@@ -113,6 +113,67 @@ async fn each_has_their_own_on_sqlite() {
 async fn each_has_their_own_on_postgresql() {
     let server = postgres::start();
     each_has_their_own(Database::Postgres(server.url())).await;
+}
+
+/// Two nodes keep content of the same things at once, and decide in between: nothing is lost, each version ends where the next begins, and
+/// the log is one.
+async fn two_nodes_write_at_once(database: Database) {
+    let service = Service::patient(database).await;
+    let tenant = service.tenant("acme").await;
+    let places = places(&service, &tenant).await;
+    let nodes = [service.beside().await, service];
+    let (documents, rounds) = (6, 20);
+    let asked = (0..rounds).flat_map(|round| {
+        let (nodes, tenant, places) = (&nodes, &tenant, &places);
+        (0..2 * documents).map(move |number| async move {
+            let place = &places[number % documents * 2];
+            let node = &nodes[(number + round) % 2];
+            let text = format!("{number} in round {round}");
+            let told = write(node, tenant, place, text.clone().into_bytes()).await;
+            let version = told.ok()["version"].as_str().unwrap().to_owned();
+            // Whatever is there now, on the other node too, is of this thing.
+            assert_eq!(read(&nodes[round % 2], tenant, place).await.status, 200);
+            (place.clone(), version)
+        })
+    });
+    let written: BTreeSet<(String, String)> = join_all(asked).await.into_iter().collect();
+    assert_eq!(written.len(), 2 * documents * rounds);
+    for place in places.iter().step_by(2).take(documents) {
+        let versions = place.replace("/content", "/versions?limit=100");
+        for node in &nodes {
+            let listed = node.get(&tenant, tenant.admin, &versions).await.ok();
+            let items = listed["items"].as_array().unwrap();
+            assert_eq!(items.len(), 2 * rounds);
+            for pair in items.windows(2) {
+                assert_eq!(pair[0]["to_index"], pair[1]["from_index"], "{place}");
+            }
+            let last = items.last().unwrap();
+            assert!(last["to_index"].is_null(), "{last}");
+            let named = |one: &Value| one["version"].as_str().unwrap().to_owned();
+            assert!(
+                items
+                    .iter()
+                    .all(|one| written.contains(&(place.clone(), named(one))))
+            );
+            let tag = read(node, &tenant, place).await.headers["etag"].clone();
+            assert_eq!(tag.to_str().unwrap().trim_matches('"'), named(last));
+        }
+    }
+    let door = &tenant.door;
+    let report = check::verify(door.store(), door.origin(), &[], |_, _| {});
+    let report = report.await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_write_at_once_on_sqlite() {
+    two_nodes_write_at_once(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_write_at_once_on_postgresql() {
+    let server = postgres::start();
+    two_nodes_write_at_once(Database::Postgres(server.url())).await;
 }
 
 /// Long content that short content takes the place of leaves no bytes behind, however much else is in the same commit.
