@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{FileFormat, Source as _, Value, ValueKind};
+use config::{ConfigError, FileFormat, Source as _, Value, ValueKind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -122,7 +122,7 @@ const REFERENCE: &[Setting] = settings! {
     "data.password_file", "path", "", "file that holds the password of the PostgreSQL user, and nothing else";
     "data.ledger", "path", "", "the ledger of erasures, which no restore puts back; by default `erasures` in `data.dir`";
     "http.listen", "address:port", "\"127.0.0.1:8443\"", "where HTTPS listens; there is no listener without TLS";
-    "http.base_url", "https URL", "\"https://127.0.0.1:8443\"", "how clients reach the service; published URLs are built from it, never from a request";
+    "http.base_url", "https URL", "\"https://127.0.0.1:8443\"", "how clients reach the service, by default where `http.listen` listens; published URLs are built from it, never from a request";
     "http.unix_socket", "path", "", "a Unix socket (mode 0660) beside HTTPS, for callers on the same machine";
     "http.body_limit", "bytes", "1048576", "the largest request body; content is streamed and not counted";
     "http.request_timeout_ms", "milliseconds", "30000", "how long a caller may take to send a request's head, and again its body";
@@ -457,16 +457,21 @@ impl Config {
                 }
             })
             .collect::<Result<_, _>>()?;
-        let settings: Self = builder
+        let settings = builder
             .add_source(
                 config::Environment::with_prefix("CEDARKEEP")
                     .prefix_separator("_")
                     .separator("__")
                     .source(Some(ours)),
             )
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|refused| Misconfigured::Malformed(refused.to_string()))?;
+            .build();
+        let malformed = |refused: ConfigError| Misconfigured::Malformed(refused.to_string());
+        let settings = settings.map_err(malformed)?;
+        let says_url = settings.get_string("http.base_url").is_ok();
+        let mut settings: Self = settings.try_deserialize().map_err(malformed)?;
+        if !says_url {
+            settings.http.base_url = BaseUrl::of(settings.http.listen);
+        }
         settings.check()?;
         Ok(settings)
     }

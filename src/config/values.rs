@@ -1,6 +1,7 @@
 //! Values of settings that have a form of their own: a database's address, a password, a URL.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::uri::Authority;
 use rustls::pki_types::ServerName;
@@ -115,6 +116,23 @@ impl Default for BaseUrl {
 }
 
 impl BaseUrl {
+    /// That of a service that listens there and is called nothing else; on every address, it is this machine's own.
+    #[must_use]
+    pub fn of(listen: SocketAddr) -> Self {
+        let (ip, port) = (listen.ip(), listen.port());
+        if port == 0 {
+            return Self::default();
+        }
+        let ip = match ip.is_unspecified() {
+            true => IpAddr::from([127, 0, 0, 1]),
+            false => ip,
+        };
+        Self {
+            text: format!("https://{}", SocketAddr::new(ip, port)),
+            host: ip.to_string(),
+        }
+    }
+
     /// The URL, without a slash at the end.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -262,6 +262,33 @@ fn a_password_comes_from_a_file_that_not_everybody_reads() {
 }
 
 #[test]
+fn a_base_url_that_nobody_has_set_is_where_the_service_listens() {
+    let url = |file: &str, variables: &[(&str, &str)]| {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = Config::parse(Some((Path::new("c.toml"), file)), variables).unwrap();
+        settings.http.base_url.as_str().to_owned()
+    };
+    assert_eq!(url("", &[]), "https://127.0.0.1:8443");
+    for (listen, wanted) in [
+        ("127.0.0.1:9443", "https://127.0.0.1:9443"),
+        ("0.0.0.0:443", "https://127.0.0.1:443"),
+        ("[::]:9443", "https://127.0.0.1:9443"),
+        ("[::1]:9443", "https://[::1]:9443"),
+        ("192.0.2.7:8443", "https://192.0.2.7:8443"),
+        // Which port it will be nobody knows.
+        ("127.0.0.1:0", "https://127.0.0.1:8443"),
+    ] {
+        let file = format!("[http]\nlisten = \"{listen}\"");
+        assert_eq!(url(&file, &[]), wanted);
+        assert_eq!(url("", &[("CEDARKEEP_HTTP__LISTEN", listen)]), wanted);
+        let told = [("CEDARKEEP_HTTP__BASE_URL", "https://pdp.example.com")];
+        assert_eq!(url(&file, &told), "https://pdp.example.com");
+    }
+}
+
+#[test]
 fn a_base_url_is_https_with_a_host_and_nothing_behind_its_path() {
     let url = |text: &str| BaseUrl::try_from(text.to_owned());
     for (text, kept, host, path) in [
