@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::authzen::wire;
@@ -12,7 +12,7 @@ use super::authzen::wire::{
     Asked, Decision, Decisions, Detail, Determining, Explained, Kind, Metadata, Recorded, Semantic,
     evaluation, evaluations, header_detail,
 };
-use super::caller::{self, Line};
+use super::caller;
 use super::json;
 use super::problem::{Plain, Problem};
 use super::refused;
@@ -34,16 +34,14 @@ use crate::policy::Refusal;
     ),
     security(("api_key" = [])),
 )]
-pub(super) async fn one(
-    State(app): State<Arc<App>>,
-    line: Line,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Plain> {
-    let (door, asker) = caller::service(&app, line.from(), &headers).await?;
+pub(super) async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Response, Plain> {
+    let (parts, body) = request.into_parts();
+    let (door, asker) = caller::service(&app, &parts).await?;
+    let wanted = header_detail(&parts.headers)?;
+    let request = Request::from_parts(parts, body);
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let (asked, detail) = evaluation(body)?;
-    let detail = header_detail(&headers, detail)?;
+    let detail = detail.max(wanted);
     alone(&door, asker, asked, detail).await
 }
 
@@ -63,14 +61,15 @@ pub(super) async fn one(
 )]
 pub(super) async fn several(
     State(app): State<Arc<App>>,
-    line: Line,
-    headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Plain> {
-    let (door, asker) = caller::service(&app, line.from(), &headers).await?;
+    let (parts, body) = request.into_parts();
+    let (door, asker) = caller::service(&app, &parts).await?;
+    let wanted = header_detail(&parts.headers)?;
+    let request = Request::from_parts(parts, body);
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let (asked, detail) = evaluations(body)?;
-    let detail = header_detail(&headers, detail)?;
+    let detail = detail.max(wanted);
     let (items, semantic) = match asked {
         Asked::One(one) => return alone(&door, asker, *one, detail).await,
         Asked::Batch { items, semantic } => (items, semantic),

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::caller::{self, Line};
+use super::caller;
 use super::fields::Fields;
 use super::json::quoted;
 use super::problem::Problem;
@@ -52,10 +52,8 @@ impl FromRequestParts<Arc<App>> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let line = Line::from_request_parts(parts, app).await?;
         // Who asks comes before everything else: a stranger learns nothing from what else is wrong.
-        let (door, asker) =
-            caller::on_behalf(app, line.from(), &parts.method, &parts.headers).await?;
+        let (door, asker) = caller::on_behalf(app, parts).await?;
         let raw = RawPathParams::from_request_parts(parts, app)
             .await
             .map_err(|_| Problem::NotFound)?;

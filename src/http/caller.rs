@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, header};
 use axum_server::tls::TlsInfo;
 
 use super::problem::Problem;
@@ -48,35 +48,14 @@ pub(super) struct From<'a> {
     pub(super) shown: Option<&'a TlsInfo>,
 }
 
-/// The same, as a request has it.
-pub(super) struct Line {
-    peer: Peer,
-    id: RequestId,
-    shown: Option<Arc<TlsInfo>>,
-}
-
-impl Line {
-    /// Where the request comes from.
-    pub(super) fn from(&self) -> From<'_> {
-        From {
-            peer: self.peer,
-            id: &self.id,
-            shown: self.shown.as_deref(),
-        }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Line {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().copied();
-        let ConnectInfo(peer) = peer.ok_or(Problem::Internal)?;
-        let id = parts.extensions.get::<RequestId>().cloned();
+impl<'a> From<'a> {
+    /// Where a request comes from, by what the listener and the layers have said of it.
+    pub(super) fn of(said: &'a Extensions) -> Result<Self, Problem> {
+        let ConnectInfo(peer) = said.get::<ConnectInfo<Peer>>().ok_or(Problem::Internal)?;
         Ok(Self {
-            peer,
-            id: id.ok_or(Problem::Internal)?,
-            shown: parts.extensions.get::<Arc<TlsInfo>>().cloned(),
+            peer: *peer,
+            id: said.get::<RequestId>().ok_or(Problem::Internal)?,
+            shown: said.get::<Arc<TlsInfo>>().map(Arc::as_ref),
         })
     }
 }
@@ -114,21 +93,14 @@ impl From<'_> {
 }
 
 /// A back end that asks about others: no acting user.
-pub(super) async fn service(
-    app: &App,
-    from: From<'_>,
-    headers: &HeaderMap,
-) -> Result<(Arc<Door>, Asker), Problem> {
-    authenticate(app, from, headers, None).await
+pub(super) async fn service(app: &App, parts: &Parts) -> Result<(Arc<Door>, Asker), Problem> {
+    let from = From::of(&parts.extensions)?;
+    authenticate(app, from, &parts.headers, None).await
 }
 
 /// A call on somebody's behalf, if it names them; or of somebody who is signed in.
-pub(super) async fn on_behalf(
-    app: &App,
-    from: From<'_>,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<(Arc<Door>, Asker), Problem> {
+pub(super) async fn on_behalf(app: &App, parts: &Parts) -> Result<(Arc<Door>, Asker), Problem> {
+    let (from, headers) = (From::of(&parts.extensions)?, &parts.headers);
     let user = named(headers, &ACTING_USER, Kind::User)?;
     let agent = named(headers, &ACTING_AGENT, Kind::Agent)?;
     // A key or a certificate that is meant is what counts: a browser sends its cookie whatever else it is told to send.
@@ -143,7 +115,7 @@ pub(super) async fn on_behalf(
                 "a session is its own user's: `Cedarkeep-Acting-User` and `Cedarkeep-Acting-Agent` go with an API key".into(),
             ));
         }
-        signed_in::is_ours(method, headers, &app.config().http.base_url)?;
+        signed_in::is_ours(&parts.method, headers, &app.config().http.base_url)?;
         let found = signed_in::session(app, &from, cookie).await?;
         let mut asker = found.asker(&from);
         asker.purpose = purpose(headers)?;

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::access::{question, recorded};
 use super::authzen::wire::{self, Recorded};
-use super::caller::{self, Line};
+use super::caller;
 use super::json;
 use super::page::{Acting, Problems};
 use super::problem::Problem;
@@ -35,11 +34,11 @@ struct Answer {
     security(("api_key" = [])))]
 pub(super) async fn explain(
     State(app): State<Arc<App>>,
-    line: Line,
-    headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (door, asker) = caller::on_behalf(&app, line.from(), &Method::POST, &headers).await?;
+    let (parts, body) = request.into_parts();
+    let (door, asker) = caller::on_behalf(&app, &parts).await?;
+    let request = Request::from_parts(parts, body);
     let body = json::body(request, app.config().http.request_timeout()).await?;
     let asked = question(wire::whole(body)?);
     let (explained, place) = door.explain(asker, asked).await.map_err(refused::problem)?;

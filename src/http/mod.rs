@@ -62,13 +62,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::Uri;
-use axum::middleware::from_fn;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Uri, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
-use attempts::{Attempts, Begun};
+use attempts::Attempts;
 use problem::{Plain, Problem, Scim};
 
 #[derive(utoipa::OpenApi)]
@@ -110,7 +110,7 @@ impl utoipa::Modify for Key {
 }
 
 /// Every route that is documented: the one list.
-fn documented() -> OpenApiRouter<Arc<App>> {
+fn documented(attempts: Extension<Arc<Attempts>>) -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(access::one))
         .routes(routes!(access::several))
@@ -163,7 +163,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(invitations::create, invitations::list))
         .routes(routes!(invitations::read, invitations::delete))
         .routes(routes!(invitations::resend))
-        .routes(routes!(invitations::accept))
+        .routes(routes!(invitations::accept).layer(attempts))
         .routes(routes!(circles::teams::create, circles::teams::list))
         .routes(routes!(circles::teams::read, circles::teams::delete))
         .routes(routes!(circles::teams::add))
@@ -317,7 +317,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
 /// The document at `/openapi.json`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    plain(documented().into_openapi())
+    plain(documented(Extension::default()).into_openapi())
 }
 
 /// The document with a rest of a path written as any other part of one: only our router tells them apart.
@@ -332,34 +332,43 @@ fn plain(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
 
 /// The whole service as routes.
 pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
-    let (routes, document) = documented().split_for_parts();
+    let attempts = Extension(Arc::new(Attempts::default()));
+    let (routes, document) = documented(attempts.clone()).split_for_parts();
     let document = plain(document);
     let metadata = authzen::wire::metadata_path(&app.config().http.base_url);
     let mut routes = routes
         .route("/openapi.json", get(async move || Json(document)))
         .route("/metrics", get(system::counts).with_state(counts));
-    routes = routes.merge(signin::routes());
+    routes = routes.merge(signin::routes(attempts));
     routes = routes.merge(scim::routes());
     if metadata != authzen::METADATA {
         // An identifier with a path has its metadata behind that path.
         routes = routes.route(&metadata, get(access::metadata));
     }
     let body_limit = app.config().http.body_limit;
-    let routes = routes
-        .layer(Extension(Arc::new(Attempts::default())))
-        .layer(Extension(Arc::new(Begun::default())))
-        .layer(from_fn(signed_in::unkept));
     edge(routes.with_state(app), body_limit)
 }
 
-/// These routes with what all of them share: the body limit, `X-Request-ID`, and answers of ours where no
-/// route or no method matches. Routes added to the result afterwards have none of it.
+/// These routes with what all of them share: the body limit, `X-Request-ID`, nothing kept by a browser of who is signed in, and answers
+/// of ours where no route or no method matches. Routes added to the result afterwards have none of it.
 pub fn edge<S: Clone + Send + Sync + 'static>(routes: Router<S>, body_limit: usize) -> Router<S> {
     routes
         .fallback(async |uri: Uri| spoken(&uri, Problem::NotFound))
         .method_not_allowed_fallback(async |uri: Uri| spoken(&uri, Problem::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(body_limit))
-        .layer(from_fn(request_id::carry))
+        .layer(from_fn(every))
+}
+
+/// What is done for every request: one layer, since each costs a request more than most of what it does.
+async fn every(mut request: Request, next: Next) -> Response {
+    let id = request_id::give(&mut request);
+    let is_kept = !request.headers().contains_key(header::COOKIE);
+    let mut response = next.run(request).await;
+    id.send_back(response.headers_mut());
+    if !is_kept {
+        signed_in::keep_not(response.headers_mut());
+    }
+    response
 }
 
 /// A problem in the language of the calls under this path.

@@ -6,9 +6,7 @@
 //! there in its place. Only what the HTTP parser itself refuses, before a request exists, has no id.
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use data_encoding::BASE32_NOPAD;
 
 /// The header.
@@ -57,8 +55,15 @@ impl RequestId {
     }
 }
 
-/// The layer that gives every request its id and every response the caller's.
-pub async fn carry(mut request: Request, next: Next) -> Response {
+/// What is sent back of the id that a request came with, or of ours.
+#[derive(Debug)]
+pub struct Returned {
+    sent: Vec<HeaderValue>,
+    minted: Option<HeaderValue>,
+}
+
+/// Gives a request its id.
+pub fn give(request: &mut Request) -> Returned {
     let sent: Vec<HeaderValue> = request
         .headers()
         .get_all(&X_REQUEST_ID)
@@ -75,13 +80,17 @@ pub async fn carry(mut request: Request, next: Next) -> Response {
         .ok()
         .filter(|_| sent.is_empty());
     request.extensions_mut().insert(id);
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.remove(&X_REQUEST_ID);
-    for value in sent.into_iter().chain(minted) {
-        headers.append(X_REQUEST_ID, value);
+    Returned { sent, minted }
+}
+
+impl Returned {
+    /// Writes it into an answer's headers, byte for byte.
+    pub fn send_back(self, headers: &mut HeaderMap) {
+        headers.remove(&X_REQUEST_ID);
+        for value in self.sent.into_iter().chain(self.minted) {
+            headers.append(X_REQUEST_ID, value);
+        }
     }
-    response
 }
 
 #[cfg(test)]

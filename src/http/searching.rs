@@ -4,28 +4,26 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 
 use super::access::recorded;
 use super::authzen::search::{Results, asked};
 use super::authzen::wire::{Detail, header_detail};
-use super::caller::{self, Line};
+use super::caller;
 use super::json;
 use super::problem::Plain;
 use super::refused;
 use crate::app::App;
 use crate::decide::Sought;
 
-type Called = (State<Arc<App>>, Line, HeaderMap, Request);
+type Called = (State<Arc<App>>, Request);
 
-async fn search(
-    (State(app), line, headers, request): Called,
-    sought: Sought,
-) -> Result<Response, Plain> {
-    let (door, asker) = caller::service(&app, line.from(), &headers).await?;
+async fn search((State(app), request): Called, sought: Sought) -> Result<Response, Plain> {
+    let (parts, body) = request.into_parts();
+    let (door, asker) = caller::service(&app, &parts).await?;
+    let detail = header_detail(&parts.headers)?;
+    let request = Request::from_parts(parts, body);
     let body = json::body(request, app.config().http.request_timeout()).await?;
-    let detail = header_detail(&headers, Detail::Minimal)?;
     let asked = asked(body, sought, door.origin().as_str())?;
     let page = (asked.after.clone(), asked.limit);
     let (found, place) = door

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 use super::caller::{self, Brought, From};
 use super::cookies::{self, Name};
@@ -112,15 +109,10 @@ async fn used(
     })
 }
 
-/// The layer by which nothing that was answered to somebody who is signed in is kept by their browser.
-pub(super) async fn unkept(request: Request, next: Next) -> Response {
-    let has_cookie = request.headers().contains_key(header::COOKIE);
-    let mut response = next.run(request).await;
-    if has_cookie {
-        let kept = response.headers_mut().entry(header::CACHE_CONTROL);
-        kept.or_insert(HeaderValue::from_static("no-store"));
-    }
-    response
+/// Has a browser keep nothing of what was answered to somebody who is signed in.
+pub(super) fn keep_not(answered: &mut HeaderMap) {
+    let kept = answered.entry(header::CACHE_CONTROL);
+    kept.or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// Whether a request that came with a cookie may change anything: only where a page of this service has sent it.

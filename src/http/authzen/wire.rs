@@ -59,7 +59,7 @@ pub struct Question {
 }
 
 /// How much an answer says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Detail {
     /// The decision alone.
     #[default]
@@ -174,19 +174,19 @@ pub fn evaluations(mut body: Map<String, Value>) -> Result<(Asked, Detail), Prob
     Ok((Asked::Batch { items, semantic }, detail))
 }
 
-/// What the header asks for, over what the body asked for.
+/// What the header asks for; what the body asks for counts beside it.
 ///
 /// # Errors
 ///
 /// When the header says neither `true` nor `false`.
-pub fn header_detail(headers: &HeaderMap, asked: Detail) -> Result<Detail, Problem> {
+pub fn header_detail(headers: &HeaderMap) -> Result<Detail, Problem> {
     match headers
         .get(EXPLAIN_HEADER)
         .map(|value| value.as_bytes().to_ascii_lowercase())
     {
-        None => Ok(asked),
+        None => Ok(Detail::Minimal),
         Some(value) if value == b"true" => Ok(Detail::Explained),
-        Some(value) if value == b"false" => Ok(asked),
+        Some(value) if value == b"false" => Ok(Detail::Minimal),
         Some(_) => Err(malformed(
             "the header `Cedarkeep-Explain` must be `true` or `false`",
         )),

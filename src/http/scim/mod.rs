@@ -25,7 +25,7 @@ use self::patch::Patch;
 use self::query::Query;
 use self::schema::{GROUPS, PEOPLE, Resource};
 use super::call::is_about_the_caller;
-use super::caller::{self, Brought, From, Line};
+use super::caller::{self, Brought, From};
 use super::json;
 use super::page as answers;
 use super::problem::{Problem, Scim};
@@ -89,8 +89,7 @@ impl FromRequestParts<Arc<App>> for Ask {
     type Rejection = Scim;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Scim> {
-        let line = Line::from_request_parts(parts, app).await?;
-        let (door, asker) = authenticate(app, line.from(), parts).await?;
+        let (door, asker) = authenticate(app, parts).await?;
         let raw = RawPathParams::from_request_parts(parts, app).await;
         let raw = raw.map_err(|_| Problem::NotFound)?;
         let id = raw.iter().find(|(name, _)| *name == "id");
@@ -107,11 +106,8 @@ impl FromRequestParts<Arc<App>> for Ask {
     }
 }
 
-async fn authenticate(
-    app: &App,
-    from: From<'_>,
-    parts: &Parts,
-) -> Result<(Arc<Door>, Asker), Problem> {
+async fn authenticate(app: &App, parts: &Parts) -> Result<(Arc<Door>, Asker), Problem> {
+    let from = From::of(&parts.extensions)?;
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Problem::NoCredential)?;
     if values.next().is_some() {

@@ -12,14 +12,15 @@ mod start;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use url::form_urlencoded;
 
 use self::page::Refused;
+use super::attempts::{Attempts, Begun};
 use super::caller::{Brought, From};
 use super::problem::Problem;
 use super::refused;
@@ -33,7 +34,7 @@ use crate::ids::TenantId;
 use crate::tenant::{self, Slug};
 
 /// The pages' routes: for people, so no program is told of them.
-pub(super) fn routes() -> Router<Arc<App>> {
+pub(super) fn routes(attempts: Extension<Arc<Attempts>>) -> Router<Arc<App>> {
     Router::new()
         .route("/signin", get(start::which))
         .route("/signin/{org}", get(start::how))
@@ -48,6 +49,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/account", get(account::show))
         .route("/account/end", post(account::end))
         .route("/signout", post(account::sign_out))
+        .layer(attempts)
+        .layer(Extension(Arc::new(Begun::default())))
 }
 
 /// Where a person goes once they are signed in.

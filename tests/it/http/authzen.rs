@@ -385,7 +385,7 @@ fn detail_is_given_only_when_it_is_asked_for() {
     let header = |value: &'static [u8]| {
         let mut headers = HeaderMap::new();
         headers.insert("Cedarkeep-Explain", HeaderValue::from_bytes(value).unwrap());
-        header_detail(&headers, Detail::Minimal).ok()
+        header_detail(&headers).ok()
     };
     assert_eq!(
         (header(b"true"), header(b"True")),
@@ -395,10 +395,8 @@ fn detail_is_given_only_when_it_is_asked_for() {
         (header(b"false"), header(b"1"), header(b"\xff")),
         (Some(Detail::Minimal), None, None)
     );
-    assert_eq!(
-        header_detail(&HeaderMap::new(), Detail::Explained),
-        Ok(Detail::Explained)
-    );
+    assert_eq!(header_detail(&HeaderMap::new()), Ok(Detail::Minimal));
+    assert!(Detail::Explained > Detail::Minimal);
 }
 
 #[test]
