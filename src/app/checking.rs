@@ -1,4 +1,4 @@
-//! What is found about a version before it counts: proofs over all requests, and what was decided made again under it.
+//! What is found about a version before it counts: its tests, proofs over all requests, and what was decided made again under it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use crate::decide::authorized::{AuditLogRead, PolicyEdit, PolicyRead};
+use crate::decide::preparing::Trial;
 use crate::decide::replay::{self, NotReplayed, Range, Replaying, Under};
 use crate::decide::{Asker, Changed, Door, Refused};
 use crate::directory::policies::standing::{Proved, Replayed};
@@ -62,6 +63,8 @@ impl Step {
 pub struct Found {
     /// What is kept beside the version.
     pub checked: Checked,
+    /// What came of its tests.
+    pub trial: Trial,
     /// The proofs; why there are none.
     pub proof: Option<Result<proof::Report, NoSolver>>,
     /// The replay; why there is none.
@@ -76,6 +79,8 @@ impl Found {
     pub fn to_json(&self) -> Value {
         let mut shown = Map::new();
         shown.insert("checked".into(), json!(self.checked));
+        shown.insert("tests".into(), json!(self.trial.tested));
+        shown.insert("failures".into(), json!(self.trial.failures));
         match &self.proof {
             Some(Ok(report)) => drop(shown.insert("proof".into(), report.to_json())),
             Some(Err(none)) => drop(shown.insert("no_proof".into(), json!(none.to_string()))),
@@ -94,6 +99,11 @@ impl Found {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if let Some(tested) = &self.trial.tested {
+            let all = tested.passed.saturating_add(tested.failed);
+            words.push(format!("{} of its {all} tests pass.", tested.passed));
+            words.extend(self.trial.failures.iter().cloned());
+        }
         match &self.proof {
             Some(Ok(report)) => words.extend(report.words()),
             Some(Err(none)) => words.push(none.to_string()),
@@ -172,7 +182,9 @@ impl App {
         let files = version.files(number).map_err(Refused::from)?;
         let asked = snapshot.rules().conditions.replay;
         let against = snapshot.library().version;
-        let draft = door.prepare(&files).await?.compiled;
+        let prepared = door.prepare(&files).await?;
+        let trial = door.run_tests(&prepared, &files).await?;
+        let draft = prepared.compiled;
         let active = Arc::clone(permitted.world().compiled());
         let proof = match (wanted.proof, self.prover()) {
             (false, _) => None,
@@ -231,14 +243,15 @@ impl App {
                 ..report.replayed()
             }),
         };
-        let kept = checked.clone();
+        let kept = (checked.clone(), trial.tested.clone());
         let changed = door
             .change::<PolicyEdit>(asker.clone(), set, Map::new(), None, move |by, snapshot| {
-                policies::check(by, snapshot, (number, &kept))
+                policies::check(by, snapshot, number, (&kept.0, kept.1.as_ref()))
             })
             .await?;
         Ok(Found {
             checked,
+            trial,
             proof,
             replay,
             changed,

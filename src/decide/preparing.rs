@@ -48,7 +48,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    fn of(report: &SuiteReport) -> Self {
+    fn of(report: &SuiteReport, compiled: &Compiled) -> Self {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let failed = report.failed().count();
         let passed = report.cases.len().saturating_sub(failed);
@@ -60,6 +60,7 @@ impl Trial {
             tested: Some(Tested {
                 passed: count(passed),
                 failed: count(failed),
+                builtin: compiled.library().digest().to_owned(),
             }),
             failures: report.failed().take(FAILURES).map(said).collect(),
         }
@@ -108,7 +109,7 @@ impl Door {
         };
         let ran = tokio::task::spawn_blocking(run).await;
         let report: Result<SuiteReport, PolicyError> = ran.map_err(|_| Refused::Unavailable)?;
-        Ok(Trial::of(&report?))
+        Ok(Trial::of(&report?, &prepared.compiled))
     }
 
     /// A turn to compile or to run tests: one for an organization, and one processor's worth for all of them.

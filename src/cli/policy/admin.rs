@@ -214,10 +214,15 @@ fn progress(line: &Value) -> String {
 
 /// How the command ends after this report.
 fn ended(report: &Value) -> Outcome {
-    let count = |member: &str| {
-        let found = report.pointer(&format!("/checked/proved/{member}"));
+    let number = |member: &str| {
+        let found = report.pointer(member);
         found.and_then(Value::as_u64).unwrap_or_default()
     };
+    let count = |member: &str| number(&format!("/checked/proved/{member}"));
+    let failed = number("/tests/failed");
+    if failed > 0 {
+        return Err(Ending::unmet(format!("{failed} tests fail")).into());
+    }
     if count("fails") > 0 {
         return Err(Ending::unmet(format!("{} properties do not hold", count("fails"))).into());
     }

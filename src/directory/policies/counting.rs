@@ -134,7 +134,7 @@ pub fn load(
 ) -> Result<Change, DirectoryError> {
     let hand = Hand::of(by);
     let standing = Standing {
-        tested: draft.tested,
+        tested: draft.tested.clone(),
         ..Standing::default()
     };
     let active = snapshot.library().version;
@@ -142,7 +142,8 @@ pub fn load(
         &standing,
         (hand.by, hand.by),
         snapshot,
-        (active, ""),
+        // Whoever loads has run them just now.
+        (active, draft.ran_beside()),
         hand.now,
     );
     if !unmet.is_empty() {
@@ -308,7 +309,7 @@ fn loaded(
     let files = (&draft.files, draft.digest.as_str());
     let mut change = counting(hand, snapshot, (event, number), files);
     let standing = Standing {
-        tested: draft.tested,
+        tested: draft.tested.clone(),
         activated: Some(hand.signed()),
         ..Standing::default()
     };

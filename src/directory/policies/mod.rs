@@ -101,6 +101,12 @@ impl Draft {
         }
     }
 
+    /// The digest of the built-in policies beside which its tests ran.
+    fn ran_beside(&self) -> &str {
+        let tested = self.tested.as_ref();
+        tested.map_or("", |tested| &tested.builtin)
+    }
+
     /// What would come of it, as whoever drafts is told.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -185,19 +191,21 @@ pub fn discard(
     )
 }
 
-/// Keeps what was found about a version.
+/// Keeps what was found about a version, and what came of its tests, which ran again.
 ///
 /// # Errors
 /// It is not there any more.
 pub fn check(
     _by: &Authorized<PolicyEdit>,
     snapshot: &Snapshot,
-    (number, checked): (u64, &Checked),
+    number: u64,
+    (checked, tested): (&Checked, Option<&Tested>),
 ) -> Result<Change, DirectoryError> {
     version(snapshot, number)?;
     let mut standing = standing(snapshot, number);
     standing.checked = Some(checked.clone());
-    let details = json!({ "version": number, "checked": checked });
+    standing.tested = tested.cloned();
+    let details = json!({ "version": number, "checked": checked, "tests": tested });
     let change = Change::new(Event::PolicyChecked, Some(policy_set(snapshot)), details);
     Ok(stands(change, number, standing))
 }
@@ -287,7 +295,7 @@ fn drafted(
         message,
     };
     let standing = Standing {
-        tested: draft.tested,
+        tested: draft.tested.clone(),
         ..Standing::default()
     };
     let details = json!({

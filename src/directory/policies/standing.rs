@@ -19,12 +19,15 @@ pub struct Signed {
 }
 
 /// What came of a version's tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tested {
     /// How many passed.
     pub passed: u64,
     /// How many did not.
     pub failed: u64,
+    /// The digest of the built-in policies beside which they ran.
+    #[serde(default)]
+    pub builtin: String,
 }
 
 /// What came of the proofs about a version.
@@ -179,12 +182,15 @@ impl Conditions {
     ) -> Vec<String> {
         let mut unmet = Vec::new();
         if self.tests {
-            match standing.tested {
+            match &standing.tested {
                 None => unmet.push("it has no tests: draft it again with some".to_owned()),
-                Some(Tested { failed: 0, passed }) if passed > 0 => {}
-                Some(Tested { failed, passed }) => unmet.push(format!(
+                Some(tested) if tested.builtin != builtin => unmet.push(
+                    "its tests ran beside other built-in policies than there are now: check it, which runs them again".to_owned(),
+                ),
+                Some(tested) if tested.failed == 0 && tested.passed > 0 => {}
+                Some(Tested { failed, passed, .. }) => unmet.push(format!(
                     "{failed} of its {} tests fail: draft it again",
-                    passed.saturating_add(failed)
+                    passed.saturating_add(*failed)
                 )),
             }
         }

@@ -60,9 +60,9 @@ impl World {
         }
     }
 
-    fn found(&mut self, number: u64, checked: &Checked) {
+    fn found(&mut self, number: u64, found: (&Checked, Option<&Tested>)) {
         let by = self.by::<PolicyEdit>(self.org);
-        self.apply(check(&by, &self.snapshot, (number, checked)));
+        self.apply(check(&by, &self.snapshot, number, found));
     }
 }
 
@@ -220,10 +220,20 @@ fn tests_are_asked_for() {
         ..Conditions::default()
     });
     let without = world.drafted(&a("a.cedar"));
-    let with = |passed, failed| a("a.cedar").tested(Some(Tested { passed, failed }), Vec::new());
+    let ran = |builtin: &str, passed, failed| {
+        let builtin = builtin.into();
+        let tested = Tested {
+            passed,
+            failed,
+            builtin,
+        };
+        a("a.cedar").tested(Some(tested), Vec::new())
+    };
+    let with = |passed, failed| ran("sha256:b", passed, failed);
     let failing = world.drafted(&with(3, 1));
     let none = world.drafted(&with(0, 0));
     let passing = world.drafted(&with(3, 0));
+    let earlier = world.drafted(&ran("sha256:a", 3, 0));
     assert!(world.against(without).concat().contains("no tests"));
     assert!(
         world
@@ -233,6 +243,19 @@ fn tests_are_asked_for() {
     );
     assert_eq!(world.against(none).len(), 1);
     assert_eq!(world.against(passing), Vec::<String>::new());
+    assert!(
+        world
+            .against(earlier)
+            .concat()
+            .contains("other built-in policies than there are now: check it")
+    );
+    let again = Tested {
+        passed: 3,
+        failed: 0,
+        builtin: "sha256:b".into(),
+    };
+    world.found(earlier, (&checked(None, None), Some(&again)));
+    assert_eq!(world.against(earlier), Vec::<String>::new());
     let by = world.by::<PolicyActivate>(world.org);
     assert!(load(&by, &world.snapshot, &a("a.cedar")).is_err());
     assert!(load(&by, &world.snapshot, &with(1, 0)).is_ok());
@@ -276,7 +299,7 @@ fn a_proof_is_asked_for() {
         (Some(Proved { holds: 0, ..PROVED }), true),
         (Some(PROVED), false),
     ] {
-        world.found(number, &checked(proved, None));
+        world.found(number, (&checked(proved, None), None));
         assert_eq!(!world.against(number).is_empty(), stands, "{proved:?}");
     }
     // What was found against another version, other built-in policies, or too long ago, says nothing.
@@ -295,7 +318,7 @@ fn a_proof_is_asked_for() {
             ..checked(Some(PROVED), None)
         },
     ] {
-        world.found(number, &stale);
+        world.found(number, (&stale, None));
         assert!(
             world.against(number).concat().contains("was not checked"),
             "{stale:?}"
@@ -307,14 +330,14 @@ fn a_proof_is_asked_for() {
     });
     // That nobody looked is no lack of a solver.
     for (proved, stands) in [(None, true), (Some(unknown), false), (Some(fails), true)] {
-        world.found(number, &checked(proved, None));
+        world.found(number, (&checked(proved, None), None));
         assert_eq!(!world.against(number).is_empty(), stands, "{proved:?}");
     }
     let without = Checked {
         without_solver: true,
         ..checked(None, None)
     };
-    world.found(number, &without);
+    world.found(number, (&without, None));
     assert_eq!(world.against(number), Vec::<String>::new());
     world.asks(Conditions {
         proof: Demand::Yes,
@@ -364,7 +387,7 @@ fn a_replay_is_asked_for() {
         (Some(with(10, 10)), false),
         (Some(with(10, 11)), true),
     ] {
-        world.found(number, &checked(None, replayed));
+        world.found(number, (&checked(None, replayed), None));
         assert_eq!(!world.against(number).is_empty(), stands, "{replayed:?}");
     }
 }

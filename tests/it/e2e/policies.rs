@@ -10,6 +10,10 @@ use crate::harness::server::Site;
 
 const SCHEMA: &str = "entity Ticket { open: Bool };\naction close appliesTo { principal: [Cedarkeep::User], resource: [Ticket] };\n";
 const POLICY: &str = "@id(\"close\") @reason(\"Anybody closes tickets.\")\npermit (principal, action == Action::\"close\", resource);\n";
+const TESTS: &str = "given: {users: {ben: Member}, entities: {Ticket:one: {open: true}}}
+tests:
+  - {name: anybody closes a ticket, principal: ben, action: close, resource: Ticket:one, expect: allow, reasons: close}
+";
 const STRICT: &str = "@id(\"close\") @reason(\"Open tickets can be closed.\")\npermit (principal, action == Action::\"close\", resource) when { resource.open };\n";
 
 fn folder(site: &Site, name: &str, files: &[(&str, &str)]) -> PathBuf {
@@ -185,10 +189,9 @@ async fn a_build_server_pushes_and_an_admin_activates() {
         "{}",
         said(&refused)
     );
-    fs::remove_file(first.join("a.test.yaml")).unwrap();
-    assert!(
-        done(&admin, &["conditions", "--approval", "--proof", "yes"]).contains("\"approval\":true")
-    );
+    fs::write(first.join("a.test.yaml"), TESTS).unwrap();
+    let asked = ["conditions", "--approval", "--tests", "--proof", "yes"];
+    assert!(done(&admin, &asked).contains("\"approval\":true"));
     assert!(done(&admin, &["push", one, "-m", "tickets"]).contains("drafted version 1"));
     let early = run(&admin, &["activate", "1"]);
     let why = said(&early);
@@ -201,7 +204,8 @@ async fn a_build_server_pushes_and_an_admin_activates() {
     assert!(done(&second, &["approve", "1"]).contains("approved"));
     let checked = done(&admin, &["check", "1", "--last", "100"]);
     assert!(
-        checked.contains("proof: ") || checked.contains("replay: "),
+        checked.contains("1 of its 1 tests pass")
+            && (checked.contains("proof: ") || checked.contains("replay: ")),
         "{checked}"
     );
     let stale = said(&run(&admin, &["activate", "1", "--active", "9"]));
