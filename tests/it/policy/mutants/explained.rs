@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// A reason, and the mutants that it is the reason for: the policy, a colon, and what was done.
 type Reason = (&'static str, &'static [&'static str]);
 
+/// The one reason that analysis knows nothing of: it looks at every request that the schema allows, also at those that the service never makes.
+pub const NEVER_ASKED: &str = "only an agent's and a key's question has an acting person, and what keys may is permitted to all of them and held by their scopes";
+
 const REASONS: &[Reason] = &[
     (
         "nothing is in a role or a layer but itself",
@@ -88,7 +91,7 @@ const REASONS: &[Reason] = &[
         ],
     ),
     (
-        "only an agent's and a key's question has an acting person, and what keys may is permitted to all of them and held by their scopes",
+        NEVER_ASKED,
         &[
             "agents.memory_project: scope widened: principal",
             "agents.memory_project_new: scope widened: principal",
