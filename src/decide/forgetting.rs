@@ -14,7 +14,7 @@ use crate::vault;
 pub(super) async fn forget(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    (person, ended): (Ref, &[Row]),
+    (person, changed): (Ref, &[Row]),
     now: i64,
 ) -> Result<(), Unwritten> {
     let (name, database) = (person.to_string(), store.database());
@@ -22,16 +22,19 @@ pub(super) async fn forget(
     vault::rows::forget_person(database, transaction, &name).await?;
     // By the addresses that their rows still say.
     let invitations = rows::invitations_of(store, transaction, person).await?;
-    rows::blank(store, transaction, person).await?;
-    for row in ended {
-        if let Row::End(RowId::Object(thing)) = row
-            && *thing != person
-        {
-            rows::blank(store, transaction, *thing).await?;
+    rows::blank(store, transaction, RowId::Object(person)).await?;
+    for row in changed {
+        match row {
+            // What ends with them, and what they have said about versions of the policies.
+            Row::End(RowId::Object(thing)) if *thing == person => {}
+            Row::End(row @ RowId::Object(_)) | Row::Put(row @ RowId::Standing(_), _) => {
+                rows::blank(store, transaction, *row).await?;
+            }
+            Row::End(_) | Row::Put(..) => {}
         }
     }
     for invitation in invitations {
-        rows::blank(store, transaction, invitation).await?;
+        rows::blank(store, transaction, RowId::Object(invitation)).await?;
         let name = invitation.to_string();
         upkeep::begin_erasure(database, transaction, &name, now).await?;
     }
@@ -39,22 +42,28 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// With what and from where somebody came is kept no longer than their session, and why they asked for something no longer than their
-/// request; that it was, the log says, under their key.
+/// With what and from where somebody came is kept no longer than their session, why they asked for something no longer than their
+/// request, and what they said about a version no longer than that; that it was, the log says, under their key.
 pub(super) async fn forget_ended(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
     changed: &[Row],
 ) -> Result<(), Unwritten> {
     for row in changed {
-        let Row::End(RowId::Object(ended)) = row else {
+        let Row::End(row) = row else {
             continue;
         };
-        if matches!(ended.kind, Kind::Session | Kind::AccessRequest) {
-            rows::blank(store, transaction, *ended).await?;
+        let kind = match row {
+            RowId::Object(ended) => Some(ended.kind),
+            _ => None,
+        };
+        if matches!(kind, Some(Kind::Session | Kind::AccessRequest))
+            || matches!(row, RowId::Standing(_))
+        {
+            rows::blank(store, transaction, *row).await?;
         }
-        if ended.kind == Kind::Session {
-            aside::forget_use(store, transaction, *ended).await?;
+        if let (RowId::Object(session), Some(Kind::Session)) = (row, kind) {
+            aside::forget_use(store, transaction, *session).await?;
         }
     }
     Ok(())

@@ -303,10 +303,10 @@ fn read_body(store: &Store, id: &str, row: &sqlx::any::AnyRow) -> Result<(u64, B
 pub(super) async fn blank(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    person: Ref,
+    row: RowId,
 ) -> Result<(), Unwritten> {
     let error = |cause| store.database().error(cause);
-    let id = person.to_string();
+    let id = row.to_string();
     let rows = sqlx::query(EACH)
         .bind(&id)
         .fetch_all(&mut **transaction)
@@ -337,11 +337,11 @@ pub(super) async fn blank(
                     made.name = ERASED.into();
                 }
             }
+            Body::Standing(standing) => standing.message.clear(),
             Body::Share(_)
             | Body::Own(_)
             | Body::Library(_)
             | Body::Version(_)
-            | Body::Standing(_)
             | Body::Rules(_)
             | Body::Connection(_) => {}
         }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::change::{Change, Effect, Row, RowId};
-use super::object::{Kind, Layer, Object, Organization, Ref};
+use super::object::{Body, Kind, Layer, Object, Organization, Ref};
 use super::organization::changed;
+use super::policies::Standing;
 use super::session;
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, people};
@@ -267,7 +268,7 @@ pub fn erase_again(
         .reply(json!({"id": person, "erasing": true})))
 }
 
-/// The change, which takes along what is theirs alone, and an invitation under their address.
+/// The change, which takes along what is theirs alone, an invitation under their address, and what they have said about policies.
 fn with_theirs(mut change: Change, snapshot: &Snapshot, person: Ref) -> Change {
     let ended: BTreeSet<RowId> = change.rows.iter().map(Row::id).collect();
     let mut theirs = theirs_alone(snapshot, person);
@@ -279,6 +280,16 @@ fn with_theirs(mut change: Change, snapshot: &Snapshot, person: Ref) -> Change {
     theirs.extend(invitation.map(RowId::Object));
     for row in theirs.into_iter().filter(|row| !ended.contains(row)) {
         change = change.end(row);
+    }
+    let drafted = snapshot
+        .versions()
+        .filter(|(_, version)| version.drafted.by == Some(person));
+    for (number, standing) in drafted.filter_map(|(n, _)| Some((n, snapshot.standing(n)?))) {
+        let silent = Standing {
+            message: String::new(),
+            ..standing.clone()
+        };
+        change = change.put(RowId::Standing(number), Body::Standing(silent));
     }
     change
 }

@@ -165,7 +165,7 @@ pub fn policy_version(snapshot: &Snapshot, number: u64) -> Value {
     let rules = snapshot.rules();
     snapshot.version(number).map_or(Value::Null, |version| {
         json!({
-            "version": number, "digest": version.digest, "base": version.base, "message": version.message,
+            "version": number, "digest": version.digest, "base": version.base, "message": standing.message,
             "drafted": version.drafted, "active": active, "shadow": rules.shadow == Some(number),
             "tested": standing.tested, "checked": standing.checked, "approvals": standing.approvals,
             "activated": standing.activated,

@@ -133,10 +133,7 @@ pub fn load(
     draft: &Draft,
 ) -> Result<Change, DirectoryError> {
     let hand = Hand::of(by);
-    let standing = Standing {
-        tested: draft.tested.clone(),
-        ..Standing::default()
-    };
+    let standing = draft.standing()?;
     let active = snapshot.library().version;
     let unmet = snapshot.rules().conditions.unmet(
         &standing,
@@ -309,9 +306,8 @@ fn loaded(
     let files = (&draft.files, draft.digest.as_str());
     let mut change = counting(hand, snapshot, (event, number), files);
     let standing = Standing {
-        tested: draft.tested.clone(),
         activated: Some(hand.signed()),
-        ..Standing::default()
+        ..draft.standing()?
     };
     // One row each: the draft's standing is what it is once it counts.
     let mut rows = drafted.rows;

@@ -48,8 +48,6 @@ pub struct PolicyVersion {
     pub base: u64,
     /// Who drafted it, and when.
     pub drafted: Signed,
-    /// What they say about it.
-    pub message: String,
 }
 
 impl PolicyVersion {
@@ -99,6 +97,15 @@ impl Draft {
             failures,
             ..self
         }
+    }
+
+    /// How far it has come when it is drafted.
+    fn standing(&self) -> Result<Standing, DirectoryError> {
+        Ok(Standing {
+            message: said(&self.message)?,
+            tested: self.tested.clone(),
+            ..Standing::default()
+        })
     }
 
     /// The digest of the built-in policies beside which its tests ran.
@@ -277,7 +284,7 @@ fn drafted(
     snapshot: &Snapshot,
     draft: &Draft,
 ) -> Result<(Change, u64), DirectoryError> {
-    let message = said(&draft.message)?;
+    let standing = draft.standing()?;
     if hand.by.is_some() {
         has_room(snapshot, draft)?;
     }
@@ -292,14 +299,9 @@ fn drafted(
         packed: draft.packed.clone(),
         base: snapshot.library().version,
         drafted: hand.signed(),
-        message,
-    };
-    let standing = Standing {
-        tested: draft.tested.clone(),
-        ..Standing::default()
     };
     let details = json!({
-        "version": number, "digest": version.digest, "base": version.base, "message": version.message,
+        "version": number, "digest": version.digest, "base": version.base, "message": standing.message,
         "policies": draft.files.policies.iter().map(|(file, _)| file).collect::<Vec<_>>(),
         "tests": draft.tested,
     });

@@ -85,6 +85,9 @@ pub struct Checked {
 /// How far a version has come. The version itself never changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
+    /// What whoever drafted it says about it; nothing once they are forgotten.
+    #[serde(default)]
+    pub message: String,
     /// What came of its tests; absent where it has none.
     pub tested: Option<Tested>,
     /// What was found about it last.

@@ -4,6 +4,7 @@ use cedarkeep::config::Database;
 use serde_json::{Value, json};
 
 use super::harness::{Service, Tenant, Told};
+use super::invitations::rows_of;
 use crate::harness::postgres;
 
 const LOCKS_OUT: &str =
@@ -566,4 +567,53 @@ async fn two_who_activate_at_once_do_not_undo_each_other_unseen() {
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409], "{} {}", one.body, other.body);
+}
+
+async fn what_somebody_said_about_versions_goes_with_them(database: Database) {
+    let scene = Scene::on(database).await;
+    let draft = async |by, message: &str| {
+        let body = json!({"policies": {"own.cedar": HARMLESS}, "message": message});
+        let told = scene.by(by, "POST", "/v1/policy-versions", body).await;
+        assert_eq!(told.status, 201, "{}", told.body);
+        told.body["version"].as_u64().unwrap()
+    };
+    let said = async |what: &str| {
+        let rows = rows_of(&scene.service, &scene.tenant, "poli").await;
+        rows.iter().filter(|row| row.contains(what)).count()
+    };
+    let kept = draft(scene.second, "for Zoe's wedding").await;
+    let discarded = draft(scene.second, "another of Zoe's").await;
+    let others = draft(scene.tenant.admin, "for the auditors").await;
+    let path = format!("/v1/policy-versions/{kept}/approve");
+    scene.post(&path, json!({})).await.ok();
+    assert_eq!((said("Zoe").await, said("auditors").await), (3, 1));
+    let path = format!("/v1/policy-versions/{discarded}");
+    let told = scene.by(scene.second, "DELETE", &path, json!({})).await;
+    assert_eq!(told.status, 204);
+    // What is let go of says nothing any more; what stands beside it does.
+    assert_eq!((said("another").await, said("wedding").await), (0, 2));
+
+    let path = format!("/v1/users/{}/erasure", scene.second);
+    scene.post(&path, json!({})).await.ok();
+    assert_eq!((said("Zoe").await, said("auditors").await), (0, 1));
+    let shown = scene.get(&format!("/v1/policy-versions/{kept}")).await;
+    assert_eq!(
+        (&shown["message"], &shown["policies"]["own.cedar"]),
+        (&json!(""), &json!(HARMLESS))
+    );
+    assert_eq!(shown["drafted"]["by"], scene.second.to_string());
+    assert_eq!(shown["approvals"].as_array().unwrap().len(), 1);
+    let shown = scene.get(&format!("/v1/policy-versions/{others}")).await;
+    assert_eq!(shown["message"], "for the auditors");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_said_about_versions_goes_with_them_on_sqlite() {
+    what_somebody_said_about_versions_goes_with_them(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_said_about_versions_goes_with_them_on_postgresql() {
+    let server = postgres::start();
+    what_somebody_said_about_versions_goes_with_them(Database::Postgres(server.url())).await;
 }
