@@ -146,7 +146,9 @@ impl Door {
         let world = self.glance();
         let snapshot = world.snapshot();
         let Some(number) = snapshot.rules().next else {
-            self.announced.store(0, Ordering::Relaxed);
+            if self.announced.swap(0, Ordering::Relaxed) != 0 {
+                world.ready().let_go();
+            }
             return;
         };
         let Some(version) = snapshot.version(number) else {
@@ -156,7 +158,10 @@ impl Door {
             return;
         }
         let made = match version.files(number) {
-            Ok(files) => self.prepare(&files).await.map(|_| ()),
+            Ok(files) => self.prepare(&files).await.map(|prepared| {
+                let made = (prepared.compiled, prepared.took);
+                world.ready().hold(&files.own(), made);
+            }),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = made {

@@ -1,7 +1,7 @@
 //! Policies compiled before they count: a version takes a millisecond a policy, and nobody's answer waits for that.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -19,12 +19,15 @@ const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 #[derive(Debug)]
 pub struct Ready {
     sets: Mutex<LruCache<[u8; 32], Made>>,
+    /// The one that is announced, however many others are compiled before it counts.
+    held: Mutex<Option<([u8; 32], Made)>>,
 }
 
 impl Default for Ready {
     fn default() -> Self {
         Self {
             sets: Mutex::new(LruCache::new(KEPT)),
+            held: Mutex::default(),
         }
     }
 }
@@ -63,7 +66,24 @@ impl Ready {
         Ok(made)
     }
 
+    /// Keeps what was made of these until another is held, or nothing is.
+    pub(super) fn hold(&self, own: &OwnPolicies, made: Made) {
+        *self.held() = Some((key(own), made));
+    }
+
+    /// Nothing is held any more.
+    pub(super) fn let_go(&self) {
+        *self.held() = None;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<([u8; 32], Made)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self, key: &[u8; 32]) -> Option<Made> {
+        if let Some((_, made)) = self.held().as_ref().filter(|(held, _)| held == key) {
+            return Some(made.clone());
+        }
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         sets.get(key).cloned()
     }
@@ -82,4 +102,37 @@ fn key(own: &OwnPolicies) -> [u8; 32] {
     }
     text(if own.schema.is_some() { "schema" } else { "" });
     digest.finalize().into()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::policy::Source;
+
+    fn permits(id: &str) -> OwnPolicies {
+        let text = format!("@id(\"{id}\") permit (principal, action, resource);");
+        let name = "own.cedar".to_owned();
+        OwnPolicies {
+            schema: None,
+            policies: vec![Source { name, text }],
+        }
+    }
+
+    #[test]
+    fn what_is_held_stays_however_many_others_are_made() {
+        let library = Arc::new(Library::builtin().unwrap());
+        let ready = Ready::default();
+        let [held, passing] = ["held", "passing"].map(permits);
+        let [one, other] = [&held, &passing].map(|own| ready.made(&library, own).unwrap());
+        ready.hold(&held, one.clone());
+        for number in 0..KEPT.get() {
+            ready.made(&library, &permits(&number.to_string())).unwrap();
+        }
+        let again = |own| ready.compiled(&library, own).unwrap();
+        assert!(Arc::ptr_eq(&again(&held), &one.0));
+        assert!(!Arc::ptr_eq(&again(&passing), &other.0));
+        ready.let_go();
+        assert!(!Arc::ptr_eq(&again(&held), &one.0));
+    }
 }
