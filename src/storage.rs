@@ -14,6 +14,7 @@ use crate::ids::TenantId;
 pub mod beside;
 pub mod copy;
 mod dialect;
+pub(crate) mod many;
 mod schema;
 pub mod shelf;
 
@@ -383,6 +384,8 @@ impl Database {
             .max_connections(2)
             .acquire_timeout(ACQUIRE)
             .idle_timeout(IDLE)
+            // A file does not hang up; asking it first takes as long as what is asked then.
+            .test_before_acquire(dialect == Dialect::Postgres)
             .after_connect(move |connection, _| {
                 Box::pin(async move { prepare(connection, dialect).await })
             })

@@ -297,8 +297,8 @@ impl Audit {
             Self::Reindex { slug } => {
                 let store = open(app, &slug).await?;
                 search::forget_index(&store).await?;
-                let mut blocks = 0_u64;
-                while let Some(left) = search::index_next(&store, &Recent::default()).await? {
+                let (mut blocks, recent) = (0_u64, Recent::default());
+                while let Some(left) = search::index_next(&store, &recent).await? {
                     blocks += 1;
                     if blocks.is_multiple_of(50) {
                         out.progress(&format!("{blocks} blocks of 1024 entries, {left} are left"));

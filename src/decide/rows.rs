@@ -139,11 +139,13 @@ pub(super) async fn subject_keys(
     store: &Store,
     subjects: BTreeSet<Ref>,
 ) -> Result<SubjectKeys, Unwritten> {
-    let mut keys = SubjectKeys::new();
-    for subject in subjects {
-        if let Some(key) = store.subjects().get(&subject.to_string()).await? {
-            keys.insert(subject, key);
-        }
+    let names: Vec<String> = subjects.iter().map(Ref::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut keys = SubjectKeys::with_capacity(names.len());
+    for (name, key) in store.subjects().several(&names).await? {
+        let subject = name.parse();
+        let subject = subject.map_err(|_| Unwritten::Corrupt { what: "subject" })?;
+        keys.insert(subject, key);
     }
     Ok(keys)
 }

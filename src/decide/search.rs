@@ -3,6 +3,8 @@
 //! The index is derived from the segments, in the background, and only ever narrows what is read: a block that has none, or one
 //! that does not open, is read whole. So an answer is complete while the index lags, while it is rebuilt, and without it.
 
+use std::time::Instant;
+
 use super::audit::{self, Read, Shown};
 use super::error::Unwritten;
 use super::pick::pick;
@@ -315,10 +317,16 @@ pub async fn index_next(store: &Store, recent: &Recent) -> Result<Option<u64>, U
     if first >= end {
         return Ok(None);
     }
-    let database = store.database();
-    let Some((block, missing)) = upkeep::missing_block(database, first, end).await? else {
+    let (database, now) = (store.database(), Instant::now());
+    let known = recent.reaches(now).max(first);
+    if known >= end {
+        return Ok(None);
+    }
+    let Some((block, missing)) = upkeep::missing_block(database, known, end).await? else {
+        recent.reach(end, now);
         return Ok(None);
     };
+    recent.reach(block, now);
     if block >= end {
         return Ok(None);
     }
@@ -337,7 +345,7 @@ pub async fn index_next(store: &Store, recent: &Recent) -> Result<Option<u64>, U
         )
     };
     let error = |cause| database.error(cause);
-    let mut connection = database.connect().await?;
+    let mut connection = database.pool().acquire().await.map_err(error)?;
     let mut transaction = database.begin(&mut connection).await?;
     if !store.hold_keys(&mut transaction, label).await? {
         // The key may be gone by now: the block is indexed with those in force the next time.

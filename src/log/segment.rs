@@ -122,6 +122,19 @@ impl<'a> Parts<'a> {
         read_parts(self.0.get(index)?).ok()
     }
 
+    /// Those of these names, and no copy of the others.
+    #[must_use]
+    pub fn some(&self, index: u64, names: &[PartName]) -> Option<Vec<SealedPart>> {
+        let mut parts = Vec::with_capacity(names.len());
+        let heard = walk_parts(self.0.get(index)?, |name, sealed| {
+            if names.contains(&name) {
+                let sealed = sealed.to_vec();
+                parts.push(SealedPart { name, sealed });
+            }
+        });
+        heard.is_ok().then_some(parts)
+    }
+
     /// The hashes of the parts of the entry of this index in the log.
     #[must_use]
     pub fn hashes(&self, index: u64) -> Option<Vec<(PartName, Hash)>> {

@@ -16,8 +16,10 @@ const FILTERS: &str = "SELECT block, filter FROM search_block WHERE block <= $1 
 const PLACES: &str = "SELECT pairs FROM search_block WHERE block = $1 LIMIT 1";
 const INDEXED: &str =
     "SELECT COUNT(*) AS blocks FROM search_block WHERE block >= $1 AND block < $2";
-const FIRST_MISSING: &str = "SELECT MIN(candidate.block) AS block FROM (SELECT $1 AS block UNION SELECT block + 1 AS block FROM search_block) AS candidate \
-     WHERE candidate.block >= $2 AND candidate.block NOT IN (SELECT block FROM search_block)";
+/// Nothing before the first is looked at: there may be a million blocks.
+const FIRST_MISSING: &str = "SELECT MIN(candidate.block) AS block FROM \
+     (SELECT $1 AS block UNION SELECT block + 1 AS block FROM search_block WHERE block >= $2) AS candidate \
+     WHERE candidate.block NOT IN (SELECT block FROM search_block WHERE block >= $3)";
 const ADD_BLOCK: &str = "INSERT INTO search_block (block, filter, pairs) VALUES ($1, $2, $3) ON CONFLICT (block) DO NOTHING";
 const DROP_BLOCKS: &str = "DELETE FROM search_block WHERE block >= $1 AND block <= $2";
 
@@ -78,6 +80,7 @@ pub async fn missing_block(
         return Ok(None);
     }
     let row = sqlx::query(FIRST_MISSING)
+        .bind(column(first)?)
         .bind(column(first)?)
         .bind(column(first)?)
         .fetch_one(database.pool())
@@ -333,4 +336,19 @@ pub async fn begin_erasure(
         .await
         .map_err(|cause| database.error(cause))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::plan;
+
+    #[tokio::test]
+    async fn what_is_indexed_already_is_not_looked_at() {
+        for statement in [INDEXED, FIRST_MISSING] {
+            let plan = plan(statement).await;
+            assert!(!plan.contains("SCAN search_block"), "{plan}");
+            assert!(plan.contains("SEARCH search_block"), "{plan}");
+        }
+    }
 }

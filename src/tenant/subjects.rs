@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
 use super::TenantError;
 use super::keys::TenantKeys;
@@ -14,9 +14,10 @@ use crate::crypto::hierarchy::{CheckValue, Wrapped, create_subject_key, open_sub
 use crate::crypto::sealing::DataKeys;
 use crate::ids::TenantId;
 use crate::storage::Database;
+use crate::storage::many::{MANY, bind_all, places};
 
 const FORGET: &str = "DELETE FROM subject_key WHERE subject = $1";
-const SUBJECT: &str = "SELECT wrapped, key_check FROM subject_key WHERE subject = $1 LIMIT 1";
+const SUBJECTS_OF: &str = "SELECT subject, wrapped, key_check FROM subject_key WHERE subject IN ";
 
 /// How many people's keys are kept open.
 const SUBJECTS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -59,47 +60,81 @@ impl SubjectKeys {
     /// # Errors
     /// The database does not answer, or the key does not open.
     pub async fn get(&self, subject: &str) -> Result<Option<Arc<DataKeys>>, TenantError> {
-        if let Some(key) = self.open().keys.get(subject) {
-            return Ok(Some(Arc::clone(key)));
-        }
-        for _ in 1..TRIES {
-            match self.read(subject).await {
-                // It has been wrapped anew since the keys were read.
-                Err(error) if error.is_of_unknown_key() => self.keys.reload().await?,
-                read => return read,
+        let found = self.several(&[subject]).await?;
+        Ok(found.into_iter().next().map(|(_, key)| key))
+    }
+
+    /// The keys of these people, of those who have one: what is not open here is read together.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn several(
+        &self,
+        subjects: &[&str],
+    ) -> Result<Vec<(String, Arc<DataKeys>)>, TenantError> {
+        let mut found = Vec::with_capacity(subjects.len());
+        let mut missing = Vec::new();
+        {
+            let mut open = self.open();
+            for subject in subjects {
+                match open.keys.get(*subject) {
+                    Some(key) => found.push(((*subject).to_owned(), Arc::clone(key))),
+                    None => missing.push(*subject),
+                }
             }
         }
-        self.read(subject).await
+        for some in missing.chunks(MANY) {
+            found.extend(self.read_known(some).await?);
+        }
+        Ok(found)
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self, subject: &str) -> Result<Option<Arc<DataKeys>>, TenantError> {
+    async fn read_known(
+        &self,
+        subjects: &[&str],
+    ) -> Result<Vec<(String, Arc<DataKeys>)>, TenantError> {
+        for _ in 1..TRIES {
+            match self.read(subjects).await {
+                // One has been wrapped anew since the keys were read.
+                Err(error) if error.is_of_unknown_key() => self.keys.reload().await?,
+                read => return read,
+            }
+        }
+        self.read(subjects).await
+    }
+
+    async fn read(&self, subjects: &[&str]) -> Result<Vec<(String, Arc<DataKeys>)>, TenantError> {
         let let_go = self.open().let_go;
         let error = |cause| self.database.error(cause);
-        let row = sqlx::query(SUBJECT)
-            .bind(subject)
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(error)?;
-        let Some(row) = row else { return Ok(None) };
-        let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
-        let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
-        let wrapped = Wrapped {
-            sealed,
-            check: CheckValue::from_slice(&check)?,
-        };
+        let places = places(subjects.len(), 1);
+        let query = sqlx::query(AssertSqlSafe(format!("{SUBJECTS_OF}({places})")));
+        let rows = bind_all(query, subjects).fetch_all(self.database.pool());
+        let rows = rows.await.map_err(error)?;
         let ring = self.keys.ring();
-        let key = open_subject_key(&ring.subject_wrap, &self.tenant, subject, &wrapped)?;
-        let key = Arc::new(key);
+        let mut read = Vec::with_capacity(subjects.len());
+        for row in rows {
+            let subject: String = row.try_get("subject").map_err(error)?;
+            let check: Vec<u8> = row.try_get("key_check").map_err(error)?;
+            let sealed: Vec<u8> = row.try_get("wrapped").map_err(error)?;
+            let wrapped = Wrapped {
+                sealed,
+                check: CheckValue::from_slice(&check)?,
+            };
+            let key = open_subject_key(&ring.subject_wrap, &self.tenant, &subject, &wrapped)?;
+            read.push((subject, Arc::new(key)));
+        }
         let mut open = self.open();
         if open.let_go == let_go {
-            open.keys.put(subject.into(), Arc::clone(&key));
+            for (subject, key) in &read {
+                open.keys.put(subject.clone(), Arc::clone(key));
+            }
         }
         drop(open);
-        Ok(Some(key))
+        Ok(read)
     }
 
     /// A new key for somebody, wrapped, to be written in the transaction that makes them known.

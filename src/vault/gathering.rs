@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::VaultError;
-use super::rows::{self, Held, MANY};
+use super::rows::{self, Held};
 use crate::storage::Database;
+use crate::storage::many::MANY;
 
 /// What can be looked for by its name.
 pub(super) trait Wanted: Sized + Send + 'static {

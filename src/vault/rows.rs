@@ -1,11 +1,11 @@
 //! The rows of what is kept: begun and ended in the transaction of the log, and read back.
 
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
+use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
 use super::{Keeping, Sealed, Spot, VaultError};
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
+use crate::storage::many::{MANY, bind_all, padded, places};
 use crate::storage::{Database, StorageError};
 use crate::tenant::Store;
 
@@ -36,8 +36,6 @@ const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
 const NAMED_OF: &str = "SELECT version AS name FROM content WHERE version IN ";
 const WITH_KEY: &str = "SELECT subject AS name FROM subject_key WHERE subject IN ";
 
-/// The most rows that one statement is about, a power of two.
-pub(super) const MANY: usize = 64;
 const COLUMNS: usize = 9;
 
 /// A version as it is stored.
@@ -110,7 +108,7 @@ async fn those_of(
 ) -> Result<Vec<AnyRow>, StorageError> {
     let mut rows = Vec::new();
     for some in names.chunks(MANY) {
-        let places = places(some.len(), 1, 1);
+        let places = places(some.len(), 1);
         let query = sqlx::query(AssertSqlSafe(format!("{statement}({places})")));
         let found = bind_all(query, some).fetch_all(database.pool()).await;
         rows.extend(found.map_err(|cause| database.error(cause))?);
@@ -280,7 +278,7 @@ async fn about(
 ) -> Result<Vec<AnyRow>, VaultError> {
     let mut rows = Vec::new();
     for some in resources.chunks(MANY) {
-        let places = places(some.len(), 1, 2);
+        let places = places(some.len(), 2);
         let query =
             sqlx::query(AssertSqlSafe(format!("{statement}({places}){rest}"))).bind(column(first)?);
         let found = bind_all(query, some).fetch_all(&mut **transaction).await;
@@ -401,27 +399,6 @@ pub async fn is_named(
 /// The database does not answer.
 pub async fn with_key(database: &Database, people: &[&str]) -> Result<Vec<String>, StorageError> {
     names_of(database, WITH_KEY, people).await
-}
-
-const fn padded(count: usize) -> usize {
-    count.next_power_of_two()
-}
-
-/// `$first, $first+1, ...`, as many as `count` of them are padded to.
-fn places(count: usize, each: usize, first: usize) -> String {
-    let places = (first..first + padded(count) * each).map(|number| format!("${number}"));
-    places.collect::<Vec<_>>().join(", ")
-}
-
-/// Binds these names; the places beyond the last repeat it.
-fn bind_all<'q>(
-    mut query: Query<'q, Any, AnyArguments>,
-    names: &[&'q str],
-) -> Query<'q, Any, AnyArguments> {
-    for at in 0..padded(names.len()) {
-        query = query.bind(names.get(at).or(names.last()).copied().unwrap_or_default());
-    }
-    query
 }
 
 fn rows_of_places(rows: usize) -> String {

@@ -9,7 +9,7 @@ use super::crew::shared_out;
 use super::decision::Heard;
 use crate::log::Event;
 use crate::log::append::{self, Segment};
-use crate::log::entry::Entry;
+use crate::log::entry::{Entry, PartName};
 use crate::log::segment::Leaves;
 use crate::tenant::Store;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// How many bytes of segments are read at a time, if they are more than one; and how many segments, at most.
 const PAGE: u64 = 1 << 22;
 const SEGMENTS: i64 = 256;
+
+/// The parts that it takes to decide again.
+const DECIDED: [PartName; 2] = [PartName::Request, PartName::Policies];
 
 /// Of how many segments the leaves are read at a time where the last decisions are counted.
 const BACK: i64 = 8;
@@ -170,7 +173,7 @@ fn hear(store: &Store, segment: &Segment, (from, end): (u64, u64)) -> Result<Pag
             return Ok(());
         }
         if entry.event == Event::DecisionMade {
-            let parts = parts.get(index).ok_or_else(corrupt)?;
+            let parts = parts.some(index, &DECIDED).ok_or_else(corrupt)?;
             let person = audit::person(&entry);
             page.decisions.push(Heard {
                 entry,

@@ -1,9 +1,11 @@
-//! Content that many read and write at once: looked for and written together, and each gets and keeps their own.
+//! What many read and write at once: content, looked for and written together, and people's keys; each gets and keeps their own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cedarkeep::config::Database;
-use cedarkeep::decide::{check, upkeep};
+use cedarkeep::decide::{audit, check, upkeep};
+use cedarkeep::directory::{Kind, Ref};
 use chrono::Utc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -234,4 +236,66 @@ async fn where_nothing_can_be_looked_up_everybody_is_told_and_nobody_waits_for_e
     for told in answers.await {
         assert_eq!((told.status, told.bytes.as_slice()), (200, &b"here"[..]));
     }
+}
+
+/// The decisions about people whose keys are not open: their keys are read together, each entry is sealed under its own.
+async fn each_is_sealed_under_their_own(database: Database) {
+    let service = Service::patient(database).await;
+    let tenant = service.tenant("acme").await;
+    let mut people = Vec::new();
+    for number in 0..MANY {
+        let body = json!({"name": "Somebody", "email": format!("p{number}@example.com"), "role": "Member"});
+        let made = service.post(&tenant, tenant.admin, "/v1/users", body).await;
+        people.push(made.id());
+    }
+    let subjects = tenant.door.store().subjects();
+    let before = audit::head(tenant.door.store()).await.unwrap().size;
+    subjects.let_go();
+    let question = |person: &String| {
+        json!({
+            "subject": {"type": "User", "id": person}, "action": {"name": "settings.read"},
+            "resource": {"type": "Settings", "id": Ref::new(Kind::Settings, tenant.org.id).to_string()},
+        })
+    };
+    let all: Vec<Value> = people.iter().map(question).collect();
+    let ask = service
+        .ask("POST", "/access/v1/evaluations")
+        .key(&tenant.key);
+    ask.body(&json!({"evaluations": all})).send().await.ok();
+    let gone = people.pop().unwrap();
+    let path = format!("/v1/users/{gone}/erasure");
+    service
+        .post(&tenant, tenant.admin, &path, json!({}))
+        .await
+        .ok();
+
+    // Everybody's key but that of who was erased, and of nobody else; each is the one that opens their entry.
+    let nobody = Ref::new(Kind::User, [9; 16]).to_string();
+    let asked = people.iter().chain([&gone, &nobody]);
+    let asked: Vec<&str> = asked.map(String::as_str).collect();
+    let found = subjects.several(&asked).await.unwrap();
+    let names: BTreeSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, people.iter().map(String::as_str).collect());
+    for (name, key) in &found {
+        let one = subjects.get(name).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&one, key), "it is open from then on");
+    }
+    let entries = audit::entries(tenant.door.store(), before, MANY).await;
+    let entries = entries.unwrap();
+    assert_eq!(entries.len(), MANY);
+    for (person, entry) in people.iter().zip(&entries) {
+        assert_eq!(entry.parts["request"]["subject"]["id"], json!(person));
+    }
+    assert_eq!(entries[MANY - 1].parts["request"], "[erased]");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_is_sealed_under_their_own_on_sqlite() {
+    each_is_sealed_under_their_own(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_is_sealed_under_their_own_on_postgresql() {
+    let server = postgres::start();
+    each_is_sealed_under_their_own(Database::Postgres(server.url())).await;
 }
