@@ -4,6 +4,8 @@ use sqlx::Any;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 
+use super::Dialect;
+
 /// The most rows that one statement is about, a power of two.
 pub(crate) const MANY: usize = 64;
 
@@ -27,4 +29,16 @@ pub(crate) fn bind_all<'q>(
         query = query.bind(names.get(at).or(names.last()).copied().unwrap_or_default());
     }
     query
+}
+
+/// The places of so many rows, in order: `($1, $2), ($3, $4), ...`. Without names with SQLite, which looks each name up among all others.
+pub(crate) fn rows_of_places(dialect: Dialect, rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let places = (row * columns + 1..=(row + 1) * columns).map(|number| match dialect {
+            Dialect::Sqlite => "?".to_owned(),
+            Dialect::Postgres => format!("${number}"),
+        });
+        format!("({})", places.collect::<Vec<_>>().join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }

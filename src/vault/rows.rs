@@ -5,7 +5,7 @@ use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
 use super::{Keeping, Sealed, Spot, VaultError};
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
-use crate::storage::many::{MANY, bind_all, padded, places};
+use crate::storage::many::{MANY, bind_all, padded, places, rows_of_places};
 use crate::storage::{Database, StorageError};
 use crate::tenant::Store;
 
@@ -231,7 +231,7 @@ pub async fn write(
     }
     for some in added(steps).chunks(MANY) {
         // The rows beyond the last repeat it, and are not written: so few statements are prepared, and one is enough.
-        let rows = rows_of_places(padded(some.len()));
+        let rows = rows_of_places(database.dialect(), padded(some.len()), COLUMNS);
         let mut query = sqlx::query(AssertSqlSafe(format!("{ADD}{rows}{ONCE}")));
         for at in 0..padded(some.len()) {
             let Some((sealed, index, to_index)) = some.get(at).or(some.last()) else {
@@ -399,15 +399,6 @@ pub async fn is_named(
 /// The database does not answer.
 pub async fn with_key(database: &Database, people: &[&str]) -> Result<Vec<String>, StorageError> {
     names_of(database, WITH_KEY, people).await
-}
-
-fn rows_of_places(rows: usize) -> String {
-    let row = |number: usize| {
-        let first = number * COLUMNS + 1;
-        let places = (first..first + COLUMNS).map(|number| format!("${number}"));
-        format!("({})", places.collect::<Vec<_>>().join(", "))
-    };
-    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 fn column(index: u64) -> Result<i64, VaultError> {
