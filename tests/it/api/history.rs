@@ -279,6 +279,12 @@ impl History {
             .await;
         if told.status == 201 {
             self.shares.push(told.id());
+            let question = json!({
+                "subject": {"type": "User", "id": grantee}, "action": {"name": "thread.read"},
+                "resource": {"type": "Thread", "id": thread},
+            });
+            let ask = self.service.ask("POST", "/access/v1/evaluation");
+            ask.key(&self.tenant.key).body(&question).send().await;
         }
     }
 
