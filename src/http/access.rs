@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
 
 use super::authzen::wire;
 use super::authzen::wire::{
@@ -19,6 +20,19 @@ use super::refused;
 use crate::app::App;
 use crate::decide::{Answer, Asker, Door, Named, Question, Refused, Until};
 use crate::policy::Refusal;
+
+/// A back end's call: whose log it goes into, who asks, how much they want to be told, and what they have sent.
+pub(super) async fn asked_by_service(
+    app: &App,
+    request: Request,
+) -> Result<(Arc<Door>, Asker, Detail, Map<String, Value>), Problem> {
+    let (parts, body) = request.into_parts();
+    let (door, asker) = caller::service(app, &parts).await?;
+    let wanted = header_detail(&parts.headers)?;
+    let request = Request::from_parts(parts, body);
+    let body = json::body(request, app.config().http.request_timeout()).await?;
+    Ok((door, asker, wanted, body))
+}
 
 /// One question.
 #[utoipa::path(
@@ -35,11 +49,7 @@ use crate::policy::Refusal;
     security(("api_key" = [])),
 )]
 pub(super) async fn one(State(app): State<Arc<App>>, request: Request) -> Result<Response, Plain> {
-    let (parts, body) = request.into_parts();
-    let (door, asker) = caller::service(&app, &parts).await?;
-    let wanted = header_detail(&parts.headers)?;
-    let request = Request::from_parts(parts, body);
-    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let (door, asker, wanted, body) = asked_by_service(&app, request).await?;
     let (asked, detail) = evaluation(body)?;
     let detail = detail.max(wanted);
     alone(&door, asker, asked, detail).await
@@ -63,11 +73,7 @@ pub(super) async fn several(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Plain> {
-    let (parts, body) = request.into_parts();
-    let (door, asker) = caller::service(&app, &parts).await?;
-    let wanted = header_detail(&parts.headers)?;
-    let request = Request::from_parts(parts, body);
-    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let (door, asker, wanted, body) = asked_by_service(&app, request).await?;
     let (asked, detail) = evaluations(body)?;
     let detail = detail.max(wanted);
     let (items, semantic) = match asked {

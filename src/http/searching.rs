@@ -6,11 +6,9 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 
-use super::access::recorded;
+use super::access::{asked_by_service, recorded};
 use super::authzen::search::{Results, asked};
-use super::authzen::wire::{Detail, header_detail};
-use super::caller;
-use super::json;
+use super::authzen::wire::Detail;
 use super::problem::Plain;
 use super::refused;
 use crate::app::App;
@@ -19,11 +17,7 @@ use crate::decide::Sought;
 type Called = (State<Arc<App>>, Request);
 
 async fn search((State(app), request): Called, sought: Sought) -> Result<Response, Plain> {
-    let (parts, body) = request.into_parts();
-    let (door, asker) = caller::service(&app, &parts).await?;
-    let detail = header_detail(&parts.headers)?;
-    let request = Request::from_parts(parts, body);
-    let body = json::body(request, app.config().http.request_timeout()).await?;
+    let (door, asker, detail, body) = asked_by_service(&app, request).await?;
     let asked = asked(body, sought, door.origin().as_str())?;
     let page = (asked.after.clone(), asked.limit);
     let (found, place) = door
