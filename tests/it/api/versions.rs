@@ -1,6 +1,11 @@
-//! Versions of policies compared, tried without being drafted, and drafted once.
+//! Versions of policies compared, tried without being drafted, drafted once, and held once they are announced.
+
+use std::sync::Arc;
 
 use cedarkeep::config::Database;
+use cedarkeep::decide::upkeep;
+use cedarkeep::directory::policies;
+use chrono::Utc;
 use serde_json::json;
 
 use super::policies::{HARMLESS, OTHER, Scene};
@@ -75,4 +80,25 @@ async fn a_request_that_is_sent_again_drafts_one_version() {
             .len(),
         1
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_announced_stays_ready_whatever_is_drafted_meanwhile() {
+    let scene = Scene::on(Database::Sqlite).await;
+    let door = &scene.tenant.door;
+    let number = scene.draft(HARMLESS).await;
+    door.operate(move |by, snapshot| policies::announce_by_operator(by, snapshot, number))
+        .await
+        .unwrap();
+    upkeep::round(door, Utc::now(), false).await.unwrap();
+    let world = door.glance();
+    let version = world.snapshot().version(number).unwrap();
+    let files = version.files(number).unwrap();
+    let ready = door.prepare(&files).await.unwrap().compiled;
+    for drafted in 0..6 {
+        let other = OTHER.replace("other", &format!("other.{drafted}"));
+        scene.draft(&other).await;
+    }
+    let still = door.prepare(&files).await.unwrap().compiled;
+    assert!(Arc::ptr_eq(&ready, &still), "it was compiled again");
 }
