@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
-use axum::routing::post;
+use axum::routing::{get, post};
 use cedarkeep::http::authzen::EVALUATION;
 use cedarkeep::http::problem::{Finding, Plain, Problem};
 use cedarkeep::http::{authzen::wire, edge, json as strict};
@@ -341,4 +341,38 @@ async fn findings_keep_their_places() {
         body["findings"],
         json!([{"message": "unexpected token", "file": "a.cedar", "line": 3, "column": 9}])
     );
+}
+
+/// A browser keeps nothing of what was answered to a request with a cookie, unless the route itself has said for how long.
+#[tokio::test]
+async fn what_a_browser_is_told_is_not_kept_by_it() {
+    let kept = async || [("cache-control", "public, max-age=3600")];
+    let routes = edge(
+        Router::new()
+            .route("/plain", get(async || "told"))
+            .route("/kept", get(kept)),
+        LIMIT,
+    );
+    let told = async |path: &str, cookie: Option<&str>| {
+        let mut request = Request::get(path);
+        if let Some(cookie) = cookie {
+            request = request.header("cookie", cookie);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = routes.clone().oneshot(request).await.unwrap();
+        let says = answer.headers().get("cache-control").cloned();
+        says.map(|says| says.to_str().unwrap().to_owned())
+    };
+    assert_eq!(told("/plain", None).await, None);
+    for cookie in ["__Host-sid=abc", "other=1", ""] {
+        let says = told("/plain", Some(cookie)).await;
+        assert_eq!(says.as_deref(), Some("no-store"), "{cookie:?}");
+    }
+    for cookie in [None, Some("__Host-sid=abc")] {
+        let says = told("/kept", cookie).await;
+        assert_eq!(says.as_deref(), Some("public, max-age=3600"));
+    }
+    // What is not there at all is told by the same layer.
+    let says = told("/nowhere", Some("__Host-sid=abc")).await;
+    assert_eq!(says.as_deref(), Some("no-store"));
 }
