@@ -20,6 +20,7 @@
 )]
 
 mod figures;
+mod held;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeSet;
@@ -30,12 +31,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Entities, PolicySet};
+use cedarkeep::decide::spill::Spilling;
 use cedarkeep::decide::world::World;
 use cedarkeep::directory::connection::SignIn;
 use cedarkeep::directory::object::{
-    Circle, Level, Made, Organization, OwnEntity, OwnLibrary, Plan, Role, Share, User,
+    Circle, Level, Made, Organization, OwnLibrary, Plan, Role, Share, User,
 };
 use cedarkeep::directory::{Body, Kind, Near, Object, Ref, Row, RowId};
+use cedarkeep::ids::TenantId;
 use cedarkeep::policy::{Evaluation, Facts, Library, Question, Said, Uid, View as _, evaluate};
 use serde_json::{Map, Value, json};
 
@@ -160,6 +163,22 @@ fn share(number: usize, resource: Ref, grantee: Ref) -> Row {
 
 impl Scene {
     fn new(library: &Arc<Library>, users: usize, threads: usize) -> Self {
+        let nothing = World::empty(org(), library);
+        Self::of(&nothing, users, threads)
+    }
+
+    /// The same, with nothing in memory that may lie elsewhere.
+    fn elsewhere(library: &Arc<Library>, users: usize, threads: usize) -> Self {
+        let spilling = Spilling {
+            dir: std::env::temp_dir(),
+            most: 0,
+        };
+        let room = spilling.room(TenantId::new([7; 16]));
+        let nothing = World::empty(org(), library).within(room);
+        Self::of(&nothing, users, threads)
+    }
+
+    fn of(nothing: &World, users: usize, threads: usize) -> Self {
         let organization = Organization {
             name: "Acme".to_owned(),
             plan: Plan::Enterprise,
@@ -200,7 +219,7 @@ impl Scene {
             let grantee = reference(Kind::User, (number * 7 + 1) % users);
             share(number, reference(Kind::Thread, number), grantee)
         }));
-        let world = World::empty(org(), library).with(&rows, 1).unwrap();
+        let world = nothing.with(&rows, 1).unwrap();
         Self {
             world,
             users,
@@ -306,7 +325,8 @@ fn main() {
     policies(&library, &mut figures);
     links(&library, &mut figures);
     entities(&library, &mut figures);
-    memory(&library, &mut figures);
+    held::memory(&library, &mut figures);
+    held::read_back(&library, &mut figures);
     search(&library, &mut figures);
     figures::write(figures);
 }
@@ -481,72 +501,6 @@ fn entities(library: &Arc<Library>, figures: &mut Vec<Value>) {
                 "1k_entities",
             ));
         }
-    }
-}
-
-/// Bytes that one more row takes.
-fn taken(world: &World, rows: &[Row]) -> f64 {
-    let before = LIVE.load(Ordering::Relaxed);
-    let with = world.with(rows, 3).unwrap();
-    let bytes = LIVE.load(Ordering::Relaxed) - before;
-    drop(with);
-    bytes as f64 / rows.len() as f64
-}
-
-fn memory(library: &Arc<Library>, figures: &mut Vec<Value>) {
-    const COUNT: usize = 20_000;
-    let schema = "entity person; entity ticket { title: String, state: String, size: Long, open: Bool, owner: person, watcher: person, place: String }; action look appliesTo { principal: [person], resource: [ticket] };";
-    let own = OwnLibrary {
-        version: 1,
-        schema: schema.to_owned(),
-        policies: Vec::new(),
-        activated: None,
-    };
-    let scene =
-        Scene::new(library, 1_000, 1_000).with(&[Row::Put(RowId::Library, Body::Library(own))]);
-    let ticket = |number: usize| {
-        let person =
-            |number: usize| json!({"__entity": {"type": "person", "id": format!("p{number}")}});
-        let entity = json!({
-            "uid": {"type": "ticket", "id": format!("ticket-{number}")},
-            "attrs": {"title": format!("Ticket {number}"), "state": "waiting", "size": number, "open": true,
-                "owner": person(number % 100), "watcher": person(number % 77), "place": "somewhere"},
-            "parents": [],
-        });
-        Row::Put(
-            RowId::Own(reference(Kind::Document, number).id),
-            Body::Own(OwnEntity { entity }),
-        )
-    };
-    let of = |rows: Vec<Row>| taken(&scene.world, &rows);
-    let own = of((0..COUNT).map(ticket).collect());
-    let threads = of((2_000_000..2_000_000 + COUNT)
-        .map(|number| thread(number, 1_000))
-        .collect());
-    let people = of((2_000_000..2_000_000 + COUNT).map(person).collect());
-    let links = of((0..COUNT)
-        .map(|number| {
-            let grantee = reference(Kind::User, number % 1_000);
-            share(
-                60_000_000 + number,
-                reference(Kind::Thread, number % 997),
-                grantee,
-            )
-        })
-        .collect());
-    println!("\nbytes for one more:");
-    for (name, what, bytes) in [
-        (
-            "bytes_entity_7_attributes",
-            "entity of an own type with seven attributes",
-            own,
-        ),
-        ("bytes_thread", "thread", threads),
-        ("bytes_user", "person", people),
-        ("bytes_link", "share", links),
-    ] {
-        println!("  {what:<46}{bytes:>7.0}");
-        figures.push(json!({"name": name, "value": bytes.round(), "unit": "bytes"}));
     }
 }
 

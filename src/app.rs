@@ -17,6 +17,7 @@ use crate::decide::door::Terms;
 use crate::decide::error::Unwritten;
 use crate::decide::mark::Mark;
 use crate::decide::restore;
+use crate::decide::spill::Spilling;
 use crate::decide::turn::Turns;
 use crate::decide::{Door, Refused, above, anchor, audit, rotate, upkeep};
 use crate::directory::{Kind, Ref, closing};
@@ -178,6 +179,10 @@ impl App {
             heartbeat: config.log.heartbeat(),
             marks: config.data.dir.join("marks"),
             ledger: Arc::new(Ledger::of(Arc::clone(&control), config.ledger())),
+            spilling: Spilling {
+                dir: config.data.dir.clone(),
+                most: config.tenants.memory(),
+            },
             upkeep,
         };
         if upkeep {

@@ -20,6 +20,7 @@ mod mail;
 mod outside;
 mod proof;
 mod publish;
+mod tenants;
 mod values;
 
 pub use content::Content;
@@ -28,6 +29,7 @@ pub use mail::{Mail, MailTls};
 pub use outside::Outside;
 pub use proof::Proof;
 pub use publish::Publish;
+pub use tenants::Tenants;
 pub use values::{BaseUrl, Database, Password};
 
 /// What every variable of ours begins with.
@@ -155,6 +157,7 @@ const REFERENCE: &[Setting] = settings! {
     "outside.ca_file", "path", "", "PEM certificates that are trusted for identity providers, beside the system's";
     "outside.dns_server", "address:port", "", "the DNS server that is asked for identity providers and for verifications of domains; by default the system's";
     "tenants.open_max", "tenants", "500", "tenants that are kept open at once";
+    "tenants.memory_mib", "MiB", "1024", "how much of an open tenant's directory is held in memory; what is beyond it lies sealed in a file in `data.dir`, and is read back when it is asked for";
     "keys.keyring", "path", "", "the local keyring (mode 0600); by default `keyring` in `data.dir`";
     "keys.root", "name", "\"keyring\"", "whose root keys wrap the deployment's keys: `keyring`, or a name under `keys.providers`";
     "keys.providers", "tables", "", "further providers of root keys, `[keys.providers.NAME]` with `kind` = `keyring`, `pkcs11` or `aws-kms`; in the environment as one inline table of TOML";
@@ -281,14 +284,6 @@ pub struct Log {
     pub heartbeat_s: u64,
 }
 
-/// `tenants.*`
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Tenants {
-    /// Tenants that are kept open at once.
-    pub open_max: usize,
-}
-
 /// `telemetry.*`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -355,12 +350,6 @@ impl Default for Log {
             commit_timeout_ms: 1800,
             heartbeat_s: 600,
         }
-    }
-}
-
-impl Default for Tenants {
-    fn default() -> Self {
-        Self { open_max: 500 }
     }
 }
 
@@ -542,7 +531,11 @@ impl Config {
         if !(1..=86_400).contains(&self.log.heartbeat_s) {
             return unfit("log.heartbeat_s", "must lie between 1 and 86400");
         }
-        let others = || self.mail.unfit().or_else(|| self.proof.unfit());
+        let others = || {
+            let mail = self.mail.unfit();
+            mail.or_else(|| self.proof.unfit())
+                .or_else(|| self.tenants.unfit())
+        };
         if let Some((key, problem)) = self.content.unfit().or_else(others) {
             return unfit(key, problem);
         }
@@ -557,9 +550,6 @@ impl Config {
         }
         if !(1..=1_048_576).contains(&self.log.queue) {
             return unfit("log.queue", "must lie between 1 and 1048576");
-        }
-        if !(1..=100_000).contains(&self.tenants.open_max) {
-            return unfit("tenants.open_max", "must lie between 1 and 100000");
         }
         if !is_name(&self.node.region) {
             return unfit(

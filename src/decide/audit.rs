@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::check;
 use super::error::Unwritten;
 use super::rows;
+use super::state;
 use super::world::World;
 use crate::directory::{Kind, Ref};
 use crate::log::Event;
@@ -240,7 +241,7 @@ pub async fn world_at(
     earlier: &Arc<World>,
     change: u64,
 ) -> Result<World, Unwritten> {
-    rows::catch_up(store, earlier, change).await
+    state::catch_up(store, earlier, change).await
 }
 
 /// The last signed checkpoint, as it is committed.

@@ -21,6 +21,7 @@ use super::recent::Recent;
 pub use super::sequencer::Tip;
 use super::sequencer::{Sequencer, Setting};
 use super::shadow::Shadows;
+use super::spill::Spilling;
 use super::turn::{Turn, Turns};
 use super::upkeep;
 pub use super::work::{Changed, Deposit, IdempotencyKey};
@@ -63,6 +64,8 @@ pub struct Terms {
     pub marks: std::path::PathBuf,
     /// Who was erased, where no restore reaches it.
     pub ledger: Arc<Ledger>,
+    /// How much of a directory is held in memory, and where the rest goes.
+    pub spilling: Spilling,
     /// Whether open tenants are kept: indexed, pruned, heard of; a process that ends after one command leaves that to others.
     pub upkeep: bool,
 }
@@ -144,6 +147,7 @@ impl Door {
             recent: Recent::default(),
             ledger: Arc::clone(&terms.ledger),
             shadows: Shadows::default(),
+            spilling: terms.spilling.clone(),
         };
         let setting = Arc::new(setting);
         let mark = Mark::of(&terms.marks, store.id());
@@ -199,6 +203,11 @@ impl Door {
     /// The built-in policies.
     pub(super) fn library(&self) -> &Arc<Library> {
         &self.setting.library
+    }
+
+    /// How much of the directory is held in memory.
+    pub(super) fn spilling(&self) -> &Spilling {
+        &self.setting.spilling
     }
 
     /// The draft that is evaluated beside them, if there is one.

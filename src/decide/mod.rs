@@ -43,6 +43,8 @@ mod sequencer;
 pub mod shadow;
 mod sight;
 pub mod sought;
+pub mod spill;
+mod state;
 pub mod takeout;
 mod told;
 pub mod turn;

@@ -72,8 +72,7 @@ impl<'a> Reading<'a> {
                 return Ok(found);
             }
         }
-        let all = world.snapshot().objects_of(self.kind, after);
-        Ok(Box::new(all.map(|(reference, _)| reference)))
+        Ok(Box::new(world.snapshot().references_of(self.kind, after)))
     }
 
     fn deed<'s>(&'s self, resource: Ref, nothing: &'s Map<String, Value>) -> Deed<'s> {

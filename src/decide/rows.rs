@@ -1,7 +1,6 @@
 //! The state's rows as they are sealed, written and read back, and the parts of entries.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -11,11 +10,10 @@ use super::batch::SubjectKeys;
 use super::error::{Refused, Unwritten};
 use super::sequencer::Replayed;
 use super::work::{Changed, IdempotencyKey, Work};
-use super::world::World;
 use crate::crypto::cobblestone::{Opener, Salt};
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
-use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot};
+use crate::directory::{Body, Object, Ref, Row, RowId, Snapshot};
 use crate::log::append::column;
 use crate::log::entry::PartName;
 use crate::tenant::{KeysAt, Store, is_of_an_epoch};
@@ -29,15 +27,6 @@ const BEGIN_MANY: &str = "INSERT INTO state (id, from_index, to_index, body) VAL
      ($13, $14, NULL, $15), ($16, $17, NULL, $18), ($19, $20, NULL, $21), ($22, $23, NULL, $24), \
      ($25, $26, NULL, $27), ($28, $29, NULL, $30), ($31, $32, NULL, $33), ($34, $35, NULL, $36), \
      ($37, $38, NULL, $39), ($40, $41, NULL, $42), ($43, $44, NULL, $45), ($46, $47, NULL, $48)";
-const AS_OF: &str = "SELECT id, from_index, body FROM state \
-     WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
-/// The same, for one of the last changes: by where rows end, so that those that ended long ago are not looked at.
-const PRESENT: &str = "SELECT id, from_index, body FROM state \
-     WHERE +from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
-const BEGUN: &str = "SELECT id, from_index, body FROM state \
-     WHERE from_index > $1 AND from_index <= $2 AND (to_index IS NULL OR to_index > $2)";
-const ENDED: &str =
-    "SELECT DISTINCT id FROM state WHERE to_index > $1 AND to_index <= $2 AND from_index <= $1";
 const EACH: &str =
     "SELECT from_index, body FROM state WHERE id = $1 ORDER BY from_index LIMIT 100000";
 // An escape, since `_` stands for any character; the last row of each is as good as another, and none of them is current.
@@ -293,7 +282,11 @@ pub(super) async fn keeps_address(store: &Store, invitation: Ref) -> Result<bool
 }
 
 /// The index and the body of a row.
-fn read_body(store: &Store, id: &str, row: &sqlx::any::AnyRow) -> Result<(u64, Body), Unwritten> {
+pub(super) fn read_body(
+    store: &Store,
+    id: &str,
+    row: &sqlx::any::AnyRow,
+) -> Result<(u64, Body), Unwritten> {
     let error = |cause| store.database().error(cause);
     let from: i64 = row.try_get("from_index").map_err(error)?;
     let index = u64::try_from(from).map_err(|_| Unwritten::Corrupt { what: "state" })?;
@@ -487,138 +480,6 @@ pub(super) async fn expire_replies(
     Ok(left.is_none())
 }
 
-/// How often rows are read again that another node has sealed anew meanwhile.
-const TRIES: usize = 3;
-
-/// The world at the last change, from the one that is known and the rows that began and ended since. Head and rows are
-/// read one after the other, and another node may write in between: rows beyond that change belong to a later world.
-pub(super) async fn catch_up(
-    store: &Store,
-    before: &Arc<World>,
-    last_change: u64,
-) -> Result<World, Unwritten> {
-    for _ in 1..TRIES {
-        match try_catch_up(store, before, last_change).await {
-            Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
-            world => return world,
-        }
-    }
-    try_catch_up(store, before, last_change).await
-}
-
-async fn try_catch_up(
-    store: &Store,
-    before: &Arc<World>,
-    last_change: u64,
-) -> Result<World, Unwritten> {
-    let since = before.snapshot().as_of();
-    let nothing_yet = before.snapshot().organization().is_err();
-    if since == last_change && !nothing_yet {
-        return Ok(World::clone(before));
-    }
-    let from = match nothing_yet {
-        true => Since::Nothing(PRESENT),
-        false => Since::Change(since),
-    };
-    let (rows, left) = read_since(store, from, last_change).await?;
-    // Somebody who left may have been forgotten: no key stays in the memory for longer than in the database.
-    if left {
-        store.subjects().let_go();
-    }
-    // Another version may have to be compiled: whoever else is on this thread goes on elsewhere.
-    if rows.iter().any(|row| row.id() == RowId::Library) && !nothing_yet {
-        return Ok(tokio::task::block_in_place(|| {
-            before.with(&rows, last_change)
-        })?);
-    }
-    Ok(before.with(&rows, last_change)?)
-}
-
-/// The rows that began and ended after a change, up to another; all that count as of that one where none is known before it.
-pub(super) async fn changed(
-    store: &Store,
-    since: Option<u64>,
-    change: u64,
-) -> Result<Vec<Row>, Unwritten> {
-    let from = since.map_or(Since::Nothing(AS_OF), Since::Change);
-    for _ in 1..TRIES {
-        match read_since(store, from, change).await {
-            Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
-            read => return read.map(|(rows, _)| rows),
-        }
-    }
-    let (rows, _) = read_since(store, from, change).await?;
-    Ok(rows)
-}
-
-/// Since when rows are read.
-#[derive(Clone, Copy)]
-enum Since {
-    /// Nothing is known before: all that count, by this statement.
-    Nothing(&'static str),
-    /// From this change on.
-    Change(u64),
-}
-
-/// The same, and whether a person's row is among those that ended.
-async fn read_since(
-    store: &Store,
-    since: Since,
-    change: u64,
-) -> Result<(Vec<Row>, bool), Unwritten> {
-    let database = store.database();
-    let error = |cause| database.error(cause);
-    let mut ended = BTreeSet::new();
-    let begun = match since {
-        Since::Nothing(statement) => {
-            sqlx::query(statement)
-                .bind(column(change)?)
-                .fetch_all(database.pool())
-                .await
-        }
-        Since::Change(since) => {
-            let (since, change) = (column(since)?, column(change)?);
-            let rows = sqlx::query(ENDED)
-                .bind(since)
-                .bind(change)
-                .fetch_all(database.pool())
-                .await
-                .map_err(error)?;
-            for row in &rows {
-                ended.insert(row_id(row.try_get("id").map_err(error)?)?);
-            }
-            sqlx::query(BEGUN)
-                .bind(since)
-                .bind(change)
-                .fetch_all(database.pool())
-                .await
-        }
-    };
-    let left = |id: &RowId| matches!(id, RowId::Object(one) if one.kind == Kind::User);
-    let somebody_left = ended.iter().any(left);
-    let mut found = Vec::new();
-    for row in begun.map_err(error)? {
-        let from: i64 = row.try_get("from_index").map_err(error)?;
-        let id: String = row.try_get("id").map_err(error)?;
-        found.push((from, id, row));
-    }
-    // What is pointed to was there before what points to it.
-    found.sort_unstable_by(|(from, id, _), (other, another, _)| (from, id).cmp(&(other, another)));
-    let mut puts = Vec::new();
-    for (_, id, row) in found {
-        let (_, body) = read_body(store, &id, &row)?;
-        let id = row_id(id)?;
-        ended.remove(&id);
-        puts.push(Row::Put(id, body));
-    }
-    let rows = ended.into_iter().map(Row::End).chain(puts);
-    Ok((rows.collect(), somebody_left))
-}
-
-fn row_id(text: String) -> Result<RowId, Unwritten> {
-    RowId::parse(&text).ok_or(Unwritten::Corrupt { what: "state" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -628,10 +489,5 @@ mod tests {
     async fn what_a_row_was_before_is_not_looked_at() {
         let end = plan(END).await;
         assert_eq!(end, "SEARCH state USING INDEX state_present (id=?)");
-        let present = plan(PRESENT).await;
-        assert!(
-            !present.contains("SCAN") && !present.contains("state_by_from"),
-            "{present}"
-        );
     }
 }

@@ -24,6 +24,8 @@ use super::error::{Refused, Unwritten};
 use super::recent::Recent;
 use super::rows;
 use super::shadow::Shadows;
+use super::spill::Spilling;
+use super::state;
 use super::work::{Changed, Work};
 use super::world::World;
 use crate::directory::{DirectoryError, Ref};
@@ -48,6 +50,16 @@ pub(super) struct Setting {
     pub(super) recent: Recent,
     pub(super) ledger: Arc<Ledger>,
     pub(super) shadows: Shadows,
+    pub(super) spilling: Spilling,
+}
+
+impl Setting {
+    /// The tenant's state before it is read.
+    pub(super) fn nothing_yet(&self) -> World {
+        let id = self.store.id();
+        let org = Ref::new(crate::directory::Kind::Organization, *id.bytes());
+        World::empty(org, &self.library).within(self.spilling.room(id))
+    }
 }
 
 /// The state that the next batch is made for.
@@ -99,12 +111,7 @@ impl Sequencer {
         healthy: Arc<std::sync::atomic::AtomicBool>,
         seen_to: u64,
     ) -> Result<(Self, Arc<ArcSwap<World>>), Unwritten> {
-        let org = Ref::new(
-            crate::directory::Kind::Organization,
-            *setting.store.id().bytes(),
-        );
-        let empty = World::empty(org, &setting.library);
-        let seen = Arc::new(ArcSwap::from_pointee(empty));
+        let seen = Arc::new(ArcSwap::from_pointee(setting.nothing_yet()));
         let mut sequencer = Self {
             setting,
             seen: Arc::clone(&seen),
@@ -328,7 +335,10 @@ impl Sequencer {
     /// What the memory takes over once a batch is committed.
     fn committed(&mut self, made: Made, before: &Known) -> Made {
         made.settled(&self.setting.store, &self.setting.recent);
-        let next = made.known(before);
+        let mut next = made.known(before);
+        if next.world.snapshot().is_full() {
+            next.world = Arc::new(next.world.cleared());
+        }
         self.seen.store(Arc::clone(&next.world));
         self.tip.send_replace(Tip::of(&next.head));
         // Other keys are read before anything else is made.
@@ -387,8 +397,13 @@ impl Sequencer {
         self.setting.recent.forget();
         let edge = append::load_edge(store.database(), head.size).await?;
         self.check_head(&head, &edge)?;
-        let before = self.seen.load_full();
-        let world = Arc::new(rows::catch_up(store, &before, head.last_change).await?);
+        let seen = self.seen.load_full();
+        // What cannot be read back where it was put aside is in the rows still.
+        let before = match seen.snapshot().is_sound() {
+            true => seen,
+            false => Arc::new(self.setting.nothing_yet()),
+        };
+        let world = Arc::new(state::catch_up(store, &before, head.last_change).await?);
         self.seen.store(Arc::clone(&world));
         self.tip.send_replace(Tip::of(&head));
         Ok(Known { head, edge, world })
@@ -554,7 +569,14 @@ pub(super) async fn make(
     // Exact, since the head is compared under the lock: whoever changes content moves it.
     let found = content::find(&setting.store, batch).await?;
     let now = at_least(known.head.last_time)?;
-    let make = || batch::make(setting, known, (&keys, found), batch, now);
+    let make = || {
+        let made = batch::make(setting, known, (&keys, found), batch, now)?;
+        // What was not there to be judged may have been there.
+        match known.world.snapshot().is_sound() {
+            true => Ok(made),
+            false => Err(Unwritten::Corrupt { what: "spill" }),
+        }
+    };
     // Handing this thread's other tasks over costs more than a few questions do.
     if batch.len() <= A_FEW && batch.iter().all(Work::is_brief) {
         return make();

@@ -153,8 +153,7 @@ impl Moment<'_> {
         {
             return Ok(found);
         }
-        let all = snapshot.objects_of(kind, after);
-        Ok(Box::new(all.map(|(reference, _)| reference)))
+        Ok(Box::new(snapshot.references_of(kind, after)))
     }
 
     /// The subject's half of a question, about any resource of a type; nothing where there is none, or where what the request says of the

@@ -141,9 +141,13 @@ impl Takeout {
         sending.file("manifest.json", &line(&manifest)).await?;
         let objects = takeout::objects(snapshot, self.of);
         let mut lines = Lines::of("objects");
+        let mut read = snapshot.clone();
         for reference in &objects {
-            if let Some(stored) = snapshot.object(*reference) {
-                let object = view::view(*reference, &stored.value, snapshot);
+            if read.is_full() {
+                read = read.cleared();
+            }
+            if let Some(stored) = read.object(*reference) {
+                let object = view::view(*reference, &stored.value, &read);
                 lines.add(sending, &object).await?;
             }
         }

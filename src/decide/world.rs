@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::error::Unfit;
 use super::ready::Ready;
+use crate::directory::bodies::Room;
 use crate::directory::object::{Level, OwnLibrary, Share};
+use crate::directory::snapshot::Since;
 use crate::directory::{Body, InOrder, Kind, Object, Ref, Row, RowId, Snapshot, change};
 use crate::ids;
 use crate::policy::{Clause, Compiled, CompiledLink, Library, Link, Question, Uid, narrow};
@@ -38,6 +40,23 @@ impl World {
         }
     }
 
+    /// The same, with no more of it in memory than there is room for.
+    #[must_use]
+    pub fn within(self, room: Room) -> Self {
+        let snapshot = self.snapshot.within(room);
+        Self { snapshot, ..self }
+    }
+
+    /// The same, without what was read back and not used for long.
+    #[must_use]
+    pub fn cleared(&self) -> Self {
+        let snapshot = self.snapshot.cleared();
+        Self {
+            snapshot,
+            ..self.clone()
+        }
+    }
+
     /// The directory.
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
@@ -58,6 +77,14 @@ impl World {
     /// # Errors
     /// A library that does not compile, an entity that does not fit it, a link of nothing: nothing is changed.
     pub fn with(&self, rows: &[Row], index: u64) -> Result<Self, Unfit> {
+        self.with_since(rows, index, &|_| index)
+    }
+
+    /// The same with rows that are as they are since an index of their own each.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_since(&self, rows: &[Row], index: u64, since: &Since<'_>) -> Result<Self, Unfit> {
         let mut next = self.clone();
         let (library, rest): (Vec<_>, Vec<_>) = rows.iter().cloned().partition(is_library);
         if let Some(row) = library.last() {
@@ -75,7 +102,7 @@ impl World {
                 .collect();
             let schema = next.compiled.schema();
             let same = own.schema == next.snapshot.library().schema;
-            next.snapshot = next.snapshot.with(&ended, index, schema)?;
+            next.snapshot = next.snapshot.with(&ended, index, since, schema)?;
             if !same {
                 next.snapshot = next.snapshot.reshaped(schema)?;
             }
@@ -87,7 +114,9 @@ impl World {
             }
         }
         let rows: Vec<Row> = rest.into_iter().chain(library).collect();
-        next.snapshot = next.snapshot.with(&rows, index, next.compiled.schema())?;
+        next.snapshot = next
+            .snapshot
+            .with(&rows, index, since, next.compiled.schema())?;
         Ok(next)
     }
 

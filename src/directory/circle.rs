@@ -203,8 +203,7 @@ pub fn delete_circle<A: DeletesCircle>(
         return Err(not_empty(children, "things that hang from it"));
     }
     let used = snapshot
-        .objects_of(Kind::Integration, None)
-        .filter(|(_, stored)| matches!(&stored.value, Object::Integration(it) if it.audience == Some(circle.members)))
+        .audience_of(circle.members, Kind::Integration)
         .count();
     if used > 0 {
         return Err(not_empty(used, "integrations whose audience it is"));

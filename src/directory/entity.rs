@@ -80,6 +80,14 @@ fn listed(kind: &'static str, value: &'static str) -> Option<Value> {
     ALL.get(&(kind, value)).cloned()
 }
 
+/// The entity that a layer is to policies.
+pub(super) fn layer(layer: Layer) -> Option<Uid> {
+    match listed("Layer", layer.name()) {
+        Some(Value::Entity(uid)) => Some(uid),
+        _ => None,
+    }
+}
+
 fn one(reference: Ref) -> Option<Value> {
     Some(Value::Entity(Uid::Ours(reference)))
 }

@@ -298,7 +298,10 @@ fn with_theirs(mut change: Change, snapshot: &Snapshot, person: Ref) -> Change {
 fn theirs_alone(snapshot: &Snapshot, person: Ref) -> BTreeSet<RowId> {
     let is_shared = |reference: Ref| snapshot.shares_of(reference).next().is_some();
     let mut alone = BTreeSet::new();
-    for (reference, stored) in snapshot.objects() {
+    for reference in snapshot.all_owned(person) {
+        let Some(stored) = snapshot.lent(reference) else {
+            continue;
+        };
         let is_alone = match &stored.value {
             Object::Memory(memory) => memory.layer == Layer::Personal && memory.owner == person,
             object => object.made().is_some_and(|made| {
@@ -312,17 +315,9 @@ fn theirs_alone(snapshot: &Snapshot, person: Ref) -> BTreeSet<RowId> {
             alone.insert(reference);
         }
     }
-    let under: Vec<Ref> = snapshot
-        .objects()
-        .filter(|(_, stored)| {
-            stored
-                .value
-                .parent()
-                .is_some_and(|parent| alone.contains(&parent))
-        })
-        .map(|(reference, _)| reference)
-        .collect();
-    alone.into_iter().chain(under).map(RowId::Object).collect()
+    let under = alone.iter().flat_map(|one| snapshot.children(*one));
+    let all = alone.iter().copied().chain(under);
+    all.map(RowId::Object).collect()
 }
 
 /// What the log held about a person is gone from it.

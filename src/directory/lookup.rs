@@ -76,13 +76,6 @@ impl Snapshot {
         }
     }
 
-    /// The objects that hang from this one.
-    pub(super) fn children(&self, of: Ref) -> impl Iterator<Item = (Ref, &Object)> {
-        self.objects()
-            .filter(move |(_, stored)| stored.value.parent() == Some(of))
-            .map(|(reference, stored)| (reference, &stored.value))
-    }
-
     /// The people in a group.
     pub(super) fn people_in(&self, group: Ref) -> impl Iterator<Item = (Ref, &User)> {
         self.objects_of(super::Kind::User, None).filter_map(

@@ -283,7 +283,7 @@ pub fn delete<A: Deletes>(
     let old = snapshot.require_made(reference)?;
     // What hangs from it has nothing hanging from it: documents and memory of a thread, agents and runs of a definition.
     let mut ended = vec![reference];
-    ended.extend(snapshot.children(reference).map(|(child, _)| child));
+    ended.extend(snapshot.children(reference));
     let shares: Vec<_> = snapshot
         .shares()
         .filter(|(_, share)| {

@@ -127,23 +127,30 @@ pub fn of_use(
     (thread, user): (Ref, Option<Ref>),
     after: Option<(u8, Ref)>,
 ) -> Vec<Ref> {
-    let above = snapshot.above(thread);
-    let memories = snapshot.objects_of(Kind::Memory, None);
-    let mut found: Vec<(u8, Ref)> = memories
-        .filter_map(|(reference, stored)| match &stored.value {
-            Object::Memory(memory) => {
-                let fits = match memory.layer {
-                    Layer::Thread => memory.parent == thread,
-                    Layer::Project | Layer::Team => above.contains(&memory.parent),
-                    Layer::Personal => Some(memory.owner) == user,
-                    Layer::Organization => true,
-                };
-                fits.then(|| (specific(memory.layer), reference))
-            }
-            _ => None,
-        })
-        .filter(|place| after.is_none_or(|after| *place > after))
-        .collect();
+    let mut found: Vec<(u8, Ref)> = Vec::new();
+    let mut add = |layer, memories: &mut dyn Iterator<Item = Ref>| {
+        let placed = memories.map(|memory| (specific(layer), memory));
+        found.extend(placed.filter(|place| after.is_none_or(|after| *place > after)));
+    };
+    for place in snapshot.above(thread).into_iter().chain([thread]) {
+        let layer = layer_at(place.kind);
+        // Personal memories hang from the organization, too.
+        if let Some(layer @ (Layer::Thread | Layer::Project | Layer::Team)) = layer {
+            let under = snapshot.children(place);
+            add(layer, &mut under.filter(|one| one.kind == Kind::Memory));
+        }
+    }
+    add(
+        Layer::Organization,
+        &mut snapshot.memories_of(Layer::Organization),
+    );
+    if let Some(user) = user {
+        let theirs = snapshot.all_owned(user);
+        add(Layer::Personal, &mut theirs.filter(|one| {
+            let stored = snapshot.lent(*one);
+            stored.is_some_and(|one| matches!(&one.value, Object::Memory(memory) if memory.layer == Layer::Personal))
+        }));
+    }
     found.sort_unstable();
     found.into_iter().map(|(_, reference)| reference).collect()
 }

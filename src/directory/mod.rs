@@ -2,12 +2,14 @@
 //!
 //! Pure: a change is computed from a snapshot and applied by whoever holds the log's head.
 
+pub mod bodies;
 pub mod change;
 pub mod circle;
 pub mod closing;
 pub mod connection;
 pub mod content;
 pub mod entering;
+mod entities;
 pub mod entity;
 pub mod expiry;
 pub mod import;
@@ -25,6 +27,7 @@ pub mod own;
 pub mod people;
 mod pointing;
 pub mod policies;
+mod refs;
 pub mod reported;
 pub mod request;
 mod roll;

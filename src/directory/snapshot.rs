@@ -1,27 +1,31 @@
-//! The directory in memory as of one index of the log: shared by reference, changed by making another.
+//! The directory as of one index of the log: shared by reference, changed by making another.
 
 use std::sync::Arc;
 
 use cedar_policy::Schema;
 use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
-use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use imbl::OrdSet;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use serde::{Deserialize, Serialize};
 
 use super::DirectoryError;
+use super::bodies::{self, Bodies, Lent, Room};
 use super::change::{Row, RowId};
 use super::connection::{Connection, ConnectionId};
-use super::entity::Seen;
+use super::entities::Entities;
+use super::entity::{self, Seen};
 use super::object::{
-    Body, Identity, Kind, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User,
+    Body, Identity, Kind, Layer, Object, Organization, OwnEntity, OwnLibrary, Ref, Share, User,
 };
-use super::pointing::{InOrder, Pointing};
+use super::pointing::{self, InOrder, Pointing};
 use super::policies::{PolicyVersion, Rules, Standing};
 use super::roll::Roll;
 use super::shares::Shares;
 use crate::policy::{Clause, Entity, Type, Uid};
 
 /// A stored value and the index at which it took effect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored<T> {
     /// The value.
     pub value: T,
@@ -29,31 +33,21 @@ pub struct Stored<T> {
     pub from_index: u64,
 }
 
-/// An entity of the tenant's own types.
-#[derive(Debug)]
-struct Own {
-    entity: Entity,
-    /// As it was written, where Cedar would write it otherwise.
-    json: Option<Box<str>>,
-}
-
 /// The directory as of one index of the log.
 #[derive(Clone)]
 pub struct Snapshot {
     org: Ref,
     as_of: u64,
-    objects: Hashed<Ref, Arc<Stored<Object>>>,
-    /// The same in the order of their references.
-    order: RedBlackTreeSetSync<Ref>,
+    room: Room,
+    objects: Bodies<Ref, Stored<Object>>,
+    /// Their references in order.
+    order: OrdSet<Ref>,
     /// How many legal holds stand on the organization.
     holds: i64,
     shares: Shares,
     pointing: Pointing,
     roll: Roll,
-    own: RedBlackTreeMapSync<[u8; 16], Arc<Own>>,
-    own_ids: HashTrieMapSync<Uid, [u8; 16]>,
-    /// The names of their attributes, of which they share one copy.
-    names: HashTrieSetSync<Arc<str>>,
+    own: Entities,
     library: Arc<OwnLibrary>,
     versions: RedBlackTreeMapSync<u64, Arc<PolicyVersion>>,
     standings: RedBlackTreeMapSync<u64, Arc<Standing>>,
@@ -75,6 +69,9 @@ impl std::fmt::Debug for Snapshot {
 pub(super) type Hashed<K, V> =
     imbl::GenericHashMap<K, V, RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
+/// The index since which each row is as it is.
+pub type Since<'a> = dyn Fn(RowId) -> u64 + 'a;
+
 /// Of how many lists one is put together that a clause gives.
 const LISTS_MOST: usize = 1_000;
 
@@ -84,21 +81,53 @@ impl Snapshot {
         Self {
             org,
             as_of: 0,
-            objects: Hashed::with_hasher(RandomState::default()),
-            order: RedBlackTreeSetSync::new_sync(),
+            room: Room::unlimited(),
+            objects: Bodies::new(),
+            order: OrdSet::new(),
             holds: 0,
             shares: Shares::new(),
             pointing: Pointing::new(),
             roll: Roll::new(),
-            own: RedBlackTreeMapSync::new_sync(),
-            own_ids: HashTrieMapSync::new_sync(),
-            names: HashTrieSetSync::new_sync(),
+            own: Entities::new(),
             library: Arc::default(),
             versions: RedBlackTreeMapSync::new_sync(),
             standings: RedBlackTreeMapSync::new_sync(),
             rules: Arc::default(),
             connections: RedBlackTreeMapSync::new_sync(),
             identities: HashTrieMapSync::new_sync(),
+        }
+    }
+
+    /// Nothing yet, and no more in memory than there is room for.
+    #[must_use]
+    pub fn within(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Whether everything that it was asked for could be read back: else nothing that was computed of it counts.
+    pub fn is_sound(&self) -> bool {
+        self.room.is_sound()
+    }
+
+    /// Whether what was read back takes so much memory that it should be [`Snapshot::cleared`].
+    pub fn is_full(&self) -> bool {
+        self.objects.is_full(&self.room) || self.own.is_full(&self.room)
+    }
+
+    /// The same, without what was read back and not used for long.
+    #[must_use]
+    pub fn cleared(&self) -> Self {
+        let mut next = self.clone();
+        next.clear();
+        next
+    }
+
+    fn clear(&mut self) {
+        if self.objects.is_full(&self.room) {
+            self.objects.clear();
+        }
+        if self.own.is_full(&self.room) {
+            self.own.clear();
         }
     }
 
@@ -154,15 +183,20 @@ impl Snapshot {
 
     /// An object.
     pub fn object(&self, reference: Ref) -> Option<&Stored<Object>> {
-        self.objects.get(&reference).map(AsRef::as_ref)
+        self.objects.get(&reference, &self.room)
+    }
+
+    /// The same for a moment, for a look at many.
+    pub fn lent(&self, reference: Ref) -> Option<Lent<'_, Stored<Object>>> {
+        self.objects.lent(&reference, &self.room)
     }
 
     /// Whether something stands in this row.
     pub fn has(&self, row: RowId) -> bool {
         match row {
-            RowId::Object(reference) => self.objects.contains_key(&reference),
+            RowId::Object(reference) => self.objects.has(&reference),
             RowId::Share(id) => self.shares.get(id).is_some(),
-            RowId::Own(id) => self.own.contains_key(&id),
+            RowId::Own(id) => self.own.has(id),
             RowId::Connection(id) => self.connections.contains_key(&id),
             // Their first version is nothing that is told apart from none.
             RowId::Library | RowId::Rules => true,
@@ -208,6 +242,29 @@ impl Snapshot {
             .filter_map(|one| Some((one, &self.object(one)?.value)))
     }
 
+    /// The objects of any kind whose owner this is.
+    pub(super) fn all_owned(&self, owner: Ref) -> InOrder<'_> {
+        self.pointing.all_to("owner", &owner.into())
+    }
+
+    /// The objects of a kind whose audience this is.
+    pub(super) fn audience_of(&self, group: Ref, kind: Kind) -> InOrder<'_> {
+        let found = self.pointing.to("audience", &group.into(), (kind, None));
+        found.unwrap_or_else(|| Box::new(std::iter::empty()))
+    }
+
+    /// The memories of a layer.
+    pub(super) fn memories_of(&self, layer: Layer) -> InOrder<'_> {
+        let found = entity::layer(layer)
+            .and_then(|layer| self.pointing.to("layer", &layer, (Kind::Memory, None)));
+        found.unwrap_or_else(|| Box::new(std::iter::empty()))
+    }
+
+    /// The objects that hang from this one, in the order of their references.
+    pub(super) fn children(&self, of: Ref) -> InOrder<'_> {
+        self.pointing.under(of)
+    }
+
     /// Who has this address, in small letters.
     pub fn user_at(&self, email: &str) -> Option<Ref> {
         self.roll.of(Kind::User, email)
@@ -229,21 +286,26 @@ impl Snapshot {
         kind: Kind,
         after: Option<Ref>,
     ) -> impl Iterator<Item = (Ref, &Stored<Object>)> {
-        let start = match after {
-            Some(after) => std::ops::Bound::Excluded(after),
-            None => std::ops::Bound::Included(Ref::new(kind, [0; 16])),
-        };
-        let end = std::ops::Bound::Included(Ref::new(kind, [0xff; 16]));
-        self.order
-            .range((start, end))
-            .filter_map(|reference| Some((*reference, self.object(*reference)?)))
+        let all = self.references_of(kind, after);
+        all.filter_map(|reference| Some((reference, self.object(reference)?)))
     }
 
-    /// Every object.
-    pub fn objects(&self) -> impl Iterator<Item = (Ref, &Stored<Object>)> {
-        self.order
-            .iter()
-            .filter_map(|reference| Some((*reference, self.object(*reference)?)))
+    /// What they are called, in the same order.
+    pub fn references_of(&self, kind: Kind, after: Option<Ref>) -> impl Iterator<Item = Ref> {
+        self.order.range(pointing::within(kind, after)).copied()
+    }
+
+    /// What all objects are called, in order.
+    pub fn references(&self) -> impl Iterator<Item = Ref> {
+        self.order.iter().copied()
+    }
+
+    /// Every object, each for a moment.
+    pub fn objects(&self) -> impl Iterator<Item = (Ref, Lent<'_, Stored<Object>>)> {
+        self.order.iter().filter_map(|reference| {
+            let stored = self.objects.lent(reference, &self.room)?;
+            Some((*reference, stored))
+        })
     }
 
     /// A share.
@@ -303,7 +365,7 @@ impl Snapshot {
                 let one = clause.to.reference();
                 let one =
                     one.filter(|one| one.kind == kind && after.is_none_or(|after| *one > after));
-                let one = one.filter(|one| self.objects.contains_key(one));
+                let one = one.filter(|one| self.objects.has(one));
                 Some(vec![Box::new(one.into_iter())])
             }
             [name] => Some(vec![self.pointing.to(name, &clause.to, at)?]),
@@ -324,37 +386,29 @@ impl Snapshot {
 
     /// The row of an entity of the tenant's own types.
     pub fn own_row(&self, uid: &Uid) -> Option<RowId> {
-        self.own_ids.get(uid).map(|id| RowId::Own(*id))
+        self.own.row(uid).map(RowId::Own)
     }
 
     /// The entities of the tenant's own types, in a stable order, after `after`.
-    pub fn own(
-        &self,
-        after: Option<[u8; 16]>,
-    ) -> impl Iterator<Item = ([u8; 16], &Uid, OwnEntity)> {
-        let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.own
-            .range((start, std::ops::Bound::Unbounded))
-            .map(|(id, own)| (*id, own.entity.uid(), own.written()))
+    pub fn own(&self, after: Option<[u8; 16]>) -> impl Iterator<Item = ([u8; 16], Uid, OwnEntity)> {
+        self.own.after(after, &self.room)
     }
 
     /// The ids of the entities of one of the tenant's own types, in no order.
     pub fn own_of(&self, kind: &Type) -> impl Iterator<Item = &str> {
-        let uids = self.own_ids.keys().filter(|uid| uid.is(kind));
-        uids.filter_map(Uid::other_id)
+        self.own.of(kind)
     }
 
     /// An entity of the tenant's own types.
     pub fn own_entity(&self, uid: &Uid) -> Option<&Entity> {
-        let id = self.own_ids.get(uid)?;
-        self.own.get(id).map(|own| &own.entity)
+        self.own.get(uid, &self.room)
     }
 
     /// Whether there is such an entity.
     pub fn is_there(&self, uid: &Uid) -> bool {
         match uid {
             Uid::Ours(reference) => self.seen(*reference).is_some(),
-            Uid::Other(_) => self.own_ids.contains_key(uid),
+            Uid::Other(_) => self.own.row(uid).is_some(),
         }
     }
 
@@ -378,7 +432,7 @@ impl Snapshot {
         };
         let about = request.resource;
         let single = Kind::SINGLETONS.contains(&about.kind) && about.id == self.org.id;
-        !single && !self.objects.contains_key(&about)
+        !single && !self.objects.has(&about)
     }
 
     /// The containers above an object, the nearest first; the organization last.
@@ -399,16 +453,23 @@ impl Snapshot {
         above
     }
 
-    /// The same with these rows, as of that index.
+    /// The same with these rows, as of that index, each of which is as it is since an index of its own.
     ///
     /// # Errors
     /// A row that Cedar refuses: nothing is changed.
-    pub fn with(&self, rows: &[Row], index: u64, schema: &Schema) -> Result<Self, DirectoryError> {
+    pub fn with(
+        &self,
+        rows: &[Row],
+        index: u64,
+        since: &Since<'_>,
+        schema: &Schema,
+    ) -> Result<Self, DirectoryError> {
         let mut next = self.clone();
         next.as_of = index;
+        next.clear();
         for row in rows {
             match row {
-                Row::Put(id, body) => next.put(*id, body, index, schema)?,
+                Row::Put(id, body) => next.put(*id, body, since(*id), schema)?,
                 Row::End(id) => next.end(*id),
             }
         }
@@ -421,9 +482,8 @@ impl Snapshot {
     /// One of them does not fit the schema.
     pub fn reshaped(&self, schema: &Schema) -> Result<Self, DirectoryError> {
         let mut next = self.clone();
-        for (id, own) in &self.own {
-            let again = next.read(&own.written(), schema)?;
-            next.own.insert_mut(*id, Arc::new(again));
+        for (id, _, own) in self.own(None) {
+            next.own.put(id, &own, schema, &mut next.room)?;
         }
         Ok(next)
     }
@@ -431,13 +491,10 @@ impl Snapshot {
     /// The same, but for those that do not fit it: they are left out, and these are their rows.
     pub fn refitted(&self, schema: &Schema) -> (Self, Vec<RowId>) {
         let (mut next, mut misfits) = (self.clone(), Vec::new());
-        for (id, own) in &self.own {
-            match next.read(&own.written(), schema) {
-                Ok(again) => next.own.insert_mut(*id, Arc::new(again)),
-                Err(_) => {
-                    next.end(RowId::Own(*id));
-                    misfits.push(RowId::Own(*id));
-                }
+        for (id, _, own) in self.own(None) {
+            if next.own.put(id, &own, schema, &mut next.room).is_err() {
+                next.end(RowId::Own(id));
+                misfits.push(RowId::Own(id));
             }
         }
         (next, misfits)
@@ -470,14 +527,12 @@ impl Snapshot {
                     }
                     _ => {}
                 }
-                self.order.insert_mut(reference);
-                self.objects.insert(
-                    reference,
-                    Arc::new(Stored {
-                        value: object.clone(),
-                        from_index: index,
-                    }),
-                );
+                self.order.insert(reference);
+                let stored = Stored {
+                    value: object.clone(),
+                    from_index: index,
+                };
+                self.objects.insert(reference, stored, &mut self.room);
             }
             (RowId::Share(id), Body::Share(share)) => {
                 let share = Stored {
@@ -487,9 +542,7 @@ impl Snapshot {
                 self.shares.put(id, share);
             }
             (RowId::Own(id), Body::Own(own)) => {
-                let own = self.read(own, schema)?;
-                self.own_ids.insert_mut(own.entity.uid().clone(), id);
-                self.own.insert_mut(id, Arc::new(own));
+                self.own.put(id, own, schema, &mut self.room)?;
             }
             (RowId::Library, Body::Library(library)) => self.library = Arc::new(library.clone()),
             (RowId::Connection(id), Body::Connection(connection)) => {
@@ -514,7 +567,7 @@ impl Snapshot {
 
     /// An object is not found any more by what its attributes name.
     fn forget(&mut self, reference: Ref) {
-        if let Some(stored) = self.objects.get(&reference).cloned() {
+        if let Some(stored) = self.objects.lent(&reference, &self.room) {
             if let Object::User(user) = &stored.value {
                 for identity in &user.identities {
                     self.identities.remove_mut(identity);
@@ -531,46 +584,15 @@ impl Snapshot {
         }
     }
 
-    /// Reads an entity of the tenant's own types under its schema.
-    fn read(&mut self, own: &OwnEntity, schema: &Schema) -> Result<Own, DirectoryError> {
-        let refused = |cause: String| DirectoryError::OwnEntity {
-            what: own_name(&own.entity),
-            cause,
-        };
-        let entity = cedar_policy::Entity::from_json_value(own.entity.clone(), Some(schema))
-            .map_err(|cause| refused(miette_text(&cause)))?;
-        let names = &mut self.names;
-        let named = |name: &str| match names.get(name) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let name: Arc<str> = name.into();
-                names.insert_mut(Arc::clone(&name));
-                name
-            }
-        };
-        let entity = Entity::from_cedar(&entity, named)
-            .ok_or_else(|| refused("one of its values is of an unknown kind".into()))?;
-        let is_same = in_cedars_words(&entity).as_ref() == Some(&own.entity);
-        Ok(Own {
-            json: (!is_same).then(|| own.entity.to_string().into()),
-            entity,
-        })
-    }
-
     fn end(&mut self, id: RowId) {
         match id {
             RowId::Object(reference) => {
                 self.forget(reference);
-                self.order.remove_mut(&reference);
-                self.objects.remove(&reference);
+                self.order.remove(&reference);
+                self.objects.remove(&reference, &mut self.room);
             }
             RowId::Share(id) => self.shares.end(id),
-            RowId::Own(id) => {
-                if let Some(own) = self.own.get(&id).cloned() {
-                    self.own_ids.remove_mut(own.entity.uid());
-                    self.own.remove_mut(&id);
-                }
-            }
+            RowId::Own(id) => self.own.end(id, &mut self.room),
             RowId::Library => self.library = Arc::default(),
             RowId::Version(number) => {
                 self.versions.remove_mut(&number);
@@ -586,41 +608,24 @@ impl Snapshot {
     }
 }
 
-impl Own {
-    fn written(&self) -> OwnEntity {
-        // INVARIANT: it was written out of a JSON value, or Cedar has written the very same.
-        let entity = match &self.json {
-            Some(json) => serde_json::from_str(json).unwrap_or_default(),
-            None => in_cedars_words(&self.entity).unwrap_or_default(),
-        };
-        OwnEntity { entity }
+impl bodies::Body for Stored<Object> {
+    /// People, what they are in, and what they sign in with, are asked for all the time, and never so many.
+    fn may_leave(&self) -> bool {
+        matches!(
+            &self.value,
+            Object::Thread(_)
+                | Object::Document(_)
+                | Object::PromptTemplate(_)
+                | Object::Tool(_)
+                | Object::Assistant(_)
+                | Object::AgentDefinition(_)
+                | Object::Memory(_)
+                | Object::AgentRun(_)
+        )
     }
 }
 
 /// Whether a share counts at this time.
 pub fn counts_at(share: &Share, now: DateTime<Utc>) -> bool {
     share.expires_at.is_none_or(|expires_at| now < expires_at)
-}
-
-fn in_cedars_words(entity: &Entity) -> Option<serde_json::Value> {
-    entity.to_cedar()?.to_json_value().ok()
-}
-
-/// An error of Cedar's with what it says beneath.
-fn miette_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-fn own_name(entity: &serde_json::Value) -> String {
-    entity
-        .get("uid")
-        .map(ToString::to_string)
-        .unwrap_or_else(|| "an entity without a uid".into())
 }

@@ -1,6 +1,8 @@
 //! What of the directory is handed out: to a person what is theirs, to an organization what it has; what is private of others only once a
 //! second Admin has approved.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -196,7 +198,7 @@ pub fn is_private(snapshot: &Snapshot, object: &Object) -> bool {
     let in_private = |parent: Ref| {
         parent.kind == Kind::Thread
             && snapshot
-                .object(parent)
+                .lent(parent)
                 .is_none_or(|thread| is_private(snapshot, &thread.value))
     };
     match object {
@@ -226,21 +228,38 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
             object => object.made().is_some_and(|made| made.owner == person),
         },
     };
-    snapshot
-        .objects()
-        .filter(|(reference, stored)| fits(*reference, &stored.value))
-        .map(|(reference, _)| reference)
-        .collect()
+    let fitting = |reference: &Ref| {
+        let stored = snapshot.lent(*reference);
+        stored.is_some_and(|stored| fits(*reference, &stored.value))
+    };
+    match of {
+        Of::Organization { .. } => snapshot.references().filter(fitting).collect(),
+        Of::Person(person) => {
+            let groups = snapshot
+                .user(person)
+                .into_iter()
+                .flat_map(|user| &user.groups);
+            let known = groups
+                .copied()
+                .chain([person])
+                .chain(snapshot.all_owned(person));
+            let known: BTreeSet<Ref> = known.collect();
+            known.into_iter().filter(fitting).collect()
+        }
+    }
 }
 
 /// What a person has begun to have a team, a project, a thread or the organization remember: others may have written in it since.
 #[must_use]
 pub fn shared_memories(snapshot: &Snapshot, person: Ref) -> Vec<Ref> {
-    let memories = snapshot.objects_of(Kind::Memory, None);
-    let theirs = memories.filter(|(_, stored)| {
-        matches!(&stored.value, Object::Memory(memory) if memory.layer != Layer::Personal && memory.owner == person)
+    let theirs = snapshot.all_owned(person);
+    let shared = theirs.filter(|one| {
+        let stored = snapshot.lent(*one);
+        stored.is_some_and(
+            |one| matches!(&one.value, Object::Memory(memory) if memory.layer != Layer::Personal),
+        )
     });
-    theirs.map(|(reference, _)| reference).collect()
+    shared.collect()
 }
 
 /// The shares that are handed out: of what is handed out, and to the person.

@@ -48,11 +48,8 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             "holds": circle.holds,
         }),
         Object::AgentDefinition(made) => {
-            let agents: Vec<_> = snapshot
-                .objects_of(Kind::Agent, None)
-                .filter(|(_, stored)| stored.value.parent() == Some(reference))
-                .map(|(agent, _)| agent)
-                .collect();
+            let under = snapshot.children(reference);
+            let agents: Vec<_> = under.filter(|one| one.kind == Kind::Agent).collect();
             let mut view = made_body(made);
             if let Some(view) = view.as_object_mut() {
                 view.insert("agents".into(), json!(agents));

@@ -118,8 +118,9 @@ impl World {
 
     /// The snapshot with this change.
     pub(super) fn with(&self, change: &Change) -> Snapshot {
+        let next = self.snapshot.as_of() + 1;
         self.snapshot
-            .with(&change.rows, self.snapshot.as_of() + 1, &self.schema)
+            .with(&change.rows, next, &|_| next, &self.schema)
             .unwrap()
     }
 
@@ -205,9 +206,10 @@ impl World {
             ended_at: None,
         }));
         let rows = [Row::Put(RowId::Object(run), body)];
+        let next = self.snapshot.as_of() + 1;
         self.snapshot = self
             .snapshot
-            .with(&rows, self.snapshot.as_of() + 1, &self.schema)
+            .with(&rows, next, &|_| next, &self.schema)
             .unwrap();
         run
     }

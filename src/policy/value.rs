@@ -9,6 +9,8 @@ use cedar_policy::{
     RestrictedExpression, eval_expression,
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::ids::reference::{Kind, Ref};
 
 /// A type of entities.
@@ -135,6 +137,20 @@ impl From<Ref> for Uid {
     }
 }
 
+/// As the whole name of its type, and its id.
+impl Serialize for Uid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.kind().name(), self.id()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (kind, id) = <(String, String)>::deserialize(deserializer)?;
+        Ok(Self::new(Type::named(&kind), &id))
+    }
+}
+
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -154,7 +170,7 @@ impl fmt::Debug for Uid {
 pub(super) type Members = [(Arc<str>, Value)];
 
 /// A value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Value {
     /// True or false.
     Bool(bool),
@@ -199,6 +215,16 @@ impl Value {
         members.sort_unstable();
         members.dedup_by(|one, other| one.0 == other.0);
         Self::Record(members.into())
+    }
+
+    /// How many sets and records lie within one another in it.
+    pub(super) fn depth(&self) -> usize {
+        let deepest = match self {
+            Self::Set(values) => values.iter().map(Self::depth).max(),
+            Self::Record(members) => members.iter().map(|(_, value)| value.depth()).max(),
+            _ => return 0,
+        };
+        1 + deepest.unwrap_or(0)
     }
 
     /// A string.
@@ -407,6 +433,42 @@ mod tests {
         ] {
             let there = Value::of_expression(value.to_cedar().unwrap());
             assert_eq!(there.unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_the_same() {
+        let ours = Ref::new(Kind::Thread, [7; 16]);
+        let mut value = Value::record(vec![
+            ("yes".into(), Value::Bool(true)),
+            ("least".into(), Value::Long(i64::MIN)),
+            ("text".into(), Value::text("\"quoted\" \u{0} \u{1f600}")),
+            ("ours".into(), Value::Entity(ours.into())),
+            (
+                "not ours".into(),
+                Value::Entity(Uid::new(Type::Ours(Kind::Thread), "of another")),
+            ),
+            (
+                "own".into(),
+                Value::Entity(Uid::new(Type::named("Shop::Ticket"), "1")),
+            ),
+            ("none".into(), Value::set(Vec::new())),
+            ("time".into(), Value::Datetime(i64::MIN)),
+            ("span".into(), Value::Duration(-3)),
+            ("share".into(), Value::Decimal(i64::MAX)),
+            (
+                "place".into(),
+                Value::Ip("::ffff:10.0.0.1".parse().unwrap(), 96),
+            ),
+        ]);
+        for depth in 1..32 {
+            assert_eq!(value.depth(), depth + 1);
+            let text = serde_json::to_vec(&value).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), value);
+            value = Value::record(vec![
+                ("in".into(), value),
+                ("number".into(), Value::Long(1)),
+            ]);
         }
     }
 }

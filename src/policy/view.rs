@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression;
+use serde::{Deserialize, Serialize};
 
 use super::value::{Members, Uid, Value, member};
 
@@ -36,7 +37,7 @@ pub trait View {
 }
 
 /// An entity of a tenant's own types.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
     uid: Uid,
     attributes: Box<Members>,
@@ -115,6 +116,13 @@ impl Entity {
             Some(value) => Attribute::Is(value.clone()),
             None => Attribute::Absent,
         }
+    }
+
+    /// How many sets and records lie within one another in it.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let all = self.attributes.iter().chain(&self.tags);
+        all.map(|(_, value)| value.depth()).max().unwrap_or(0)
     }
 
     /// The entities that its attributes and tags name.

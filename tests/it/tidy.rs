@@ -132,11 +132,11 @@ const SQL: &[&str] = &[
     "src/log/upkeep.rs",
     "src/decide/aside.rs",
     "src/decide/rows.rs",
+    "src/decide/state.rs",
     "src/vault/rows.rs",
 ];
 
-/// Where a status code may be named: `problem` has those of refusals, `page` says what was made or is gone, `system` that
-/// all is well.
+/// Where a status code may be named: those of refusals, of what was made or is gone, and that all is well.
 const STATUS: &[&str] = &[
     "src/http/page.rs",
     "src/http/problem.rs",

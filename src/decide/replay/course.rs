@@ -7,6 +7,8 @@ use super::super::batch::SubjectKeys;
 use super::super::error::Unwritten;
 use super::super::record::{self, Names};
 use super::super::rows;
+use super::super::spill::Spilling;
+use super::super::world::World;
 use super::again::{After, Made, Mode, Turn, make};
 use super::crew::shared_out;
 use super::decision::{Decision, Heard, Why};
@@ -80,6 +82,8 @@ impl Judges {
             .collect();
         let keys = rows::subject_keys(&self.store, people).await?;
         let judges = self.clone();
+        let worlds = groups.iter().map(|group| Arc::clone(&group.seen.world));
+        let worlds: Vec<Arc<World>> = worlds.collect();
         apart(move || {
             let placed: Vec<(Seen, Heard)> = groups
                 .into_iter()
@@ -97,6 +101,9 @@ impl Judges {
                 }
                 came
             })?;
+            if !worlds.iter().all(|world| world.snapshot().is_sound()) {
+                return Err(Unwritten::Corrupt { what: "spill" });
+            }
             let mut whole = Came::default();
             for came in shares {
                 whole.tally.merge(came.tally);
@@ -161,6 +168,7 @@ impl Course {
     pub(super) fn of(
         store: &Arc<Store>,
         library: &Arc<Library>,
+        spilling: &Spilling,
         draft: Option<Arc<Compiled>>,
         (next, end): (u64, u64),
     ) -> Self {
@@ -170,7 +178,7 @@ impl Course {
         };
         Self {
             judges: Judges::of(store, library, mode),
-            past: Past::of(store, library, draft),
+            past: Past::of(store, library, spilling, draft),
             next,
             end,
             change: None,

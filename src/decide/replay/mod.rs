@@ -342,7 +342,8 @@ impl Replay {
         let begun = Instant::now();
         let (store, library) = (self.door.store(), self.door.library());
         let range = (self.first, self.end);
-        let mut course = Course::of(store, library, self.draft.clone(), range);
+        let spilling = self.door.spilling();
+        let mut course = Course::of(store, library, spilling, self.draft.clone(), range);
         let mut gone = false;
         let told = |course: &Course| {
             let done = course.next.saturating_sub(self.first);

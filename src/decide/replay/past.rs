@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::error::{Unfit, Unwritten};
-use super::super::rows;
+use super::super::spill::Spilling;
+use super::super::state::{self, Read};
 use super::super::world::World;
 use crate::directory::{Kind, Ref, Row, RowId};
 use crate::policy::{Compiled, Library};
@@ -31,6 +32,7 @@ pub(super) enum Then {
 pub(super) struct Past {
     store: Arc<Store>,
     library: Arc<Library>,
+    spilling: Spilling,
     draft: Option<Arc<Compiled>>,
     seen: Option<Seen>,
     /// The rows of entities that do not fit the draft.
@@ -43,11 +45,13 @@ impl Past {
     pub(super) fn of(
         store: &Arc<Store>,
         library: &Arc<Library>,
+        spilling: &Spilling,
         draft: Option<Arc<Compiled>>,
     ) -> Self {
         Self {
             store: Arc::clone(store),
             library: Arc::clone(library),
+            spilling: spilling.clone(),
             draft,
             seen: None,
             misfits: BTreeSet::new(),
@@ -68,17 +72,57 @@ impl Past {
     pub(super) async fn at(&mut self, change: u64) -> Result<Then, Unwritten> {
         match self.reached {
             Some(reached) if change < reached => return Ok(Then::Gone),
-            Some(reached) if change == reached => return Ok(self.then()),
+            Some(reached) if change == reached => {
+                self.clear();
+                return Ok(self.then());
+            }
             _ => {}
         }
-        let since = self.seen.as_ref().and(self.reached);
-        let rows = rows::changed(&self.store, since, change).await?;
-        if since.is_none() {
-            self.misfits.clear();
+        match self.seen.as_ref().and(self.reached) {
+            Some(since) => {
+                let rows = state::changed(&self.store, since, change).await?;
+                self.seen = self.moved(&rows, change).ok();
+            }
+            None => self.seen = self.read(change).await?,
         }
         self.reached = Some(change);
-        self.seen = self.moved(&rows, change).ok();
         Ok(self.then())
+    }
+
+    /// Lets go of what was read back of the state and is not used, where that is much.
+    fn clear(&mut self) {
+        if let Some(seen) = &mut self.seen
+            && seen.world.snapshot().is_full()
+        {
+            seen.world = Arc::new(seen.world.cleared());
+        }
+    }
+
+    /// The state as of a change; nothing where something of it does not fit.
+    async fn read(&mut self, change: u64) -> Result<Option<Seen>, Unwritten> {
+        let store = Arc::clone(&self.store);
+        for _ in 1..state::TRIES {
+            match self.try_read(change).await {
+                Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
+                read => return read,
+            }
+        }
+        self.try_read(change).await
+    }
+
+    async fn try_read(&mut self, change: u64) -> Result<Option<Seen>, Unwritten> {
+        let store = Arc::clone(&self.store);
+        self.forget();
+        let mut is_fit = true;
+        let mut take = |read: Read| {
+            if is_fit {
+                self.seen = self.moved(&read.rows, change).ok();
+                is_fit = self.seen.is_some();
+            }
+            Ok(())
+        };
+        state::all_as_of(&store, change, &mut take).await?;
+        Ok(self.seen.take())
     }
 
     fn then(&self) -> Then {
@@ -108,7 +152,8 @@ impl Past {
 
     fn nothing(&self) -> World {
         let organization = Ref::new(Kind::Organization, *self.store.id().bytes());
-        let empty = World::empty(organization, &self.library);
+        let room = self.spilling.room(self.store.id());
+        let empty = World::empty(organization, &self.library).within(room);
         match &self.draft {
             Some(draft) => empty.under(draft).0,
             None => empty,

@@ -198,6 +198,15 @@ impl Service {
         Self::of_app(App::open(config).await.unwrap()).keeping(dir)
     }
 
+    /// The service on that database, without upkeep, which holds nothing in memory that may lie elsewhere.
+    pub async fn without_memory(database: Database) -> Self {
+        let open = async |mut config: Config| {
+            config.tenants.memory_mib = 0;
+            App::visit(config).await
+        };
+        Self::with(database, open).await
+    }
+
     /// The service with room for so many to wait for each log.
     pub async fn crowded(waiting: usize) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());

@@ -42,6 +42,7 @@ mod sealed;
 mod searching;
 pub mod sessions;
 mod shadow;
+mod spilling;
 mod sso;
 mod takeout;
 mod tamper;
