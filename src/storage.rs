@@ -1,6 +1,8 @@
 //! Databases: where they lie, transactions, and migrations.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
@@ -15,6 +17,7 @@ pub mod beside;
 pub mod copy;
 mod dialect;
 pub(crate) mod many;
+mod pieces;
 mod schema;
 pub mod shelf;
 
@@ -353,6 +356,8 @@ pub struct Database {
     options: AnyConnectOptions,
     dialect: Dialect,
     place: String,
+    /// How much there was when its statistics were made.
+    known: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Database {
@@ -360,6 +365,10 @@ impl std::fmt::Debug for Database {
         f.write_str(&self.place)
     }
 }
+
+/// How little makes no difference to a plan, and how much is left to the database itself.
+const FEW: u64 = 256;
+const MANY: u64 = 1 << 20;
 
 /// How often a migration that collided is tried, and how long is waited in between.
 const ATTEMPTS: usize = 5;
@@ -395,6 +404,7 @@ impl Database {
             options,
             dialect,
             place,
+            known: Arc::default(),
         })
     }
 
@@ -406,6 +416,25 @@ impl Database {
     /// Which of the two it is.
     pub const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Has PostgreSQL make statistics where there is twice as much as when it made the last: until it does so by itself, a minute later, its
+    /// plans are those for empty tables. `size` is any number that grows with what there is.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn make_statistics(&self, size: u64) -> Result<(), StorageError> {
+        let known = self.known.load(Ordering::Relaxed);
+        let is_due = (FEW..MANY).contains(&size) && size / 2 >= known;
+        if self.dialect == Dialect::Sqlite || !is_due {
+            return Ok(());
+        }
+        self.known.store(size, Ordering::Relaxed);
+        sqlx::raw_sql("ANALYZE content, segment, state, subject_key, tile")
+            .execute(&self.pool)
+            .await
+            .map_err(|cause| self.error(cause))?;
+        Ok(())
     }
 
     /// Wraps what the driver said.

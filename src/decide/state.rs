@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -14,11 +13,9 @@ use crate::directory::{Kind, Row, RowId};
 use crate::log::append::column;
 use crate::tenant::Store;
 
-const AS_OF: &str = "SELECT id, from_index, body FROM state \
-     WHERE from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
-/// The same, for one of the last changes: by where rows end, so that those that ended long ago are not looked at.
-const PRESENT: &str = "SELECT id, from_index, body FROM state \
-     WHERE +from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
+/// What has ended since, a page at a time.
+const OVER: &str = "SELECT id, from_index, to_index, body FROM state \
+     WHERE (to_index, id) > ($2, $3) AND +from_index <= $1 ORDER BY to_index, id LIMIT 1024";
 const LIBRARY: &str = "SELECT id, from_index, body FROM state \
      WHERE id = $2 AND from_index <= $1 AND (to_index IS NULL OR to_index > $1)";
 const BEGUN: &str = "SELECT id, from_index, body FROM state \
@@ -28,9 +25,6 @@ const ENDED: &str =
 
 /// How often rows are read again that another node has sealed anew meanwhile.
 pub(super) const TRIES: usize = 3;
-
-/// So many rows at a time: all of them at once would take as much memory again as the state that they make.
-const PIECE: usize = 4_096;
 
 /// The world at the last change, from the one that is known and the rows that began and ended since. Head and rows are
 /// read one after the other, and another node may write in between: rows beyond that change belong to a later world.
@@ -60,7 +54,7 @@ async fn try_catch_up(
             world = read.onto(&world, last_change)?;
             Ok(())
         };
-        read_all(store, PRESENT, last_change, &mut take).await?;
+        all_as_of(store, last_change, &mut take).await?;
         return Ok(world);
     }
     if since == last_change {
@@ -88,11 +82,17 @@ pub(super) struct Read {
 }
 
 impl Read {
-    fn with_room() -> Self {
-        Self {
-            rows: Vec::with_capacity(PIECE),
-            since: HashMap::with_capacity(PIECE),
+    fn of(store: &Store, rows: &[AnyRow]) -> Result<Self, Unwritten> {
+        let mut read = Self::default();
+        for row in rows {
+            read.add(store, row)?;
         }
+        Ok(read)
+    }
+
+    fn without_library(mut self) -> Self {
+        self.rows.retain(|row| row.id() != RowId::Library);
+        self
     }
 
     fn add(&mut self, store: &Store, row: &AnyRow) -> Result<RowId, Unwritten> {
@@ -115,49 +115,55 @@ impl Read {
 /// Takes some rows of a state.
 pub(super) type Take<'a> = dyn FnMut(Read) -> Result<(), Unwritten> + Send + 'a;
 
-/// Hands over what counts as of a change, a piece at a time: the policies first, since entities must fit their schema. It is called at
-/// least once.
+/// Hands over what counts as of a change, the policies first, since entities must fit their schema, and then a page at a time: all of it at
+/// once would take as much memory again as the state that it makes. It is called at least once.
+///
+/// What ends meanwhile is found among what has ended, which is read last.
 pub(super) async fn all_as_of(
     store: &Store,
     change: u64,
     take: &mut Take<'_>,
 ) -> Result<(), Unwritten> {
-    read_all(store, AS_OF, change, take).await
-}
-
-async fn read_all(
-    store: &Store,
-    statement: &'static str,
-    change: u64,
-    take: &mut Take<'_>,
-) -> Result<(), Unwritten> {
     let database = store.database();
     let error = |cause| database.error(cause);
+    let change = column(change)?;
     let library = sqlx::query(LIBRARY)
-        .bind(column(change)?)
+        .bind(change)
         .bind(RowId::Library.to_string())
-        .fetch_optional(database.pool())
+        .fetch_all(database.pool())
         .await
         .map_err(error)?;
-    let mut read = Read::default();
-    if let Some(row) = &library {
-        read.add(store, row)?;
+    take(Read::of(store, &library)?)?;
+    let mut after = String::new();
+    loop {
+        let page = sqlx::query(database.dialect().standing())
+            .bind(change)
+            .bind(&after)
+            .fetch_all(database.pool())
+            .await
+            .map_err(error)?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        after = last.try_get("id").map_err(error)?;
+        take(Read::of(store, &page)?.without_library())?;
     }
-    take(read)?;
-    let mut rows = sqlx::query(statement)
-        .bind(column(change)?)
-        .fetch(database.pool());
-    let mut read = Read::with_room();
-    while let Some(row) = rows.try_next().await.map_err(error)? {
-        // It was the first of all.
-        if read.add(store, &row)? == RowId::Library {
-            read.rows.pop();
-        }
-        if read.rows.len() == PIECE {
-            take(std::mem::replace(&mut read, Read::with_room()))?;
-        }
+    let mut after = (change.saturating_add(1), String::new());
+    loop {
+        let page = sqlx::query(OVER)
+            .bind(change)
+            .bind(after.0)
+            .bind(&after.1)
+            .fetch_all(database.pool())
+            .await
+            .map_err(error)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        let to = last.try_get("to_index").map_err(error)?;
+        after = (to, last.try_get("id").map_err(error)?);
+        take(Read::of(store, &page)?.without_library())?;
     }
-    take(read)
 }
 
 /// The rows that began and ended after a change, up to another.
@@ -218,14 +224,17 @@ fn row_id(text: String) -> Result<RowId, Unwritten> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::plan;
+    use crate::storage::{Dialect, plan};
 
     #[tokio::test]
     async fn what_a_row_was_before_is_not_looked_at() {
-        let present = plan(PRESENT).await;
+        let standing = plan(Dialect::Sqlite.standing()).await;
+        assert_eq!(standing, "SEARCH state USING INDEX state_present (id>?)");
+        let over = plan(OVER).await;
         assert!(
-            !present.contains("SCAN") && !present.contains("state_by_from"),
-            "{present}"
+            over.contains("SEARCH state USING INDEX state_by_to")
+                && !over.contains("state_by_from"),
+            "{over}"
         );
     }
 }

@@ -158,6 +158,11 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();
+    store
+        .database()
+        .make_statistics(size)
+        .await
+        .map_err(Unwritten::from)?;
     drop_pruned(store, door.tip().minimum).await?;
     let erasures = upkeep::erasures(store.database())
         .await

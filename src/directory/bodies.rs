@@ -6,6 +6,7 @@
 //! the next one.
 
 use std::hash::Hash;
+use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,13 +157,10 @@ impl<K: Clone + Eq + Hash, T: Body> Bodies<K, T> {
             self.all.insert(key, Lies::Here(Arc::new(body)));
             return;
         };
-        let text = serde_json::to_vec(&body);
-        let weight = weight(&text);
+        let weight = weight(&body);
         let is_much = room.held.saturating_add(weight) > room.most;
-        let away = match &text {
-            Ok(text) if is_much && body.may_leave() => spill.put(text),
-            _ => None,
-        };
+        let text = (is_much && body.may_leave()).then(|| serde_json::to_vec(&body));
+        let away = text.and_then(|text| spill.put(&text.ok()?));
         let lies = match away {
             Some(away) => Lies::Away(away),
             None => {
@@ -177,8 +175,7 @@ impl<K: Clone + Eq + Hash, T: Body> Bodies<K, T> {
         if let Some(Lies::Here(body)) = self.all.remove(key)
             && room.spill.is_some()
         {
-            let weight = weight(&serde_json::to_vec(body.as_ref()));
-            room.held = room.held.saturating_sub(weight);
+            room.held = room.held.saturating_sub(weight(body.as_ref()));
         }
     }
 
@@ -198,9 +195,25 @@ impl<K: Clone + Eq + Hash, T: Body> Bodies<K, T> {
     }
 }
 
-fn weight(text: &Result<Vec<u8>, serde_json::Error>) -> u64 {
-    let length = text.as_ref().map_or(0, Vec::len);
-    AROUND.saturating_add(length as u64)
+/// How much memory a body takes, about, by the length of its text.
+fn weight(body: &impl Serialize) -> u64 {
+    struct Length(u64);
+
+    impl io::Write for Length {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.saturating_add(text.len() as u64);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut length = Length(AROUND);
+    // INVARIANT: it has no writer that fails, and whatever was counted is as good a guess as any.
+    drop(serde_json::to_writer(&mut length, body));
+    length.0
 }
 
 fn read<T: Body>(body: &dyn Spilled, room: &Room) -> Option<T> {
@@ -250,8 +263,8 @@ impl<T: Body> Desk<T> {
             Some(found) => Arc::clone(found),
             None => Arc::new(read(body, room)?),
         };
-        let weight = weight(&serde_json::to_vec(found.as_ref()));
-        self.held.fetch_add(weight, Ordering::Relaxed);
+        self.held
+            .fetch_add(weight(found.as_ref()), Ordering::Relaxed);
         Some(self.now.insert(number, Box::new(found)))
     }
 }

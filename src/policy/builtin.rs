@@ -11,6 +11,7 @@ use cedar_policy::{
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::compile::POLICIES_MOST;
 use super::error::{Finding, Lines, PolicyError};
 use super::evaluate::Determining;
 use super::extent;
@@ -82,6 +83,8 @@ pub struct Library {
     set: PolicySet,
     texts: HashMap<String, String>,
     digest: String,
+    /// How many policies a tenant may add.
+    pub(crate) own_most: usize,
 }
 
 impl Library {
@@ -91,6 +94,13 @@ impl Library {
     /// `Refused` where the files that it was built from don't parse, which a test rules out.
     pub fn builtin() -> Result<Self, PolicyError> {
         Self::compile(SCHEMA, FILES)
+    }
+
+    /// The same, beside which a tenant may have so many policies of its own: for measuring what the engine does with more than the time
+    /// for validating them allows.
+    #[must_use]
+    pub fn with_own_most(self, own_most: usize) -> Self {
+        Self { own_most, ..self }
     }
 
     /// A library from other texts: how the tests try what would follow from a changed policy.
@@ -136,6 +146,7 @@ impl Library {
             set,
             texts: texts.collect(),
             digest: digest(schema, files),
+            own_most: POLICIES_MOST,
         })
     }
 

@@ -316,16 +316,15 @@ fn own_index(
     sources: &[Source],
 ) -> Result<(Index, Vec<Finding>), PolicyError> {
     let mut findings = Vec::new();
-    let (mut read, mut count) = (Vec::new(), 0_usize);
+    let (mut read, mut count, most) = (Vec::new(), 0_usize, library.own_most);
     for source in sources {
         match parse_policies(&source.name, &source.text) {
             Ok(parsed) => {
                 let before = count;
                 count = count.saturating_add(parsed.policies().count());
-                if before <= POLICIES_MOST && count > POLICIES_MOST {
-                    let message = format!(
-                        "there are {count} policies up to here, and {POLICIES_MOST} at most may be"
-                    );
+                if before <= most && count > most {
+                    let message =
+                        format!("there are {count} policies up to here, and {most} at most may be");
                     let help = "say it of groups and of attributes, or share one by one what is shared one by one";
                     findings.push(Finding::in_file(&source.name, message).with_help(help));
                 }
@@ -334,7 +333,7 @@ fn own_index(
             Err(found) => findings.extend(found),
         }
     }
-    if count > POLICIES_MOST {
+    if count > most {
         return Err(PolicyError::Refused(told(findings)));
     }
     let mut set = PolicySet::new();

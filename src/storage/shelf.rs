@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use sqlx::{Any, Row as _, Transaction};
 use tokio::task::block_in_place;
 
+use super::pieces::Pieces;
 use super::{Database, StorageError, private_folder};
 
 /// Bytes of a piece on PostgreSQL.
@@ -28,7 +29,6 @@ const SETTLE: &str = "DELETE FROM content_upload WHERE version = $1 AND touched_
 /// Only while nobody has given it up.
 const ADD: &str = "INSERT INTO content_piece (version, number, bytes) SELECT $1, $2, $3 \
      WHERE EXISTS (SELECT 1 FROM content_upload WHERE version = $1 AND touched_at >= 0)";
-const READ: &str = "SELECT bytes FROM content_piece WHERE version = $1 AND number = $2 LIMIT 1";
 /// Some at a time: a statement may take ten seconds, and a long value has thousands.
 const REMOVE: &str = "DELETE FROM content_piece WHERE version = $1 AND number IN \
      (SELECT number FROM content_piece WHERE version = $1 ORDER BY number LIMIT 256)";
@@ -108,11 +108,7 @@ impl Shelf {
                     path,
                 })
             }
-            Self::Rows(database) => Ok(Reading::Rows {
-                database: database.clone(),
-                name: name.to_owned(),
-                piece: None,
-            }),
+            Self::Rows(database) => Ok(Reading::Rows(Box::new(Pieces::of(database, name)))),
         }
     }
 
@@ -373,15 +369,8 @@ pub enum Reading {
         /// Where it lies.
         path: PathBuf,
     },
-    /// Pieces, of which the last one read is kept.
-    Rows {
-        /// Where.
-        database: Database,
-        /// Of which value.
-        name: String,
-        /// Its number and its bytes.
-        piece: Option<(u64, Vec<u8>)>,
-    },
+    /// Pieces in rows.
+    Rows(Box<Pieces>),
 }
 
 impl Reading {
@@ -397,19 +386,11 @@ impl Reading {
     ) -> Result<(), StorageError> {
         match self {
             Self::File { .. } => block_in_place(|| self.read_file(offset, length, into)),
-            Self::Rows {
-                database,
-                name,
-                piece,
-            } => {
+            Self::Rows(pieces) => {
                 into.clear();
                 while into.len() < length {
                     let at = offset.saturating_add(u64::try_from(into.len()).unwrap_or(u64::MAX));
-                    let number = at / PIECE;
-                    if piece.as_ref().is_none_or(|(held, _)| *held != number) {
-                        *piece = read_piece(database, name, number).await?;
-                    }
-                    let Some((_, held)) = piece.as_ref() else {
+                    let Some(held) = pieces.piece(at / PIECE).await? else {
                         break;
                     };
                     let start = usize::try_from(at % PIECE).unwrap_or(usize::MAX);
@@ -453,22 +434,6 @@ impl Reading {
         into.truncate(filled);
         Ok(())
     }
-}
-
-async fn read_piece(
-    database: &Database,
-    name: &str,
-    number: u64,
-) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
-    let error = |cause| database.error(cause);
-    let row = sqlx::query(READ)
-        .bind(name)
-        .bind(i64::try_from(number).unwrap_or(i64::MAX))
-        .fetch_optional(database.pool())
-        .await
-        .map_err(error)?;
-    row.map(|row| Ok((number, row.try_get("bytes").map_err(error)?)))
-        .transpose()
 }
 
 /// Writes the pieces that are full, and at the end what is left.

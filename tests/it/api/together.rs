@@ -299,3 +299,35 @@ async fn each_is_sealed_under_their_own_on_postgresql() {
     let server = postgres::start();
     each_is_sealed_under_their_own(Database::Postgres(server.url())).await;
 }
+
+/// PostgreSQL makes statistics a minute after there is something to know. Until then its plans would be those for empty tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_is_told_how_much_there_is() {
+    let server = postgres::start();
+    let service = Service::still(Database::Postgres(server.url())).await;
+    let tenant = service.tenant("acme").await;
+    let known = async || {
+        let mut rows = service.database(&tenant).await;
+        let row = sqlx::query(
+            "SELECT CAST(reltuples AS BIGINT) AS known FROM pg_class WHERE relname = 'segment'",
+        );
+        let row = row.fetch_one(&mut rows).await.unwrap();
+        row.get::<i64, _>("known")
+    };
+    let door = &tenant.door;
+    upkeep::round(door, Utc::now(), true).await.unwrap();
+    assert!(known().await <= 0, "nothing is counted of so little");
+    while door.tip().size < 256 {
+        let asked = (0..64).map(|_| service.get(&tenant, tenant.admin, "/v1/organization"));
+        join_all(asked).await;
+    }
+    upkeep::round(door, Utc::now(), true).await.unwrap();
+    let once = known().await;
+    assert!(once > 0);
+    // Again only once there is twice as much.
+    for _ in 0..3 {
+        service.get(&tenant, tenant.admin, "/v1/organization").await;
+    }
+    upkeep::round(door, Utc::now(), true).await.unwrap();
+    assert_eq!(known().await, once);
+}
