@@ -429,11 +429,11 @@ impl Database {
         if self.dialect == Dialect::Sqlite || !is_due {
             return Ok(());
         }
-        self.known.store(size, Ordering::Relaxed);
         sqlx::raw_sql("ANALYZE content, segment, state, subject_key, tile")
             .execute(&self.pool)
             .await
             .map_err(|cause| self.error(cause))?;
+        self.known.store(size, Ordering::Relaxed);
         Ok(())
     }
 

@@ -53,15 +53,6 @@ pub(super) struct Setting {
     pub(super) spilling: Spilling,
 }
 
-impl Setting {
-    /// The tenant's state before it is read.
-    pub(super) fn nothing_yet(&self) -> World {
-        let id = self.store.id();
-        let org = Ref::new(crate::directory::Kind::Organization, *id.bytes());
-        World::empty(org, &self.library).within(self.spilling.room(id))
-    }
-}
-
 /// The state that the next batch is made for.
 pub(super) struct Known {
     pub(super) head: Head,
@@ -111,7 +102,10 @@ impl Sequencer {
         healthy: Arc<std::sync::atomic::AtomicBool>,
         seen_to: u64,
     ) -> Result<(Self, Arc<ArcSwap<World>>), Unwritten> {
-        let seen = Arc::new(ArcSwap::from_pointee(setting.nothing_yet()));
+        let id = setting.store.id();
+        let org = Ref::new(crate::directory::Kind::Organization, *id.bytes());
+        let empty = World::empty(org, &setting.library).within(setting.spilling.room(id));
+        let seen = Arc::new(ArcSwap::from_pointee(empty));
         let mut sequencer = Self {
             setting,
             seen: Arc::clone(&seen),
@@ -207,7 +201,10 @@ impl Sequencer {
                 for work in batch {
                     work.refuse(Refused::Unavailable);
                 }
-                if matches!(error, Unwritten::RolledBack { .. } | Unwritten::OtherLife) {
+                // What cannot be read back where it was put aside is in the rows still, and whoever opens the tenant anew has time to read them.
+                let is_sound = self.seen.load().snapshot().is_sound();
+                if !is_sound || matches!(error, Unwritten::RolledBack { .. } | Unwritten::OtherLife)
+                {
                     return ControlFlow::Break(());
                 }
             }
@@ -397,12 +394,7 @@ impl Sequencer {
         self.setting.recent.forget();
         let edge = append::load_edge(store.database(), head.size).await?;
         self.check_head(&head, &edge)?;
-        let seen = self.seen.load_full();
-        // What cannot be read back where it was put aside is in the rows still.
-        let before = match seen.snapshot().is_sound() {
-            true => seen,
-            false => Arc::new(self.setting.nothing_yet()),
-        };
+        let before = self.seen.load_full();
         let world = Arc::new(state::catch_up(store, &before, head.last_change).await?);
         self.seen.store(Arc::clone(&world));
         self.tip.send_replace(Tip::of(&head));
@@ -578,7 +570,8 @@ pub(super) async fn make(
         }
     };
     // Handing this thread's other tasks over costs more than a few questions do.
-    if batch.len() <= A_FEW && batch.iter().all(Work::is_brief) {
+    let is_brief = batch.len() <= A_FEW && batch.iter().all(Work::is_brief);
+    if is_brief && !known.world.snapshot().is_spilled() {
         return make();
     }
     tokio::task::block_in_place(make)

@@ -227,8 +227,8 @@ struct Evaluation {
     compiled: Arc<Compiled>,
     counted: Arc<Mutex<Counted>>,
     skipped: Arc<AtomicU64>,
-    /// The last world, and the same under the draft.
-    seen: Option<(Arc<World>, Seen)>,
+    /// As of when the last world was, and the same under the draft.
+    seen: Option<(u64, Seen)>,
 }
 
 impl Evaluation {
@@ -272,9 +272,13 @@ impl Evaluation {
 
     /// A world under the draft: made once for all that was decided on it.
     fn under(&mut self, world: Arc<World>) -> Seen {
-        if let Some((known, seen)) = &self.seen
-            && Arc::ptr_eq(known, &world)
+        let as_of = world.snapshot().as_of();
+        if let Some((known, seen)) = &mut self.seen
+            && *known == as_of
         {
+            if seen.world.snapshot().is_full() {
+                seen.world = Arc::new(seen.world.cleared());
+            }
             return seen.clone();
         }
         let (under, misfits) = world.under(&self.compiled);
@@ -282,7 +286,7 @@ impl Evaluation {
             world: Arc::new(under),
             lacks: !misfits.is_empty(),
         };
-        self.seen = Some((world, seen.clone()));
+        self.seen = Some((as_of, seen.clone()));
         seen
     }
 }

@@ -35,6 +35,7 @@ impl Spilling {
             tenant: tenant.to_string(),
             dir: self.dir.clone(),
             sound: AtomicBool::new(true),
+            warned: AtomicBool::new(false),
             open: Mutex::default(),
         };
         Room::of(self.most, Arc::new(Shared(Arc::new(file))))
@@ -45,6 +46,8 @@ struct SpillFile {
     tenant: String,
     dir: PathBuf,
     sound: AtomicBool,
+    /// That it takes nothing was said.
+    warned: AtomicBool,
     /// Nothing before something is put there.
     open: Mutex<Option<Arc<Open>>>,
 }
@@ -117,7 +120,7 @@ impl SpillFile {
         let new = Arc::new(Open::new(&self.dir)?);
         tracing::info!(
             tenant.id = %self.tenant,
-            "the directory is larger than `directory.memory_mib`: what is beyond it lies in a file, and is read back when it is asked for"
+            "the directory is larger than `tenants.memory_mib`: what is beyond it lies in a file, and is read back when it is asked for"
         );
         Ok(Arc::clone(open.insert(new)))
     }
@@ -162,7 +165,9 @@ impl Spill for Shared {
         match self.try_put(body) {
             Ok(lying) => Some(Arc::new(lying)),
             Err(error) => {
-                tracing::warn!(tenant.id = %self.0.tenant, %error, "what memory has no room for stays there: it could not be put aside");
+                if !self.0.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(tenant.id = %self.0.tenant, %error, "what memory has no room for stays there: it could not be put aside");
+                }
                 None
             }
         }
@@ -220,6 +225,7 @@ mod tests {
             tenant: "tnt_test".into(),
             dir: dir.into(),
             sound: AtomicBool::new(true),
+            warned: AtomicBool::new(false),
             open: Mutex::default(),
         }))
     }

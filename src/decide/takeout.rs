@@ -139,9 +139,9 @@ impl Takeout {
             "recorded": self.said,
         });
         sending.file("manifest.json", &line(&manifest)).await?;
-        let objects = takeout::objects(snapshot, self.of);
+        let objects = tokio::task::block_in_place(|| takeout::objects(snapshot, self.of));
         let mut lines = Lines::of("objects");
-        let mut read = snapshot.clone();
+        let mut read = snapshot.apart();
         for reference in &objects {
             if read.is_full() {
                 read = read.cleared();
@@ -153,7 +153,7 @@ impl Takeout {
         }
         let objects_written = lines.end(sending).await?;
         let mut lines = Lines::of("shares");
-        for id in takeout::shares(snapshot, self.of) {
+        for id in takeout::shares(snapshot, self.of, &objects) {
             if let Some(stored) = snapshot.share(id) {
                 lines.add(sending, &view::share(id, stored)).await?;
             }
@@ -206,6 +206,9 @@ impl Takeout {
         let end = json!({
             "objects": objects_written, "shares": shares, "entities": entities, "contents": self.written, "log_entries": log,
         });
+        if !self.world.snapshot().is_sound() {
+            return Err(Unwritten::Corrupt { what: "spill" }.into());
+        }
         sending.file("end.json", &line(&end)).await
     }
 

@@ -158,11 +158,9 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();
-    store
-        .database()
-        .make_statistics(size)
-        .await
-        .map_err(Unwritten::from)?;
+    if let Err(error) = store.database().make_statistics(size).await {
+        tracing::warn!(tenant.id = %store.id(), %error, "statistics are made later");
+    }
     drop_pruned(store, door.tip().minimum).await?;
     let erasures = upkeep::erasures(store.database())
         .await

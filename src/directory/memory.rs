@@ -145,7 +145,7 @@ pub fn of_use(
         &mut snapshot.memories_of(Layer::Organization),
     );
     if let Some(user) = user {
-        let theirs = snapshot.all_owned(user);
+        let theirs = snapshot.owned_of(user, Kind::Memory);
         add(Layer::Personal, &mut theirs.filter(|one| {
             let stored = snapshot.lent(*one);
             stored.is_some_and(|one| matches!(&one.value, Object::Memory(memory) if memory.layer == Layer::Personal))

@@ -93,10 +93,9 @@ pub fn cancel(by: &Authorized<AgentCancel>, snapshot: &Snapshot) -> Result<Chang
 }
 
 /// The runs for somebody that nobody has ended.
-fn running(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = (Ref, &AgentRun)> {
-    let theirs = snapshot.owned(user, Kind::AgentRun);
-    theirs.filter_map(|(reference, object)| match object {
-        Object::AgentRun(run) if run.status == Status::Running => Some((reference, run)),
+fn running(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = (Ref, AgentRun)> {
+    all_of(snapshot, user).filter_map(|reference| match &snapshot.lent(reference)?.value {
+        Object::AgentRun(run) if run.status == Status::Running => Some((reference, run.clone())),
         _ => None,
     })
 }
@@ -115,7 +114,7 @@ pub(super) fn stop_all(
             let run = AgentRun {
                 status: Status::Cancelled,
                 ended_at: Some(now),
-                ..run.clone()
+                ..run
             };
             let details = json!({"definition": run.definition, "why": "suspended"});
             change
@@ -141,8 +140,7 @@ pub(super) fn end_all(snapshot: &Snapshot, user: Ref, mut change: Change) -> Cha
 
 /// Every run for somebody, ended or not.
 pub(super) fn all_of(snapshot: &Snapshot, user: Ref) -> impl Iterator<Item = Ref> {
-    let theirs = snapshot.owned(user, Kind::AgentRun);
-    theirs.map(|(reference, _)| reference)
+    snapshot.owned_of(user, Kind::AgentRun)
 }
 
 fn ended(

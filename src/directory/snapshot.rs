@@ -109,6 +109,20 @@ impl Snapshot {
         self.room.is_sound()
     }
 
+    /// Whether something of it has to be read back, which may wait for a disk.
+    pub const fn is_spilled(&self) -> bool {
+        self.room.is_spilled()
+    }
+
+    /// The same with a desk of its own, for whoever looks at much: it takes no room from others.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let mut next = self.clone();
+        next.objects.clear();
+        next.own.clear();
+        next
+    }
+
     /// Whether what was read back takes so much memory that it should be [`Snapshot::cleared`].
     pub fn is_full(&self) -> bool {
         self.objects.is_full(&self.room) || self.own.is_full(&self.room)
@@ -240,6 +254,12 @@ impl Snapshot {
             .into_iter()
             .flatten()
             .filter_map(|one| Some((one, &self.object(one)?.value)))
+    }
+
+    /// What of a kind somebody owns.
+    pub(super) fn owned_of(&self, owner: Ref, kind: Kind) -> InOrder<'_> {
+        let found = self.pointing.to("owner", &owner.into(), (kind, None));
+        found.unwrap_or_else(|| Box::new(std::iter::empty()))
     }
 
     /// The objects of any kind whose owner this is.

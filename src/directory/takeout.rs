@@ -252,7 +252,7 @@ pub fn objects(snapshot: &Snapshot, of: Of) -> Vec<Ref> {
 /// What a person has begun to have a team, a project, a thread or the organization remember: others may have written in it since.
 #[must_use]
 pub fn shared_memories(snapshot: &Snapshot, person: Ref) -> Vec<Ref> {
-    let theirs = snapshot.all_owned(person);
+    let theirs = snapshot.owned_of(person, Kind::Memory);
     let shared = theirs.filter(|one| {
         let stored = snapshot.lent(*one);
         stored.is_some_and(
@@ -262,10 +262,9 @@ pub fn shared_memories(snapshot: &Snapshot, person: Ref) -> Vec<Ref> {
     shared.collect()
 }
 
-/// The shares that are handed out: of what is handed out, and to the person.
+/// The shares that are handed out: of what is handed out, the [`objects`], and to the person.
 #[must_use]
-pub fn shares(snapshot: &Snapshot, of: Of) -> Vec<[u8; 16]> {
-    let shown = objects(snapshot, of);
+pub fn shares(snapshot: &Snapshot, of: Of, shown: &[Ref]) -> Vec<[u8; 16]> {
     snapshot
         .shares()
         .filter(|(_, share)| {

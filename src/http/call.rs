@@ -26,7 +26,7 @@ use crate::decide::judge::Judgement;
 use crate::decide::{
     Action, Asker, Beside, Caller, Changed, Deposit, Door, IdempotencyKey, Permitted, Refused,
 };
-use crate::directory::{Change, DirectoryError, Kind, Ref, Snapshot};
+use crate::directory::{Change, DirectoryError, Kind, Ref, RowId, Snapshot};
 use crate::log::Event;
 use crate::policy::Refusal;
 
@@ -357,7 +357,7 @@ impl Call {
 
     async fn may<A: Action>(&self, asked: Ref, there: Ref) -> Result<bool, Problem> {
         match self.door.permit::<A>(self.asker(), asked, Map::new()).await {
-            Ok(permitted) => Ok(permitted.snapshot().object(there).is_some()),
+            Ok(permitted) => Ok(permitted.snapshot().has(RowId::Object(there))),
             Err(Refused::Denied(..)) => Ok(false),
             Err(refused) => Err(refused::problem(refused)),
         }

@@ -125,6 +125,7 @@ async fn of_use(call: &Call, thread: &str, paging: &Paging) -> Result<Response, 
         }
         items.push(item);
     }
+    page::is_whole(snapshot)?;
     let details = json!({"for": thread, "versions": versions});
     call.door()
         .note(call.asker(), Event::ContentRead, Outcome::Ok, details)

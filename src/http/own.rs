@@ -34,6 +34,7 @@ pub(super) async fn list_entities(call: Call) -> Result<Response, Problem> {
         .take(paging.limit.saturating_add(1))
         .map(|(id, _, entity)| (ids::text(ROW, &id), view::own(&entity)))
         .collect();
+    page::is_whole(permitted.snapshot())?;
     Ok(page::cut(items, paging.limit))
 }
 

@@ -100,6 +100,7 @@ pub(super) async fn list<A: Action>(
     let items = shown
         .filter_map(|item| shown_as(*item, listed.snapshot()))
         .collect();
+    is_whole(listed.snapshot())?;
     Ok(page(items, listed.next().map(|next| next.to_string())))
 }
 
@@ -140,14 +141,22 @@ pub(super) fn all(snapshot: &Snapshot, kind: Kind, paging: &Paging) -> Result<Re
     let items = found
         .map(|(id, stored)| (id.to_string(), view::view(id, &stored.value, snapshot)))
         .collect();
+    is_whole(snapshot)?;
     Ok(cut(items, paging.limit))
 }
 
 /// One thing as it is answered.
 pub(super) fn one(reference: Ref, snapshot: &Snapshot) -> Result<Response, Problem> {
-    shown_as(reference, snapshot)
-        .map(|view| Json(view).into_response())
-        .ok_or(Problem::NotFound)
+    one_with(reference, snapshot, |_| {})
+}
+
+/// What is shown of a state counts only where all of it could be read.
+pub(super) fn is_whole(snapshot: &Snapshot) -> Result<(), Problem> {
+    let told = "a part of the directory cannot be read back on this node; ask again";
+    match snapshot.is_sound() {
+        true => Ok(()),
+        false => Err(Problem::Unavailable(told.into())),
+    }
 }
 
 /// The same with something beside it.
@@ -156,7 +165,9 @@ pub(super) fn one_with(
     snapshot: &Snapshot,
     add: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<Response, Problem> {
-    let mut view = shown_as(reference, snapshot).ok_or(Problem::NotFound)?;
+    let shown = shown_as(reference, snapshot);
+    is_whole(snapshot)?;
+    let mut view = shown.ok_or(Problem::NotFound)?;
     if let Some(view) = view.as_object_mut() {
         add(view);
     }

@@ -35,11 +35,11 @@ impl Dialect {
         match self {
             Self::Sqlite => {
                 "SELECT id, from_index, body FROM state INDEXED BY state_present \
-                 WHERE to_index IS NULL AND id > $2 AND from_index <= $1 ORDER BY id LIMIT 1024"
+                 WHERE to_index IS NULL AND id > $2 AND +from_index <= $1 ORDER BY id LIMIT 1024"
             }
             Self::Postgres => {
                 "SELECT id, from_index, body FROM state \
-                 WHERE to_index IS NULL AND id > $2 AND from_index <= $1 ORDER BY id LIMIT 1024"
+                 WHERE to_index IS NULL AND id > $2 AND +from_index <= $1 ORDER BY id LIMIT 1024"
             }
         }
     }

@@ -50,11 +50,12 @@ impl Pieces {
         if before != Some(number) {
             let on_its_way = self.next.take().filter(|next| next.number == number);
             let piece = match on_its_way {
-                Some(mut next) => (&mut next.piece).await.ok(),
+                Some(mut next) => (&mut next.piece).await.ok().and_then(Result::ok),
                 None => None,
             };
+            // Why it could not be read ahead is of no matter: it is read now.
             let piece = match piece {
-                Some(piece) => piece,
+                Some(piece) => Ok(piece),
                 None => read(self.database.clone(), self.name.clone(), number).await,
             };
             self.held = piece?.map(|bytes| (number, bytes));

@@ -54,6 +54,7 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 9, "0009_appending"),
     migration!("tenant", 10, "0010_signing_in"),
     migration!("tenant", 11, "0011_state_present"),
+    migration!("tenant", 12, "0012_state_by_end"),
 ];
 
 /// How SQLite goes about a statement in a tenant's database.
