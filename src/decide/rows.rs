@@ -488,6 +488,9 @@ mod tests {
     #[tokio::test]
     async fn what_a_row_was_before_is_not_looked_at() {
         let end = plan(END).await;
-        assert_eq!(end, "SEARCH state USING INDEX state_present (id=?)");
+        assert_eq!(
+            end,
+            "SEARCH state USING INDEX state_by_to (to_index=? AND id=?)"
+        );
     }
 }

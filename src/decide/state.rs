@@ -13,6 +13,9 @@ use crate::directory::{Kind, Row, RowId};
 use crate::log::append::column;
 use crate::tenant::Store;
 
+/// What has not ended, a page at a time.
+const STANDING: &str = "SELECT id, from_index, body FROM state \
+     WHERE to_index IS NULL AND id > $2 AND +from_index <= $1 ORDER BY id LIMIT 1024";
 /// What has ended since, a page at a time.
 const OVER: &str = "SELECT id, from_index, to_index, body FROM state \
      WHERE (to_index, id) > ($2, $3) AND +from_index <= $1 ORDER BY to_index, id LIMIT 1024";
@@ -136,7 +139,7 @@ pub(super) async fn all_as_of(
     take(Read::of(store, &library)?)?;
     let mut after = String::new();
     loop {
-        let page = sqlx::query(database.dialect().standing())
+        let page = sqlx::query(STANDING)
             .bind(change)
             .bind(&after)
             .fetch_all(database.pool())
@@ -224,12 +227,15 @@ fn row_id(text: String) -> Result<RowId, Unwritten> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Dialect, plan};
+    use crate::storage::plan;
 
     #[tokio::test]
     async fn what_a_row_was_before_is_not_looked_at() {
-        let standing = plan(Dialect::Sqlite.standing()).await;
-        assert_eq!(standing, "SEARCH state USING INDEX state_present (id>?)");
+        let standing = plan(STANDING).await;
+        assert_eq!(
+            standing,
+            "SEARCH state USING INDEX state_by_to (to_index=? AND id>?)"
+        );
         let over = plan(OVER).await;
         assert!(
             over.starts_with("SEARCH state USING INDEX state_by_to") && !over.contains("B-TREE"),

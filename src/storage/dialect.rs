@@ -29,21 +29,6 @@ impl Dialect {
         }
     }
 
-    /// The rows of a state that have not ended, a page at a time in the order of their names: `$1` is a change, `$2` the last name. SQLite
-    /// would look at all that have not ended to put them in order.
-    pub(crate) const fn standing(self) -> &'static str {
-        match self {
-            Self::Sqlite => {
-                "SELECT id, from_index, body FROM state INDEXED BY state_present \
-                 WHERE to_index IS NULL AND id > $2 AND +from_index <= $1 ORDER BY id LIMIT 1024"
-            }
-            Self::Postgres => {
-                "SELECT id, from_index, body FROM state \
-                 WHERE to_index IS NULL AND id > $2 AND +from_index <= $1 ORDER BY id LIMIT 1024"
-            }
-        }
-    }
-
     /// Locks the row that whoever changes a tenant's keys holds alone; SQLite has locked the database already.
     pub(crate) const fn keys_lock(self) -> &'static str {
         match self {

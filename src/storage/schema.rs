@@ -40,6 +40,7 @@ pub const CONTROL: &[Migration] = &[
     migration!("control", 4, "0004_providers"),
     migration!("control", 5, "0005_restores"),
     migration!("control", 6, "0006_ledger_key"),
+    migration!("control", 7, "0007_no_samples"),
 ];
 /// The schema of a tenant's database.
 pub const TENANT: &[Migration] = &[

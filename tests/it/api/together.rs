@@ -300,6 +300,25 @@ async fn each_is_sealed_under_their_own_on_postgresql() {
     each_is_sealed_under_their_own(Database::Postgres(server.url())).await;
 }
 
+/// Statistics are samples of what columns hold: no key may be among them, since it would be there when its row is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_samples_nothing_that_is_sealed() {
+    let server = postgres::start();
+    let service = Service::still(Database::Postgres(server.url())).await;
+    let tenant = service.tenant("acme").await;
+    for mut rows in [service.database(&tenant).await, service.control().await] {
+        let sampled = "SELECT CAST(attrelid::regclass AS TEXT) || '.' || attname AS name, attstattarget IS NOT DISTINCT FROM 0 AS is_not
+             FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+             WHERE atttypid = 'bytea'::regtype AND relkind = 'r' AND relnamespace = 'public'::regnamespace AND attnum > 0";
+        let columns = sqlx::query(sampled).fetch_all(&mut rows).await.unwrap();
+        assert!(columns.len() > 10);
+        for column in columns {
+            let name: String = column.get("name");
+            assert!(column.get::<bool, _>("is_not"), "{name}");
+        }
+    }
+}
+
 /// PostgreSQL makes statistics a minute after there is something to know. Until then its plans would be those for empty tables.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_told_how_much_there_is() {
