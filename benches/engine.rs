@@ -1,7 +1,8 @@
 //! What an evaluation costs, in this process and without the log: beside Cedar's own authorizer, as policies, links and entities grow, and
 //! for a search; what entities and links take in memory; and how often an evaluation allocates.
 //!
-//! All of it is measured on one thread. What counts is the ratio within a run.
+//! All of it is measured on one thread. What counts is the ratio within a run. `--only NAME` makes one table: `cedar`, `policies`, `links`,
+//! `entities`, `memory` or `search`.
 
 #![allow(
     clippy::unwrap_used,
@@ -98,6 +99,7 @@ fn reference(kind: Kind, number: usize) -> Ref {
 
 /// An organization with as many people and threads as wanted: a team for every fifty people, a tenth of the threads open to their team,
 /// the others private, every twentieth of them shared with somebody.
+#[derive(Clone)]
 struct Scene {
     world: World,
     users: usize,
@@ -285,23 +287,26 @@ impl Scene {
     }
 }
 
-/// The median of some rounds: how long one takes, in nanoseconds.
+/// How long one takes, in nanoseconds: the median of some rounds.
 fn each<T>(items: &[T], mut work: impl FnMut(&T)) -> f64 {
     items.iter().take(100).for_each(&mut work);
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let (start, mut done) = (Instant::now(), 0_usize);
-            while start.elapsed() < ROUND {
-                for item in items.iter().skip(done % items.len()).take(64) {
-                    work(item);
-                    done += 1;
-                }
-            }
-            start.elapsed().as_nanos() as f64 / done as f64
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+    median((0..ROUNDS).map(|_| round(items, &mut work)).collect())
+}
+
+fn round<T>(items: &[T], mut work: impl FnMut(&T)) -> f64 {
+    let (start, mut done) = (Instant::now(), 0_usize);
+    while start.elapsed() < ROUND {
+        for item in items.iter().skip(done % items.len()).take(64) {
+            work(item);
+            done += 1;
+        }
+    }
+    start.elapsed().as_nanos() as f64 / done as f64
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 fn evaluated(scene: &Scene) -> f64 {
@@ -309,6 +314,32 @@ fn evaluated(scene: &Scene) -> f64 {
     each(&questions, |question| {
         black_box(scene.evaluate(question));
     })
+}
+
+/// The first of scenes that grow. The others take turns with it, so that a machine that grows slower meanwhile is slower for both.
+struct First(Option<(Scene, Vec<Question>)>);
+
+impl First {
+    /// How long one evaluation takes in this scene, in nanoseconds, and how many times what it takes in the first: medians.
+    fn beside(&mut self, scene: Scene) -> (f64, f64) {
+        let questions = scene.questions(4_096);
+        let time = |(scene, questions): (&Scene, &[Question])| {
+            round(questions, |question| {
+                black_box(scene.evaluate(question));
+            })
+        };
+        let (first, asked) = self
+            .0
+            .get_or_insert_with(|| (scene.clone(), questions.clone()));
+        let (mut times, mut ratios) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let least = time((first, asked));
+            let one = time((&scene, &questions));
+            times.push(one);
+            ratios.push(one / least);
+        }
+        (median(times), median(ratios))
+    }
 }
 
 fn figure(name: &str, value: f64, unit: &str, ratio: f64, against: &str) -> Value {
@@ -320,15 +351,29 @@ fn main() {
     let library = Library::builtin().unwrap().with_own_most(usize::MAX);
     let library = Arc::new(library);
     let mut figures = Vec::new();
-    let small = Scene::new(&library, 1_000, 1_000);
-    against_cedar(&small, &mut figures);
-    allocations(&small, &mut figures);
-    policies(&library, &mut figures);
-    links(&library, &mut figures);
-    entities(&library, &mut figures);
-    held::memory(&library, &mut figures);
-    held::read_back(&library, &mut figures);
-    search(&library, &mut figures);
+    let only = std::env::args().skip_while(|one| one != "--only").nth(1);
+    let takes = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if takes("cedar") {
+        let small = Scene::new(&library, 1_000, 1_000);
+        against_cedar(&small, &mut figures);
+        allocations(&small, &mut figures);
+    }
+    if takes("policies") {
+        policies(&library, &mut figures);
+    }
+    if takes("links") {
+        links(&library, &mut figures);
+    }
+    if takes("entities") {
+        entities(&library, &mut figures);
+    }
+    if takes("memory") {
+        held::memory(&library, &mut figures);
+        held::read_back(&library, &mut figures);
+    }
+    if takes("search") {
+        search(&library, &mut figures);
+    }
     figures::write(figures);
 }
 
@@ -421,33 +466,27 @@ fn own_policies(count: usize, users: usize, threads: usize) -> Row {
 }
 
 fn policies(library: &Arc<Library>, figures: &mut Vec<Value>) {
-    println!("\n| own policies | one evaluation, ns | compiling, s |");
-    println!("| ---: | ---: | ---: |");
-    let mut first = None;
+    println!("\n| own policies | one evaluation, ns | times the first | compiling, s |");
+    println!("| ---: | ---: | ---: | ---: |");
+    let mut first = First(None);
     for count in [30, 1_000, 10_000, 100_000] {
         let scene = Scene::new(library, 10_000, 10_000);
         let start = Instant::now();
         let scene = scene.with(&[own_policies(count, 10_000, 10_000)]);
         let compiled = start.elapsed().as_secs_f64();
-        let one = evaluated(&scene);
-        println!("| {count} | {one:.0} | {compiled:.1} |");
-        let least = *first.get_or_insert(one);
+        let (one, ratio) = first.beside(scene);
+        println!("| {count} | {one:.0} | {ratio:.2} | {compiled:.1} |");
         if count == 100_000 {
-            figures.push(figure(
-                "eval_100k_policies_vs_30",
-                one,
-                "ns",
-                one / least,
-                "30_policies",
-            ));
+            let name = "eval_100k_policies_vs_30";
+            figures.push(figure(name, one, "ns", ratio, "30_policies"));
         }
     }
 }
 
 fn links(library: &Arc<Library>, figures: &mut Vec<Value>) {
-    println!("\n| links | one evaluation, ns |");
-    println!("| ---: | ---: |");
-    let mut first = None;
+    println!("\n| links | one evaluation, ns | times the first |");
+    println!("| ---: | ---: | ---: |");
+    let mut first = First(None);
     for count in [30, 10_000, 100_000] {
         let mut chance = Chance(13);
         let rows: Vec<Row> = (0..count)
@@ -458,42 +497,31 @@ fn links(library: &Arc<Library>, figures: &mut Vec<Value>) {
             })
             .collect();
         let scene = Scene::new(library, 10_000, 10_000).with(&rows);
-        let one = evaluated(&scene);
-        println!("| {count} | {one:.0} |");
-        let least = *first.get_or_insert(one);
+        let (one, ratio) = first.beside(scene);
+        println!("| {count} | {one:.0} | {ratio:.2} |");
         if count == 100_000 {
-            figures.push(figure(
-                "eval_100k_links_vs_30",
-                one,
-                "ns",
-                one / least,
-                "30_links",
-            ));
+            let name = "eval_100k_links_vs_30";
+            figures.push(figure(name, one, "ns", ratio, "30_links"));
         }
     }
 }
 
 fn entities(library: &Arc<Library>, figures: &mut Vec<Value>) {
-    println!("\n| entities | one evaluation, ns | one entity changed, ns |");
-    println!("| ---: | ---: | ---: |");
-    let mut first = None;
+    println!("\n| entities | one evaluation, ns | times the first | one entity changed, ns |");
+    println!("| ---: | ---: | ---: | ---: |");
+    let (mut first, mut first_change) = (First(None), None);
     for count in [1_000, 10_000, 100_000, 1_000_000] {
         let scene = Scene::new(library, count / 10, count - count / 10);
-        let one = evaluated(&scene);
         let rows: Vec<Row> = (0..256).map(|number| thread(number, scene.users)).collect();
         let change = each(&rows, |row| {
             black_box(scene.world.with(std::slice::from_ref(row), 3).unwrap());
         });
-        println!("| {count} | {one:.0} | {change:.0} |");
-        let (least, changed) = *first.get_or_insert((one, change));
+        let (one, ratio) = first.beside(scene);
+        println!("| {count} | {one:.0} | {ratio:.2} | {change:.0} |");
+        let changed = *first_change.get_or_insert(change);
         if count == 1_000_000 {
-            figures.push(figure(
-                "eval_1m_entities_vs_1k",
-                one,
-                "ns",
-                one / least,
-                "1k_entities",
-            ));
+            let name = "eval_1m_entities_vs_1k";
+            figures.push(figure(name, one, "ns", ratio, "1k_entities"));
             figures.push(figure(
                 "change_1m_entities_vs_1k",
                 change,

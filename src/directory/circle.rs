@@ -220,8 +220,8 @@ pub fn delete_circle<A: DeletesCircle>(
         new.groups.remove(&circle.leads);
         change = change.put(RowId::Object(user), Body::Object(Object::User(new)));
     }
-    for (share, stored) in snapshot.shares() {
-        if [circle.members, circle.leads].contains(&stored.value.grantee) {
+    for group in [circle.members, circle.leads] {
+        for (share, _) in snapshot.shares_to(group) {
             change = change.end(RowId::Share(share));
         }
     }

@@ -1,5 +1,7 @@
 //! What people make: threads, documents' metadata, templates, tools, assistants and agents' definitions.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::change::{Change, RowId};
@@ -284,11 +286,9 @@ pub fn delete<A: Deletes>(
     // What hangs from it has nothing hanging from it: documents and memory of a thread, agents and runs of a definition.
     let mut ended = vec![reference];
     ended.extend(snapshot.children(reference));
-    let shares: Vec<_> = snapshot
-        .shares()
-        .filter(|(_, share)| {
-            ended.contains(&share.value.resource) || share.value.grantee == reference
-        })
+    let of_all = ended.iter().flat_map(|one| snapshot.shares_of(*one));
+    let shares: BTreeSet<_> = of_all
+        .chain(snapshot.shares_to(reference))
         .map(|(id, _)| id)
         .collect();
     let count = |kind| {

@@ -178,11 +178,7 @@ fn departure(
     said: Said,
 ) -> Result<(Change, usize), DirectoryError> {
     let old = snapshot.require_user(user)?;
-    let shares: Vec<_> = snapshot
-        .shares()
-        .filter(|(_, share)| share.value.grantee == user)
-        .map(|(id, _)| id)
-        .collect();
+    let shares: Vec<_> = snapshot.shares_to(user).map(|(id, _)| id).collect();
     let details = match said {
         Said::Who => json!({
             "name": old.name, "email": old.email, "role": old.role.name(),

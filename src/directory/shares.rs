@@ -39,17 +39,22 @@ impl Shares {
         self.all.get(&id).map(AsRef::as_ref)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
-        self.all.iter().map(|(id, stored)| (*id, stored.as_ref()))
-    }
-
     /// Those of one resource, in the order of whom they are for.
     pub(super) fn of(&self, resource: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
-        let all = self
-            .of
-            .get(&resource)
-            .into_iter()
-            .flat_map(|all| all.iter());
+        self.met(&self.of, resource)
+    }
+
+    /// Those for one grantee, in the order of what they open.
+    pub(super) fn to(&self, grantee: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
+        self.met(&self.with, grantee)
+    }
+
+    fn met<'a>(
+        &'a self,
+        ends: &'a Ends,
+        at: Ref,
+    ) -> impl Iterator<Item = ([u8; 16], &'a Stored<Share>)> {
+        let all = ends.get(&at).into_iter().flat_map(|all| all.iter());
         all.filter_map(|(_, id)| self.get(*id).map(|share| (*id, share)))
     }
 

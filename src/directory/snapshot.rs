@@ -333,14 +333,14 @@ impl Snapshot {
         self.shares.get(id)
     }
 
-    /// Every share, in the order of their identifiers.
-    pub fn shares(&self) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
-        self.shares.iter()
-    }
-
     /// The shares of one resource.
     pub fn shares_of(&self, resource: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
         self.shares.of(resource)
+    }
+
+    /// The shares for a grantee: a person, a group, a thread.
+    pub fn shares_to(&self, grantee: Ref) -> impl Iterator<Item = ([u8; 16], &Stored<Share>)> {
+        self.shares.to(grantee)
     }
 
     /// The shares that do not count any more at this time, and are still there.

@@ -264,13 +264,12 @@ pub fn shared_memories(snapshot: &Snapshot, person: Ref) -> Vec<Ref> {
 
 /// The shares that are handed out: of what is handed out, the [`objects`], and to the person.
 #[must_use]
-pub fn shares(snapshot: &Snapshot, of: Of, shown: &[Ref]) -> Vec<[u8; 16]> {
-    snapshot
-        .shares()
-        .filter(|(_, share)| {
-            let to_them = matches!(of, Of::Person(person) if share.value.grantee == person);
-            to_them || shown.binary_search(&share.value.resource).is_ok()
-        })
-        .map(|(id, _)| id)
-        .collect()
+pub fn shares(snapshot: &Snapshot, of: Of, shown: &[Ref]) -> BTreeSet<[u8; 16]> {
+    let person = match of {
+        Of::Person(person) => Some(person),
+        Of::Organization { .. } => None,
+    };
+    let to_them = person.into_iter().flat_map(|one| snapshot.shares_to(one));
+    let of_shown = shown.iter().flat_map(|one| snapshot.shares_of(*one));
+    to_them.chain(of_shown).map(|(id, _)| id).collect()
 }

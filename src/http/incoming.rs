@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::call::Call;
+use super::page;
 use super::problem::Problem;
 use crate::crypto;
 use crate::decide::authorized::{Action, Authorized};
@@ -138,18 +139,17 @@ impl Incoming {
             decided = Some(call.permit_change::<A>(resource).await?);
             call.door().glance()
         };
-        let found = match &decided {
-            Some(permitted) => owner(permitted.snapshot()),
-            None => owner(snapshot.snapshot()),
+        let seen = match &decided {
+            Some(permitted) => permitted.snapshot(),
+            None => snapshot.snapshot(),
         };
-        let owner = match found {
-            Ok(owner) => owner,
+        let Ok(owner) = owner(seen) else {
+            page::is_whole(seen)?;
             // The decision says what a caller may know of that.
-            Err(_) if decided.is_none() => {
+            if decided.is_none() {
                 call.permit_change::<A>(resource).await?;
-                return Err(Problem::NotFound);
             }
-            Err(_) => return Err(Problem::NotFound),
+            return Err(Problem::NotFound);
         };
         let mut upload = None;
         while !ended {

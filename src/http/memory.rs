@@ -125,16 +125,16 @@ async fn of_use(call: &Call, thread: &str, paging: &Paging) -> Result<Response, 
         }
         items.push(item);
     }
+    let next = listed.next().and_then(|next| {
+        let layer = memory::specific(snapshot.require_memory(next).ok()?.layer);
+        Some(format!("{layer} {next}"))
+    });
     page::is_whole(snapshot)?;
     let details = json!({"for": thread, "versions": versions});
     call.door()
         .note(call.asker(), Event::ContentRead, Outcome::Ok, details)
         .await
         .map_err(refused::problem)?;
-    let next = listed.next().and_then(|next| {
-        let layer = memory::specific(snapshot.require_memory(next).ok()?.layer);
-        Some(format!("{layer} {next}"))
-    });
     let mut response = page::page(items, next);
     content::private(response.headers_mut());
     Ok(response)

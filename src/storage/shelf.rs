@@ -12,11 +12,9 @@ use std::path::{Path, PathBuf};
 use sqlx::{Any, Row as _, Transaction};
 use tokio::task::block_in_place;
 
-use super::pieces::Pieces;
+use super::pieces::{PIECE, Pieces, SLICE};
 use super::{Database, StorageError, private_folder};
 
-/// Bytes of a piece on PostgreSQL.
-const PIECE: u64 = 1 << 20;
 /// How long an upload to PostgreSQL may be silent before it counts as abandoned, in microseconds.
 const SILENT: i64 = 60 * 60 * 1_000_000;
 /// How many abandoned ones are looked at in one go.
@@ -390,10 +388,10 @@ impl Reading {
                 into.clear();
                 while into.len() < length {
                     let at = offset.saturating_add(u64::try_from(into.len()).unwrap_or(u64::MAX));
-                    let Some(held) = pieces.piece(at / PIECE).await? else {
+                    let Some(held) = pieces.slice(at / SLICE).await? else {
                         break;
                     };
-                    let start = usize::try_from(at % PIECE).unwrap_or(usize::MAX);
+                    let start = usize::try_from(at % SLICE).unwrap_or(usize::MAX);
                     let rest = held.get(start..).unwrap_or_default();
                     if rest.is_empty() {
                         break;

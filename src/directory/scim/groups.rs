@@ -184,10 +184,8 @@ pub fn change(
         }
         None => {
             change = change.end(RowId::Object(group));
-            for (share, stored) in snapshot.shares() {
-                if stored.value.grantee == group {
-                    change = change.end(RowId::Share(share));
-                }
+            for (share, _) in snapshot.shares_to(group) {
+                change = change.end(RowId::Share(share));
             }
         }
     }

@@ -212,6 +212,8 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
     let public = site.done(&["audit", "checkpoint", "acme", "--key"]);
     let bundle = site.beside().join("log.tar");
     let bundle = bundle.to_str().unwrap();
+    // How threads take turns moves a peak by some MiB; what has to be held is in the least of some runs.
+    let least = |arguments: &[&str]| (0..3).map(|_| site.peak(arguments)).min().unwrap();
     let mut peaks = Vec::new();
     for calls in [8, 40] {
         let server = site.serve().await;
@@ -232,18 +234,18 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
                     "log.csv"
                 },
             ];
-            measured.push(site.peak(&[&arguments[..], &output].concat()));
+            measured.push(least(&[&arguments[..], &output].concat()));
         }
-        measured.push(site.peak(&["audit", "verify", bundle, "--key", public.trim()]));
+        measured.push(least(&["audit", "verify", bundle, "--key", public.trim()]));
         peaks.push((std::fs::metadata(bundle).unwrap().len(), measured));
     }
     let ((small, before), (large, after)) = (&peaks[0], &peaks[1]);
-    // Five times the entries; the memory beyond the first, a few segments at a time, is less than what was added.
+    // Five times the entries; the memory beyond the first does not come near what was added.
     assert!(*large > 5 * *small && large - small > 18 << 20, "{peaks:?}");
     println!(
         "bytes of the bundle, and peaks in KiB of export as bundle, as table, of verification: {peaks:?}"
     );
     for (before, after) in before.iter().zip(after) {
-        assert!(*before > 0 && *after < before + 15 * 1024, "{peaks:?}");
+        assert!(*before > 0 && *after < before + 8 * 1024, "{peaks:?}");
     }
 }
