@@ -40,12 +40,12 @@ fn names(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// `PROVE=1` makes it thirty times instead of five.
+/// `PROVE=1` makes it thirty times instead of three.
 fn rounds() -> usize {
     if std::env::var_os("PROVE").is_some() {
         30
     } else {
-        5
+        3
     }
 }
 

@@ -212,10 +212,11 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
     let public = site.done(&["audit", "checkpoint", "acme", "--key"]);
     let bundle = site.beside().join("log.tar");
     let bundle = bundle.to_str().unwrap();
-    // How threads take turns moves a peak by some MiB; what has to be held is in the least of some runs.
-    let least = |arguments: &[&str]| (0..3).map(|_| site.peak(arguments)).min().unwrap();
+    // How threads take turns moves a peak by some MiB: what has to be held is in the lesser of two.
+    let least = |arguments: &[&str]| site.peak(arguments).min(site.peak(arguments));
     let mut peaks = Vec::new();
-    for calls in [8, 40] {
+    // The first is long enough for all that is under way at a time.
+    for calls in [16, 24] {
         let server = site.serve().await;
         let client = server.client(&key);
         let batch = json!({"evaluations": vec![may_morty_change("1", true); 250]});
@@ -236,12 +237,12 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
             ];
             measured.push(least(&[&arguments[..], &output].concat()));
         }
-        measured.push(least(&["audit", "verify", bundle, "--key", public.trim()]));
+        measured.push(site.peak(&["audit", "verify", bundle, "--key", public.trim()]));
         peaks.push((std::fs::metadata(bundle).unwrap().len(), measured));
     }
     let ((small, before), (large, after)) = (&peaks[0], &peaks[1]);
-    // Five times the entries; the memory beyond the first does not come near what was added.
-    assert!(*large > 5 * *small && large - small > 18 << 20, "{peaks:?}");
+    // The memory beyond the first does not come near what was added.
+    assert!(*small > 8 << 20 && large - small > 12 << 20, "{peaks:?}");
     println!(
         "bytes of the bundle, and peaks in KiB of export as bundle, as table, of verification: {peaks:?}"
     );
