@@ -212,11 +212,11 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
     let public = site.done(&["audit", "checkpoint", "acme", "--key"]);
     let bundle = site.beside().join("log.tar");
     let bundle = bundle.to_str().unwrap();
-    // How threads take turns moves a peak by some MiB: what has to be held is in the lesser of two.
+    // The same log gives peaks that are some ten MiB apart, as the allocator takes memory: what has to be held is in the lesser of two.
     let least = |arguments: &[&str]| site.peak(arguments).min(site.peak(arguments));
     let mut peaks = Vec::new();
     // The first is long enough for all that is under way at a time.
-    for calls in [16, 24] {
+    for calls in [16, 40] {
         let server = site.serve().await;
         let client = server.client(&key);
         let batch = json!({"evaluations": vec![may_morty_change("1", true); 250]});
@@ -241,12 +241,12 @@ async fn an_export_and_its_verification_take_no_more_memory_for_a_longer_log() {
         peaks.push((std::fs::metadata(bundle).unwrap().len(), measured));
     }
     let ((small, before), (large, after)) = (&peaks[0], &peaks[1]);
-    // The memory beyond the first does not come near what was added.
-    assert!(*small > 8 << 20 && large - small > 12 << 20, "{peaks:?}");
+    // Much more was added than the memory beyond the first: it is held at no time.
+    assert!(*small > 8 << 20 && large - small > 18 << 20, "{peaks:?}");
     println!(
         "bytes of the bundle, and peaks in KiB of export as bundle, as table, of verification: {peaks:?}"
     );
     for (before, after) in before.iter().zip(after) {
-        assert!(*before > 0 && *after < before + 8 * 1024, "{peaks:?}");
+        assert!(*before > 0 && *after < before + 15 * 1024, "{peaks:?}");
     }
 }

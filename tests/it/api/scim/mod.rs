@@ -299,8 +299,10 @@ async fn from_joining_to_leaving(database: Database) {
     );
     assert!(scene.user(&id).unwrap().groups.len() == 1);
     let shared = Ref::of(Kind::Thread, &thread).unwrap();
+    let gone = Ref::of(Kind::Group, &group).unwrap();
     let world = tenant.door.glance();
     assert_eq!(world.snapshot().shares_of(shared).count(), 0);
+    assert_eq!(world.snapshot().shares_to(gone).count(), 0);
     // They leave, and what they wrote would stay.
     let told = scene.call("DELETE", &format!("/Users/{id}"), None).await;
     assert_eq!(told.status, 204);
