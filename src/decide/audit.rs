@@ -20,6 +20,7 @@ use crate::log::merkle::Hash;
 use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
+use crate::log::tree;
 use crate::log::upkeep::{self, LogKey};
 use crate::tenant::{self, Store};
 
@@ -353,7 +354,7 @@ pub async fn receipt_under(
     let Some((_, leaf, _)) = found.into_iter().next() else {
         return Ok(None);
     };
-    let path = append::inclusion(store.database(), index, size).await?;
+    let path = tree::inclusion(store.database(), index, size).await?;
     check::leads_to(&checkpoint, (&leaf, index), &path)?;
     Ok(Some(Receipt {
         leaf,
@@ -395,7 +396,7 @@ pub async fn consistency(
     Ok(Ok(Consistency {
         from,
         to,
-        path: append::consistency(store.database(), from, to).await?,
+        path: tree::consistency(store.database(), from, to).await?,
         size: head.size,
         checkpoint: head.checkpoint,
     }))

@@ -28,6 +28,7 @@ use crate::log::entry::Time;
 use crate::log::merkle::{Frontier, Hash};
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile};
+use crate::log::tree;
 use crate::log::upkeep::{self, LogKey};
 use crate::tenant::Store;
 
@@ -280,7 +281,7 @@ impl Made {
             transaction.rollback().await.map_err(error)?;
             return Ok(false);
         }
-        append::add_tiles(database, &mut transaction, &written.tiles).await?;
+        tree::add_tiles(database, &mut transaction, &written.tiles).await?;
         content::write(store, &mut transaction, (&self.kept, is_held(known))).await?;
         transaction.commit().await.map_err(error)?;
         Ok(true)
@@ -319,14 +320,9 @@ impl Made {
                 what: "order of the log",
             });
         }
-        append::write(
-            store.database(),
-            transaction,
-            &written.segment,
-            &written.tiles,
-            &written.head,
-        )
-        .await?;
+        let database = store.database();
+        append::write(database, transaction, &written.segment, &written.head).await?;
+        tree::add_tiles(database, transaction, &written.tiles).await?;
         Ok(())
     }
 

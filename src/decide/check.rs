@@ -16,6 +16,7 @@ use crate::log::merkle::{Hash, leaf_hash};
 use crate::log::search::BLOCK;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile, WIDTH};
+use crate::log::tree;
 use crate::log::upkeep;
 use crate::log::verify::{Evidence, Finding, Heard, Kept, Report, Verification};
 use crate::storage::Database;
@@ -102,7 +103,7 @@ async fn begin(store: &Store, head: &Head) -> Result<Edge, Unwritten> {
     if !head.minimum.is_multiple_of(WIDTH) || head.minimum > head.size {
         return Err(Unwritten::Corrupt { what: "minimum" });
     }
-    Ok(append::load_edge(store.database(), head.minimum).await?)
+    Ok(tree::load_edge(store.database(), head.minimum).await?)
 }
 
 /// What is wrong with the data; what is the database's silence stays an error.
@@ -262,9 +263,9 @@ impl Check<'_> {
     /// A tile that is full now, against its row.
     async fn tile(&mut self, full: &FullTile) -> Result<(), Unwritten> {
         let path = full.tile.path();
-        match append::tile_row(self.store.database(), full.tile).await {
-            Ok(Some(row)) if row == full.bytes => {}
-            Ok(Some(_)) => self
+        match tree::agrees(self.store.database(), full).await {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => self
                 .wrong
                 .push(stored(&path, "its hashes are not those of the entries")),
             Ok(None) => self.wrong.push(stored(&path, "it is missing")),
@@ -340,7 +341,7 @@ impl Check<'_> {
     async fn beyond(&mut self, head: &Head) -> Result<(), Unwritten> {
         let database = self.store.database();
         let beyond = append::segments_from(database, head.size, 1).await;
-        let tiles = append::count_tiles(database).await?;
+        let tiles = tree::count_tiles(database).await?;
         // What was committed meanwhile is no finding.
         let now = audit::head(self.store).await?.size;
         let found = match beyond {

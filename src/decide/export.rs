@@ -17,7 +17,7 @@ use crate::log::entry::{Entry, Outcome, Refusal, Time};
 use crate::log::flaw::Flaw;
 use crate::log::query::Query;
 use crate::log::tiles::Tile;
-use crate::log::{Event, upkeep, view};
+use crate::log::{Event, tree, upkeep, view};
 use crate::tenant::Store;
 
 /// How many bytes of segments are read at a time, if they are more than one.
@@ -395,7 +395,7 @@ async fn signers(store: &Store, origin: &Origin, head: &Head) -> Result<Signers,
 
 /// A tile as wide as it is asked for; the stored one may have become wider.
 async fn tile_of(store: &Store, tile: Tile) -> Result<Vec<u8>, Unwritten> {
-    let mut bytes = append::tile(store.database(), tile).await?;
+    let mut bytes = tree::tile(store.database(), tile).await?;
     bytes.truncate(usize::from(tile.width) * 32);
     Ok(bytes)
 }

@@ -9,10 +9,11 @@ use super::audit;
 use super::error::Unwritten;
 use crate::ids::TenantId;
 use crate::log::Event;
-use crate::log::append::{self, Head};
+use crate::log::append::Head;
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint, VerifierKey};
 use crate::log::entry::Fact;
 use crate::log::merkle::Hash;
+use crate::log::tree;
 use crate::tenant::Store;
 
 /// The most entries that a restore begins with: of the life before, and of one that is lost whole.
@@ -168,6 +169,6 @@ async fn end_of(
 
 /// The root over the first `size` leaves, out of tiles and segments.
 pub(super) async fn root_at(store: &Store, size: u64) -> Result<Hash, Unwritten> {
-    let edge = append::load_edge(store.database(), size).await?;
+    let edge = tree::load_edge(store.database(), size).await?;
     Ok(edge.frontier()?.root())
 }

@@ -32,6 +32,7 @@ use crate::directory::{DirectoryError, Ref};
 use crate::log::append::{self, Head};
 use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::tiles::Edge;
+use crate::log::tree;
 use crate::policy::Library;
 use crate::tenant::{Ledger, Store};
 
@@ -392,7 +393,7 @@ impl Sequencer {
         know_keys(store, &head).await?;
         // Others have written, and may have erased somebody.
         self.setting.recent.forget();
-        let edge = append::load_edge(store.database(), head.size).await?;
+        let edge = tree::load_edge(store.database(), head.size).await?;
         self.check_head(&head, &edge)?;
         let before = self.seen.load_full();
         let world = Arc::new(state::catch_up(store, &before, head.last_change).await?);

@@ -1,14 +1,10 @@
 //! The log's rows: the head and its lock, segments and tiles; read and written inside the appender's transaction.
 
-use std::collections::BTreeMap;
-
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::flaw::Flaw;
-use super::merkle::{Frontier, Hash};
-use super::segment::ENTRY_LIMIT;
-use super::tiles::{Edge, FullTile, Tile, WIDTH};
+use super::merkle::Frontier;
 use crate::storage::{Database, StorageError};
 
 /// Why the log's rows could not be read.
@@ -90,7 +86,6 @@ const MOVE_HEAD: &str = "UPDATE head SET size = $1, frontier = $2, last_change =
      minimum = $6, signing_version = $7, incarnation = $8, keys_version = $9 WHERE one = 1";
 const ADD_SEGMENT: &str =
     "INSERT INTO segment (first_index, entries, leaves, parts, hashes) VALUES ($1, $2, $3, $4, $5)";
-const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3)";
 const SEGMENT_OF: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
      WHERE first_index <= $1 ORDER BY first_index DESC LIMIT 1";
 const SEGMENTS_FROM: &str = "SELECT first_index, entries, leaves, parts, hashes FROM segment \
@@ -105,10 +100,6 @@ const SEGMENTS_BEFORE: &str = "SELECT first_index, entries, leaves, parts, hashe
      WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
 const LEAVES_BEFORE: &str = "SELECT first_index, entries, leaves FROM segment \
      WHERE first_index < $1 ORDER BY first_index DESC LIMIT $2";
-const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
-     WHERE first_index >= $4 AND first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
-const TILES: &str = "SELECT COUNT(*) AS tiles FROM tile";
-const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 
 pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u64, Unreadable> {
     let value: i64 = row
@@ -198,7 +189,7 @@ pub async fn minimum(database: &Database) -> Result<u64, Unreadable> {
     number(&row.ok_or(Unreadable::Missing { what: "head" })?, "minimum")
 }
 
-/// Writes a batch and moves the head.
+/// Writes a batch but for its tiles and moves the head.
 ///
 /// # Errors
 /// The database does not take it.
@@ -206,7 +197,6 @@ pub async fn write(
     database: &Database,
     transaction: &mut Transaction<'_, Any>,
     segment: &Segment,
-    tiles: &[FullTile],
     head: &Head,
 ) -> Result<(), Unreadable> {
     let error = |cause| database.error(cause);
@@ -219,7 +209,6 @@ pub async fn write(
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    add_tiles(database, transaction, tiles).await?;
     sqlx::query(MOVE_HEAD)
         .bind(column(head.size)?)
         .bind(head.frontier.as_slice())
@@ -233,27 +222,6 @@ pub async fn write(
         .execute(&mut **transaction)
         .await
         .map_err(error)?;
-    Ok(())
-}
-
-/// Adds the tiles that a batch completes.
-///
-/// # Errors
-/// The database does not take them.
-pub async fn add_tiles(
-    database: &Database,
-    transaction: &mut Transaction<'_, Any>,
-    tiles: &[FullTile],
-) -> Result<(), Unreadable> {
-    for full in tiles {
-        sqlx::query(ADD_TILE)
-            .bind(i64::from(full.tile.level))
-            .bind(column(full.tile.index)?)
-            .bind(full.bytes.as_slice())
-            .execute(&mut **transaction)
-            .await
-            .map_err(|cause| database.error(cause))?;
-    }
     Ok(())
 }
 
@@ -465,146 +433,4 @@ pub async fn leaves_before(
         Ok((first, entries, bytes(row, "leaves")?))
     });
     leaves.collect()
-}
-
-/// The row of a full tile.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn tile_row(database: &Database, tile: Tile) -> Result<Option<Vec<u8>>, Unreadable> {
-    let row = sqlx::query(TILE)
-        .bind(i64::from(tile.level))
-        .bind(column(tile.index)?)
-        .fetch_optional(database.pool())
-        .await
-        .map_err(|cause| database.error(cause))?;
-    row.map(|row| bytes(&row, "hashes")).transpose()
-}
-
-/// How many full tiles have a row.
-///
-/// # Errors
-/// The database does not answer.
-pub async fn count_tiles(database: &Database) -> Result<u64, Unreadable> {
-    let row = sqlx::query(TILES)
-        .fetch_one(database.pool())
-        .await
-        .map_err(|cause| database.error(cause))?;
-    number(&row, "tiles")
-}
-
-/// The hashes of a tile: a full one from its row, one at the edge from what lies beneath it.
-///
-/// # Errors
-/// The database does not answer, or a row is missing.
-pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable> {
-    if let Some(row) = tile_row(database, tile).await? {
-        return Ok(row);
-    }
-    let from = tile.index * WIDTH;
-    let to = from + u64::from(tile.width);
-    if tile.level == 0 {
-        return leaf_hashes(database, from, to).await;
-    }
-    let mut hashes = Vec::with_capacity(usize::from(tile.width) * 32);
-    for index in from..to {
-        let below = Tile {
-            level: tile.level - 1,
-            index,
-            width: 256,
-        };
-        let full = Box::pin(self::tile(database, below)).await?;
-        let mut edge = Edge::new();
-        // A full tile's root is what its level above holds: push its hashes into a tree of their own.
-        for chunk in full.chunks_exact(32) {
-            edge.push(Hash::from_slice(chunk).ok_or(Unreadable::Missing { what: "tile" })?)?;
-        }
-        hashes.extend_from_slice(edge.frontier()?.root().bytes());
-    }
-    Ok(hashes)
-}
-
-async fn leaf_hashes(database: &Database, from: u64, to: u64) -> Result<Vec<u8>, Unreadable> {
-    let missing = || Unreadable::Missing { what: "segment" };
-    // No segment has more entries than the limit: those that begin further ahead are not looked at.
-    let ahead = u64::try_from(ENTRY_LIMIT).unwrap_or(u64::MAX);
-    let rows = sqlx::query(HASHES_FROM)
-        .bind(column(from)?)
-        .bind(column(to)?)
-        .bind(i64::from(u16::MAX))
-        .bind(column(from.saturating_sub(ahead))?)
-        .fetch_all(database.pool())
-        .await
-        .map_err(|cause| database.error(cause))?;
-    let mut hashes = Vec::new();
-    let mut next = from;
-    for row in &rows {
-        let first = number(row, "first_index")?;
-        let held = bytes(row, "hashes")?;
-        for (index, hash) in (first..).zip(held.chunks_exact(32)) {
-            if index == next && next < to {
-                hashes.extend_from_slice(hash);
-                next += 1;
-            }
-        }
-    }
-    if next == to {
-        Ok(hashes)
-    } else {
-        Err(missing())
-    }
-}
-
-/// The tree's right edge at a size, from the rows.
-///
-/// # Errors
-/// The database does not answer, or a row is missing.
-pub async fn load_edge(database: &Database, size: u64) -> Result<Edge, Unreadable> {
-    let mut wanted = Vec::new();
-    // The first walk says which tiles it needs; the second has them.
-    Edge::load(size, |tile| {
-        wanted.push(tile);
-        Ok::<_, Unreadable>(vec![0; usize::from(tile.width) * 32])
-    })?;
-    let read = read_tiles(database, wanted).await?;
-    Edge::load(size, |tile| held(&read, tile))
-}
-
-/// The path from a leaf to the root of the tree of that size.
-///
-/// # Errors
-/// An index beyond the size, or the database does not answer.
-pub async fn inclusion(
-    database: &Database,
-    index: u64,
-    size: u64,
-) -> Result<Vec<Hash>, Unreadable> {
-    let read = read_tiles(database, super::tiles::inclusion_tiles(index, size)?).await?;
-    super::tiles::inclusion_proof(index, size, |tile| held(&read, tile))
-}
-
-/// What shows that the tree of size `old` is the beginning of the one of size `new`.
-///
-/// # Errors
-/// A size beyond the log's, an `old` beyond `new`, or the database does not answer.
-pub async fn consistency(database: &Database, old: u64, new: u64) -> Result<Vec<Hash>, Unreadable> {
-    let read = read_tiles(database, super::tiles::consistency_tiles(old, new)?).await?;
-    super::tiles::consistency_proof(old, new, |tile| held(&read, tile))
-}
-
-async fn read_tiles(
-    database: &Database,
-    wanted: Vec<Tile>,
-) -> Result<BTreeMap<Tile, Vec<u8>>, Unreadable> {
-    let mut read = BTreeMap::new();
-    for tile in wanted {
-        read.insert(tile, self::tile(database, tile).await?);
-    }
-    Ok(read)
-}
-
-fn held(read: &BTreeMap<Tile, Vec<u8>>, tile: Tile) -> Result<Vec<u8>, Unreadable> {
-    read.get(&tile)
-        .cloned()
-        .ok_or(Unreadable::Missing { what: "tile" })
 }

@@ -6,6 +6,7 @@ pub mod append;
 pub mod query;
 pub mod search;
 pub mod segment;
+pub mod tree;
 pub mod upkeep;
 pub mod view;
 

@@ -56,6 +56,7 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 10, "0010_signing_in"),
     migration!("tenant", 11, "0011_state_present"),
     migration!("tenant", 12, "0012_state_by_end"),
+    migration!("tenant", 13, "0013_tile_roots"),
 ];
 
 /// How SQLite goes about a statement in a tenant's database.

@@ -29,7 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("storage", &["ids"]),
     ("tenant", &["crypto", "ids", "storage"]),
     ("vault", &["crypto", "storage", "tenant"]),
-    // Pure but for `append`, `anchors` and `upkeep`, which own the log's rows.
+    // Pure but for `append`, `tree`, `anchors` and `upkeep`, which own the log's rows.
     ("log", &["storage"]),
     // `authorized` is what the door hands out: a change asks for it, and can not make it.
     ("directory", &["decide::authorized", "ids", "log", "policy"]),
@@ -122,14 +122,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("main", &[]),
 ];
 
-/// Where the database may be spoken to.
+/// Where the database may be spoken to, beside the impure files of pure rooms.
 const SQL: &[&str] = &[
     "src/storage.rs",
     "src/storage/",
     "src/tenant/",
-    "src/log/anchors.rs",
-    "src/log/append.rs",
-    "src/log/upkeep.rs",
     "src/decide/aside.rs",
     "src/decide/rows.rs",
     "src/decide/state.rs",
@@ -199,6 +196,7 @@ const PURE: &[&str] = &[
 const IMPURE: &[&str] = &[
     "src/log/anchors.rs",
     "src/log/append.rs",
+    "src/log/tree.rs",
     "src/log/upkeep.rs",
 ];
 
@@ -309,7 +307,7 @@ fn the_log_is_pure_but_for_its_rows() {
             wrong.extend(source.found(&["crate::storage", "sqlx"]));
         }
     }
-    nothing(wrong, "only `log/append.rs` knows a database");
+    nothing(wrong, "only what owns its rows knows a database");
 }
 
 /// What the crate that strangers embed may depend on: encodings, hashes, signatures, and nothing that could reach out.
@@ -371,7 +369,9 @@ fn sql_stands_where_rows_are_owned() {
         "DROP ",
         "PRAGMA ",
     ];
-    for source in program().iter().filter(|source| !source.is_in(SQL)) {
+    let all = program();
+    let others = all.iter().filter(|source| !source.is_in(SQL));
+    for source in others.filter(|source| !source.is_in(IMPURE)) {
         for (at, line) in source.code() {
             let update = line.contains("UPDATE ") && line.contains(" SET ");
             if update

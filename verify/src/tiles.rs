@@ -86,6 +86,8 @@ pub struct FullTile {
     pub tile: Tile,
     /// Its 256 hashes.
     pub bytes: Vec<u8>,
+    /// The root over them, which stands in the level above.
+    pub root: Hash,
 }
 
 /// The tiles at the right edge that are not full: all that is needed to go on.
@@ -143,11 +145,13 @@ impl Edge {
                 index: hashes_in_level - 1,
                 width: 256,
             };
+            let bytes = complete.iter().flat_map(Hash::bytes).copied().collect();
+            hash = perfect_root(complete);
             full.push(FullTile {
                 tile,
-                bytes: complete.iter().flat_map(Hash::bytes).copied().collect(),
+                bytes,
+                root: hash,
             });
-            hash = perfect_root(complete);
         }
         Ok(full)
     }

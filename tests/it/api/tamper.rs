@@ -356,6 +356,32 @@ async fn tiles_and_keys(scene: &mut Scene) {
         .execute(&mut scene.rows)
         .await
         .unwrap();
+    // The root that stands beside it is one of its hashes in the level above.
+    let row = sqlx::query("SELECT root FROM tile WHERE level = 0 AND number = 0")
+        .fetch_one(&mut scene.rows)
+        .await
+        .unwrap();
+    let root: Vec<u8> = row.get("root");
+    let sound = audit::receipt(scene.tenant.door.store(), 2).await.unwrap();
+    let set_root = "UPDATE tile SET root = $1";
+    for byte in (0..root.len()).step_by(if proves() { 1 } else { 5 }) {
+        let mut altered = root.clone();
+        altered[byte] ^= 1 << (byte % 8);
+        let with = sqlx::query(set_root).bind(altered);
+        with.execute(&mut scene.rows).await.unwrap();
+        scene
+            .is_found("tiles", &format!("byte {byte} of the root"))
+            .await;
+        let told = audit::receipt(scene.tenant.door.store(), 300).await;
+        assert!(told.is_err(), "a proof out of a damaged root");
+    }
+    // A tile from before roots were kept is hashed.
+    scene.run("UPDATE tile SET root = NULL").await;
+    scene.is_sound().await;
+    let again = audit::receipt(scene.tenant.door.store(), 2).await.unwrap();
+    assert_eq!(again, sound);
+    let with = sqlx::query(set_root).bind(root.as_slice());
+    with.execute(&mut scene.rows).await.unwrap();
     for sql in [
         "UPDATE tile SET level = 7",
         "UPDATE tile SET number = 9",
@@ -497,7 +523,7 @@ async fn the_end_cut_off(scene: &mut Scene) {
         scene.is_found("truncation", &row.first.to_string()).await;
     }
     // The whole database as it was: its own evidence says nothing against it.
-    let then = cedarkeep::log::append::load_edge(scene.tenant.door.store().database(), size)
+    let then = cedarkeep::log::tree::load_edge(scene.tenant.door.store().database(), size)
         .await
         .unwrap();
     let kept_time = {

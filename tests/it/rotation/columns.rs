@@ -53,6 +53,7 @@ const TENANT: &[(&str, &str, Holds)] = &[
     ("subject_key", "wrapped", Under("subject-wrap")),
     ("tenant", "key_check", Clear),
     ("tile", "hashes", Clear),
+    ("tile", "root", Clear),
 ];
 
 /// A table that PostgreSQL has alone: pieces of what a folder beside SQLite has whole, begun at their first by what the rest follows.
