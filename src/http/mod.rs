@@ -54,7 +54,7 @@ pub mod tls;
 use std::sync::Arc;
 
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -62,6 +62,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Uri, header};
 use axum::middleware::{Next, from_fn};
@@ -334,10 +335,11 @@ fn plain(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
 pub fn router(app: Arc<App>, counts: PrometheusHandle) -> Router {
     let attempts = Extension(Arc::new(Attempts::default()));
     let (routes, document) = documented(attempts.clone()).split_for_parts();
-    let document = plain(document);
+    // Whoever asks for it gets the same bytes: half a megabyte that nobody puts together twice.
+    let document = plain(document).to_json().ok().map(Bytes::from);
     let metadata = authzen::wire::metadata_path(&app.config().http.base_url);
     let mut routes = routes
-        .route("/openapi.json", get(async move || Json(document)))
+        .route("/openapi.json", get(async move || described(document)))
         .route("/metrics", get(system::counts).with_state(counts));
     routes = routes.merge(signin::routes(attempts));
     routes = routes.merge(scim::routes());
@@ -369,6 +371,15 @@ async fn every(mut request: Request, next: Next) -> Response {
         signed_in::keep_not(response.headers_mut());
     }
     response
+}
+
+/// The document that describes the API.
+fn described(document: Option<Bytes>) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    match document {
+        Some(document) => (json, document).into_response(),
+        None => Problem::Internal.into_response(),
+    }
 }
 
 /// A problem in the language of the calls under this path.

@@ -205,6 +205,9 @@ async fn a_part_is_what_was_asked_for(database: Database) {
                 (0, chunk),
                 (1_000_000, 1_900_000),
                 (MIB - 1, MIB + 1),
+                (65_535, 65_536),
+                (200_000, MIB + 200_000),
+                (700_000, 2 * MIB + 300),
             ]);
         }
         for (first, last) in parts {

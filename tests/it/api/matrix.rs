@@ -212,6 +212,15 @@ async fn told(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_is_there_for_everybody() {
+    let service = Service::open().await;
+    let told = service.ask("GET", "/openapi.json").send().await;
+    assert_eq!(told.headers["content-type"], "application/json");
+    let document = serde_json::to_value(http::openapi()).unwrap();
+    assert_eq!(told.ok(), document);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_credential_nothing_is_answered() {
     let service = Service::open().await;
     for route in routes().iter().filter(|route| route.secured) {
