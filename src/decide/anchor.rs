@@ -120,10 +120,11 @@ async fn checkpoint_at(store: &Store, origin: &Origin, size: u64) -> Result<Chec
     let mut lives = store.lives().iter().rev();
     let life = lives.find(|life| life.first < size.max(1));
     let life = life.ok_or(Unwritten::Corrupt { what: "life" })?;
+    let keys = audit::verifiers(store, origin).await?;
     Ok(Checkpoint {
         origin: origin.with_incarnation(&life.incarnation.to_string())?,
         size,
-        root: root_at(store, size).await?,
+        root: root_at(store, &keys, size).await?,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::log::append;
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
 use crate::log::flaw::Flaw;
-use crate::log::merkle::Hash;
+use crate::log::merkle::{Hash, verify_consistency};
 use crate::log::query::Query;
 use crate::log::receipt::Receipt;
 use crate::log::segment::{Leaves, Parts};
@@ -393,11 +393,27 @@ pub async fn consistency(
     if from > to || to > head.size {
         return Ok(Err(head.size));
     }
+    let path = tree::consistency(store.database(), from, to).await?;
+    let [old, new] = [
+        root_of(store, &head, from).await?,
+        root_of(store, &head, to).await?,
+    ];
+    verify_consistency((from, &old), (to, &new), &path)?;
     Ok(Ok(Consistency {
         from,
         to,
-        path: tree::consistency(store.database(), from, to).await?,
+        path,
         size: head.size,
         checkpoint: head.checkpoint,
     }))
+}
+
+/// The root over the first `size` leaves: of all of them, what the last checkpoint says.
+async fn root_of(store: &Store, head: &append::Head, size: u64) -> Result<Hash, Unwritten> {
+    if size == head.size && size > 0 {
+        let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+        return Ok(note.checkpoint().root);
+    }
+    let edge = tree::load_edge(store.database(), size).await?;
+    Ok(edge.frontier()?.root())
 }

@@ -15,7 +15,7 @@ use crate::log::entry::{Entry, Fact};
 use crate::log::merkle::{Hash, leaf_hash};
 use crate::log::search::BLOCK;
 use crate::log::segment::{Leaves, Parts};
-use crate::log::tiles::{Edge, FullTile, WIDTH};
+use crate::log::tiles::{Edge, FullTile, Tile, WIDTH};
 use crate::log::tree;
 use crate::log::upkeep;
 use crate::log::verify::{Evidence, Finding, Heard, Kept, Report, Verification};
@@ -57,7 +57,7 @@ pub async fn verify(
             vec![newest]
         }
     };
-    let edge = match begin(store, &head).await {
+    let edge = match begin(store, &head, &mut wrong, &mut progress).await {
         Ok(edge) => edge,
         Err(error) => {
             wrong.push(stored("tile", unless_silent(error)?));
@@ -98,12 +98,56 @@ pub async fn verify(
     Ok(report)
 }
 
-/// The tree ahead of the first entry that is kept.
-async fn begin(store: &Store, head: &Head) -> Result<Edge, Unwritten> {
+/// The tree ahead of the first entry that is kept, out of the leaf hashes of what is not: every tile above them is made of them again.
+async fn begin(
+    store: &Store,
+    head: &Head,
+    wrong: &mut Vec<Finding>,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<Edge, Unwritten> {
     if !head.minimum.is_multiple_of(WIDTH) || head.minimum > head.size {
         return Err(Unwritten::Corrupt { what: "minimum" });
     }
-    Ok(tree::load_edge(store.database(), head.minimum).await?)
+    let mut edge = Edge::new();
+    for index in 0..head.minimum / WIDTH {
+        let tile = Tile {
+            level: 0,
+            index,
+            width: 256,
+        };
+        let hashes = tree::tile(store.database(), tile).await?;
+        for hash in hashes.chunks(32) {
+            let hash = Hash::from_slice(hash).ok_or(Unwritten::Corrupt { what: "tile" })?;
+            for full in edge.push(hash)? {
+                compare(store, &full, wrong).await?;
+            }
+        }
+        progress(edge.size(), head.size);
+    }
+    if edge.size() == head.minimum {
+        Ok(edge)
+    } else {
+        Err(Unwritten::Corrupt { what: "tile" })
+    }
+}
+
+/// A tile that is full now, against its row.
+async fn compare(
+    store: &Store,
+    full: &FullTile,
+    wrong: &mut Vec<Finding>,
+) -> Result<(), Unwritten> {
+    let path = full.tile.path();
+    match tree::agrees(store.database(), full).await {
+        Ok(Some(true)) => {}
+        Ok(Some(false)) => wrong.push(stored(
+            &path,
+            "its hashes or its root are not those of the entries",
+        )),
+        Ok(None) => wrong.push(stored(&path, "it is missing")),
+        Err(error) => wrong.push(stored(&path, unless_silent(error.into())?)),
+    }
+    Ok(())
 }
 
 /// What is wrong with the data; what is the database's silence stays an error.
@@ -234,7 +278,7 @@ impl Check<'_> {
             self.verification.push_read(heard);
             self.next += 1;
             for tile in self.edge.push(heard.hash)? {
-                self.tile(&tile).await?;
+                compare(self.store, &tile, &mut self.wrong).await?;
             }
         }
         self.said.last_change = change.or(self.said.last_change);
@@ -258,20 +302,6 @@ impl Check<'_> {
             }
             _ => {}
         }
-    }
-
-    /// A tile that is full now, against its row.
-    async fn tile(&mut self, full: &FullTile) -> Result<(), Unwritten> {
-        let path = full.tile.path();
-        match tree::agrees(self.store.database(), full).await {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => self
-                .wrong
-                .push(stored(&path, "its hashes are not those of the entries")),
-            Ok(None) => self.wrong.push(stored(&path, "it is missing")),
-            Err(error) => self.wrong.push(stored(&path, unless_silent(error.into())?)),
-        }
-        Ok(())
     }
 
     /// The head against what the entries say.

@@ -12,7 +12,7 @@ use crate::log::Event;
 use crate::log::append::Head;
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint, VerifierKey};
 use crate::log::entry::Fact;
-use crate::log::merkle::Hash;
+use crate::log::merkle::{Hash, verify_consistency};
 use crate::log::tree;
 use crate::tenant::Store;
 
@@ -106,7 +106,8 @@ impl Mark {
         };
         let Some(present) = keys.first().filter(|key| *key.name() != seen.origin) else {
             signed.map_err(|flaw| self.unfit(flaw.to_string()))?;
-            if seen.size > head.size || root_at(store, seen.size).await? != seen.root {
+            let seen_root = (seen.size, &seen.root);
+            if seen.size > head.size || !begins_with(store, (&head, keys), seen_root).await? {
                 return Err(rolled_back());
             }
             return Ok(seen.size);
@@ -122,7 +123,7 @@ impl Mark {
                 tenant.id = %store.id(), seen = seen.size, left = end,
                 "a restore has put the log back behind what this node has seen of it"
             );
-        } else if root_at(store, seen.size).await? != seen.root {
+        } else if !begins_with(store, (&head, keys), (seen.size, &seen.root)).await? {
             return Err(rolled_back());
         }
         Ok(0)
@@ -167,8 +168,32 @@ async fn end_of(
     Ok(None)
 }
 
-/// The root over the first `size` leaves, out of tiles and segments.
-pub(super) async fn root_at(store: &Store, size: u64) -> Result<Hash, Unwritten> {
+/// Whether the log that this head is the end of, signed by one of these keys, begins with the leaves of that root: shown by a proof, since
+/// rows of tiles say the same thing in several places, and need not agree.
+async fn begins_with(
+    store: &Store,
+    (head, keys): (&Head, &[VerifierKey]),
+    (size, root): (u64, &Hash),
+) -> Result<bool, Unwritten> {
+    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    note.verify(keys)?;
+    let signed = note.checkpoint();
+    let path = tree::consistency(store.database(), size, signed.size).await?;
+    Ok(verify_consistency((size, root), (signed.size, &signed.root), &path).is_ok())
+}
+
+/// The root over the first `size` leaves of the log that one of these keys has signed.
+pub(super) async fn root_at(
+    store: &Store,
+    keys: &[VerifierKey],
+    size: u64,
+) -> Result<Hash, Unwritten> {
+    let head = audit::head(store).await?;
     let edge = tree::load_edge(store.database(), size).await?;
-    Ok(edge.frontier()?.root())
+    let root = edge.frontier()?.root();
+    if begins_with(store, (&head, keys), (size, &root)).await? {
+        Ok(root)
+    } else {
+        Err(Unwritten::Corrupt { what: "tile" })
+    }
 }

@@ -1,4 +1,4 @@
-//! The log's rows: the head and its lock, segments and tiles; read and written inside the appender's transaction.
+//! The log's rows: the head and its lock, and segments; read and written inside the appender's transaction.
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Row as _, Transaction};

@@ -109,7 +109,7 @@ pub async fn count_tiles(database: &Database) -> Result<u64, Unreadable> {
     number(&row, "tiles")
 }
 
-/// The hashes of a tile: a full one from its row, one at the edge from what lies beneath it.
+/// The hashes of a tile: a full one from its row, one at the edge from the leaf hashes of segments, or from the roots of the tiles beneath it.
 ///
 /// # Errors
 /// The database does not answer, or a row is missing.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::{Body, Bytes};
 use cedarkeep::config::Database;
+use cedarkeep::crypto::cobblestone::text_len;
+use cedarkeep::crypto::sealing;
 use cedarkeep::decide::upkeep;
 use cedarkeep::directory::object::Scope;
 use futures_util::stream;
@@ -249,6 +251,32 @@ async fn a_part_is_what_was_asked_for_on_sqlite() {
 async fn a_part_is_what_was_asked_for_on_postgresql() {
     let server = postgres::start();
     a_part_is_what_was_asked_for(Database::Postgres(server.url())).await;
+}
+
+/// It lies in pieces of 1 MiB there, which are read in slices of 64 KiB: values that end with a slice, a run of them, or a piece.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_with_a_slice_comes_out_whole_on_postgresql() {
+    let server = postgres::start();
+    let service = Service::on(Database::Postgres(server.url())).await;
+    let tenant = service.tenant("acme").await;
+    let mut rows = service.database(&tenant).await;
+    let prefix = u64::try_from(sealing::PREFIX).unwrap();
+    for slices in [1, 2, 9, 10, 16, 17, 18, 32] {
+        let place = document(&service, &tenant).await;
+        let stored = slices * 65_536_u64;
+        for more in [0, 1] {
+            let length = usize::try_from(text_len(stored - prefix).unwrap()).unwrap() + more;
+            let content = bytes(length);
+            put(&service, &tenant, &place, content.clone()).await.ok();
+            let told = service.get(&tenant, tenant.admin, &place).await;
+            assert!(told.bytes == content, "{slices} slices and {more}");
+        }
+        let sql = "SELECT SUM(LENGTH(bytes)) AS n FROM content_piece GROUP BY version ORDER BY n";
+        let sums = sqlx::query(sql).fetch_all(&mut rows).await.unwrap();
+        let sums: Vec<i64> = sums.iter().map(|row| row.get("n")).collect();
+        let stored = i64::try_from(stored).unwrap();
+        assert!(sums.ends_with(&[stored + 1]), "{sums:?}");
+    }
 }
 
 async fn a_change_replaces_what_it_names(database: Database) {

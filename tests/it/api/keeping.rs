@@ -389,6 +389,26 @@ async fn old_entries_go_and_their_hashes_stay(database: Database) {
     assert!(report.is_sound(), "{:?}", report.findings);
     let said: String = report.unchecked.iter().map(ToString::to_string).collect();
     assert!(said.contains("are pruned"), "{said}");
+    // What is left of what is gone is checked too, each tile by itself.
+    for (altered, tile) in [("hashes", "tile/0/000"), ("root", "tile/0/001")] {
+        let number = i64::from(tile == "tile/0/001");
+        let read = format!("SELECT {altered} FROM tile WHERE level = 0 AND number = $1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(read)).bind(number);
+        let whole: Vec<u8> = row.fetch_one(&mut rows).await.unwrap().get(altered);
+        let mut other = whole.clone();
+        other[7] ^= 1;
+        let set = format!("UPDATE tile SET {altered} = $1 WHERE level = 0 AND number = $2");
+        for (bytes, is_sound) in [(other, false), (whole, true)] {
+            let set = sqlx::query(sqlx::AssertSqlSafe(set.clone()));
+            let set = set.bind(bytes).bind(number).execute(&mut rows).await;
+            assert_eq!(set.unwrap().rows_affected(), 1);
+            let report = check::verify(anew.store(), anew.origin(), &[], |_, _| {}).await;
+            let report = report.unwrap();
+            let found: String = report.findings.iter().map(ToString::to_string).collect();
+            assert_eq!(report.is_sound(), is_sound, "{altered}: {found}");
+            assert!(is_sound || found.contains(tile), "{altered}: {found}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,8 @@ use cedarkeep::config::Database;
 use cedarkeep::decide::{audit, check, upkeep};
 use cedarkeep::log::append::Head;
 use cedarkeep::log::checkpoint::SignedCheckpoint;
+use cedarkeep::log::tiles::Tile;
+use cedarkeep::log::tree;
 use chrono::Utc;
 
 use super::harness::{Service, Tenant};
@@ -77,6 +79,57 @@ async fn a_log_that_was_put_back_is_not_served_on_sqlite() {
 async fn a_log_that_was_put_back_is_not_served_on_postgresql() {
     let server = postgres::start();
     a_log_that_was_put_back_is_not_served(Database::Postgres(server.url())).await;
+}
+
+/// The hashes of a tile are what they were at the mark, and its root is that of what was written since: each is believed somewhere.
+async fn a_tile_that_says_two_things_hides_nothing(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("acme").await;
+    let (door, id) = (&tenant.door, tenant.door.store().id());
+    asked(&service, &tenant, tenant.member, 280).await;
+    let before = audit::head(door.store()).await.unwrap();
+    asked(&service, &tenant, tenant.member, 20).await;
+    let size = audit::head(door.store()).await.unwrap().size;
+    assert!(before.size > 256 && size < 512, "{size}");
+    let tile = Tile {
+        level: 0,
+        index: 1,
+        width: u16::try_from(size - 256).unwrap(),
+    };
+    let theirs = tree::tile(door.store().database(), tile).await.unwrap();
+    door.close().await;
+    let seen = std::fs::read(service.mark(&tenant)).unwrap();
+    let marked = SignedCheckpoint::parse(&seen).unwrap();
+    assert_eq!(marked.checkpoint().size, size);
+    put_back(&service, &tenant, &before).await;
+    std::fs::remove_file(service.mark(&tenant)).unwrap();
+    asked(&service, &tenant, tenant.viewer, 300).await;
+    let door = service.app().door(id).await.unwrap();
+    let full = Tile { width: 256, ..tile };
+    let mut hashes = tree::tile(door.store().database(), full).await.unwrap();
+    door.close().await;
+    assert_ne!(hashes[..theirs.len()], theirs);
+    hashes[..theirs.len()].copy_from_slice(&theirs);
+    let mut rows = service.database(&tenant).await;
+    sqlx::query("UPDATE tile SET hashes = $1 WHERE level = 0 AND number = 1")
+        .bind(hashes)
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    std::fs::write(service.mark(&tenant), &seen).unwrap();
+    let refused = service.app().door(id).await.unwrap_err().to_string();
+    assert!(refused.contains("rollback_detected"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tile_that_says_two_things_hides_nothing_on_sqlite() {
+    a_tile_that_says_two_things_hides_nothing(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tile_that_says_two_things_hides_nothing_on_postgresql() {
+    let server = postgres::start();
+    a_tile_that_says_two_things_hides_nothing(Database::Postgres(server.url())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -351,6 +351,8 @@ async fn tiles_and_keys(scene: &mut Scene) {
         .unwrap();
     let told = audit::receipt(scene.tenant.door.store(), 2).await;
     assert!(told.is_err(), "a proof out of a damaged tile");
+    let told = audit::consistency(scene.tenant.door.store(), 100, None).await;
+    assert!(told.is_err(), "a proof out of a damaged tile");
     sqlx::query(set)
         .bind(tile.as_slice())
         .execute(&mut scene.rows)
@@ -362,7 +364,8 @@ async fn tiles_and_keys(scene: &mut Scene) {
         .await
         .unwrap();
     let root: Vec<u8> = row.get("root");
-    let sound = audit::receipt(scene.tenant.door.store(), 2).await.unwrap();
+    let sound = audit::receipt(scene.tenant.door.store(), 300).await;
+    let sound = sound.unwrap().unwrap();
     let set_root = "UPDATE tile SET root = $1";
     for byte in (0..root.len()).step_by(if proves() { 1 } else { 5 }) {
         let mut altered = root.clone();
@@ -374,12 +377,14 @@ async fn tiles_and_keys(scene: &mut Scene) {
             .await;
         let told = audit::receipt(scene.tenant.door.store(), 300).await;
         assert!(told.is_err(), "a proof out of a damaged root");
+        let told = audit::consistency(scene.tenant.door.store(), 256, None).await;
+        assert!(told.is_err(), "a proof out of a damaged root");
     }
     // A tile from before roots were kept is hashed.
     scene.run("UPDATE tile SET root = NULL").await;
     scene.is_sound().await;
-    let again = audit::receipt(scene.tenant.door.store(), 2).await.unwrap();
-    assert_eq!(again, sound);
+    let again = audit::receipt(scene.tenant.door.store(), 300).await;
+    assert_eq!(again.unwrap().unwrap(), sound);
     let with = sqlx::query(set_root).bind(root.as_slice());
     with.execute(&mut scene.rows).await.unwrap();
     for sql in [

@@ -234,8 +234,10 @@ fn is_killed_and_resumes(mut site: Site, test: &str) {
         Some(_) => 24,
         None => 6,
     };
-    let mut killed = 0;
-    for _ in 0..rounds {
+    let (mut killed, mut begun) = (0, 0);
+    while begun < rounds || killed == 0 {
+        begun += 1;
+        assert!(begun < 100, "it is over before it can be killed");
         let mut child = site.begin(&["keys", "rewrap"]);
         std::thread::sleep(chance.span(Duration::ZERO, whole * 2));
         child.kill().unwrap();
@@ -245,7 +247,7 @@ fn is_killed_and_resumes(mut site: Site, test: &str) {
             site.done(&["org", "show", slug]);
         }
     }
-    println!("killed {killed} of {rounds} runs");
+    println!("killed {killed} of {begun} runs");
     let (moved, kept, failed) = summary(&site.done(&["keys", "rewrap", "--json"]));
     println!("the last run moved {moved}");
     assert_eq!((moved + kept, failed), (13, 0));
