@@ -13,7 +13,7 @@ use super::world::World;
 use crate::directory::{Kind, Ref};
 use crate::log::Event;
 use crate::log::append;
-use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
+use crate::log::checkpoint::{Checkpoint, Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, SealedPart};
 use crate::log::flaw::Flaw;
 use crate::log::merkle::{Hash, verify_consistency};
@@ -394,11 +394,13 @@ pub async fn consistency(
         return Ok(Err(head.size));
     }
     let path = tree::consistency(store.database(), from, to).await?;
-    let [old, new] = [
-        root_of(store, &head, from).await?,
-        root_of(store, &head, to).await?,
-    ];
-    verify_consistency((from, &old), (to, &new), &path)?;
+    if head.size > 0 {
+        let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+        let edge = tree::load_edge(store.database(), from).await?;
+        let old = edge.frontier()?.root();
+        let new = root_of(store, note.checkpoint(), to).await?;
+        verify_consistency((from, &old), (to, &new), &path)?;
+    }
     Ok(Ok(Consistency {
         from,
         to,
@@ -408,12 +410,17 @@ pub async fn consistency(
     }))
 }
 
-/// The root over the first `size` leaves: of all of them, what the last checkpoint says.
-async fn root_of(store: &Store, head: &append::Head, size: u64) -> Result<Hash, Unwritten> {
-    if size == head.size && size > 0 {
-        let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
-        return Ok(note.checkpoint().root);
+/// The root over the first `size` leaves, shown to be the beginning of the log that ends with this checkpoint.
+///
+/// # Errors
+/// The database does not answer, or it is not shown.
+pub(super) async fn root_of(store: &Store, end: &Checkpoint, size: u64) -> Result<Hash, Unwritten> {
+    if size == end.size {
+        return Ok(end.root);
     }
     let edge = tree::load_edge(store.database(), size).await?;
-    Ok(edge.frontier()?.root())
+    let root = edge.frontier()?.root();
+    let path = tree::consistency(store.database(), size, end.size).await?;
+    verify_consistency((size, &root), (end.size, &end.root), &path)?;
+    Ok(root)
 }

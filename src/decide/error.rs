@@ -55,7 +55,7 @@ pub enum Unwritten {
     },
     /// The log ends before where it was seen to end, or is another one: its database was put back.
     #[error(
-        "rollback_detected: the log was seen with {seen} entries, and what is stored, of {size}, does not go on from there; put the right database back, or, after a restore on purpose, run `cedarkeep org restored SLUG --confirm SLUG`"
+        "rollback_detected: the log was seen with {seen} entries, and what is stored, of {size}, does not go on from there, or is damaged (`cedarkeep audit verify SLUG` says where); put the right database back, or, after a restore on purpose, run `cedarkeep org restored SLUG --confirm SLUG`"
     )]
     RolledBack {
         /// How many entries it was seen to have.

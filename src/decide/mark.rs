@@ -9,7 +9,7 @@ use super::audit;
 use super::error::Unwritten;
 use crate::ids::TenantId;
 use crate::log::Event;
-use crate::log::append::Head;
+use crate::log::append::{Head, Unreadable};
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint, VerifierKey};
 use crate::log::entry::Fact;
 use crate::log::merkle::{Hash, verify_consistency};
@@ -106,26 +106,32 @@ impl Mark {
         };
         let Some(present) = keys.first().filter(|key| *key.name() != seen.origin) else {
             signed.map_err(|flaw| self.unfit(flaw.to_string()))?;
-            let seen_root = (seen.size, &seen.root);
-            if seen.size > head.size || !begins_with(store, (&head, keys), seen_root).await? {
+            if seen.size > head.size {
                 return Err(rolled_back());
             }
-            return Ok(seen.size);
+            let end = end_signed(&head, keys.first())?;
+            return match begins_with(store, &end, (seen.size, &seen.root)).await? {
+                true => Ok(seen.size),
+                false => Err(rolled_back()),
+            };
         };
         // Of an earlier life: the key that signed the mark may be among what the restore has lost.
-        let end = end_of(store, seen, (&head, present)).await?;
-        let end = end.ok_or_else(rolled_back)?;
+        let end = end_signed(&head, Some(present)).map_err(|_| rolled_back())?;
+        let is_there = seen.size <= end.size;
+        if is_there && begins_with(store, &end, (seen.size, &seen.root)).await? {
+            return Ok(0);
+        }
+        let left = end_of(store, seen).await?.ok_or_else(rolled_back)?;
         // A life that what was put back knows nothing of is lost whole: nothing of it is in the tree to compare with.
         let mut lives = store.lives().iter();
         let is_known = lives.any(|life| life.incarnation.to_string() == seen.origin.incarnation());
-        if seen.size > end || !is_known {
-            tracing::warn!(
-                tenant.id = %store.id(), seen = seen.size, left = end,
-                "a restore has put the log back behind what this node has seen of it"
-            );
-        } else if !begins_with(store, (&head, keys), (seen.size, &seen.root)).await? {
+        if seen.size <= left && is_known {
             return Err(rolled_back());
         }
+        tracing::warn!(
+            tenant.id = %store.id(), seen = seen.size, left,
+            "a restore has put the log back behind what this node has seen of it"
+        );
         Ok(0)
     }
 
@@ -142,17 +148,8 @@ impl Mark {
     }
 }
 
-/// Where the life ended of which a mark is: a restore put the log back there, as the log's own entry says, and the key of the present life
-/// has signed the log since. Nothing where nobody says so.
-async fn end_of(
-    store: &Store,
-    seen: &Checkpoint,
-    (head, present): (&Head, &VerifierKey),
-) -> Result<Option<u64>, Unwritten> {
-    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
-    if note.verify(std::slice::from_ref(present)).is_err() {
-        return Ok(None);
-    }
+/// Where the life ended of which a mark is: a restore put the log back there, as the log's own entry says. Nothing where nobody says so.
+async fn end_of(store: &Store, seen: &Checkpoint) -> Result<Option<u64>, Unwritten> {
     for life in store.lives().iter().skip(1) {
         for (entry, ..) in audit::read(store, life.first, LIVES).await? {
             match (entry.event, &entry.fact) {
@@ -168,32 +165,39 @@ async fn end_of(
     Ok(None)
 }
 
-/// Whether the log that this head is the end of, signed by one of these keys, begins with the leaves of that root: shown by a proof, since
-/// rows of tiles say the same thing in several places, and need not agree.
+/// Whether the log that this head is the end of begins with the leaves of that root: shown by a proof, since rows of tiles say the same thing
+/// in several places, and need not agree. Rows that are no tree begin with nothing.
 async fn begins_with(
     store: &Store,
-    (head, keys): (&Head, &[VerifierKey]),
+    end: &Checkpoint,
     (size, root): (u64, &Hash),
 ) -> Result<bool, Unwritten> {
-    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
-    note.verify(keys)?;
-    let signed = note.checkpoint();
-    let path = tree::consistency(store.database(), size, signed.size).await?;
-    Ok(verify_consistency((size, root), (signed.size, &signed.root), &path).is_ok())
+    let path = match tree::consistency(store.database(), size, end.size).await {
+        Ok(path) => path,
+        Err(Unreadable::Flaw(_) | Unreadable::Missing { .. }) => return Ok(false),
+        Err(error @ Unreadable::Storage(_)) => return Err(error.into()),
+    };
+    Ok(verify_consistency((size, root), (end.size, &end.root), &path).is_ok())
 }
 
-/// The root over the first `size` leaves of the log that one of these keys has signed.
+/// What a head says, as the log's present key has signed it.
+fn end_signed(head: &Head, present: Option<&VerifierKey>) -> Result<Checkpoint, Unwritten> {
+    let note = SignedCheckpoint::parse(head.checkpoint.as_bytes())?;
+    note.verify(present.map(std::slice::from_ref).unwrap_or_default())?;
+    let end = note.checkpoint();
+    if end.size == head.size {
+        Ok(end.clone())
+    } else {
+        Err(Unwritten::Corrupt { what: "head" })
+    }
+}
+
+/// The root over the first `size` leaves of the log that the first of these keys has signed.
 pub(super) async fn root_at(
     store: &Store,
     keys: &[VerifierKey],
     size: u64,
 ) -> Result<Hash, Unwritten> {
     let head = audit::head(store).await?;
-    let edge = tree::load_edge(store.database(), size).await?;
-    let root = edge.frontier()?.root();
-    if begins_with(store, (&head, keys), (size, &root)).await? {
-        Ok(root)
-    } else {
-        Err(Unwritten::Corrupt { what: "tile" })
-    }
+    audit::root_of(store, &end_signed(&head, keys.first())?, size).await
 }

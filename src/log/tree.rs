@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use super::append::{Unreadable, bytes, column, number};
@@ -18,7 +19,9 @@ const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
      WHERE first_index >= $4 AND first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
 const TILES: &str = "SELECT COUNT(*) AS tiles FROM tile";
 const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
-const WHOLE: &str = "SELECT hashes, root FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
+const KEPT: &str = "SELECT number, hashes, root FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
+const KEPT_LEAVES: &str = "SELECT number, hashes, root FROM tile \
+     WHERE level = 0 AND number >= $1 AND number < $2 ORDER BY number LIMIT 64";
 const ROOTS: &str = "SELECT number, root FROM tile WHERE level = $1 AND number >= $2 AND number < $3 \
      AND root IS NOT NULL ORDER BY number LIMIT 256";
 
@@ -44,25 +47,64 @@ pub async fn add_tiles(
     Ok(())
 }
 
-/// Whether the row of a full tile is as it should be; nothing where there is none.
+/// A full tile as its row has it.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its place in its level.
+    pub number: u64,
+    /// Its hashes, 256 if nobody has altered it.
+    pub hashes: Vec<u8>,
+    root: Option<Vec<u8>>,
+}
+
+impl Kept {
+    fn of(row: &AnyRow) -> Result<Self, Unreadable> {
+        Ok(Self {
+            number: number(row, "number")?,
+            hashes: bytes(row, "hashes")?,
+            root: row
+                .try_get("root")
+                .map_err(|_| Unreadable::Missing { what: "root" })?,
+        })
+    }
+
+    /// Whether it is this one, and its root that one's, if it has any.
+    #[must_use]
+    pub fn is(&self, full: &FullTile) -> bool {
+        let root = self.root.as_ref();
+        self.hashes == full.bytes && root.is_none_or(|root| *root == *full.root.bytes())
+    }
+}
+
+/// A full tile's row.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn agrees(database: &Database, full: &FullTile) -> Result<Option<bool>, Unreadable> {
-    let row = sqlx::query(WHOLE)
-        .bind(i64::from(full.tile.level))
-        .bind(column(full.tile.index)?)
+pub async fn kept(database: &Database, tile: Tile) -> Result<Option<Kept>, Unreadable> {
+    let row = sqlx::query(KEPT)
+        .bind(i64::from(tile.level))
+        .bind(column(tile.index)?)
         .fetch_optional(database.pool())
         .await
         .map_err(|cause| database.error(cause))?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let root: Option<Vec<u8>> = row
-        .try_get("root")
-        .map_err(|_| Unreadable::Missing { what: "root" })?;
-    let is_root = root.is_none_or(|root| root == *full.root.bytes());
-    Ok(Some(is_root && bytes(&row, "hashes")? == full.bytes))
+    row.as_ref().map(Kept::of).transpose()
+}
+
+/// Some full tiles of leaf hashes, from this number on and ahead of that one, in order.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn kept_leaves(
+    database: &Database,
+    (from, to): (u64, u64),
+) -> Result<Vec<Kept>, Unreadable> {
+    let rows = sqlx::query(KEPT_LEAVES)
+        .bind(column(from)?)
+        .bind(column(to)?)
+        .fetch_all(database.pool())
+        .await
+        .map_err(|cause| database.error(cause))?;
+    rows.iter().map(Kept::of).collect()
 }
 
 async fn tile_row(database: &Database, tile: Tile) -> Result<Option<Vec<u8>>, Unreadable> {

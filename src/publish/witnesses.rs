@@ -109,9 +109,12 @@ impl Witnesses {
         for _ in 0..TRIES {
             let proof = match old {
                 0 => Vec::new(),
-                old => match audit::consistency(store, old, Some(size)).await? {
-                    Ok(proof) => proof.path,
-                    Err(_) => return beyond(store, old).await.map(Err),
+                old => match audit::consistency(store, old, Some(size)).await {
+                    Ok(Ok(proof)) => proof.path,
+                    Ok(Err(_)) => return beyond(store, old).await.map(Err),
+                    // What cannot be proved to this one may be proved to others.
+                    Err(Unwritten::Flaw(flaw)) => return Ok(Err(Unsent::Unfit(flaw))),
+                    Err(error) => return Err(error),
                 },
             };
             let body = submission(old, &proof, note);

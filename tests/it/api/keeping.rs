@@ -409,6 +409,14 @@ async fn old_entries_go_and_their_hashes_stay(database: Database) {
             assert!(is_sound || found.contains(tile), "{altered}: {found}");
         }
     }
+    sqlx::query("DELETE FROM tile WHERE level = 0 AND number = 1")
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    let report = check::verify(anew.store(), anew.origin(), &[], |_, _| {}).await;
+    let found = report.unwrap().findings;
+    let found: String = found.iter().map(ToString::to_string).collect();
+    assert!(found.contains("tile/0/001: it is missing"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! A database put back from a backup on purpose: its log goes on as another incarnation, says what is lost, and nothing goes on silently.
 
+use std::ops::Add as _;
 use std::path::{Path, PathBuf};
 
 use cedarkeep::config::Database;
@@ -11,6 +12,7 @@ use cedarkeep::log::checkpoint::{SignedCheckpoint, VerifierKey};
 use cedarkeep::log::entry::Fact;
 use cedarkeep::log::verify::{Finding, Kept, Report};
 use chrono::Utc;
+use serde_json::json;
 use sqlx::{AnyConnection, Connection as _};
 
 use super::harness::{Service, Tenant};
@@ -410,6 +412,38 @@ async fn a_life_that_is_lost_whole_locks_nobody_out_however_long_it_was() {
     let report = checked(&tenant, &service, &[]).await;
     assert!(report.is_sound(), "{:?}", report.findings);
     assert_eq!(report.restored, told);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_whose_end_is_pruned_locks_nobody_out_who_saw_what_is_there() {
+    let service = Service::still(Database::Sqlite).await;
+    let mut tenant = service.tenant("acme").await;
+    asked(&service, &tenant, tenant.member, 40).await;
+    tenant.door.close().await;
+    let seen = std::fs::read(service.mark(&tenant)).unwrap();
+    let id = tenant.door.store().id();
+    service.app().restored(id, |_, _| {}).await.unwrap();
+    ask_again(&service, &mut tenant, 300).await;
+    let retention = "/v1/organization/retention";
+    let ask = service.by(&tenant, tenant.admin, "PUT", retention);
+    let told = ask.body(&json!({"retention_days": 30})).send().await;
+    told.ok();
+    let later = Utc::now() + chrono::Duration::days(31);
+    for _ in 0..2 {
+        upkeep::round(&tenant.door, later, true).await.unwrap();
+    }
+    assert_eq!(tenant.door.tip().minimum, 256);
+    tenant.door.close().await;
+    std::fs::write(service.mark(&tenant), &seen).unwrap();
+    ask_again(&service, &mut tenant, 1).await;
+    // Who has seen something else is not told that it was lost on purpose.
+    tenant.door.close().await;
+    let text = String::from_utf8(seen).unwrap();
+    let root = text.lines().nth(2).unwrap();
+    let other = text.replace(root, &"A".repeat(43).add("="));
+    std::fs::write(service.mark(&tenant), other).unwrap();
+    let refused = service.app().door(id).await.unwrap_err().to_string();
+    assert!(refused.contains("rollback_detected"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
