@@ -1,6 +1,5 @@
 //! A database put back from a backup on purpose: its log goes on as another incarnation, says what is lost, and nothing goes on silently.
 
-use std::ops::Add as _;
 use std::path::{Path, PathBuf};
 
 use cedarkeep::config::Database;
@@ -440,7 +439,7 @@ async fn a_life_whose_end_is_pruned_locks_nobody_out_who_saw_what_is_there() {
     tenant.door.close().await;
     let text = String::from_utf8(seen).unwrap();
     let root = text.lines().nth(2).unwrap();
-    let other = text.replace(root, &"A".repeat(43).add("="));
+    let other = text.replace(root, &format!("{}=", "A".repeat(43)));
     std::fs::write(service.mark(&tenant), other).unwrap();
     let refused = service.app().door(id).await.unwrap_err().to_string();
     assert!(refused.contains("rollback_detected"), "{refused}");

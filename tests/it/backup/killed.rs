@@ -64,8 +64,10 @@ async fn whoever_is_killed_comes_again(site: &mut Site, lose: impl FnOnce(&mut S
     let whole = backups.join("whole");
     let from = whole.to_str().unwrap();
     let most = lasts(site, &["backup", "--output", from]);
-    let mut hit = 0;
-    for round in 0..rounds() {
+    let (mut hit, mut round) = (0, 0);
+    while round < rounds() || hit == 0 {
+        round += 1;
+        assert!(round < 100, "no backup was killed at work");
         let output = backups.join(format!("{round}"));
         let backup = ["backup", "--output", output.to_str().unwrap()];
         hit += usize::from(killed(site, &backup, chance.span(Duration::ZERO, most)));
@@ -74,7 +76,6 @@ async fn whoever_is_killed_comes_again(site: &mut Site, lose: impl FnOnce(&mut S
             site.done(&["restore", "--from", output.to_str().unwrap(), "--check"]);
         }
     }
-    assert!(hit > 0, "only {hit} backups were killed at work");
     let halves = names(&backups)
         .into_iter()
         .filter(|name| name.starts_with('.'));
