@@ -18,7 +18,6 @@ const ADD_TILE: &str = "INSERT INTO tile (level, number, hashes, root) VALUES ($
 const HASHES_FROM: &str = "SELECT first_index, hashes FROM segment \
      WHERE first_index >= $4 AND first_index + entries > $1 AND first_index < $2 ORDER BY first_index LIMIT $3";
 const TILES: &str = "SELECT COUNT(*) AS tiles FROM tile";
-const TILE: &str = "SELECT hashes FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 const KEPT: &str = "SELECT number, hashes, root FROM tile WHERE level = $1 AND number = $2 LIMIT 1";
 const KEPT_LEAVES: &str = "SELECT number, hashes, root FROM tile \
      WHERE level = 0 AND number >= $1 AND number < $2 ORDER BY number LIMIT 64";
@@ -107,16 +106,6 @@ pub async fn kept_leaves(
     rows.iter().map(Kept::of).collect()
 }
 
-async fn tile_row(database: &Database, tile: Tile) -> Result<Option<Vec<u8>>, Unreadable> {
-    let row = sqlx::query(TILE)
-        .bind(i64::from(tile.level))
-        .bind(column(tile.index)?)
-        .fetch_optional(database.pool())
-        .await
-        .map_err(|cause| database.error(cause))?;
-    row.map(|row| bytes(&row, "hashes")).transpose()
-}
-
 /// The roots of full tiles of a level, from this number on and ahead of that one, by their numbers; those of rows that were written before
 /// roots were are missing.
 async fn roots(
@@ -156,8 +145,8 @@ pub async fn count_tiles(database: &Database) -> Result<u64, Unreadable> {
 /// # Errors
 /// The database does not answer, or a row is missing.
 pub async fn tile(database: &Database, tile: Tile) -> Result<Vec<u8>, Unreadable> {
-    if let Some(row) = tile_row(database, tile).await? {
-        return Ok(row);
+    if let Some(kept) = kept(database, tile).await? {
+        return Ok(kept.hashes);
     }
     let from = tile.index * WIDTH;
     let to = from + u64::from(tile.width);
