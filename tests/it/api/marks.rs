@@ -151,6 +151,26 @@ async fn a_log_put_back_under_an_open_door_is_not_written_on() {
     assert_eq!(size, before.size);
 }
 
+/// Nobody can tell any more whether the log goes on from its mark: it is not written on either, until somebody has looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_damaged_under_an_open_door_is_not_written_on() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let door = &tenant.door;
+    asked(&service, &tenant, tenant.member, 20).await;
+    upkeep::round(door, Utc::now(), false).await.unwrap();
+    asked(&service, &tenant, tenant.member, 5).await;
+    let mut rows = service.database(&tenant).await;
+    sqlx::query("DELETE FROM segment WHERE first_index = 3")
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    let noticed = upkeep::round(door, Utc::now(), false).await.unwrap_err();
+    assert!(noticed.to_string().contains("audit verify"), "{noticed}");
+    let told = service.get(&tenant, tenant.admin, "/v1/organization").await;
+    told.is_problem(503);
+}
+
 /// A list of keys into which somebody has put their own as an earlier one, that "handed over" to the log's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_another_key_has_signed_is_found() {
