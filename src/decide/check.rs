@@ -47,26 +47,26 @@ pub async fn verify(
     kept: &[Kept],
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, Unwritten> {
-    let mut wrong = Vec::new();
+    let mut wrong = Report::of(Vec::new());
     let head = match audit::head(store).await {
         Ok(head) => head,
         Err(error) => {
-            wrong.push(stored("head", unless_silent(error)?));
-            return Ok(Report::of(wrong));
+            wrong.add(stored("head", unless_silent(error)?));
+            return Ok(wrong);
         }
     };
     let newest = VerifierKey::of(origin.clone(), store.keys().signing().seed().key());
     let keys = match audit::verifiers(store, origin).await {
         Ok(keys) => keys,
         Err(error) => {
-            wrong.push(stored("list of keys", unless_silent(error)?));
+            wrong.add(stored("list of keys", unless_silent(error)?));
             vec![newest]
         }
     };
     let edge = match begin(store, &head, &mut wrong, &mut progress).await {
         Ok(edge) => edge,
         Err(error) => {
-            wrong.push(stored("tile", unless_silent(error)?));
+            wrong.add(stored("tile", unless_silent(error)?));
             Edge::new()
         }
     };
@@ -98,9 +98,7 @@ pub async fn verify(
         let why = "its checkpoint is signed by earlier keys of the log alone";
         report.add(stored("head", why));
     }
-    for finding in check.wrong {
-        report.add(finding);
-    }
+    report.add_all(check.wrong);
     Ok(report)
 }
 
@@ -108,7 +106,7 @@ pub async fn verify(
 async fn begin(
     store: &Store,
     head: &Head,
-    wrong: &mut Vec<Finding>,
+    wrong: &mut Report,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<Edge, Unwritten> {
     if !head.minimum.is_multiple_of(WIDTH) || head.minimum > head.size {
@@ -127,7 +125,7 @@ async fn begin(
                     width: 256,
                 }
                 .path();
-                wrong.push(stored(&path, "it is missing, or is not of 256 hashes"));
+                wrong.add(stored(&path, "it is missing, or is not of 256 hashes"));
                 // Nobody can tell what is behind it; the rest of the log can be checked.
                 return Ok(tree::load_edge(store.database(), head.minimum).await?);
             };
@@ -135,7 +133,7 @@ async fn begin(
                 for full in edge.push(hash)? {
                     match full.tile.level {
                         0 if row.is(&full) => {}
-                        0 => wrong.push(stored(&full.tile.path(), NOT_ITS_ROOT)),
+                        0 => wrong.add(stored(&full.tile.path(), NOT_ITS_ROOT)),
                         _ => compare(store, &full, wrong).await?,
                     }
                 }
@@ -153,20 +151,16 @@ fn leaves(hashes: &[u8]) -> Option<Vec<Hash>> {
 }
 
 /// A tile that is full now, against its row.
-async fn compare(
-    store: &Store,
-    full: &FullTile,
-    wrong: &mut Vec<Finding>,
-) -> Result<(), Unwritten> {
+async fn compare(store: &Store, full: &FullTile, wrong: &mut Report) -> Result<(), Unwritten> {
     let path = full.tile.path();
     match tree::kept(store.database(), full.tile).await {
         Ok(Some(row)) if row.is(full) => {}
-        Ok(Some(_)) => wrong.push(stored(
+        Ok(Some(_)) => wrong.add(stored(
             &path,
             "its hashes or its root are not those of the entries",
         )),
-        Ok(None) => wrong.push(stored(&path, "it is missing")),
-        Err(error) => wrong.push(stored(&path, unless_silent(error.into())?)),
+        Ok(None) => wrong.add(stored(&path, "it is missing")),
+        Err(error) => wrong.add(stored(&path, unless_silent(error.into())?)),
     }
     Ok(())
 }
@@ -208,7 +202,7 @@ struct Check<'a> {
     next: u64,
     edge: Edge,
     said: Said,
-    wrong: Vec<Finding>,
+    wrong: Report,
 }
 
 impl Check<'_> {
@@ -223,7 +217,7 @@ impl Check<'_> {
             Ok(segment) => segment.map_or(head.minimum, |segment| segment.first),
             Err(error) => {
                 self.wrong
-                    .push(stored("segment", unless_silent(error.into())?));
+                    .add(stored("segment", unless_silent(error.into())?));
                 head.minimum
             }
         };
@@ -234,7 +228,7 @@ impl Check<'_> {
                 Ok(segments) => segments,
                 Err(error) => {
                     self.wrong
-                        .push(stored("segment", unless_silent(error.into())?));
+                        .add(stored("segment", unless_silent(error.into())?));
                     return Ok(());
                 }
             };
@@ -274,19 +268,19 @@ impl Check<'_> {
         let entries = match opened {
             Ok(entries) => entries,
             Err(error) => {
-                self.wrong.push(stored(&name, unless_silent(error)?));
+                self.wrong.add(stored(&name, unless_silent(error)?));
                 return Ok(());
             }
         };
         if u64::try_from(entries.len()) != Ok(segment.entries) {
             let count = entries.len();
             let why = format!("it says {} entries and holds {count}", segment.entries);
-            self.wrong.push(stored(&name, why));
+            self.wrong.add(stored(&name, why));
         }
         let hashes = entries.iter().flat_map(|heard| heard.hash.bytes());
         if !hashes.eq(&segment.hashes) {
             let why = "its list of leaf hashes is not that of its leaves";
-            self.wrong.push(stored(&name, why));
+            self.wrong.add(stored(&name, why));
         }
         let mut change = None;
         for (index, heard) in (segment.first..).zip(&entries) {
@@ -327,7 +321,7 @@ impl Check<'_> {
 
     /// The head against what the entries say.
     fn head(&mut self, head: &Head) {
-        let mut wrong = |what: &str| self.wrong.push(stored("head", what));
+        let mut wrong = |what: &str| self.wrong.add(stored("head", what));
         if let Ok(frontier) = self.edge.frontier()
             && head.size > 0
             && frontier.to_bytes() != head.frontier
@@ -399,18 +393,18 @@ impl Check<'_> {
             Ok(segments) => segments.first().map(|segment| segment.first),
             Err(error) => {
                 self.wrong
-                    .push(stored("segment", unless_silent(error.into())?));
+                    .add(stored("segment", unless_silent(error.into())?));
                 None
             }
         };
         if found.is_some_and(|first| first >= now) {
             self.wrong
-                .push(stored("segment", "there is one beyond the head"));
+                .add(stored("segment", "there is one beyond the head"));
         }
         if tiles > full_tiles(now) || tiles < full_tiles(head.size) {
             let (wanted, size) = (full_tiles(now), now);
             let why = format!("there are {tiles}, and {wanted} belong to {size} entries");
-            self.wrong.push(stored("tiles", why));
+            self.wrong.add(stored("tiles", why));
         }
         Ok(())
     }
@@ -452,7 +446,7 @@ impl Check<'_> {
                     let why =
                         "it does not open; queries read past it, `audit reindex` builds it again";
                     self.wrong
-                        .push(stored(&format!("search index, block {block}"), why));
+                        .add(stored(&format!("search index, block {block}"), why));
                 }
             }
             match oldest.checked_sub(1) {

@@ -21,6 +21,7 @@ mod leaf;
 pub mod merkle;
 pub mod name;
 pub mod receipt;
+mod report;
 mod restored;
 pub mod tiles;
 pub mod verify;
