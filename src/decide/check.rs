@@ -12,7 +12,7 @@ use crate::log::Event;
 use crate::log::append::{self, Head, Segment, Unreadable};
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
 use crate::log::entry::{Entry, Fact};
-use crate::log::merkle::{Hash, leaf_hash};
+use crate::log::merkle::{Frontier, Hash, leaf_hash};
 use crate::log::search::BLOCK;
 use crate::log::segment::{Leaves, Parts};
 use crate::log::tiles::{Edge, FullTile, Tile, WIDTH};
@@ -63,22 +63,23 @@ pub async fn verify(
             vec![newest]
         }
     };
-    let edge = match begin(store, &head, &mut wrong, &mut progress).await {
-        Ok(edge) => edge,
-        Err(error) => {
-            wrong.add(stored("tile", unless_silent(error)?));
-            Edge::new()
-        }
-    };
-    let before = edge.frontier()?;
     let checkpoint = (!head.checkpoint.is_empty()).then_some(head.checkpoint.as_bytes());
-    let verification = Verification::new(Evidence {
+    let mut verification = Verification::new(Evidence {
         checkpoint,
         kept,
         keys: &keys,
         origin: Some(origin),
-        before,
+        before: Frontier::new(),
     });
+    let found = (&mut verification, &mut wrong);
+    let edge = match begin(store, &head, found, &mut progress).await {
+        Ok(edge) => edge,
+        Err(error) => {
+            wrong.add(stored("tile", unless_silent(error)?));
+            verification.skip_to(Frontier::new());
+            Edge::new()
+        }
+    };
     let mut check = Check {
         store,
         verification,
@@ -106,7 +107,7 @@ pub async fn verify(
 async fn begin(
     store: &Store,
     head: &Head,
-    wrong: &mut Report,
+    (verification, wrong): (&mut Verification, &mut Report),
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<Edge, Unwritten> {
     if !head.minimum.is_multiple_of(WIDTH) || head.minimum > head.size {
@@ -127,9 +128,12 @@ async fn begin(
                 .path();
                 wrong.add(stored(&path, "it is missing, or is not of 256 hashes"));
                 // Nobody can tell what is behind it; the rest of the log can be checked.
-                return Ok(tree::load_edge(store.database(), head.minimum).await?);
+                let edge = tree::load_edge(store.database(), head.minimum).await?;
+                verification.skip_to(edge.frontier()?);
+                return Ok(edge);
             };
             for hash in hashes {
+                verification.pass(hash);
                 for full in edge.push(hash)? {
                     match full.tile.level {
                         0 if row.is(&full) => {}

@@ -95,6 +95,12 @@ pub enum Finding {
         /// The size of the one that was kept.
         kept: u64,
     },
+    /// The same of one that was kept of an earlier life of a log that is pruned: an entry that is not there any more may have told of a
+    /// restore that has lost its entries.
+    LostOrRewritten {
+        /// The size of the one that was kept.
+        kept: u64,
+    },
 }
 
 /// Something that could not be checked with what was given.
@@ -110,7 +116,7 @@ pub enum Unchecked {
         /// How many.
         count: u64,
     },
-    /// Checkpoints that were kept of sizes within what was pruned.
+    /// Checkpoints that were kept of sizes ahead of the first entry, whose hashes are not there either.
     KeptBeforeFirst {
         /// How many.
         count: u64,
@@ -244,6 +250,10 @@ impl fmt::Display for Finding {
                 f,
                 "a checkpoint of {kept} entries was kept and commits to others: the log was rewritten"
             ),
+            Self::LostOrRewritten { kept } => write!(
+                f,
+                "a checkpoint of {kept} entries was kept of an earlier life of the log and commits to others: the log was rewritten, or a restore that is told of in what is pruned has lost them"
+            ),
         }
     }
 }
@@ -260,7 +270,10 @@ impl fmt::Display for Unchecked {
                 "{count} entries ahead of the first are pruned; their hashes are covered by the root"
             ),
             Self::KeptBeforeFirst { count } => {
-                write!(f, "{count} kept checkpoints are of sizes that were pruned")
+                write!(
+                    f,
+                    "{count} kept checkpoints are of sizes ahead of the first entry, of which no hashes are here"
+                )
             }
             Self::RollBack { kept } => {
                 write!(

@@ -97,18 +97,17 @@ impl Verification {
     /// Checks the signatures, and is ready for the first leaf.
     #[must_use]
     pub fn new(evidence: Evidence<'_>) -> Self {
-        let first = evidence.before.size();
         let report = Report::of(Vec::new());
         let mut this = Self {
-            tree: evidence.before,
-            next: first,
+            tree: Frontier::new(),
+            next: 0,
             last_time: None,
             versions: Versions::default(),
             kept: Vec::new(),
             earlier: Vec::new(),
             parts_absent: 0,
             kept_before_first: 0,
-            first,
+            first: 0,
             largest_kept: 0,
             report,
         };
@@ -135,9 +134,28 @@ impl Verification {
         }
         this.kept.sort_by_key(|kept| std::cmp::Reverse(kept.size));
         this.largest_kept = this.kept.first().map_or(0, |kept| kept.size);
-        this.kept_before_first = this.drop_kept_before_first();
-        this.compare_kept();
+        this.skip_to(evidence.before);
         this
+    }
+
+    /// Goes on behind leaves of which nothing is there but the tree over them.
+    pub fn skip_to(&mut self, before: Frontier) {
+        self.tree = before;
+        self.first = self.tree.size();
+        self.next = self.first;
+        self.kept_before_first += self.drop_kept_before_first();
+        self.compare_kept();
+    }
+
+    /// Takes the hash of the next leaf, ahead of the first that is there: nothing else is left of it.
+    pub fn pass(&mut self, hash: Hash) {
+        let index = self.next;
+        if let Err(flaw) = self.tree.push(hash) {
+            self.find(Finding::Leaf { index, flaw });
+        }
+        self.next += 1;
+        self.first = self.next;
+        self.compare_kept();
     }
 
     /// Takes the next leaf, with its parts where they are there. A part that is not there is counted; one that is must be the leaf's.
@@ -335,6 +353,8 @@ impl Verification {
                 if self.is_earlier(&kept.origin) {
                     self.earlier.push(kept);
                 }
+            } else if self.first > 0 && self.is_earlier(&kept.origin) {
+                self.find(Finding::LostOrRewritten { kept: kept.size });
             } else {
                 self.find(Finding::Rewritten { kept: kept.size });
             }

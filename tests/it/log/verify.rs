@@ -7,7 +7,7 @@ use cedarkeep::log::entry::{
 use cedarkeep::log::flaw::Flaw;
 use cedarkeep::log::merkle::Frontier;
 use cedarkeep::log::tiles::frontier_at;
-use cedarkeep::log::verify::{Evidence, Finding, Kept, Report, Unchecked, verify};
+use cedarkeep::log::verify::{Evidence, Finding, Kept, Report, Unchecked, Verification, verify};
 
 use super::{Sample, flips, key, keys, origin, record};
 
@@ -433,11 +433,80 @@ fn a_log_under_another_name_or_key_is_not_this_one() {
 }
 
 #[test]
+fn what_is_pruned_is_held_against_what_was_kept_by_its_hashes() {
+    let sample = Sample::new(300);
+    let note = sample.signed().to_string();
+    let earlier = Sample::new(100).checkpoint();
+    let other = Checkpoint {
+        root: sample.checkpoint().root,
+        ..earlier.clone()
+    };
+    let lost = Checkpoint {
+        origin: origin().with_incarnation("inc_before").unwrap(),
+        ..other.clone()
+    };
+    let report = |kept: &Checkpoint, are_there: bool| {
+        let (keys, origin) = (keys(), origin());
+        let kept = [Kept::Anchored(kept.clone())];
+        let mut verification = Verification::new(Evidence {
+            checkpoint: Some(note.as_bytes()),
+            kept: &kept,
+            keys: &keys,
+            origin: Some(&origin),
+            before: Frontier::new(),
+        });
+        let (pruned, left) = sample.records.split_at(256);
+        let hashes = pruned.iter().map(Record::leaf_hash);
+        if are_there {
+            hashes.for_each(|hash| verification.pass(hash));
+        } else {
+            let mut before = Frontier::new();
+            hashes.for_each(|hash| before.push(hash).unwrap());
+            verification.skip_to(before);
+        }
+        for record in left {
+            verification.push(&record.leaf, &record.parts);
+        }
+        verification.finish()
+    };
+    let pruned = Unchecked::Pruned { count: 256 };
+    for (are_there, kept, unchecked) in [
+        (true, 1, vec![pruned, Unchecked::RollBack { kept: 100 }]),
+        (
+            false,
+            0,
+            vec![
+                pruned,
+                Unchecked::KeptBeforeFirst { count: 1 },
+                Unchecked::RollBack { kept: 100 },
+            ],
+        ),
+    ] {
+        let report = report(&earlier, are_there);
+        assert!(report.is_sound(), "{:?}", report.findings);
+        assert_eq!((report.kept, report.entries), (kept, 44));
+        assert_eq!(report.unchecked, unchecked);
+    }
+    assert_eq!(
+        report(&other, true).findings,
+        [Finding::Rewritten { kept: 100 }]
+    );
+    // Whether a restore has lost them is told by an entry that may be gone: it is no proof of a rewritten log, and none of a sound one.
+    assert_eq!(
+        report(&lost, true).findings,
+        [Finding::LostOrRewritten { kept: 100 }]
+    );
+}
+
+#[test]
 fn findings_beyond_the_list_are_counted() {
     let sample = Sample::new(0);
     let garbage: Stored = (0..1_500).map(|_| (b"{}".to_vec(), Vec::new())).collect();
     let report = check(&sample, garbage);
     assert_eq!((report.findings.len(), report.found), (1_000, 1_501));
+    let mut all = Report::of(vec![Finding::NoCheckpoint]);
+    all.add_all(report);
+    assert_eq!((all.findings.len(), all.found), (1_000, 1_502));
 }
 
 /// An activation of `version`, or a decision that says it was made by it, that saw `as_of`.
