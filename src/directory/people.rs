@@ -245,7 +245,7 @@ pub(super) fn breaks_glass(snapshot: &Snapshot, person: Ref) -> Result<bool, Dir
 }
 
 /// Refuses what would leave nobody who gets in by the break-glass link.
-fn keep_glass(snapshot: &Snapshot, person: Ref) -> Result<(), DirectoryError> {
+pub(super) fn keep_glass(snapshot: &Snapshot, person: Ref) -> Result<(), DirectoryError> {
     match breaks_glass(snapshot, person)? {
         true => Err(DirectoryError::BreaksGlass {
             id: person.to_string(),

@@ -227,6 +227,18 @@ impl World {
         Ref::new(Kind::Integration, id(70))
     }
 
+    /// Nobody signs in but by OIDC, and this Admin by their link.
+    pub(super) fn enforce_sso(&mut self, break_glass: Ref) {
+        let mut organization = self.snapshot.organization().unwrap().clone();
+        organization.sso_enforced = Some("oidc".into());
+        organization.sign_in.break_glass = Some(break_glass);
+        let body = Body::Object(Object::Organization(organization));
+        let rows = [Row::Put(RowId::Object(self.org), body)];
+        let next = self.snapshot.as_of() + 1;
+        let changed = self.snapshot.with(&rows, next, &|_| next, &self.schema);
+        self.snapshot = changed.unwrap();
+    }
+
     pub(super) fn suspend_bob(&mut self) {
         self.apply(set_active(
             &self.by(self.bob),

@@ -8,7 +8,7 @@ use super::super::DirectoryError;
 use super::super::change::{Change, RowId};
 use super::super::name;
 use super::super::object::{Body, Kind as Type, Object, Ref, Role, User};
-use super::super::people;
+use super::super::people::{self, keep_glass};
 use super::super::roll::is_active_admin;
 use super::super::session::end_sessions;
 use super::super::snapshot::Snapshot;
@@ -191,6 +191,9 @@ pub fn change(
     }
     for (user, (old, new)) in &found.roles {
         granted.to::<MemberChangeRole>(*user)?;
+        if *new != Role::Admin {
+            keep_glass(snapshot, *user)?;
+        }
         let details = json!({"old": old.name(), "new": new.name(), "by": "groups"});
         change = change.and(Event::MemberRoleChanged, Some(*user), details);
         change = end_sessions(snapshot, *user, change);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::change::{Change, Row, RowId};
 use super::super::object::{Body, Kind, Object, Ref, Role, User};
 use super::super::people::{self, Joining};
+use super::super::run;
 use super::super::session::end_sessions;
 use super::super::snapshot::Snapshot;
 use super::super::{DirectoryError, name};
@@ -194,6 +195,9 @@ pub fn change(
         }
         events.push((Event::MemberUpdated, details));
     }
+    if found.active == Some(false) || found.role.is_some_and(|(_, new)| new != Role::Admin) {
+        people::keep_glass(snapshot, user)?;
+    }
     if let Some((old, new)) = found.role {
         granted.to::<MemberChangeRole>(user)?;
         let details = json!({"old": old.name(), "new": new.name(), "by": "directory"});
@@ -213,6 +217,9 @@ pub fn change(
     let mut change = people::replaced(snapshot, user, found.new, first, details)?;
     for (event, details) in events {
         change = change.and(event, Some(user), details);
+    }
+    if found.active == Some(false) {
+        change = run::stop_all(snapshot, user, change, granted.now());
     }
     Ok(match ends {
         true => end_sessions(snapshot, user, change),
@@ -379,5 +386,47 @@ mod tests {
         );
         let refused = change(&allowed, &world.snapshot, (world.ada, &off)).unwrap_err();
         assert!(matches!(refused, DirectoryError::LastAdmin { .. }));
+    }
+
+    #[test]
+    fn the_break_glass_admin_stays_what_they_are() {
+        let mut world = World::new();
+        world.promote(world.bob);
+        world.enforce_sso(world.bob);
+        let all = [
+            (MemberSuspend::NAME, world.bob),
+            (MemberChangeRole::NAME, world.bob),
+            (MemberUpdate::NAME, world.bob),
+        ];
+        let allowed = Allowed::in_test(&all, now());
+        let mut off = wanted("bob@example.com");
+        off.active = Some(false);
+        let mut lesser = wanted("bob@example.com");
+        lesser.provisioned.roles = role("Member");
+        for other in [&off, &lesser] {
+            let refused = change(&allowed, &world.snapshot, (world.bob, other)).unwrap_err();
+            assert!(matches!(refused, DirectoryError::BreaksGlass { .. }));
+        }
+        let mut renamed = wanted("bob@example.com");
+        renamed.name = "Robert".into();
+        change(&allowed, &world.snapshot, (world.bob, &renamed)).unwrap();
+    }
+
+    #[test]
+    fn whoever_is_suspended_has_no_agent_that_goes_on() {
+        let mut world = World::new();
+        let run = world.run_for_bob();
+        let mut off = wanted("bob@example.com");
+        off.active = Some(false);
+        let all = [
+            (MemberSuspend::NAME, world.bob),
+            (MemberUpdate::NAME, world.bob),
+        ];
+        let allowed = Allowed::in_test(&all, now());
+        let made = change(&allowed, &world.snapshot, (world.bob, &off)).unwrap();
+        assert!(events(&made).contains(&Event::AgentRunCancelled));
+        let next = world.with(&made);
+        let ended = next.require(run).unwrap();
+        assert!(matches!(ended, Object::AgentRun(run) if run.ended_at == Some(now())));
     }
 }

@@ -182,7 +182,9 @@ fn of_directory(error: DirectoryError) -> Scim {
     let kind = match &error {
         DirectoryError::Misfit(misfit) => Some(misfit.kind),
         DirectoryError::Taken { .. } => Some(kept::Kind::Uniqueness),
-        DirectoryError::LastAdmin { .. } => Some(kept::Kind::Mutability),
+        DirectoryError::LastAdmin { .. } | DirectoryError::BreaksGlass { .. } => {
+            Some(kept::Kind::Mutability)
+        }
         DirectoryError::Invalid { .. } => Some(kept::Kind::InvalidValue),
         _ => None,
     };
