@@ -1,9 +1,11 @@
 //! In whose name something is asked: each who must be allowed, whom they act for, and how they are signed in.
 
+use super::authorized::By;
 use super::error::Refused;
 use super::judge::{Judgement, Moment};
 use super::question::{Acting, Asker, Caller};
 use super::request::Judged;
+use crate::directory::snapshot::Stored;
 use crate::directory::{Object, Ref};
 use crate::policy::SignedIn;
 
@@ -113,6 +115,30 @@ impl Moment<'_> {
         }
         halves.extend([Act::of(user), Act::of_for(service, user)]);
         Ok(Some(halves))
+    }
+
+    /// What credential it is asked by.
+    pub(super) fn by(&self, asker: &Asker) -> By {
+        let (Caller::Key { key, service, .. }
+        | Caller::Certificate {
+            binding: key,
+            service,
+            ..
+        }) = asker.caller
+        else {
+            return By::default();
+        };
+        let maker = match self.world.snapshot().object(key) {
+            Some(Stored {
+                value: Object::ApiKey(key),
+                ..
+            }) => key.made_by,
+            _ => None,
+        };
+        By {
+            service: Some(service),
+            maker,
+        }
     }
 
     /// Whoever is signed in, on the state that the answer is of: a session that ended meanwhile is nobody's.

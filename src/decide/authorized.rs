@@ -17,22 +17,33 @@ pub trait Action: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Authorized<A: Action> {
     user: Option<Ref>,
+    by: By,
     resource: Ref,
     as_of: u64,
     now: DateTime<Utc>,
     action: PhantomData<A>,
 }
 
+/// What credential a call came by: nothing of it for a session, and for what the operator does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct By {
+    /// The service that it speaks for.
+    pub(super) service: Option<Ref>,
+    /// The Admin who made it; nobody where it was the operator.
+    pub(super) maker: Option<Ref>,
+}
+
 impl<A: Action> Authorized<A> {
     /// INVARIANT: called where a decision was just allowed, under the head's lock or before it is checked there.
     pub(super) const fn mint(
-        user: Option<Ref>,
+        (user, by): (Option<Ref>, By),
         resource: Ref,
         as_of: u64,
         now: DateTime<Utc>,
     ) -> Self {
         Self {
             user,
+            by,
             resource,
             as_of,
             now,
@@ -43,6 +54,16 @@ impl<A: Action> Authorized<A> {
     /// The user who acts; none for a service that provisions.
     pub const fn user(&self) -> Option<Ref> {
         self.user
+    }
+
+    /// The service whose key or certificate the call came by; none for a session.
+    pub const fn service(&self) -> Option<Ref> {
+        self.by.service
+    }
+
+    /// The Admin who made that key or bound that certificate; nobody where it was the operator.
+    pub const fn through(&self) -> Option<Ref> {
+        self.by.maker
     }
 
     /// What was asked about.
@@ -65,7 +86,18 @@ impl<A: Action> Authorized<A> {
 impl<A: Action> Authorized<A> {
     /// What a test of a pure change begins with.
     pub(crate) const fn in_test(user: Option<Ref>, resource: Ref, now: DateTime<Utc>) -> Self {
-        Self::mint(user, resource, 0, now)
+        Self::mint(
+            (
+                user,
+                By {
+                    service: None,
+                    maker: None,
+                },
+            ),
+            resource,
+            0,
+            now,
+        )
     }
 }
 
@@ -101,6 +133,7 @@ impl Allowed {
         }
         Ok(Authorized {
             user: None,
+            by: By::default(),
             resource,
             as_of: self.as_of,
             now: self.now,

@@ -123,7 +123,7 @@ pub(super) fn planned<A: Action>(
     Box::new(move |ground: &Ground<'_>| {
         let as_of = ground.snapshot.as_of();
         plan(
-            &Authorized::mint(ground.user, ground.resource, as_of, ground.now),
+            &Authorized::mint((ground.user, ground.by), ground.resource, as_of, ground.now),
             ground.snapshot,
         )
     })

@@ -472,6 +472,7 @@ impl Drafts<'_> {
         let ground = Ground {
             snapshot: world.snapshot(),
             user,
+            by: self.moment.by(&work.asker),
             resource: work.resource,
             now: self.moment.now,
             granted: &granted,

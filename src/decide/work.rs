@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use super::authorized::Allowed;
+use super::authorized::{Allowed, By};
 use super::error::Refused;
 use super::explained::Explained;
 use super::judge::Judgement;
@@ -218,6 +218,7 @@ pub(super) struct Explain {
 pub(super) struct Ground<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) user: Option<Ref>,
+    pub(super) by: By,
     pub(super) resource: Ref,
     pub(super) now: chrono::DateTime<chrono::Utc>,
     /// What was decided beside the action asked for.

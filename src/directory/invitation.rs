@@ -13,7 +13,8 @@ use super::session::{self, Arrival};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
 use crate::decide::authorized::{
-    Authorized, MemberInvite, MemberResendInvitation, MemberRevokeInvitation, Operator, Proven,
+    Action, Authorized, MemberInvite, MemberResendInvitation, MemberRevokeInvitation, Operator,
+    Proven,
 };
 use crate::log::vocabulary::Event;
 
@@ -50,13 +51,22 @@ pub struct Newcomer {
 /// Invites somebody.
 ///
 /// # Errors
-/// An address that is none, or that somebody has or is invited under; a name that cannot be read.
+/// An address that is none, or that somebody has or is invited under; a name that cannot be read; an Admin, and nobody acts.
 pub fn invite(
     by: &Authorized<MemberInvite>,
     snapshot: &Snapshot,
     inviting: &Inviting,
 ) -> Result<Change, DirectoryError> {
+    in_somebodys_name(by, inviting.role)?;
     invited(snapshot, inviting, (by.user(), by.now()))
+}
+
+/// Whoever has the link is signed in as what it says: a back end that provisions brings nobody in as an Admin on its own.
+fn in_somebodys_name<A: Action>(by: &Authorized<A>, role: Role) -> Result<(), DirectoryError> {
+    match by.user() {
+        None if role == Role::Admin => Err(DirectoryError::NoActingUser),
+        _ => Ok(()),
+    }
 }
 
 /// The same by the operator.
@@ -80,6 +90,8 @@ pub fn resend(
     snapshot: &Snapshot,
     digest: &str,
 ) -> Result<Change, DirectoryError> {
+    let role = required(snapshot, by.resource())?.role;
+    in_somebodys_name(by, role)?;
     resent(snapshot, by.resource(), (digest, by.now()))
 }
 

@@ -12,6 +12,7 @@ pub mod entering;
 mod entities;
 pub mod entity;
 pub mod expiry;
+mod hand;
 pub mod import;
 pub mod integration;
 pub mod invitation;
@@ -19,6 +20,7 @@ pub mod keeping;
 pub mod keys;
 mod lookup;
 pub mod made;
+mod maker;
 pub mod memory;
 mod near;
 pub mod object;
@@ -154,6 +156,19 @@ pub enum DirectoryError {
         "what is private is handed out only once another Admin has approved it: ask at `private-export`"
     )]
     NotApproved,
+    /// Where two people are asked for, both hands may be those of one.
+    #[error(
+        "this takes two people, and an Admin who made the key of this call may be behind both: sign in for it, or ask through a back end whose key the operator made"
+    )]
+    OneHand,
+    /// A key, or a certificate, that may do more than what asks for it.
+    #[error(
+        "this key may not make one that may do more than it may itself, by the scope {scope}: ask by a session, or have the operator make it"
+    )]
+    BeyondScope {
+        /// The scope that it has not.
+        scope: &'static str,
+    },
     /// A key is rotated once at a time.
     #[error(
         "the key `{key}` is being rotated: wait until that is done, `cedarkeep keys status` says how far it is"

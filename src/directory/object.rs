@@ -173,6 +173,9 @@ pub struct ApiKey {
     /// Which door it opens.
     #[serde(default)]
     pub form: Form,
+    /// The Admin who made it, or who made the key by which it was made; nobody where it was the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Ref>,
 }
 
 /// Which door a service's credential opens; none opens another's.

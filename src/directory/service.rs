@@ -7,6 +7,7 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::change::{Change, RowId};
+use super::maker::Maker;
 use super::object::{ApiKey, Body, Form, Kind, Object, Ref, Scope, Service};
 use super::snapshot::Snapshot;
 use super::{DirectoryError, name, view};
@@ -117,7 +118,7 @@ pub fn create_key(
     snapshot: &Snapshot,
     new: &NewKey,
 ) -> Result<Change, DirectoryError> {
-    created(snapshot, new, by.now())
+    made(snapshot, new.fresh(), (None, None), Maker::of(by))
 }
 
 /// The same by the operator: an organization's first key is made so.
@@ -129,7 +130,7 @@ pub fn create_key_by_operator(
     snapshot: &Snapshot,
     new: &NewKey,
 ) -> Result<Change, DirectoryError> {
-    created(snapshot, new, by.now())
+    made(snapshot, new.fresh(), (None, None), Maker::operator(by))
 }
 
 /// Has client certificates of a name be a service's.
@@ -141,7 +142,7 @@ pub fn bind_certificate(
     snapshot: &Snapshot,
     new: &NewBinding,
 ) -> Result<Change, DirectoryError> {
-    bound(snapshot, new, by.now())
+    bound(snapshot, new, Maker::of(by))
 }
 
 /// The same by the operator.
@@ -153,7 +154,7 @@ pub fn bind_certificate_by_operator(
     snapshot: &Snapshot,
     new: &NewBinding,
 ) -> Result<Change, DirectoryError> {
-    bound(snapshot, new, by.now())
+    bound(snapshot, new, Maker::operator(by))
 }
 
 /// A name that a client certificate may be bound by: one of its subject alternative names, a URI as it stands there, or a DNS name in
@@ -189,11 +190,7 @@ pub fn certificate_name(text: &str) -> Result<String, DirectoryError> {
     }
 }
 
-fn bound(
-    snapshot: &Snapshot,
-    new: &NewBinding,
-    now: DateTime<Utc>,
-) -> Result<Change, DirectoryError> {
+fn bound(snapshot: &Snapshot, new: &NewBinding, maker: Maker) -> Result<Change, DirectoryError> {
     let certificate = certificate_name(&new.certificate)?;
     let taken = snapshot.objects_of(Kind::ApiKey, None).any(|(_, stored)| {
         matches!(&stored.value, Object::ApiKey(key) if key.certificate.as_ref() == Some(&certificate))
@@ -210,7 +207,7 @@ fn bound(
         expires_at: new.expires_at,
         proof: Proof::Certificate(certificate),
     };
-    made(snapshot, fresh, (None, None), now)
+    made(snapshot, fresh, (None, None), maker)
 }
 
 /// Makes a key that replaces another one, which goes on for a while. Whoever may make keys asks for it; that they may revoke the old one
@@ -223,7 +220,7 @@ pub fn rotate_key(
     snapshot: &Snapshot,
     rotation: &Rotation,
 ) -> Result<Change, DirectoryError> {
-    rotated(snapshot, rotation, by.now())
+    rotated(snapshot, rotation, Maker::of(by))
 }
 
 /// The same by the operator.
@@ -235,7 +232,7 @@ pub fn rotate_key_by_operator(
     snapshot: &Snapshot,
     rotation: &Rotation,
 ) -> Result<Change, DirectoryError> {
-    rotated(snapshot, rotation, by.now())
+    rotated(snapshot, rotation, Maker::operator(by))
 }
 
 /// Revokes the key asked about, and its service when it has no other.
@@ -283,8 +280,9 @@ fn live_keys(snapshot: &Snapshot, service: Ref, but: Option<Ref>, now: DateTime<
 fn rotated(
     snapshot: &Snapshot,
     rotation: &Rotation,
-    now: DateTime<Utc>,
+    maker: Maker,
 ) -> Result<Change, DirectoryError> {
+    let now = maker.now;
     if !(TimeDelta::zero()..=OVERLAP_MOST).contains(&rotation.overlap) {
         return Err(DirectoryError::invalid(
             "overlap_hours",
@@ -311,7 +309,7 @@ fn rotated(
     let at_once = rotation.overlap.is_zero();
     let but = at_once.then_some(rotation.old);
     let said = json!({"replaces": rotation.old, "replaced_ends_at": ends_at});
-    let change = made(snapshot, new.fresh(), (but, Some(&said)), now)?;
+    let change = made(snapshot, new.fresh(), (but, Some(&said)), maker)?;
     let row = RowId::Object(rotation.old);
     Ok(if at_once {
         let details = json!({"name": old.name, "service": old.service, "service_ended": false});
@@ -346,21 +344,14 @@ fn revoked(snapshot: &Snapshot, reference: Ref) -> Result<Change, DirectoryError
     })
 }
 
-fn created(
-    snapshot: &Snapshot,
-    new: &NewKey,
-    now: DateTime<Utc>,
-) -> Result<Change, DirectoryError> {
-    made(snapshot, new.fresh(), (None, None), now)
-}
-
 /// A new credential, which may replace one that ends now, and what else is said of it.
 fn made(
     snapshot: &Snapshot,
     new: Fresh<'_>,
     (but, said): (Option<Ref>, Option<&serde_json::Value>),
-    now: DateTime<Utc>,
+    maker: Maker,
 ) -> Result<Change, DirectoryError> {
+    let now = maker.now;
     snapshot.organization()?;
     if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(DirectoryError::invalid("expires_at", "it is past"));
@@ -391,6 +382,7 @@ fn made(
             _ => return Err(DirectoryError::absent(*reference)),
         },
     };
+    maker.may_give(snapshot, &service.scopes)?;
     if !fresh && certificate.is_none() && live_keys(snapshot, reference, but, now) >= LIVE_KEYS_MOST
     {
         return Err(DirectoryError::KeysLive {
@@ -404,7 +396,7 @@ fn made(
         });
     }
     let scopes: Vec<_> = service.scopes.iter().map(|scope| scope.name()).collect();
-    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at, "certificate": certificate});
+    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at, "certificate": certificate, "made_by": maker.who});
     let object = Object::ApiKey(ApiKey {
         name: called,
         service: reference,
@@ -413,6 +405,7 @@ fn made(
         expires_at: new.expires_at,
         created_at: now,
         form: Form::Key,
+        made_by: maker.who,
     });
     let mut reply = view::body(key, &object, snapshot);
     if let Some(reply) = reply.as_object_mut() {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::DirectoryError;
 use super::change::Change;
+use super::hand::Hand;
 use super::object::{Kind, Layer, Object, Organization, Ref, Role};
 use super::organization::changed;
 use super::snapshot::Snapshot;
@@ -23,6 +24,9 @@ const IN_FORCE: i64 = 24;
 pub struct PrivateExport {
     /// Who asked for it.
     pub requested_by: Ref,
+    /// The Admin who made the key by which that came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_through: Option<Ref>,
     /// Who approved it.
     pub approved_by: Option<Ref>,
     /// Until when it may be approved, and then taken.
@@ -46,7 +50,7 @@ pub enum Of {
 /// # Errors
 /// Nobody acts, or one is asked for already.
 pub fn request(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
-    let requested_by = by.user().ok_or(DirectoryError::NoActingUser)?;
+    let hand = Hand::of(by)?;
     let old = snapshot.organization()?;
     if in_force(old, by.now()).is_some() {
         return Err(DirectoryError::invalid(
@@ -56,7 +60,8 @@ pub fn request(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Chang
     }
     let until = by.now() + Duration::hours(IN_FORCE);
     let export = PrivateExport {
-        requested_by,
+        requested_by: hand.by,
+        requested_through: hand.through,
         approved_by: None,
         until,
     };
@@ -69,7 +74,7 @@ pub fn request(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Chang
 /// # Errors
 /// Nobody acts, none is asked for, or by the same Admin.
 pub fn approve(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
-    let approved_by = by.user().ok_or(DirectoryError::NoActingUser)?;
+    let hand = Hand::of(by)?;
     let asked = in_force(snapshot.organization()?, by.now())
         .filter(|export| export.approved_by.is_none())
         .ok_or_else(|| {
@@ -78,16 +83,23 @@ pub fn approve(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Chang
                 "none waits for approval: it is to be asked for first",
             )
         })?;
-    if asked.requested_by == approved_by {
+    let asked_by = Hand {
+        by: asked.requested_by,
+        through: asked.requested_through,
+    };
+    if asked.requested_by == hand.by {
         return Err(DirectoryError::invalid(
             "private_export",
             "whoever asked for it does not approve it: that takes another Admin",
         ));
     }
+    if !hand.is_apart_from(asked_by) {
+        return Err(DirectoryError::OneHand);
+    }
     let until = by.now() + Duration::hours(IN_FORCE);
     let details = json!({"requested_by": asked.requested_by, "until": until});
     let export = PrivateExport {
-        approved_by: Some(approved_by),
+        approved_by: Some(hand.by),
         until,
         ..asked.clone()
     };
@@ -126,7 +138,9 @@ pub fn organization(
         true => Some(approved(snapshot, by.now())?),
     };
     // Two Admins have agreed that one of them takes it, and no third.
-    if approval.is_some_and(|(one, other)| ![Some(one), Some(other)].contains(&by.user())) {
+    if let Some((one, other)) = approval
+        && !Hand::of(by).is_ok_and(|hand| hand.is_of(&[one, other]))
+    {
         return Err(DirectoryError::NotApproved);
     }
     let details = json!({

@@ -112,6 +112,8 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Rotating { .. }
         | DirectoryError::NotRotating { .. } => Problem::Conflict(error.to_string()),
         DirectoryError::NotApproved
+        | DirectoryError::OneHand
+        | DirectoryError::BeyondScope { .. }
         | DirectoryError::Suspended
         | DirectoryError::NoMember { .. }
         | DirectoryError::UsedUp

@@ -137,7 +137,7 @@ pub fn load(
     let active = snapshot.library().version;
     let unmet = snapshot.rules().conditions.unmet(
         &standing,
-        (hand.by, hand.by),
+        (&hand.signed(), &hand.signed()),
         snapshot,
         // Whoever loads has run them just now.
         (active, draft.ran_beside()),
@@ -210,7 +210,7 @@ fn may_count(hand: Hand, snapshot: &Snapshot, wanted: &Wanted<'_>) -> Result<(),
     let standing = standing(snapshot, wanted.number);
     let unmet = snapshot.rules().conditions.unmet(
         &standing,
-        (found.drafted.by, hand.by),
+        (&found.drafted, &hand.signed()),
         snapshot,
         (active, wanted.builtin),
         hand.now,

@@ -14,10 +14,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::DirectoryError;
 use super::change::{Change, RowId};
 use super::object::{Body, Kind, Ref};
 use super::snapshot::Snapshot;
+use super::{DirectoryError, hand};
 use crate::decide::authorized::{Action, Authorized, Operator, PolicyActivate, PolicyEdit};
 use crate::log::vocabulary::Event;
 pub use counting::{
@@ -125,6 +125,7 @@ impl Draft {
 #[derive(Clone, Copy)]
 struct Hand {
     by: Option<Ref>,
+    through: Option<Ref>,
     now: DateTime<Utc>,
 }
 
@@ -133,6 +134,7 @@ impl Hand {
     const fn of<A: Action>(by: &Authorized<A>) -> Self {
         Self {
             by: by.user(),
+            through: by.through(),
             now: by.now(),
         }
     }
@@ -140,6 +142,7 @@ impl Hand {
     const fn signed(self) -> Signed {
         Signed {
             by: self.by,
+            through: self.through,
             at: self.now,
         }
     }
@@ -237,10 +240,13 @@ pub fn approve(
     if standing.approvals.iter().any(|one| one.by == Some(user)) {
         return Err(conflict(format!("you have approved version {number}")));
     }
-    standing.approvals.push(Signed {
-        by: Some(user),
-        at: by.now(),
-    });
+    let approval = Hand::of(by).signed();
+    let author = found.drafted.hand();
+    let is_apart = |one: hand::Hand| author.is_none_or(|author| one.is_apart_from(author));
+    if !approval.hand().is_some_and(is_apart) {
+        return Err(DirectoryError::OneHand);
+    }
+    standing.approvals.push(approval);
     let details = json!({ "version": number, "digest": found.digest });
     let change = Change::new(Event::PolicyApproved, Some(policy_set(snapshot)), details);
     Ok(stands(change, number, standing))
@@ -249,6 +255,7 @@ pub fn approve(
 fn operator(by: &Operator) -> Hand {
     Hand {
         by: None,
+        through: None,
         now: by.now(),
     }
 }

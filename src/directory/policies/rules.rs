@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::counting::is_not_active;
 use super::standing::is_admin;
-use super::{Conditions, Proposed, Rules, Signed, conflict, policy_set, version};
+use super::{Conditions, Hand, Proposed, Rules, conflict, policy_set, version};
 use crate::decide::authorized::{Authorized, PolicyActivate, PolicyEdit};
 use crate::directory::DirectoryError;
 use crate::directory::change::{Change, RowId};
@@ -38,10 +38,7 @@ pub fn set_conditions(
     if waits {
         next.proposed = Some(Proposed {
             conditions: *conditions,
-            by: Signed {
-                by: by.user(),
-                at: by.now(),
-            },
+            by: Hand::of(by).signed(),
         });
     } else {
         next.conditions = *conditions;
@@ -68,6 +65,11 @@ pub fn agree(
         return Err(conflict(
             "they are yours: another Admin approves them".to_owned(),
         ));
+    }
+    let theirs = proposed.by.hand();
+    let hand = Hand::of(by).signed().hand();
+    if !hand.is_some_and(|one| theirs.is_none_or(|theirs| one.is_apart_from(theirs))) {
+        return Err(DirectoryError::OneHand);
     }
     // Somebody may have asked for something else since they were read.
     if proposed.conditions != *conditions {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::super::hand::Hand;
 use super::super::object::{Object, Ref, Role};
 use super::super::snapshot::Snapshot;
 
@@ -14,8 +15,19 @@ pub const CHECK_HOURS: i64 = 24;
 pub struct Signed {
     /// Who; nobody where it was the operator.
     pub by: Option<Ref>,
+    /// The Admin who made the key by which it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<Ref>,
     /// When.
     pub at: DateTime<Utc>,
+}
+
+impl Signed {
+    /// Whose hand it is; nobody's where it was the operator.
+    pub(super) fn hand(&self) -> Option<Hand> {
+        let through = self.through;
+        self.by.map(|by| Hand { by, through })
+    }
 }
 
 /// What came of a version's tests.
@@ -178,7 +190,7 @@ impl Conditions {
     pub fn unmet(
         &self,
         standing: &Standing,
-        (author, by): (Option<Ref>, Option<Ref>),
+        (author, by): (&Signed, &Signed),
         snapshot: &Snapshot,
         (against, builtin): (u64, &str),
         now: DateTime<Utc>,
@@ -270,20 +282,13 @@ impl Conditions {
 }
 
 /// Whether two people at least wrote it, approved it or activate it. Whoever is no active Admin any more has approved nothing.
-fn is_of_two(
-    standing: &Standing,
-    author: Option<Ref>,
-    by: Option<Ref>,
-    snapshot: &Snapshot,
-) -> bool {
-    let Some(by) = by else {
+fn is_of_two(standing: &Standing, author: &Signed, by: &Signed, snapshot: &Snapshot) -> bool {
+    let Some(by) = by.hand() else {
         return false;
     };
-    let approved = standing.approvals.iter().filter_map(|one| one.by);
-    let others = approved
-        .chain(author)
-        .filter(|one| is_admin(snapshot, *one));
-    others.into_iter().any(|one| one != by)
+    let hands = standing.approvals.iter().chain([author]);
+    let mut others = hands.filter_map(Signed::hand);
+    others.any(|one| is_admin(snapshot, one.by) && one.is_apart_from(by))
 }
 
 /// Whether this is an active Admin.

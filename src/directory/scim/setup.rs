@@ -92,6 +92,7 @@ fn created(
         created_at: now,
         certificate: None,
         form: Form::Scim,
+        made_by: None,
     };
     let details = json!({"token": token, "name": object.name, "expires_at": new.expires_at});
     let reply = told(token, &object);

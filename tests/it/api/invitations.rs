@@ -384,6 +384,13 @@ async fn who_may_not_invite_does_not_and_who_is_there_is_not_invited() {
         .await;
     assert_eq!(told.body["invited_by"], Value::Null);
     told.id();
+    // Whoever has the link is signed in: nobody's key makes itself an Admin.
+    let eve = json!({"email": "eve@example.com", "role": "Admin"});
+    let by_it = |path: String| service.ask("POST", &path).key(&provisions);
+    by_it(PLACE.into()).body(&eve).send().await.is_problem(400);
+    let eve = service.post(&tenant, tenant.admin, PLACE, eve).await.id();
+    let again = by_it(format!("{PLACE}/{eve}/resend")).send().await;
+    assert!([400, 403].contains(&again.status), "{}", again.body);
     service
         .ask("DELETE", &place)
         .key(&provisions)

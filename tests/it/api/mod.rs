@@ -14,6 +14,7 @@ mod explaining;
 mod export;
 mod forgetting;
 pub mod found;
+mod hands;
 pub mod harness;
 mod history;
 mod idempotency;

@@ -138,6 +138,7 @@ async fn a_token_that_is_over_opens_nothing_and_makes_room() {
                 created_at: by.now() - Duration::days(1),
                 certificate: None,
                 form: Form::Scim,
+                made_by: None,
             };
             let row = RowId::Object(Ref::new(Kind::ApiKey, id));
             Ok(Change::new(Event::ScimConfigured, None, json!({}))
