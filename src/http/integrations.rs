@@ -84,7 +84,7 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 /// to a service that uses the integration.
 #[utoipa::path(put, path = "/v1/integrations/{id}/token", tag = "Content", operation_id = "put_integration_token",
     params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Keyed),
-    request_body(content = Vec<u8>, description = "the token", content_type = "application/json"),
+    request_body(content = Vec<u8>, description = "the token, of any media type", content_type = "application/octet-stream"),
     responses((status = 200, description = "the integration as it is now", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn put_token(

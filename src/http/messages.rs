@@ -27,7 +27,7 @@ use crate::vault::{Condition, Held, Keeping, VaultError};
 #[utoipa::path(post, path = "/v1/threads/{id}/messages", tag = "Content", operation_id = "post_message",
     params(("id" = String, Path, description = "the thread"),
         ("comment" = Option<bool>, Query, description = "a comment, for which a `commenter` share will do"), Acting, Purpose, Keyed),
-    request_body(content = Vec<u8>, description = "the message", content_type = "text/plain"),
+    request_body(content = String, description = "the message, of any media type; of `text/plain` as a rule", content_type = "text/plain"),
     responses((status = 201, description = "what was posted, with `Location`", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn post(
