@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::app::App;
 use crate::cli::org::{door, read};
+use crate::cli::print::with_causes;
 use crate::cli::{Failed, Outcome};
 use crate::decide::Door;
 use crate::directory::policies::{self, Draft, Files};
@@ -29,21 +30,17 @@ pub(in crate::cli) struct At {
     /// The organization, at this machine: every change is the operator's
     #[arg(long, visible_alias = "operator", value_name = "SLUG", conflicts_with_all = ["server", "key_file", "user", "ca"])]
     org: Option<String>,
-    /// A service, as https://pdp.example.com, asked with the API key in the variable CEDARKEEP_API_KEY
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "CEDARKEEP_SERVER",
-        hide_env_values = true
-    )]
+    /// A service, as https://pdp.example.com, asked with the API key in the variable CEDARKEEP_API_KEY; by default the one that the
+    /// variable CEDARKEEP_SERVER names, where no `--org` is given
+    #[arg(long, value_name = "URL")]
     server: Option<Url>,
     /// A file with the API key, in place of the variable
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// The user on whose behalf the service is asked: the key and they must both be allowed
-    #[arg(long = "as", value_name = "USER", env = "CEDARKEEP_ACTING_USER")]
+    /// The user on whose behalf the service is asked: the key and they must both be allowed; by default the one in CEDARKEEP_ACTING_USER
+    #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
-    /// A file of certificates to trust beside the system's
+    /// A file of certificates to trust beside the system's; by default the one that CEDARKEEP_CA names
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -56,20 +53,36 @@ impl At {
 
     /// A service elsewhere.
     pub(super) fn elsewhere(&self) -> Result<Place, Failed> {
-        let Some(server) = self.server.clone() else {
-            return Err("say where: `--org SLUG` for an organization at this machine, or `--server URL` for a service".into());
+        let server = match (&self.server, variable("CEDARKEEP_SERVER")) {
+            (Some(server), _) => server.clone(),
+            (None, Some(named)) => {
+                let server = Url::parse(&named);
+                server
+                    .map_err(|error| format!("the variable CEDARKEEP_SERVER is no URL: {error}"))?
+            }
+            (None, None) => {
+                return Err("say where: `--org SLUG` for an organization at this machine, or `--server URL` for a service".into());
+            }
         };
         let key = match &self.key_file {
             Some(file) => read(file)?.trim().to_owned(),
-            None => std::env::var("CEDARKEEP_API_KEY").ok().filter(|key| !key.is_empty()).ok_or(
+            None => variable("CEDARKEEP_API_KEY").ok_or(
                 "the service wants an API key: put it into the variable CEDARKEEP_API_KEY, or name a file with `--key-file`"
             )?,
         };
+        let user = self
+            .user
+            .clone()
+            .or_else(|| variable("CEDARKEEP_ACTING_USER"));
+        let ca = self
+            .ca
+            .clone()
+            .or_else(|| variable("CEDARKEEP_CA").map(PathBuf::from));
         Ok(Place::Elsewhere(Service::new(
             server,
             &key,
-            self.user.clone(),
-            self.ca.as_ref(),
+            user,
+            ca.as_ref(),
         )?))
     }
 
@@ -78,6 +91,12 @@ impl At {
         let slug = self.org.as_deref().unwrap_or_default();
         Ok(Place::Here(door(app, slug).await?))
     }
+}
+
+/// What a variable says. It is read here and not by `clap`, to which it would be as good as an option: `--org` would then be refused
+/// where one is set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where policies are read and changed.
@@ -339,7 +358,7 @@ impl Service {
             // It takes as long as it takes, and tells how far it is.
             .timeout(Duration::from_secs(86_400))
             .body(body.to_string());
-        let mut answer = request.send().await?;
+        let mut answer = request.send().await.map_err(unreached)?;
         if !answer.status().is_success() {
             return Self::read(answer).await;
         }
@@ -365,7 +384,7 @@ impl Service {
     }
 
     async fn told(&self, request: reqwest::RequestBuilder) -> Result<Value, Failed> {
-        Self::read(request.send().await?).await
+        Self::read(request.send().await.map_err(unreached)?).await
     }
 
     async fn read(mut answer: reqwest::Response) -> Result<Value, Failed> {
@@ -382,6 +401,19 @@ impl Service {
             return Ok(body);
         }
         Err(refusal(status.as_u16(), &body))
+    }
+}
+
+/// Why a service was not reached, with the next step where its certificate is nobody's that is known here.
+fn unreached(error: reqwest::Error) -> Failed {
+    let said = with_causes(&error);
+    match said.contains("UnknownIssuer") {
+        true => format!(
+            "{said}; name the CA that has signed the service's certificate with `--ca FILE` or in CEDARKEEP_CA: one that made its own has \
+             it in its data directory, as `--ca data/tls/ca.crt`"
+        )
+        .into(),
+        false => error.into(),
     }
 }
 

@@ -133,6 +133,52 @@ fn the_operator_pushes_compares_activates_and_takes_back() {
     site.verify("acme");
 }
 
+/// What the README exports for a service says nothing against an organization that is named: the way back in is taken in just that shell.
+#[test]
+fn an_organization_that_is_named_wins_over_the_environment() {
+    let mut site = Site::sqlite();
+    site.create_org("acme");
+    site.add_admin("acme");
+    for (name, value) in [
+        ("CEDARKEEP_SERVER", "https://pdp.example.com"),
+        ("CEDARKEEP_API_KEY", "ck_live_none"),
+        ("CEDARKEEP_ACTING_USER", "usr_none"),
+        ("CEDARKEEP_CA", "/nowhere/ca.crt"),
+    ] {
+        site.set(name, value);
+    }
+    let one = folder(
+        &site,
+        "one",
+        &[("schema.cedarschema", SCHEMA), ("a.cedar", POLICY)],
+    );
+    let push = [
+        "policy",
+        "push",
+        one.to_str().unwrap(),
+        "--activate",
+        "--org",
+        "acme",
+    ];
+    assert!(site.done(&push).contains("version 1 counts"));
+    let cleared = site.done(&["policy", "rollback", "--operator", "acme"]);
+    assert!(cleared.contains("the built-in policies alone"), "{cleared}");
+    // What is said on the line itself contradicts it as before.
+    let both = [
+        "policy",
+        "versions",
+        "--org",
+        "acme",
+        "--server",
+        "https://pdp.example.com",
+    ];
+    let both = site.refused(&both);
+    assert!(both.contains("cannot be used with"), "{both}");
+    site.set("CEDARKEEP_SERVER", "nowhere");
+    let wrong = site.refused(&["policy", "versions"]);
+    assert!(wrong.contains("CEDARKEEP_SERVER is no URL"), "{wrong}");
+}
+
 /// A build server: a key with the scope `policy`, in whose calls an Admin acts; another Admin approves.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_server_pushes_and_an_admin_activates() {
@@ -267,6 +313,12 @@ async fn a_build_server_pushes_and_an_admin_activates() {
         clear.contains("over https alone") && !clear.contains(&key),
         "{clear}"
     );
+    // A certificate that nobody known has signed: what to do about it. The variable is as good as the option.
+    let unknown = said(&site.run(&["policy", "versions", "--as", &admin]));
+    assert!(unknown.contains("--ca data/tls/ca.crt"), "{unknown}");
+    site.set("CEDARKEEP_CA", &ca);
+    site.set("CEDARKEEP_ACTING_USER", &admin);
+    assert!(site.done(&["policy", "versions"]).contains("counts"));
     site.set("CEDARKEEP_API_KEY", "");
     let without = said(&site.run(&["policy", "versions", "--ca", &ca]));
     assert!(without.contains("CEDARKEEP_API_KEY"), "{without}");
