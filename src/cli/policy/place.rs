@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::cli::org::{door, read};
 use crate::cli::print::with_causes;
 use crate::cli::{Failed, Outcome};
-use crate::decide::Door;
+use crate::decide::{Door, Refused};
 use crate::directory::policies::{self, Draft, Files};
 use crate::directory::view;
 use crate::policy::{Finding, PolicyError};
@@ -134,13 +134,13 @@ impl Place {
                     let (schema, policies) = (library.schema.clone(), library.policies.clone());
                     return Ok((number, Files::of(schema, policies, Vec::new())?));
                 }
-                Err(format!("there is no version {number}").into())
+                Err(no_version(number))
             }
             Self::Elsewhere(_) if number == 0 => Ok((0, Files::default())),
             Self::Elsewhere(service) => {
-                let shown = service
-                    .get(&format!("/v1/policy-versions/{number}"))
-                    .await?;
+                let path = format!("/v1/policy-versions/{number}");
+                let shown = service.get(&path).await;
+                let shown = shown.map_err(|failed| about(number, failed))?;
                 Ok((number, files_of(&shown)?))
             }
         }
@@ -198,7 +198,8 @@ impl Place {
             Self::Elsewhere(service) => {
                 let path = format!("/v1/policy-versions/{number}/activate");
                 let body = active.map_or_else(|| json!({}), |active| json!({ "active": active }));
-                service.send(Method::POST, &path, &body).await
+                let sent = service.send(Method::POST, &path, &body).await;
+                sent.map_err(|failed| about(number, failed))
             }
         }
     }
@@ -217,9 +218,9 @@ impl Place {
             }
             Self::Elsewhere(service) => {
                 let body = json!({ "version": number });
-                service
-                    .send(Method::POST, "/v1/policy-set/rollback", &body)
-                    .await
+                let path = "/v1/policy-set/rollback";
+                let sent = service.send(Method::POST, path, &body).await;
+                sent.map_err(|failed| about(number, failed))
             }
         }
     }
@@ -237,6 +238,41 @@ impl Place {
             }
         }
         Ok(())
+    }
+}
+
+/// What a service has not, or not for whoever asks.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Absent(String);
+
+/// What a command about a version failed with; of one that is not there, with what lists those that are.
+pub(super) fn about(number: u64, failed: Failed) -> Failed {
+    match failed.is::<Absent>() {
+        true => no_version(number),
+        false => failed,
+    }
+}
+
+pub(super) fn no_version(number: u64) -> Failed {
+    format!("there is no version {number}: `cedarkeep policy versions` lists them").into()
+}
+
+/// What is wrong in files, where a command failed because of that.
+pub(super) fn wrong_files(failed: Failed) -> Result<Vec<Finding>, Failed> {
+    let failed = match failed.downcast::<PolicyError>() {
+        Ok(error) => match *error {
+            PolicyError::Refused(findings) => return Ok(findings),
+            other => return Err(other.into()),
+        },
+        Err(failed) => failed,
+    };
+    match failed.downcast::<Refused>() {
+        Ok(refused) => match *refused {
+            Refused::Question(PolicyError::Refused(findings)) => Ok(findings),
+            other => Err(other.into()),
+        },
+        Err(failed) => Err(failed),
     }
 }
 
@@ -377,9 +413,14 @@ impl Service {
                 return Err("the service answers with more than anybody reads".into());
             }
         }
-        match last.pointer("/problem/detail").and_then(Value::as_str) {
-            Some(problem) => Err(problem.to_owned().into()),
-            None => Ok(last),
+        let problem = |member: &str| {
+            let said = last.pointer(&format!("/problem/{member}"));
+            said.and_then(Value::as_str).map(str::to_owned)
+        };
+        match (problem("detail"), problem("code").as_deref()) {
+            (Some(detail), Some("not_found")) => Err(Absent(detail).into()),
+            (Some(detail), _) => Err(detail.into()),
+            (None, _) => Ok(last),
         }
     }
 
@@ -446,6 +487,7 @@ fn refusal(status: u16, body: &Value) -> Failed {
     }
     match text(body, "detail") {
         detail if detail.is_empty() => format!("the service answered with {status}").into(),
+        detail if text(body, "code") == "not_found" => Absent(detail).into(),
         detail => detail.into(),
     }
 }

@@ -119,11 +119,44 @@ fn the_operator_pushes_compares_activates_and_takes_back() {
     );
     let output = policy(&["push", wrong.to_str().unwrap()]);
     assert!(
-        !output.status.success() && said(&output).contains("b.cedar"),
+        output.status.code() == Some(2) && said(&output).contains("b.cedar"),
         "{}",
         said(&output)
     );
     assert_eq!(policy(&["rollback", "7"]).status.code(), Some(1));
+    let empty = site.beside().join("empty");
+    for asked in [
+        &["activate", "7"][..],
+        &["rollback", "7"],
+        &["check", "7"],
+        &["pull", empty.to_str().unwrap(), "--version", "7"],
+    ] {
+        let output = policy(asked);
+        assert!(
+            said(&output).contains("no version 7: `cedarkeep policy versions` lists them"),
+            "{asked:?}: {}",
+            said(&output)
+        );
+    }
+    // A test that fails is named, and what runs it.
+    let failing = TESTS.replace("expect: allow, reasons: close", "expect: deny");
+    let files = [
+        ("schema.cedarschema", SCHEMA),
+        ("a.cedar", POLICY),
+        ("a.test.yaml", failing.as_str()),
+    ];
+    let failing = folder(&site, "failing", &files);
+    let failing = failing.to_str().unwrap();
+    let output = site.run(&["policy", "push", failing, "--org", "acme"]);
+    let why = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{why}");
+    for part in [
+        "1 of its 1 tests do not pass",
+        "`a.test.yaml` line 3: anybody closes a ticket",
+        &format!("`cedarkeep policy test {failing}` says why"),
+    ] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
     let cleared = site.run(&["policy", "rollback", "--operator", "acme"]);
     assert!(
         said(&cleared).contains("the built-in policies alone"),
@@ -231,7 +264,7 @@ async fn a_build_server_pushes_and_an_admin_activates() {
     // Test files that are none are refused with their place, as policies are.
     let refused = run(&admin, &["push", one]);
     assert!(
-        !refused.status.success() && said(&refused).contains("a.test.yaml"),
+        refused.status.code() == Some(2) && said(&refused).contains("a.test.yaml"),
         "{}",
         said(&refused)
     );
@@ -254,6 +287,11 @@ async fn a_build_server_pushes_and_an_admin_activates() {
             && (checked.contains("proof: ") || checked.contains("replay: ")),
         "{checked}"
     );
+    for asked in ["activate", "rollback", "check", "approve", "shadow"] {
+        let absent = said(&run(&admin, &[asked, "99"]));
+        let known = "no version 99: `cedarkeep policy versions` lists them";
+        assert!(absent.contains(known), "{asked}: {absent}");
+    }
     let stale = said(&run(&admin, &["activate", "1", "--active", "9"]));
     assert!(stale.contains("version 0 is active, and not 9"), "{stale}");
     assert!(done(&admin, &["activate", "1", "--active", "0"]).contains("version 1 counts"));
