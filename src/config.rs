@@ -39,11 +39,12 @@ const PREFIX: &str = "CEDARKEEP_";
 const FILE_VARIABLE: &str = "CEDARKEEP_CONFIG";
 
 /// Variables of ours that are no settings: the file's, and those of commands that ask a service.
-const NO_SETTINGS: [&str; 4] = [
+const NO_SETTINGS: [&str; 5] = [
     FILE_VARIABLE,
     "CEDARKEEP_SERVER",
     "CEDARKEEP_API_KEY",
     "CEDARKEEP_ACTING_USER",
+    "CEDARKEEP_CA",
 ];
 
 /// The file that is read when none is named.

@@ -1,5 +1,7 @@
 //! What the process says about itself: log lines on standard error, and metrics.
 
+use std::io::IsTerminal as _;
+
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -41,6 +43,11 @@ pub fn speak(settings: &Telemetry) -> Result<(), Mute> {
         // and end whichever task wanted to log.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
+    // Colours are for whoever looks on, and nothing that a file keeps.
+    let lines = match std::io::stderr().is_terminal() {
+        true => lines,
+        false => lines.with_ansi(false),
+    };
     match settings.format {
         Format::Json => lines.json().flatten_event(true).finish().try_init(),
         Format::Text => lines.finish().try_init(),

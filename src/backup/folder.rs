@@ -146,6 +146,10 @@ impl Making {
             path: whole.to_owned(),
             why: "it names no folder".into(),
         })?;
+        let folder = parent(whole);
+        if !folder.is_dir() {
+            return Err(BackupError::NoFolder(folder.to_owned()));
+        }
         let random: [u8; 16] = crate::crypto::random()?;
         let mut part = std::ffi::OsString::from(".");
         part.push(name);

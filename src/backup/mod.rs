@@ -70,6 +70,9 @@ pub enum BackupError {
         #[source]
         cause: std::io::Error,
     },
+    /// There is no folder to put it into.
+    #[error("there is no folder `{}`: make it, or choose another place for the backup", .0.display())]
+    NoFolder(PathBuf),
     /// The place is taken.
     #[error("`{}` is there already: choose another name for the backup", .0.display())]
     There(PathBuf),

@@ -68,7 +68,8 @@ pub(super) enum Audit {
         #[arg(long)]
         key: bool,
     },
-    /// Print what shows that the log was only appended to since it had FROM entries
+    /// Print what shows that the log was only appended to since it had FROM entries: the sizes, the hashes of the proof, and the last checkpoint
+    #[command(after_help = CONSISTENCY)]
     Consistency {
         /// The organization, or `deployment` for the deployment's own log
         slug: String,
@@ -117,6 +118,13 @@ pub(super) enum Audit {
         index: u64,
     },
 }
+
+const CONSISTENCY: &str = "\
+The form is that in which a witness is asked (C2SP tlog-witness): `old` and the earlier size, the hashes (RFC 6962) in base 64, an empty
+line, and the signed checkpoint. With TO, a line `new` and the later size stands behind the first one where the checkpoint is of another.
+Whoever kept the checkpoint of FROM entries checks it with any implementation of RFC 6962: the hashes lead from its root to the root of
+the later size. Here `cedarkeep audit verify SLUG --kept FILE` does all of it with the checkpoint that was kept; for a bundle of the log,
+`cedarkeep audit verify BUNDLE --key KEY --kept FILE` does, offline.";
 
 #[derive(Debug, Args)]
 pub(super) struct Asked {
@@ -276,7 +284,7 @@ impl Audit {
                         "from": proof.from, "to": proof.to, "path": path, "size": proof.size,
                         "checkpoint": proof.checkpoint,
                     }),
-                    &path.join("\n"),
+                    &asked_of_a_witness(&proof, &path),
                 )?;
                 Ok(())
             }
@@ -352,6 +360,18 @@ impl Audit {
             }
         }
     }
+}
+
+/// A consistency proof as a witness is sent it (C2SP tlog-witness), with its later size where the checkpoint is of another.
+fn asked_of_a_witness(proof: &audit::Consistency, path: &[String]) -> String {
+    let mut lines = vec![format!("old {}", proof.from)];
+    if proof.to != proof.size {
+        lines.push(format!("new {}", proof.to));
+    }
+    lines.extend(path.iter().cloned());
+    lines.push(String::new());
+    lines.push(proof.checkpoint.trim_end().to_owned());
+    lines.join("\n")
 }
 
 /// Publishes the deployment's log.

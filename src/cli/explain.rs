@@ -33,8 +33,9 @@ pub(super) struct Explain {
 const AFTER: &str = "\
 Examples:
   cedarkeep explain acme --subject User:usr_... --action thread.read --resource Thread:thr_...
-  cedarkeep explain acme --subject user:morty --action can_update --resource thread:1 --json
+  cedarkeep explain acme --subject User:usr_... --action thread.create --resource Organization:org_... --json
 
+Types and actions of an organization's own are named as its schema names them.
 It is decided and recorded like the question itself. The operator sees every value that a policy looked at.";
 
 /// A question's context.

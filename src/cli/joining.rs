@@ -145,14 +145,14 @@ impl Joining {
                 let door = door(app, &slug).await?;
                 if dry_run {
                     let told = import::preview(door.glance().snapshot(), &lines)?;
-                    return report(out, &told, true);
+                    return report(out, &told, Taking::Dry { each });
                 }
                 let told = if each {
                     take_each(&door, out, &lines).await?
                 } else {
                     take_all(&door, out, lines).await?
                 };
-                report(out, &told, false)
+                report(out, &told, Taking::Done)
             }
         }
     }
@@ -297,21 +297,33 @@ fn say(out: &Out, told: &Told) -> std::io::Result<()> {
     out.say(&json!(told), &format!("line {}: {why}", told.line))
 }
 
+/// Whether what is reported was done.
+#[derive(Debug, Clone, Copy)]
+enum Taking {
+    /// It was.
+    Done,
+    /// It would be: each line for itself, or all or none.
+    Dry { each: bool },
+}
+
 /// Every line for programs; for people those that were not taken, and how many were.
-fn report(out: &Out, told: &[Told], dry_run: bool) -> Outcome {
+fn report(out: &Out, told: &[Told], taking: Taking) -> Outcome {
     for one in told {
         if out.is_json() || one.why.is_some() {
             say(out, one)?;
         }
     }
     let counts = Counts::of(told);
-    let (would, told) = if dry_run {
-        ("would be ", " (nothing was changed)")
-    } else {
-        ("", "")
+    let (would, told) = match taking {
+        Taking::Done => ("", ""),
+        Taking::Dry { each: false } if counts.refused > 0 => (
+            "with --each would be ",
+            "; without it none is taken while one is refused (nothing was changed)",
+        ),
+        Taking::Dry { .. } => ("would be ", " (nothing was changed)"),
     };
     out.say(
-        &json!({ "summary": summary(counts, dry_run) }),
+        &json!({ "summary": summary(counts, taking) }),
         &format!(
             "{} lines: {would}created {}, updated {}, unchanged {}, refused {}{told}",
             counts.all(),
@@ -324,9 +336,14 @@ fn report(out: &Out, told: &[Told], dry_run: bool) -> Outcome {
     Ok(())
 }
 
-fn summary(counts: Counts, dry_run: bool) -> Value {
-    json!({
+fn summary(counts: Counts, taking: Taking) -> Value {
+    let mut summary = json!({
         "lines": counts.all(), "created": counts.created, "updated": counts.updated,
-        "unchanged": counts.unchanged, "refused": counts.refused, "dry_run": dry_run,
-    })
+        "unchanged": counts.unchanged, "refused": counts.refused,
+        "dry_run": matches!(taking, Taking::Dry { .. }),
+    });
+    if let (Taking::Dry { each }, Some(members)) = (taking, summary.as_object_mut()) {
+        members.insert("none_taken".into(), (!each && counts.refused > 0).into());
+    }
+    summary
 }

@@ -51,7 +51,7 @@ Examples:
   cedarkeep serve --demo                         start, with a demo organization at the first start
   cedarkeep org create acme --name Acme          make an organization
   cedarkeep key create acme --name backend       make an API key that may ask for decisions
-  cedarkeep explain acme --subject user:morty --action can_update --resource thread:1
+  cedarkeep explain acme --subject User:usr_... --action thread.read --resource Thread:thr_...
                                                  say why they may, or may not
   cedarkeep audit verify acme                    check everything that its log holds
   cedarkeep keys rewrap                          wrap all keys under the root key of `keys.root`

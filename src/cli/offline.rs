@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::print::Out;
 use crate::log::anchor::{self, Anchor};
-use crate::log::bundle::{self, Verdict};
+use crate::log::bundle::{self, Verdict, Wrong};
 use crate::log::checkpoint::{SignedCheckpoint, VerifierKey};
 use crate::log::entry::Time;
 use crate::log::flaw::Flaw;
 use crate::log::receipt::Receipt;
-use crate::log::verify::Kept;
+use crate::log::verify::{Finding, Kept};
 use crate::log::witness::{self, Policy, Witness};
 
 /// How many entries are read before that is told.
@@ -266,7 +266,13 @@ fn receipt(
 /// Says what was checked, what is wrong, and what could not be checked.
 fn tell(out: &Out, path: &str, verdict: &Verdict) -> Outcome {
     let wrong: Vec<String> = verdict.wrong.iter().map(ToString::to_string).collect();
-    let unchecked: Vec<String> = verdict.unchecked.iter().map(ToString::to_string).collect();
+    let mut unchecked: Vec<String> = verdict.unchecked.iter().map(ToString::to_string).collect();
+    let is_short = |one: &Wrong| matches!(one, Wrong::Log(Finding::WentBack { .. }));
+    if verdict.wrong.iter().any(is_short) {
+        unchecked.push(
+            "whether the bundle is only older than what was kept: then nothing is lost; export it anew, and hold that against it".to_owned(),
+        );
+    }
     let restored: Vec<String> = verdict.restored.iter().map(ToString::to_string).collect();
     let manifest = verdict.manifest.as_ref();
     let signed_by = verdict.signed_by.as_ref().map(ToString::to_string);

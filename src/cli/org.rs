@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::close::close;
+use super::ending::Ending;
 use super::joining;
 use super::keeping::{self, Keeping};
 use super::link::link;
@@ -19,7 +20,7 @@ use super::{Failed, Outcome};
 use crate::app::App;
 use crate::crypto;
 use crate::decide::{Door, Refused};
-use crate::directory::object::{Plan, Role};
+use crate::directory::object::{Organization, Plan, Role};
 use crate::directory::organization::Founding;
 use crate::directory::people::Joining;
 use crate::directory::policies::{self, Draft, Files};
@@ -70,7 +71,7 @@ pub(super) enum Org {
         /// Starter, Business or Enterprise
         plan: Plan,
     },
-    /// Suspend an organization: every decision is a deny until it is resumed
+    /// Suspend an organization: every question is refused until it is resumed
     Suspend {
         /// Its short name
         slug: String,
@@ -277,16 +278,19 @@ impl Org {
                         "id": door.store().id().to_string(), "slug": slug, "name": organization.name,
                         "plan": organization.plan.name(), "suspended": organization.suspended,
                         "active_admins": organization.active_admins, "regions": organization.regions,
+                        "holds": organization.holds, "retention_days": organization.retention_days,
+                        "closes_at": organization.closes_at.map(|at| at.to_rfc3339()),
                         "policy_version": world.snapshot().library().version,
                     }),
                     &format!(
-                        "{}  {}  plan {}{}  {} active Admins  own policies: version {}",
+                        "{}  {}  plan {}{}  {} active Admins  own policies: version {}{}",
                         door.store().id(),
                         organization.name,
                         organization.plan.name(),
                         if organization.suspended { ", suspended" } else { "" },
                         organization.active_admins,
                         world.snapshot().library().version,
+                        kept(organization),
                     ),
                 )?;
             }
@@ -347,6 +351,11 @@ impl Org {
                 policies,
                 entities,
             } => {
+                if schema.is_none() && policies.is_none() && entities.is_none() {
+                    let said =
+                        "nothing is given to load: name it with --schema, --policies or --entities";
+                    return Err(Ending::unchecked(said).into());
+                }
                 let door = door(app, &slug).await?;
                 load(
                     &door,
@@ -360,6 +369,23 @@ impl Org {
         }
         Ok(())
     }
+}
+
+/// What is kept of it and for how long, as far as anybody has said.
+fn kept(organization: &Organization) -> String {
+    let mut words = String::new();
+    match organization.holds {
+        0 => {}
+        1 => words.push_str("  one legal hold"),
+        many => words.push_str(&format!("  {many} legal holds")),
+    }
+    if let Some(days) = organization.retention_days {
+        words.push_str(&format!("  its log is kept for {days} days"));
+    }
+    if let Some(at) = organization.closes_at {
+        words.push_str(&format!("  closed at {}", at.to_rfc3339()));
+    }
+    words
 }
 
 async fn load(
@@ -377,6 +403,7 @@ async fn load(
             Vec::new(),
         )?),
     };
+    let are_given = entities.is_some();
     let entities = entities.map(list).transpose()?.unwrap_or_default();
     let mut chunks = entities.chunks(own::ENTITIES_LIMIT);
     // Schema, policies and the first entities are one change: if an entity is refused, nothing of it is loaded.
@@ -420,7 +447,7 @@ async fn load(
         .await?;
         out.progress(&format!("{loaded} of {} entities", entities.len()));
     }
-    if loaded > 0 {
+    if are_given {
         out.say(
             &json!({ "entities": loaded }),
             &format!("loaded {loaded} entities"),

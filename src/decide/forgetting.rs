@@ -1,13 +1,27 @@
-//! What goes when a person is forgotten, in the transaction that records it: their key, and what rows say of them.
+//! What goes when a person is forgotten, in the transaction that records it: their key, and what rows say of them; and whether they have left.
 
 use sqlx::{Any, Transaction};
 
-use super::error::Unwritten;
+use super::door::Door;
+use super::error::{Refused, Unwritten};
 use super::{aside, rows};
 use crate::directory::{Kind, Ref, Row, RowId};
 use crate::log::upkeep;
 use crate::tenant::Store;
 use crate::vault;
+
+impl Door {
+    /// Whether somebody was of the organization and has left, erased since or not.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn has_left(&self, person: Ref) -> Result<bool, Refused> {
+        rows::has_left(self.store(), person).await.map_err(|error| {
+            tracing::error!(%error, "whether somebody has left cannot be read");
+            Refused::Unavailable
+        })
+    }
+}
 
 /// Destroys a person's key and blanks their rows, those of what ends with them, and those of their invitations that were over before.
 /// Sessions and requests for access that were over say nothing any more: [`forget_ended`]. What the log says of them goes afterwards, in the background.

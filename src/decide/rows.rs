@@ -33,6 +33,10 @@ const EACH: &str =
 const INVITATIONS: &str = "SELECT id, from_index, body FROM state WHERE id > $1 AND id LIKE 'inv^_%' ESCAPE '^' \
      AND from_index = (SELECT MAX(one.from_index) FROM state AS one WHERE one.id = state.id) AND to_index IS NOT NULL \
      ORDER BY id LIMIT 500";
+// Who has left: a row that ended, or a key, or what is under way where retention has taken the row.
+const PRESENCE: &str = "SELECT (SELECT COUNT(*) FROM state WHERE id = $1 AND to_index IS NULL) AS present, \
+     (SELECT COUNT(*) FROM state WHERE id = $1) + (SELECT COUNT(*) FROM subject_key WHERE subject = $1) \
+     + (SELECT COUNT(*) FROM erasure WHERE subject = $1) AS known";
 const LAST: &str = "SELECT (SELECT MAX(from_index) FROM state WHERE from_index < $1) AS begun, \
      (SELECT MAX(to_index) FROM state WHERE to_index < $1) AS ended";
 const REPLACE: &str = "UPDATE state SET body = $1 WHERE id = $2 AND from_index = $3";
@@ -261,6 +265,20 @@ pub(super) async fn invitations_of(
             }
         }
     }
+}
+
+/// Whether somebody is not there who was, as far as anything still says so.
+pub(super) async fn has_left(store: &Store, person: Ref) -> Result<bool, Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let row = sqlx::query(PRESENCE)
+        .bind(person.to_string())
+        .fetch_one(database.pool())
+        .await
+        .map_err(error)?;
+    let present: i64 = row.try_get("present").map_err(error)?;
+    let known: i64 = row.try_get("known").map_err(error)?;
+    Ok(present == 0 && known > 0)
 }
 
 /// Whether any row of an invitation holds an address.

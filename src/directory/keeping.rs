@@ -217,6 +217,22 @@ pub fn erase(by: &Authorized<DataErase>, snapshot: &Snapshot) -> Result<Change, 
     forget(snapshot, by.resource())
 }
 
+/// The same of somebody who left before: nothing of them is there to be asked about, so it was allowed of the organization.
+///
+/// # Errors
+/// They are there after all, or a legal hold stands.
+pub fn erase_who_left(
+    _by: &Authorized<DataErase>,
+    snapshot: &Snapshot,
+    person: Ref,
+) -> Result<Change, DirectoryError> {
+    // INVARIANT: whoever is there is erased by what was decided about them.
+    match snapshot.user(person) {
+        Some(_) => Err(DirectoryError::Moved),
+        None => forget(snapshot, person),
+    }
+}
+
 /// The same by the operator, also for somebody who left before.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ use crate::directory::{Kind, Object, Ref, Snapshot};
 /// Ask for access to something, which need not be there: whether it is, this does not tell. Whoever may share it sees the request for 14
 /// days; 20 of a person may be open at once, one for each thing.
 #[utoipa::path(post, path = "/v1/access-requests", tag = "Directory", operation_id = "create_access_request", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`resource`: a thread, prompt template, tool, assistant, agent's definition, or the log; `level`: viewer, commenter, editor, or auditor of the log; `reason`; `for_minutes` from when it is approved, without an end if absent"),
+    request_body(content = serde_json::Value, description = "`resource`: a thread, prompt template, tool, assistant, agent's definition, or the log; `level`: viewer, commenter, editor, or auditor of the log; `reason`; `for_minutes` from when it is approved, at most 5270400, without an end if absent"),
     responses((status = 202, description = "the request, with `Location`", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {

@@ -239,6 +239,30 @@ impl Call {
         self.told(resource, asked).await
     }
 
+    /// The same, of what is there no more and is the organization's: whoever may not is not told that it ever was, but for a legal hold.
+    pub(super) async fn change_past<A: Action>(
+        &self,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Changed, Problem> {
+        let [] = self.query([])?;
+        let key = self.idempotency(Fields::none().digest());
+        let asked = self
+            .door
+            .change::<A>(self.asker(), self.org(), Map::new(), key, plan)
+            .await;
+        match asked {
+            Err(Refused::Denied(judgement, _))
+                if !is_about_the_caller(&judgement) && !is_held(&judgement) =>
+            {
+                Err(Problem::NotFound)
+            }
+            asked => asked.map_err(refused::problem),
+        }
+    }
+
     /// Decides and records something that is done by being answered: sent again, it is decided and done again.
     pub(super) async fn once<A: Action>(
         &self,
@@ -412,6 +436,12 @@ pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
                 .iter()
                 .any(|prefix| one.id.starts_with(prefix))
         })
+}
+
+/// Whether nothing but a legal hold stands against it.
+fn is_held(judgement: &Judgement) -> bool {
+    let mut determining = judgement.determining.iter();
+    !judgement.determining.is_empty() && determining.all(|one| one.id.starts_with("holds."))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -82,10 +82,14 @@ impl From<'_> {
 
     /// Who asks from there.
     pub(super) fn asker(&self, caller: Caller) -> Asker {
-        let sent = self.id.sent();
+        // The one that the answer has, whoever chose it.
+        let id = match self.id.sent() {
+            Some(sent) => String::from_utf8_lossy(sent).into_owned(),
+            None => self.id.shown().to_owned(),
+        };
         Asker {
             caller,
-            request_id: sent.map(|sent| String::from_utf8_lossy(sent).into_owned()),
+            request_id: Some(id),
             client: self.client(),
             purpose: None,
         }

@@ -15,6 +15,7 @@ use super::call::Call;
 use super::incoming::{self, Incoming};
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
+use super::refused;
 use crate::app::App;
 use crate::decide::authorized::{
     Action, AgentDelete, AgentEdit, AgentRead, AgentRun, AssistantDelete, AssistantEdit,
@@ -22,7 +23,7 @@ use crate::decide::authorized::{
     MemoryWrite, PromptTemplateDelete, PromptTemplateEdit, PromptTemplateRead, ToolDelete,
     ToolEdit, ToolRead,
 };
-use crate::decide::{Beside, Deposit};
+use crate::decide::{Beside, Deposit, Refused};
 use crate::directory::content::{self, Removes, Writes};
 use crate::directory::{Kind, Ref};
 use crate::log::Event;
@@ -145,12 +146,19 @@ async fn shown<A: Action>(call: Call, kind: Kind, headers: HeaderMap) -> Result<
     ))
 }
 
-async fn headed<A: Action>(call: Call, kind: Kind) -> Result<Response, Problem> {
+async fn headed<A: Action>(
+    call: Call,
+    kind: Kind,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let [version] = call.query(["version"])?;
     let resource = call.named("id", kind)?;
     let held = find(&call, resource, version).await?;
     call.read::<A>(resource).await?;
     let held = held.ok_or(Problem::NotFound)?;
+    if is_of_another(&headers, &etag(&held.spot().version)?) {
+        return Err(refused::problem(Refused::Precondition));
+    }
     let opened = call.door().vault().open(&held).await.map_err(unopened)?;
     dressed(Body::empty(), &held, opened.label(), opened.label().length)
 }
@@ -212,6 +220,10 @@ pub(super) async fn give<A: Action>(
         return Err(Problem::NotFound);
     };
     let tag = etag(&held.spot().version)?;
+    if is_of_another(headers, &tag) {
+        call.read::<A>(resource).await?;
+        return Err(refused::problem(Refused::Precondition));
+    }
     if headers
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -372,6 +384,12 @@ fn etag(version: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::try_from(format!("\"{version}\"")).map_err(|_| Problem::Internal)
 }
 
+/// Whether a reading names the versions that it wants, and this is none of them.
+fn is_of_another(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
+    wanted.peek().is_some() && !wanted.any(|value| names(value, tag))
+}
+
 /// Whether a list of entity tags has this one, or stands for any.
 fn names(value: &HeaderValue, tag: &HeaderValue) -> bool {
     tags(value).is_ok_and(|tags| match tags {
@@ -464,6 +482,7 @@ macro_rules! contents {
                 responses((status = 200, description = "the content, as it was sent", content_type = "application/octet-stream"),
                     (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
                     (status = 304, description = "it is the version that `If-None-Match` names"),
+                    (status = 412, description = "it is no version that `If-Match` names"),
                     (status = 416, description = "these bytes are not there"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn get(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
@@ -473,11 +492,13 @@ macro_rules! contents {
             /// What the content is, without its bytes.
             #[utoipa::path(head, path = $path, tag = "Content", operation_id = $head,
                 params(("id" = String, Path, description = "its identifier"),
-                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Purpose),
-                responses((status = 200, description = "the headers that GET would answer with"), Problems),
+                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"),
+                    ("If-Match" = Option<String>, Header, description = "the `ETag` of the version that is wanted, and no other"), Acting, Purpose),
+                responses((status = 200, description = "the headers that GET would answer with"),
+                    (status = 412, description = "it is no version that `If-Match` names"), Problems),
                 security(("api_key" = [])))]
-            pub(in crate::http) async fn head(call: Call) -> Result<Response, Problem> {
-                headed::<$read>(call, Kind::$kind).await
+            pub(in crate::http) async fn head(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
+                headed::<$read>(call, Kind::$kind, headers).await
             }
 
             /// Delete the content with all its versions, and their keys; the thing itself stays.
@@ -571,6 +592,7 @@ documented! {
     Ranged,
     ["Range", "as `bytes=0-1023`: one range; several are answered with the whole"],
     ["If-Range", "the `ETag` of the version that a part is there of"],
+    ["If-Match", "the `ETag` of the version that is wanted, and no other"],
     ["If-None-Match", "the `ETag` of the version that is there already"]
 }
 documented! {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::json::{self, quoted};
 use super::problem::Problem;
 use crate::app::App;
-use crate::directory::expiry::End;
+use crate::directory::expiry::{End, MINUTES_MOST};
 use crate::directory::made::Audience;
 use crate::directory::{Kind, Ref};
 
@@ -194,9 +194,12 @@ impl Fields {
         };
         let minutes = value.as_u64().and_then(|number| u32::try_from(number).ok());
         let minutes = minutes.filter(|minutes| *minutes > 0);
-        minutes
-            .map(Some)
-            .ok_or_else(|| wrong(member, "it must be a whole number of minutes, 1 or more"))
+        minutes.map(Some).ok_or_else(|| {
+            wrong(
+                member,
+                &format!("it must be a whole number of minutes, from 1 to {MINUTES_MOST}"),
+            )
+        })
     }
 
     /// When something ends, if that is said: `expires_at`, where `null` is never, or `for_minutes` from when it is made.

@@ -7,6 +7,7 @@ use super::call::Call;
 use super::fields::{self, Fields};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
+use super::refused;
 use crate::decide::authorized::{
     DataErase, KeyRotate, LegalHoldRelease, LegalHoldSet, RetentionUpdate, SettingsUpdate,
 };
@@ -150,14 +151,23 @@ pub(super) async fn rotate_key(call: Call) -> Result<Response, Problem> {
 
 /// A person is forgotten: they leave, the key of what the log says about them is destroyed, and it is written out of the log in the
 /// background (`data.erased` says when that is done). Receipts and proofs go on verifying.
+///
+/// So is somebody who left before: Cedar then decides `data.erase` on the organization. Asked for again, it is done again.
 #[utoipa::path(post, path = "/v1/users/{id}/erasure", tag = "Directory", operation_id = "erase_user",
     params(("id" = String, Path, description = "the person's identifier"), Acting, Keyed),
     responses((status = 200, description = "`id`, and `erasing`", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn erase(call: Call) -> Result<Response, Problem> {
     let person = call.named("id", Kind::User)?;
-    let changed = call
-        .change::<DataErase>(person, Map::new(), &Fields::none(), keeping::erase)
-        .await?;
+    let left = call.door().has_left(person).await;
+    let changed = if left.map_err(refused::problem)? {
+        call.change_past::<DataErase>(move |by, snapshot| {
+            keeping::erase_who_left(by, snapshot, person)
+        })
+        .await?
+    } else {
+        call.change::<DataErase>(person, Map::new(), &Fields::none(), keeping::erase)
+            .await?
+    };
     Ok(page::changed_to(changed))
 }

@@ -123,6 +123,7 @@ async fn message(call: &Call, held: &Held) -> Result<Value, Problem> {
     responses((status = 200, description = "the message, as it was sent", content_type = "application/octet-stream"),
         (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
         (status = 304, description = "it is the one that `If-None-Match` names"),
+        (status = 412, description = "it is none that `If-Match` names"),
         (status = 416, description = "these bytes are not there"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call, headers: HeaderMap) -> Result<Response, Problem> {

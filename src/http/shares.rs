@@ -26,7 +26,7 @@ const COLLECTION: &str = "shares";
 
 /// Share something, or the log with an auditor; what the grantee had of it is replaced.
 #[utoipa::path(post, path = "/v1/shares", tag = "Directory", operation_id = "create_share", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`resource`; `grantee`: a user, a group or an agent's definition; `level`: viewer, commenter, editor, or auditor of the log; when it ends, if it does: `expires_at`, or `for_minutes` from now"),
+    request_body(content = serde_json::Value, description = "`resource`; `grantee`: a user, a group or an agent's definition; `level`: viewer, commenter, editor, or auditor of the log; when it ends, if it does: `expires_at`, or `for_minutes` from now; within 366 days, or what the organization says"),
     responses((status = 201, description = "the share, with `Location`", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
@@ -99,7 +99,7 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
 /// Have a share give more or less, or end sooner or later, by whoever may share what it is of.
 #[utoipa::path(patch, path = "/v1/shares/{id}", tag = "Directory", operation_id = "update_share",
     params(("id" = String, Path, description = "the share's identifier"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`level`, and when it ends: `expires_at` (null: it does not), or `for_minutes` from now"),
+    request_body(content = serde_json::Value, description = "`level`, and when it ends: `expires_at` (null: it does not), or `for_minutes` from now; within 366 days, or what the organization says"),
     responses((status = 200, description = "the share as it is now", body = serde_json::Value), Problems),
     security(("api_key" = [])))]
 pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {

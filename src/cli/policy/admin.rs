@@ -8,15 +8,16 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::lifecycle::on_a_runtime;
-use super::place::{At, Place, Service};
+use super::lifecycle::{on_a_runtime, unpassed};
+use super::place::{At, Place, Service, about, no_version};
 use crate::app::App;
-use crate::app::checking::{Step, Wanted};
+use crate::app::checking::{NotChecked, Step, Wanted};
 use crate::cli::Outcome;
 use crate::cli::ending::Ending;
 use crate::cli::print::Out;
-use crate::decide::Asker;
 use crate::decide::replay::Range;
+use crate::decide::{Asker, Refused};
+use crate::directory::DirectoryError;
 
 /// How often it is told how far it is.
 const TOLD: Duration = Duration::from_secs(1);
@@ -144,7 +145,13 @@ impl Saying<'_> {
             proof: !check.no_proof,
             replay: (!check.no_replay).then_some(check.last.map(Range::Last)),
         };
-        let found = app.check(&door, &Asker::operator(), wanted, told).await?;
+        let found = app.check(&door, &Asker::operator(), wanted, told).await;
+        let found = found.map_err(|error| match error {
+            NotChecked::Refused(Refused::Directory(DirectoryError::NotFound { .. })) => {
+                no_version(check.version)
+            }
+            error => error.into(),
+        })?;
         out.say(&found.to_json(), &found.words().join("\n"))?;
         ended(&found.to_json())
     }
@@ -154,7 +161,8 @@ impl Saying<'_> {
             Self::Check(check) => check.run(service, out).await,
             Self::Approve(approve) => {
                 let path = format!("/v1/policy-versions/{}/approve", approve.version);
-                let told = service.send(Method::POST, &path, &json!({})).await?;
+                let told = service.send(Method::POST, &path, &json!({})).await;
+                let told = told.map_err(|failed| about(approve.version, failed))?;
                 Ok(out.say(&told, &format!("version {} is approved", approve.version))?)
             }
             Self::Conditions(conditions) => conditions.run(service, out).await,
@@ -172,7 +180,8 @@ impl Check {
         }
         let pace = Pace::default();
         let show = |line: &Value| pace.tell(out, line);
-        let last = service.lines(&path, &body, show).await?;
+        let last = service.lines(&path, &body, show).await;
+        let last = last.map_err(|failed| about(self.version, failed))?;
         let report = last.get("report").cloned().unwrap_or(Value::Null);
         let words = report.get("words").and_then(Value::as_array);
         let words = words.into_iter().flatten().filter_map(Value::as_str);
@@ -221,7 +230,7 @@ fn ended(report: &Value) -> Outcome {
     let count = |member: &str| number(&format!("/checked/proved/{member}"));
     let failed = number("/tests/failed");
     if failed > 0 {
-        return Err(Ending::unmet(format!("{failed} tests fail")).into());
+        return Err(unpassed(failed, "DIR"));
     }
     if count("fails") > 0 {
         return Err(Ending::unmet(format!("{} properties do not hold", count("fails"))).into());
@@ -283,7 +292,8 @@ impl Shadow {
         let told = match self.version {
             Some(version) => {
                 let body = json!({ "version": version });
-                service.send(Method::PUT, path, &body).await?
+                let sent = service.send(Method::PUT, path, &body).await;
+                sent.map_err(|failed| about(version, failed))?
             }
             None => service.get(path).await?,
         };

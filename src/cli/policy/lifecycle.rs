@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::diff;
 use super::folder::{Folder, SCHEMA, texts};
-use super::place::{At, Place, number_of};
+use super::place::{At, Place, number_of, wrong_files};
 use crate::app::App;
-use crate::cli::Outcome;
 use crate::cli::ending::Ending;
 use crate::cli::print::Out;
+use crate::cli::{Failed, Outcome};
 use crate::directory::policies::{self, Files};
 use crate::policy;
 
@@ -163,7 +163,10 @@ impl Push {
             Ok(files) => files,
             Err(unread) => return unread.end(out),
         };
-        let files = files?;
+        let files = match files {
+            Ok(files) => files,
+            Err(error) => return Err(Ending::unchecked(error.to_string()).into()),
+        };
         let active = place.active().await?;
         if active.get("digest").and_then(Value::as_str) == Some(files.digest().as_str()) {
             let number = number_of(&active)?;
@@ -171,16 +174,26 @@ impl Push {
             let text = format!("version {number} counts, and is what the folder has");
             return Ok(out.say(&same, &text)?);
         }
-        let drafted = place.draft(files, self.message.clone()).await?;
+        let drafted = match place.draft(files, self.message.clone()).await {
+            Ok(drafted) => drafted,
+            Err(failed) => return super::folder::Unread::Files(wrong_files(failed)?).end(out),
+        };
         let number = number_of(&drafted)?;
         let failed = drafted.pointer("/tests/failed").and_then(Value::as_u64);
         let passed = drafted.pointer("/tests/passed").and_then(Value::as_u64);
         let tests = match (passed, failed) {
             (Some(passed), Some(0)) => format!(", and its {passed} tests pass"),
-            (_, Some(failed)) => format!(", and {failed} of its tests fail"),
+            (Some(passed), Some(failed)) => {
+                let all = passed.saturating_add(failed);
+                format!(", and {failed} of its {all} tests do not pass")
+            }
             _ => ", without tests".to_owned(),
         };
-        out.say(&drafted, &format!("drafted version {number}{tests}"))?;
+        let mut words = vec![format!("drafted version {number}{tests}")];
+        let failures = drafted.get("failures").and_then(Value::as_array);
+        let failures = failures.into_iter().flatten().filter_map(Value::as_str);
+        words.extend(failures.map(|failure| format!("  {failure}")));
+        out.say(&drafted, &words.join("\n"))?;
         if self.activate {
             return counts(
                 out,
@@ -188,10 +201,19 @@ impl Push {
             );
         }
         match failed {
-            Some(failed) if failed > 0 => Err(Ending::unmet(format!("{failed} tests fail")).into()),
+            Some(failed) if failed > 0 => Err(unpassed(failed, &self.dir.display().to_string())),
             _ => Ok(()),
         }
     }
+}
+
+/// How a command ends whose version has tests that fail; `dir` is where they can be run.
+pub(super) fn unpassed(failed: u64, dir: &str) -> Failed {
+    let count = match failed {
+        1 => "one test does not pass".to_owned(),
+        many => format!("{many} tests do not pass"),
+    };
+    Ending::unmet(format!("{count}: `cedarkeep policy test {dir}` says why")).into()
 }
 
 /// A folder as a version's files.

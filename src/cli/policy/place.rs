@@ -11,8 +11,9 @@ use url::Url;
 
 use crate::app::App;
 use crate::cli::org::{door, read};
+use crate::cli::print::with_causes;
 use crate::cli::{Failed, Outcome};
-use crate::decide::Door;
+use crate::decide::{Door, Refused};
 use crate::directory::policies::{self, Draft, Files};
 use crate::directory::view;
 use crate::policy::{Finding, PolicyError};
@@ -29,21 +30,17 @@ pub(in crate::cli) struct At {
     /// The organization, at this machine: every change is the operator's
     #[arg(long, visible_alias = "operator", value_name = "SLUG", conflicts_with_all = ["server", "key_file", "user", "ca"])]
     org: Option<String>,
-    /// A service, as https://pdp.example.com, asked with the API key in the variable CEDARKEEP_API_KEY
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "CEDARKEEP_SERVER",
-        hide_env_values = true
-    )]
+    /// A service, as https://pdp.example.com, asked with the API key in the variable CEDARKEEP_API_KEY; by default the one that the
+    /// variable CEDARKEEP_SERVER names, where no `--org` is given
+    #[arg(long, value_name = "URL")]
     server: Option<Url>,
     /// A file with the API key, in place of the variable
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// The user on whose behalf the service is asked: the key and they must both be allowed
-    #[arg(long = "as", value_name = "USER", env = "CEDARKEEP_ACTING_USER")]
+    /// The user on whose behalf the service is asked: the key and they must both be allowed; by default the one in CEDARKEEP_ACTING_USER
+    #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
-    /// A file of certificates to trust beside the system's
+    /// A file of certificates to trust beside the system's; by default the one that CEDARKEEP_CA names
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -56,20 +53,36 @@ impl At {
 
     /// A service elsewhere.
     pub(super) fn elsewhere(&self) -> Result<Place, Failed> {
-        let Some(server) = self.server.clone() else {
-            return Err("say where: `--org SLUG` for an organization at this machine, or `--server URL` for a service".into());
+        let server = match (&self.server, variable("CEDARKEEP_SERVER")) {
+            (Some(server), _) => server.clone(),
+            (None, Some(named)) => {
+                let server = Url::parse(&named);
+                server
+                    .map_err(|error| format!("the variable CEDARKEEP_SERVER is no URL: {error}"))?
+            }
+            (None, None) => {
+                return Err("say where: `--org SLUG` for an organization at this machine, or `--server URL` for a service".into());
+            }
         };
         let key = match &self.key_file {
             Some(file) => read(file)?.trim().to_owned(),
-            None => std::env::var("CEDARKEEP_API_KEY").ok().filter(|key| !key.is_empty()).ok_or(
+            None => variable("CEDARKEEP_API_KEY").ok_or(
                 "the service wants an API key: put it into the variable CEDARKEEP_API_KEY, or name a file with `--key-file`"
             )?,
         };
+        let user = self
+            .user
+            .clone()
+            .or_else(|| variable("CEDARKEEP_ACTING_USER"));
+        let ca = self
+            .ca
+            .clone()
+            .or_else(|| variable("CEDARKEEP_CA").map(PathBuf::from));
         Ok(Place::Elsewhere(Service::new(
             server,
             &key,
-            self.user.clone(),
-            self.ca.as_ref(),
+            user,
+            ca.as_ref(),
         )?))
     }
 
@@ -78,6 +91,12 @@ impl At {
         let slug = self.org.as_deref().unwrap_or_default();
         Ok(Place::Here(door(app, slug).await?))
     }
+}
+
+/// What a variable says. It is read here and not by `clap`, to which it would be as good as an option: `--org` would then be refused
+/// where one is set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where policies are read and changed.
@@ -115,13 +134,13 @@ impl Place {
                     let (schema, policies) = (library.schema.clone(), library.policies.clone());
                     return Ok((number, Files::of(schema, policies, Vec::new())?));
                 }
-                Err(format!("there is no version {number}").into())
+                Err(no_version(number))
             }
             Self::Elsewhere(_) if number == 0 => Ok((0, Files::default())),
             Self::Elsewhere(service) => {
-                let shown = service
-                    .get(&format!("/v1/policy-versions/{number}"))
-                    .await?;
+                let path = format!("/v1/policy-versions/{number}");
+                let shown = service.get(&path).await;
+                let shown = shown.map_err(|failed| about(number, failed))?;
                 Ok((number, files_of(&shown)?))
             }
         }
@@ -179,7 +198,8 @@ impl Place {
             Self::Elsewhere(service) => {
                 let path = format!("/v1/policy-versions/{number}/activate");
                 let body = active.map_or_else(|| json!({}), |active| json!({ "active": active }));
-                service.send(Method::POST, &path, &body).await
+                let sent = service.send(Method::POST, &path, &body).await;
+                sent.map_err(|failed| about(number, failed))
             }
         }
     }
@@ -198,9 +218,9 @@ impl Place {
             }
             Self::Elsewhere(service) => {
                 let body = json!({ "version": number });
-                service
-                    .send(Method::POST, "/v1/policy-set/rollback", &body)
-                    .await
+                let path = "/v1/policy-set/rollback";
+                let sent = service.send(Method::POST, path, &body).await;
+                sent.map_err(|failed| about(number, failed))
             }
         }
     }
@@ -218,6 +238,41 @@ impl Place {
             }
         }
         Ok(())
+    }
+}
+
+/// What a service has not, or not for whoever asks.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Absent(String);
+
+/// What a command about a version failed with; of one that is not there, with what lists those that are.
+pub(super) fn about(number: u64, failed: Failed) -> Failed {
+    match failed.is::<Absent>() {
+        true => no_version(number),
+        false => failed,
+    }
+}
+
+pub(super) fn no_version(number: u64) -> Failed {
+    format!("there is no version {number}: `cedarkeep policy versions` lists them").into()
+}
+
+/// What is wrong in files, where a command failed because of that.
+pub(super) fn wrong_files(failed: Failed) -> Result<Vec<Finding>, Failed> {
+    let failed = match failed.downcast::<PolicyError>() {
+        Ok(error) => match *error {
+            PolicyError::Refused(findings) => return Ok(findings),
+            other => return Err(other.into()),
+        },
+        Err(failed) => failed,
+    };
+    match failed.downcast::<Refused>() {
+        Ok(refused) => match *refused {
+            Refused::Question(PolicyError::Refused(findings)) => Ok(findings),
+            other => Err(other.into()),
+        },
+        Err(failed) => Err(failed),
     }
 }
 
@@ -339,7 +394,7 @@ impl Service {
             // It takes as long as it takes, and tells how far it is.
             .timeout(Duration::from_secs(86_400))
             .body(body.to_string());
-        let mut answer = request.send().await?;
+        let mut answer = request.send().await.map_err(unreached)?;
         if !answer.status().is_success() {
             return Self::read(answer).await;
         }
@@ -358,14 +413,19 @@ impl Service {
                 return Err("the service answers with more than anybody reads".into());
             }
         }
-        match last.pointer("/problem/detail").and_then(Value::as_str) {
-            Some(problem) => Err(problem.to_owned().into()),
-            None => Ok(last),
+        let problem = |member: &str| {
+            let said = last.pointer(&format!("/problem/{member}"));
+            said.and_then(Value::as_str).map(str::to_owned)
+        };
+        match (problem("detail"), problem("code").as_deref()) {
+            (Some(detail), Some("not_found")) => Err(Absent(detail).into()),
+            (Some(detail), _) => Err(detail.into()),
+            (None, _) => Ok(last),
         }
     }
 
     async fn told(&self, request: reqwest::RequestBuilder) -> Result<Value, Failed> {
-        Self::read(request.send().await?).await
+        Self::read(request.send().await.map_err(unreached)?).await
     }
 
     async fn read(mut answer: reqwest::Response) -> Result<Value, Failed> {
@@ -382,6 +442,19 @@ impl Service {
             return Ok(body);
         }
         Err(refusal(status.as_u16(), &body))
+    }
+}
+
+/// Why a service was not reached, with the next step where its certificate is nobody's that is known here.
+fn unreached(error: reqwest::Error) -> Failed {
+    let said = with_causes(&error);
+    match said.contains("UnknownIssuer") {
+        true => format!(
+            "{said}; name the CA that has signed the service's certificate with `--ca FILE` or in CEDARKEEP_CA: one that made its own has \
+             it in its data directory, as `--ca data/tls/ca.crt`"
+        )
+        .into(),
+        false => error.into(),
     }
 }
 
@@ -414,6 +487,7 @@ fn refusal(status: u16, body: &Value) -> Failed {
     }
     match text(body, "detail") {
         detail if detail.is_empty() => format!("the service answered with {status}").into(),
+        detail if text(body, "code") == "not_found" => Absent(detail).into(),
         detail => detail.into(),
     }
 }

@@ -111,8 +111,11 @@ impl<'a> File<'a> {
             return self.refuse(node.at, "there are no `tests`".to_owned(), "a list of them");
         };
         let Some(tests) = tests.list().filter(|tests| !tests.is_empty()) else {
-            let message = format!("`tests` is a list, and this is {}", tests.kind());
-            return self.refuse(at, message, "each test begins with `- name:`");
+            return self.refuse(
+                at,
+                no_list("tests", tests),
+                "each test begins with `- name:`",
+            );
         };
         let mut staged = self.staged(&given);
         let mut names: HashMap<&str, usize> = HashMap::new();
@@ -191,10 +194,9 @@ impl<'a> File<'a> {
             return self.case(name, staged, words, (None, line));
         };
         let Some(rows) = rows.list().filter(|rows| !rows.is_empty()) else {
-            let message = format!("`cases` is a list, and this is {}", rows.kind());
             return self.refuse(
                 rows.at,
-                message,
+                no_list("cases", rows),
                 "as in `- [ben, thread.read, talk, allow]`",
             );
         };
@@ -283,6 +285,14 @@ impl<'a> File<'a> {
             scene,
             links: Arc::clone(&staged.links),
         });
+    }
+}
+
+/// That something is no list, or one of nothing.
+fn no_list(word: &str, node: &Node) -> String {
+    match node.list() {
+        Some(_) => format!("`{word}` is a list, and this one is empty"),
+        None => format!("`{word}` is a list, and this is {}", node.kind()),
     }
 }
 

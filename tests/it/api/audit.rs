@@ -151,6 +151,17 @@ async fn every_condition_finds_what_it_should(database: Database) {
             assert_eq!(indexes, wanted, "{conditions:?} by {limit}");
         }
     }
+    // By the id that the service gave a call that came without one, too.
+    let asked = service.get(&tenant, tenant.admin, "/v1/organization").await;
+    let made = asked.headers["x-request-id"].to_str().unwrap();
+    assert!(made.starts_with("req_"), "{made}");
+    let found = walked(&service, &tenant, &format!("&request_id={made}"), 200).await;
+    assert!(!found.is_empty());
+    assert!(
+        found
+            .iter()
+            .all(|entry| entry["client"]["request_id"] == made)
+    );
     // Each reading is an entry, with what was asked for.
     let readings = walked(&service, &tenant, "&event=audit_log.read", 200).await;
     assert!(

@@ -119,6 +119,13 @@ async fn content_goes_in_and_comes_out(database: Database) {
             .header("if-none-match", &tag);
         let same = same.send().await;
         assert_eq!((same.status, same.bytes.len()), (304, 0));
+        for method in ["GET", "HEAD"] {
+            for (wanted, status) in [("\"nope\"", 412), (&tag, 200), ("*", 200)] {
+                let ask = service.by(&tenant, tenant.member, method, &place);
+                let read = ask.header("if-match", wanted).send().await;
+                assert_eq!(read.status, status, "{method} {wanted}");
+            }
+        }
         before = tag;
     }
 

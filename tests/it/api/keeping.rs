@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cedarkeep::config::Database;
 use cedarkeep::decide::{Door, audit, check, upkeep};
-use cedarkeep::directory::Ref;
+use cedarkeep::directory::{Kind, Ref};
 use cedarkeep::log::Event;
 use cedarkeep::log::checkpoint::{SignedCheckpoint, VerifierKey};
 use cedarkeep::log::entry::{Caller, Entry, Fact};
@@ -296,6 +296,64 @@ async fn an_erased_person_is_gone_from_the_log_and_every_proof_holds_on_postgres
     let server = postgres::start();
     let url = Database::Postgres(server.url());
     an_erased_person_is_gone_from_the_log_and_every_proof_holds(url).await;
+}
+
+async fn whoever_has_left_is_erased_by_an_admin(database: Database) {
+    let service = Service::on(database).await;
+    let tenant = service.tenant("acme").await;
+    let door = &tenant.door;
+    asked(&service, &tenant, tenant.member, 3).await;
+    let member = tenant.member.to_string();
+    let path = format!("/v1/users/{member}/erasure");
+    let erase = async |by: Ref, path: &str| service.by(&tenant, by, "POST", path).send().await;
+    let gone = format!("/v1/users/{member}");
+    let gone = service.delete(&tenant, tenant.admin, &gone).await;
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    // Who may not is told no more than of somebody who never was.
+    let never = format!("/v1/users/{}/erasure", Ref::new(Kind::User, [7; 16]));
+    let [of_left, of_nobody] = [
+        erase(tenant.viewer, &path).await,
+        erase(tenant.viewer, &never).await,
+    ];
+    of_left.is_problem(404);
+    of_nobody.is_problem(404);
+    erase(tenant.admin, &never).await.is_problem(404);
+    let reason = json!({"reason": "a lawsuit"});
+    for (hold, status) in [("hold", 403), ("release", 200)] {
+        let hold = format!("/v1/organization/{hold}");
+        let told = service.post(&tenant, tenant.admin, &hold, reason.clone());
+        told.await.ok();
+        let told = erase(tenant.admin, &path).await;
+        assert_eq!(told.status, status, "{}", told.body);
+    }
+    upkeep::round(door, Utc::now(), false).await.unwrap();
+    let done = last_of(door, Event::DataErased).await.unwrap();
+    assert_eq!(done.resource.unwrap().id.as_str(), member);
+    let all = audit::entries(door.store(), 0, usize::MAX).await.unwrap();
+    let text: String = all.iter().map(|shown| shown.line().to_string()).collect();
+    assert!(!text.contains("mia@example.com") && text.contains("[erased]"));
+    // Again, when nothing of them is left but that they were.
+    assert_eq!(erase(tenant.admin, &path).await.ok()["erasing"], true);
+    upkeep::round(door, Utc::now(), false).await.unwrap();
+    let mut rows = service.database(&tenant).await;
+    let under_way = sqlx::query("SELECT COUNT(*) AS n FROM erasure");
+    let under_way = under_way.fetch_one(&mut rows).await.unwrap();
+    assert_eq!(under_way.get::<i64, _>("n"), 0);
+    erase(tenant.viewer, &path).await.is_problem(404);
+    let report = check::verify(door.store(), door.origin(), &[], |_, _| {});
+    let report = report.await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_left_is_erased_by_an_admin_on_sqlite() {
+    whoever_has_left_is_erased_by_an_admin(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_left_is_erased_by_an_admin_on_postgresql() {
+    let server = postgres::start();
+    whoever_has_left_is_erased_by_an_admin(Database::Postgres(server.url())).await;
 }
 
 async fn old_entries_go_and_their_hashes_stay(database: Database) {

@@ -5,6 +5,7 @@ mod authzen;
 mod bad_input;
 mod canary;
 mod close;
+mod commands;
 mod crash;
 mod credentials;
 mod explaining;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use cedarkeep::log::checkpoint::SignedCheckpoint;
+
 use crate::harness::client::may_morty_change;
 use crate::harness::server::Site;
 
@@ -108,11 +110,18 @@ async fn a_receipt_is_verified_with_the_public_key_alone() {
     assert!(told.contains("has no entry 100000"), "{told}");
     let told = site.refused(&["audit", "consistency", "acme", "1", "100000"]);
     assert!(told.contains("entries"), "{told}");
+    let proof = site.done(&["audit", "consistency", "acme", "1"]);
+    let (hashes, checkpoint) = proof.split_once("\n\n").unwrap();
+    let mut hashes = hashes.lines();
+    assert_eq!(hashes.next(), Some("old 1"));
+    assert!(hashes.all(|hash| hash.len() == 44), "{proof}");
+    let checkpoint = format!("{}\n", checkpoint.trim_end());
+    let checkpoint = SignedCheckpoint::parse(checkpoint.as_bytes());
+    let size = checkpoint.unwrap().checkpoint().size;
+    let between = site.done(&["audit", "consistency", "acme", "1", "2"]);
     assert!(
-        site.done(&["audit", "consistency", "acme", "1"])
-            .lines()
-            .count()
-            > 1
+        size > 2 && between.starts_with("old 1\nnew 2\n"),
+        "{between}"
     );
     let decided = site.done(&[
         "audit",
@@ -227,6 +236,18 @@ async fn an_anchor_is_verified_with_a_policy_and_a_bundle_held_against_it() {
         let told = refused(away, &[&["audit", "verify"], arguments].concat());
         assert!(told.contains(why), "{arguments:?}: {told}");
     }
+    // What was kept after the bundle was made: that it is older is said beside what it looks like.
+    write("newer", &site.done(&["audit", "checkpoint", "acme"]));
+    let newer = [
+        "audit", "verify", "log.tar", "--key", "keys", "--kept", "newer",
+    ];
+    let output = elsewhere(away, &newer);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("has lost its end") && text.contains("only older than what was kept"),
+        "{text}"
+    );
     // The live log is held against the same file.
     let anchor = away.join("anchor");
     let text = site.done(&[

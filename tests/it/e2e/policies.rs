@@ -119,11 +119,44 @@ fn the_operator_pushes_compares_activates_and_takes_back() {
     );
     let output = policy(&["push", wrong.to_str().unwrap()]);
     assert!(
-        !output.status.success() && said(&output).contains("b.cedar"),
+        output.status.code() == Some(2) && said(&output).contains("b.cedar"),
         "{}",
         said(&output)
     );
     assert_eq!(policy(&["rollback", "7"]).status.code(), Some(1));
+    let empty = site.beside().join("empty");
+    for asked in [
+        &["activate", "7"][..],
+        &["rollback", "7"],
+        &["check", "7"],
+        &["pull", empty.to_str().unwrap(), "--version", "7"],
+    ] {
+        let output = policy(asked);
+        assert!(
+            said(&output).contains("no version 7: `cedarkeep policy versions` lists them"),
+            "{asked:?}: {}",
+            said(&output)
+        );
+    }
+    // A test that fails is named, and what runs it.
+    let failing = TESTS.replace("expect: allow, reasons: close", "expect: deny");
+    let files = [
+        ("schema.cedarschema", SCHEMA),
+        ("a.cedar", POLICY),
+        ("a.test.yaml", failing.as_str()),
+    ];
+    let failing = folder(&site, "failing", &files);
+    let failing = failing.to_str().unwrap();
+    let output = site.run(&["policy", "push", failing, "--org", "acme"]);
+    let why = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{why}");
+    for part in [
+        "1 of its 1 tests do not pass",
+        "`a.test.yaml` line 3: anybody closes a ticket",
+        &format!("`cedarkeep policy test {failing}` says why"),
+    ] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
     let cleared = site.run(&["policy", "rollback", "--operator", "acme"]);
     assert!(
         said(&cleared).contains("the built-in policies alone"),
@@ -131,6 +164,52 @@ fn the_operator_pushes_compares_activates_and_takes_back() {
         said(&cleared)
     );
     site.verify("acme");
+}
+
+/// What the README exports for a service says nothing against an organization that is named: the way back in is taken in just that shell.
+#[test]
+fn an_organization_that_is_named_wins_over_the_environment() {
+    let mut site = Site::sqlite();
+    site.create_org("acme");
+    site.add_admin("acme");
+    for (name, value) in [
+        ("CEDARKEEP_SERVER", "https://pdp.example.com"),
+        ("CEDARKEEP_API_KEY", "ck_live_none"),
+        ("CEDARKEEP_ACTING_USER", "usr_none"),
+        ("CEDARKEEP_CA", "/nowhere/ca.crt"),
+    ] {
+        site.set(name, value);
+    }
+    let one = folder(
+        &site,
+        "one",
+        &[("schema.cedarschema", SCHEMA), ("a.cedar", POLICY)],
+    );
+    let push = [
+        "policy",
+        "push",
+        one.to_str().unwrap(),
+        "--activate",
+        "--org",
+        "acme",
+    ];
+    assert!(site.done(&push).contains("version 1 counts"));
+    let cleared = site.done(&["policy", "rollback", "--operator", "acme"]);
+    assert!(cleared.contains("the built-in policies alone"), "{cleared}");
+    // What is said on the line itself contradicts it as before.
+    let both = [
+        "policy",
+        "versions",
+        "--org",
+        "acme",
+        "--server",
+        "https://pdp.example.com",
+    ];
+    let both = site.refused(&both);
+    assert!(both.contains("cannot be used with"), "{both}");
+    site.set("CEDARKEEP_SERVER", "nowhere");
+    let wrong = site.refused(&["policy", "versions"]);
+    assert!(wrong.contains("CEDARKEEP_SERVER is no URL"), "{wrong}");
 }
 
 /// A build server: a key with the scope `policy`, in whose calls an Admin acts; another Admin approves.
@@ -185,7 +264,7 @@ async fn a_build_server_pushes_and_an_admin_activates() {
     // Test files that are none are refused with their place, as policies are.
     let refused = run(&admin, &["push", one]);
     assert!(
-        !refused.status.success() && said(&refused).contains("a.test.yaml"),
+        refused.status.code() == Some(2) && said(&refused).contains("a.test.yaml"),
         "{}",
         said(&refused)
     );
@@ -208,6 +287,11 @@ async fn a_build_server_pushes_and_an_admin_activates() {
             && (checked.contains("proof: ") || checked.contains("replay: ")),
         "{checked}"
     );
+    for asked in ["activate", "rollback", "check", "approve", "shadow"] {
+        let absent = said(&run(&admin, &[asked, "99"]));
+        let known = "no version 99: `cedarkeep policy versions` lists them";
+        assert!(absent.contains(known), "{asked}: {absent}");
+    }
     let stale = said(&run(&admin, &["activate", "1", "--active", "9"]));
     assert!(stale.contains("version 0 is active, and not 9"), "{stale}");
     assert!(done(&admin, &["activate", "1", "--active", "0"]).contains("version 1 counts"));
@@ -267,6 +351,12 @@ async fn a_build_server_pushes_and_an_admin_activates() {
         clear.contains("over https alone") && !clear.contains(&key),
         "{clear}"
     );
+    // A certificate that nobody known has signed: what to do about it. The variable is as good as the option.
+    let unknown = said(&site.run(&["policy", "versions", "--as", &admin]));
+    assert!(unknown.contains("--ca data/tls/ca.crt"), "{unknown}");
+    site.set("CEDARKEEP_CA", &ca);
+    site.set("CEDARKEEP_ACTING_USER", &admin);
+    assert!(site.done(&["policy", "versions"]).contains("counts"));
     site.set("CEDARKEEP_API_KEY", "");
     let without = said(&site.run(&["policy", "versions", "--ca", &ca]));
     assert!(without.contains("CEDARKEEP_API_KEY"), "{without}");

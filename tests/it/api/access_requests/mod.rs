@@ -318,6 +318,11 @@ async fn what_is_wrong_with_a_request_is_said() {
         ("for_minutes", json!(1.5), "`for_minutes`"),
         ("for_minutes", json!(5_270_401), "`for_minutes`"),
         ("for_minutes", json!("1h"), "`for_minutes`"),
+        (
+            "for_minutes",
+            json!(9_007_199_254_740_991_u64),
+            "from 1 to 5270400",
+        ),
         ("expires_at", json!("2027-01-01T00:00:00Z"), "`expires_at`"),
         ("grantee", json!(tenant.viewer), "`grantee`"),
     ] {

@@ -126,6 +126,12 @@ fn each_mistake_is_said_with_its_place_and_what_was_meant() {
             "",
         ),
         (
+            test(", cases: []"),
+            5,
+            "`cases` is a list, and this one is empty",
+            "",
+        ),
+        (
             test(", cases: [[a]]"),
             5,
             "the row has 1 columns, and there are 4",
@@ -248,7 +254,7 @@ fn each_mistake_is_said_with_its_place_and_what_was_meant() {
         (
             "tests: []".to_owned(),
             1,
-            "`tests` is a list",
+            "`tests` is a list, and this one is empty",
             "each test begins with `- name:`",
         ),
         (
