@@ -239,24 +239,46 @@ impl Place {
     /// # Errors
     /// The server refuses.
     pub async fn create_tenant(&self, id: TenantId) -> Result<Database, StorageError> {
-        if let Self::Server(_) = self {
+        if let Self::Server(_) = self
+            && !self.has_tenant(id).await?
+        {
             let control = self.control().await?;
-            let name = database_name(id);
-            let found = sqlx::query("SELECT 1 AS found FROM pg_database WHERE datname = $1")
-                .bind(&name)
-                .fetch_optional(&control.pool)
+            // The name is made of our own id's letters and digits alone.
+            let sql = format!("CREATE DATABASE {}", database_name(id));
+            control
+                .pool
+                .execute(AssertSqlSafe(sql))
                 .await
                 .map_err(|cause| control.error(cause))?;
-            if found.is_none() {
-                // The name is made of our own id's letters and digits alone.
-                control
-                    .pool
-                    .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-                    .await
-                    .map_err(|cause| control.error(cause))?;
-            }
         }
         self.open_tenant(id, Missing::Made).await
+    }
+
+    /// Whether a tenant's database is there, whether it opens or not.
+    ///
+    /// # Errors
+    /// The folder cannot be looked into, or the server does not answer.
+    pub async fn has_tenant(&self, id: TenantId) -> Result<bool, StorageError> {
+        match self {
+            Self::Folder(path) => {
+                let path = path.join("tenants").join(format!("{id}.db"));
+                // A link whose file is away is there.
+                match std::fs::symlink_metadata(&path) {
+                    Ok(_) => Ok(true),
+                    Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
+                    Err(cause) => Err(StorageError::Folder { path, cause }),
+                }
+            }
+            Self::Server(_) => {
+                let control = self.control().await?;
+                let found = sqlx::query("SELECT 1 AS found FROM pg_database WHERE datname = $1")
+                    .bind(database_name(id))
+                    .fetch_optional(&control.pool)
+                    .await
+                    .map_err(|cause| control.error(cause))?;
+                Ok(found.is_some())
+            }
+        }
     }
 
     /// Where a tenant's long sealed values lie, beside its open database.

@@ -6,13 +6,18 @@ use serde_json::json;
 
 use super::Outcome;
 use super::org::tenant;
-use super::print::Out;
+use super::print::{Out, with_causes};
 use crate::app::{App, AppError};
 use crate::directory::closing;
 
 /// Says when an organization is closed, and closes it where that is now. What does not open, because its database is lost or its key is
-/// another, has no way to say so: nodes that have it open let go of it within seconds.
-pub(super) async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> Outcome {
+/// another, has no way to say so, and goes only where `unopened` is said: nodes that have it open let go of it within seconds.
+pub(super) async fn close(
+    app: &Arc<App>,
+    out: &Out,
+    slug: &str,
+    (grace, unopened): (u32, bool),
+) -> Outcome {
     let id = tenant(app, slug).await?;
     match app.door(id).await {
         Ok(door) => {
@@ -34,16 +39,30 @@ pub(super) async fn close(app: &Arc<App>, out: &Out, slug: &str, grace: u32) -> 
                 return Ok(());
             }
         }
-        // What is only out of reach for now may be under a legal hold, and is not destroyed unseen.
-        Err(AppError::Tenant(error)) if grace == 0 && !error.may_pass() => {
-            out.progress(&format!("`{slug}` does not open ({error})"));
+        // What is only out of reach may be under a legal hold, and is not destroyed unseen.
+        Err(error) => {
+            let said = with_causes(&error);
+            let lost = match &error {
+                AppError::Tenant(error) => app.control().is_lost(id, error).await?,
+                _ => false,
+            };
+            if !lost {
+                return Err(format!(
+                    "`{slug}` does not open, so it cannot be asked whether a legal hold stands, and nothing is destroyed: {said}; \
+                     close it once it opens, or once its database is taken away for good"
+                )
+                .into());
+            }
+            if grace > 0 || !unopened {
+                return Err(format!(
+                    "`{slug}` does not open, so it cannot be asked whether a legal hold stands, and nothing is destroyed: {said}; \
+                     put it back from a backup, or, if it may go for good, say so with --grace 0 --unopened"
+                )
+                .into());
+            }
+            out.progress(&format!("`{slug}` does not open ({said})"));
             app.destroy_for_good(id).await?;
             return closed(app, out, slug);
-        }
-        Err(error) => {
-            return Err(
-                format!("`{slug}` does not open, so nothing can be asked of it: {error}").into(),
-            );
         }
     }
     app.close_for_good(id).await?;

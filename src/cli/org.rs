@@ -91,6 +91,9 @@ pub(super) enum Org {
         /// In so many days; 0: now
         #[arg(long, value_name = "DAYS", default_value_t = closing::GRACE_LIMIT, value_parser = clap::value_parser!(u32).range(0..=30))]
         grace: u32,
+        /// With --grace 0: also where its database or its key is lost, so that nobody can say whether a legal hold stands
+        #[arg(long)]
+        unopened: bool,
     },
     /// Call off the closing of an organization
     Keep {
@@ -327,6 +330,7 @@ impl Org {
                 slug,
                 confirm,
                 grace,
+                unopened,
             } => {
                 if slug != confirm {
                     return Err(format!(
@@ -334,7 +338,7 @@ impl Org {
                     )
                     .into());
                 }
-                close(app, out, &slug, grace).await?;
+                close(app, out, &slug, (grace, unopened)).await?;
             }
             Self::Keep { slug } => {
                 let door = door(app, &slug).await?;

@@ -1,16 +1,18 @@
 //! Rotation of the keys above those of organizations: the root key and the deployment's own, recorded in the deployment's own log.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::door::Door;
 use super::error::Refused;
 use crate::directory::keys::{self, Phase};
 use crate::tenant::{Control, Standing, TenantError};
 
-/// For how long one process has the work: whoever dies at it keeps others from it no longer.
+/// For how long one process has the work: whoever dies at it keeps others from it no longer. Whoever lives has it for longer.
 const LEASE: chrono::Duration = chrono::Duration::seconds(15);
+const RENEWED: Duration = Duration::from_secs(5);
 
 /// How long it is waited for whoever has it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,21 +80,48 @@ pub async fn rotate(
     by: By,
 ) -> Result<(u32, u32), Unrotated> {
     let begun = Instant::now();
-    loop {
+    let held = loop {
         let now = Utc::now();
         if control.lease(now, now + LEASE).await? {
-            break;
+            break now + LEASE;
         }
         if by == By::System || begun.elapsed() > PATIENCE {
             return Err(Unrotated::Busy);
         }
         tokio::time::sleep(PAUSE).await;
-    }
-    let rotated = leased((control, deployment), key, by).await;
-    let released = control.release().await;
+    };
+    let (rotated, held) = renewed(control, held, leased((control, deployment), key, by)).await;
+    let released = control.release(held).await;
     let versions = rotated?;
     released?;
     Ok(versions)
+}
+
+/// Has the lease for as long as the work lasts; what came of it, and until when the lease is. Work whose lease somebody else has taken stops
+/// where it is, and is gone on with by them.
+async fn renewed<T>(
+    control: &Control,
+    mut held: DateTime<Utc>,
+    work: impl Future<Output = Result<T, Unrotated>>,
+) -> (Result<T, Unrotated>, DateTime<Utc>) {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return (done, held),
+            () = tokio::time::sleep(RENEWED) => {}
+        }
+        let until = Utc::now() + LEASE;
+        tokio::select! {
+            // A lease that was renewed at this very moment is not given back, and ends by itself.
+            done = &mut work => return (done, held),
+            renewed = control.renew(held, until) => match renewed {
+                Ok(true) => held = until,
+                Ok(false) => return (Err(Unrotated::Busy), held),
+                // It outlasts a database that does not answer once.
+                Err(_) => {}
+            },
+        }
+    }
 }
 
 async fn leased(

@@ -45,6 +45,9 @@ impl Room {
     }
 }
 
+/// How often a sign-in is sealed again where the key is rotated meanwhile.
+const TRIES: usize = 3;
+
 /// A use is noted once in so many microseconds.
 pub(super) const A_MINUTE: i64 = 60_000_000;
 
@@ -72,17 +75,53 @@ pub(super) async fn expect(
     if arrivals >= room.most() {
         return Ok(false);
     }
-    // Of no index: bound to the log's first life, as replies are.
-    let keys = store.keys().at(0);
-    let sealed = keys.seal("arrival", "body", &HEXLOWER.encode(id), 0, body)?;
-    sqlx::query(ADD_ARRIVAL)
-        .bind(id.as_slice())
-        .bind(sealed)
-        .bind(expires_at)
+    add(store, (id, body), expires_at).await?;
+    Ok(true)
+}
+
+async fn add(
+    store: &Store,
+    (id, body): (&[u8; 32], &[u8]),
+    expires_at: i64,
+) -> Result<(), Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    for _ in 0..TRIES {
+        let label = store.keys().label();
+        // Of no index: bound to the log's first life, as replies are.
+        let keys = store.keys().at(0);
+        let sealed = keys.seal("arrival", "body", &HEXLOWER.encode(id), 0, body)?;
+        drop(keys);
+        // One of the pool's: anybody may begin a sign-in, and takes no more connections than there are.
+        let mut connection = database.pool().acquire().await.map_err(error)?;
+        let mut transaction = database.begin(&mut connection).await?;
+        if store.hold_keys(&mut transaction, label).await? {
+            sqlx::query(ADD_ARRIVAL)
+                .bind(id.as_slice())
+                .bind(sealed)
+                .bind(expires_at)
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+            return Ok(transaction.commit().await.map_err(error)?);
+        }
+        // Another process has rotated the key, which may be gone by now: it is sealed with those in force.
+        transaction.rollback().await.map_err(error)?;
+        drop(connection);
+        store.reload_keys().await?;
+    }
+    Err(Unwritten::Contended)
+}
+
+/// Lets go of sign-ins that nobody has taken in time.
+pub(super) async fn expire(store: &Store, now: i64) -> Result<(), Unwritten> {
+    let database = store.database();
+    sqlx::query(LATE_ARRIVALS)
+        .bind(now)
         .execute(database.pool())
         .await
-        .map_err(error)?;
-    Ok(true)
+        .map(|_| ())
+        .map_err(|cause| database.error(cause).into())
 }
 
 /// Takes a sign-in that is under way: whoever comes second finds nothing, on any node.
@@ -103,9 +142,17 @@ pub(super) async fn take(
         return Ok(None);
     };
     let sealed: Vec<u8> = row.try_get("body").map_err(error)?;
+    match open(store, id, &sealed) {
+        // Sealed by a process that has rotated the key: it is taken by now, and does not come again.
+        Err(error) if error.is_of_unknown_key() => store.reload_keys().await?,
+        opened => return opened.map(Some),
+    }
+    open(store, id, &sealed).map(Some)
+}
+
+fn open(store: &Store, id: &[u8; 32], sealed: &[u8]) -> Result<Vec<u8>, Unwritten> {
     let keys = store.keys().at(0);
-    let body = keys.open_value("arrival", "body", &HEXLOWER.encode(id), 0, &sealed)?;
-    Ok(Some(body))
+    Ok(keys.open_value("arrival", "body", &HEXLOWER.encode(id), 0, sealed)?)
 }
 
 /// Whether this was used up before.

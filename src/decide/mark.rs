@@ -73,7 +73,16 @@ impl Mark {
         file.write_all(checkpoint.as_bytes())?;
         file.sync_all()?;
         self.keep_earlier(checkpoint)?;
-        std::fs::rename(&beside, &self.path)
+        let is_first = !self.path.try_exists()?;
+        std::fs::rename(&beside, &self.path)?;
+        // A rename that a power cut takes back leaves the mark before it, which holds the log to nearly as much: each second's is not worth
+        // another wait for the disk. Of the first nothing would be left.
+        if is_first {
+            for place in [Some(folder), folder.parent()].into_iter().flatten() {
+                sync(place)?;
+            }
+        }
+        Ok(())
     }
 
     /// A mark of an earlier life is kept beside the present one's: what a restore has lost shows against it.
@@ -83,7 +92,10 @@ impl Mark {
             && seen.checkpoint().origin != present.checkpoint().origin
         {
             let ending = format!("{}.checkpoint", seen.checkpoint().origin.incarnation());
-            std::fs::copy(&self.path, self.path.with_extension(ending))?;
+            let earlier = self.path.with_extension(ending);
+            std::fs::copy(&self.path, &earlier)?;
+            sync(&earlier)?;
+            sync(self.path.parent().unwrap_or(Path::new(".")))?;
         }
         Ok(())
     }
@@ -145,6 +157,15 @@ impl Mark {
             path: self.path.clone(),
             why,
         }
+    }
+}
+
+/// Has the disk hold a file, or the names in a folder.
+fn sync(path: &Path) -> std::io::Result<()> {
+    match path.as_os_str().is_empty() {
+        // Where a relative path begins.
+        true => Ok(()),
+        false => std::fs::File::open(path)?.sync_all(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::aside;
 use super::audit;
 use super::authorized::Operator;
 use super::content;
@@ -155,6 +156,7 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
     if retention {
         retain(door, now).await?;
         expire(door, now).await?;
+        aside::expire(door.store(), now.timestamp_micros()).await?;
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();

@@ -17,7 +17,7 @@ use super::{DEPLOYMENT as DEPLOYMENT_LOG, Slug, TenantError};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::keyring;
 use crate::ids::{Incarnation, TenantId};
-use crate::storage::{CONTROL, Database, Place};
+use crate::storage::{CONTROL, Database, Place, StorageError};
 
 const PING: &str = "SELECT one FROM deployment WHERE one = 1";
 const ADD_TENANT: &str = "INSERT INTO tenant (id, slug_index, slug, key_version, key_wrapped, key_check, ready, \
@@ -315,6 +315,21 @@ impl Control {
         }
         transaction.commit().await.map_err(error)?;
         Ok(self.place.remove_tenant(id).await?)
+    }
+
+    /// Whether what kept a tenant from opening shows that it is lost, and not only out of reach: its database is not there or is another's, or
+    /// its key does not open where it is wrapped.
+    ///
+    /// # Errors
+    /// It cannot be seen whether its database is there.
+    pub async fn is_lost(&self, id: TenantId, error: &TenantError) -> Result<bool, TenantError> {
+        match error {
+            TenantError::Exchanged { .. } => Ok(true),
+            TenantError::Storage(StorageError::Database { .. }) => {
+                Ok(!self.place.has_tenant(id).await?)
+            }
+            error => Ok(error.is_of_lost_key()),
+        }
     }
 
     /// A tenant's key was taken away by other means.

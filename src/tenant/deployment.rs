@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::TenantError;
 use super::control::Control;
@@ -34,7 +35,7 @@ const ADD_LEDGER: &str = "UPDATE deployment SET ledger_wrapped = $1, ledger_chec
 pub(super) const STANDING: &str = "SELECT version, next_version, root_version, root_from, root_next, removed, shredded, removed_at, wrapped_by \
      FROM deployment WHERE one = 1";
 const LEASE: &str = "UPDATE deployment SET leased_until = $1 WHERE one = 1 AND leased_until < $2";
-const RELEASE: &str = "UPDATE deployment SET leased_until = 0 WHERE one = 1";
+const RENEW: &str = "UPDATE deployment SET leased_until = $1 WHERE one = 1 AND leased_until = $2";
 const BEGIN_OWN: &str =
     "UPDATE deployment SET next_version = version + 1 WHERE one = 1 AND next_version IS NULL";
 const END_OWN: &str = "UPDATE deployment SET version = $1, key_wrapped = $2, key_check = $3, records_wrapped = $4, \
@@ -193,20 +194,12 @@ pub struct Standing {
     pub shred_due_since: Option<DateTime<Utc>>,
 }
 
-impl Control {
-    /// How the root key and the deployment's own keys stand.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub async fn standing(&self) -> Result<Standing, TenantError> {
-        let database = &self.database;
+impl Standing {
+    /// What the deployment's row says.
+    pub(super) fn of(database: &Database, row: &AnyRow) -> Result<Self, TenantError> {
         let error = |cause| database.error(cause);
         let missing = || TenantError::Corrupt { what: "deployment" };
-        let row = sqlx::query(STANDING)
-            .fetch_one(database.pool())
-            .await
-            .map_err(error)?;
-        let version = |column| version(database, &row, column);
+        let version = |column| version(database, row, column);
         let root = version("root_version")?.ok_or_else(missing)?;
         let deployment = version("version")?.ok_or_else(missing)?;
         let next = version("root_next")?.unwrap_or(root);
@@ -214,7 +207,7 @@ impl Control {
         let shredded: i64 = row.try_get("shredded").map_err(error)?;
         let since: Option<i64> = row.try_get("removed_at").map_err(error)?;
         let since = since.filter(|_| removed > shredded);
-        Ok(Standing {
+        Ok(Self {
             provider: row.try_get("wrapped_by").map_err(error)?,
             root,
             root_rotation: version("root_from")?.map(|from| (from, next)),
@@ -222,6 +215,18 @@ impl Control {
             deployment_rotation: version("next_version")?.map(|next| (next - 1, next)),
             shred_due_since: since.and_then(DateTime::from_timestamp_micros),
         })
+    }
+}
+
+impl Control {
+    /// How the root key and the deployment's own keys stand.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn standing(&self) -> Result<Standing, TenantError> {
+        let row = sqlx::query(STANDING).fetch_one(self.database.pool()).await;
+        let row = row.map_err(|cause| self.database.error(cause))?;
+        Standing::of(&self.database, &row)
     }
 
     /// The versions of the deployment's root key that its provider holds, oldest first.
@@ -241,7 +246,8 @@ impl Control {
         Ok(self.roots.providers().named("")?.provider().rotates())
     }
 
-    /// Takes the work on these keys for a while, where nobody else has it: it would not be wrong twice, and recorded twice.
+    /// Takes the work on these keys for a while, where nobody else has it: it would not be wrong twice, and recorded twice. Until when tells
+    /// whose it is: nobody takes it before another's is over.
     ///
     /// # Errors
     /// The database does not answer.
@@ -259,12 +265,30 @@ impl Control {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Gives it back.
+    /// Has the work that was taken until `held` for longer; false where somebody else has it by now.
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn release(&self) -> Result<(), TenantError> {
-        self.run(RELEASE).await
+    pub async fn renew(
+        &self,
+        held: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool, TenantError> {
+        let done = sqlx::query(RENEW)
+            .bind(until.timestamp_micros())
+            .bind(held.timestamp_micros())
+            .execute(self.database.pool())
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Gives the work back that was taken until `held`; what somebody else has by now stays theirs.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn release(&self, held: DateTime<Utc>) -> Result<(), TenantError> {
+        self.renew(held, DateTime::UNIX_EPOCH).await.map(|_| ())
     }
 
     /// Begins to rotate the deployment's own keys, or goes on where that was begun: the version before and the one that follows.

@@ -217,6 +217,23 @@ impl TenantError {
         }
     }
 
+    /// Whether root keys that answer do not open a key that lies under them: the one that has wrapped it is gone or another one, or the wrap is
+    /// not what it was. Root keys that are out of reach, refuse or are not known here say nothing of the kind.
+    #[must_use]
+    pub const fn is_of_lost_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Keys {
+                cause: CryptoError::UnknownVersion { .. }
+                    | CryptoError::WrongKey { .. }
+                    | CryptoError::DoesNotOpen
+                    | CryptoError::Altered { .. }
+                    | CryptoError::Truncated,
+                ..
+            }
+        )
+    }
+
     /// Whether it may pass without anybody's doing.
     #[must_use]
     pub const fn may_pass(&self) -> bool {

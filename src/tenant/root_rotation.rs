@@ -102,17 +102,27 @@ impl Control {
 
     /// Wraps every key that lies under a root key of this provider under the one that follows, and destroys those before it.
     ///
+    /// Somebody else may do the same, end it and begin the next one at any time: after each step the row alone says how it stands.
+    ///
     /// # Errors
     /// A key does not open, and then nothing is destroyed; the provider or the database does not answer.
     pub async fn rotate_root(&self) -> Result<(), TenantError> {
-        let standing = self.standing().await?;
-        let Some((_, next)) = standing.root_rotation else {
-            return Ok(());
-        };
-        let root = self.roots.providers().named(&standing.provider)?;
-        self.is_alone(root)?;
-        let mut next = next;
-        while standing.root < next {
+        let mut begun = None;
+        loop {
+            let standing = self.locked_standing().await?;
+            let Some((from, next)) = standing.root_rotation else {
+                return Ok(());
+            };
+            // The one that follows is gone on with, and recorded, by itself.
+            if *begun.get_or_insert(from) != from {
+                return Ok(());
+            }
+            let root = self.roots.providers().named(&standing.provider)?;
+            self.is_alone(root)?;
+            // INVARIANT: root keys are destroyed only before the one that the control database goes by.
+            if standing.root >= next {
+                return root.destroy_before(standing.root).await;
+            }
             let newest = root.newest().await?;
             if newest < next {
                 // Another machine, with a keyring of its own, has begun it.
@@ -130,14 +140,23 @@ impl Control {
                     .execute(self.database.pool())
                     .await
                     .map_err(|cause| self.database.error(cause))?;
-                next = newest;
+                continue;
             }
             self.rewrap_own(root, next).await?;
-            if self.rewrap_all(root, next).await? {
-                break;
-            }
+            self.rewrap_all(root, next).await?;
         }
-        root.destroy_before(next).await
+    }
+
+    /// How the keys stand, with the deployment's row locked: behind everything that whoever ended a rotation has written.
+    async fn locked_standing(&self) -> Result<Standing, TenantError> {
+        let error = |cause| self.database.error(cause);
+        let mut connection = self.database.connect().await?;
+        let mut transaction = self.database.begin(&mut connection).await?;
+        roots::lock(&self.database, &mut transaction).await?;
+        let row = sqlx::query(STANDING).fetch_one(&mut *transaction).await;
+        let standing = Standing::of(&self.database, &row.map_err(error)?)?;
+        transaction.rollback().await.map_err(error)?;
+        Ok(standing)
     }
 
     async fn rewrap_own(&self, root: &RootKeys, next: u32) -> Result<(), TenantError> {
@@ -178,14 +197,14 @@ impl Control {
         Ok(Some(wrapped))
     }
 
-    /// One walk over all tenants, and then, with the deployment's row locked so that nobody adds one, a look at whether any is left; whether
-    /// the control database goes by the root key that follows.
-    async fn rewrap_all(&self, root: &RootKeys, next: u32) -> Result<bool, TenantError> {
+    /// One walk over all tenants, and then, with the deployment's row locked so that nobody adds one, a look at whether any is left. If none
+    /// is, and the rotation is still this one, the control database goes by the root key that follows.
+    async fn rewrap_all(&self, root: &RootKeys, next: u32) -> Result<(), TenantError> {
         let error = |cause| self.database.error(cause);
         self.walk(root, next).await?;
         let (version, check) = root.check_value().await?;
         if version != next {
-            return Ok(false);
+            return Ok(());
         }
         let mut connection = self.database.connect().await?;
         let mut transaction = self.database.begin(&mut connection).await?;
@@ -198,8 +217,7 @@ impl Control {
         let own: Vec<u8> = own.try_get("key_wrapped").map_err(error)?;
         if left || key_version(&own)? < next {
             transaction.rollback().await.map_err(error)?;
-            self.rewrap_own(root, next).await?;
-            return Ok(false);
+            return self.rewrap_own(root, next).await;
         }
         sqlx::query(END_ROOT)
             .bind(check.as_bytes())
@@ -208,8 +226,7 @@ impl Control {
             .execute(&mut *transaction)
             .await
             .map_err(error)?;
-        transaction.commit().await.map_err(error)?;
-        Ok(true)
+        Ok(transaction.commit().await.map_err(error)?)
     }
 
     /// Wraps the keys of all tenants that lie under this provider's root keys under the one that follows.

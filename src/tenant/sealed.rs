@@ -35,6 +35,8 @@ pub struct Column {
     replace: &'static str,
     /// One whose value does not begin with these bytes.
     others: &'static str,
+    /// Takes a value away that no key opens any more, where it is worth nothing by then; elsewhere that holds up the rotation.
+    passing: Option<&'static str>,
 }
 
 /// What the values of a column are bound to, beside table, column and row.
@@ -89,6 +91,12 @@ pub struct Stored {
     pub value: Vec<u8>,
 }
 
+/// A value, and what it is sealed as again.
+type Anew = (Stored, Vec<u8>);
+
+/// A value that goes, and the statement that takes it away.
+type Gone = (Stored, &'static str);
+
 /// Every column that a rotation seals again.
 pub const COLUMNS: &[Column] = &[
     Column {
@@ -101,6 +109,7 @@ pub const COLUMNS: &[Column] = &[
              WHERE id > $1 OR (id = $1 AND from_index > $2) ORDER BY id, from_index LIMIT $3",
         replace: "UPDATE state SET body = $1 WHERE id = $2 AND from_index = $3 AND body = $4",
         others: "SELECT 1 AS found FROM state WHERE SUBSTR(body, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "search_block",
@@ -111,6 +120,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT block AS a_number, filter AS value FROM search_block WHERE block > $1 ORDER BY block LIMIT $2",
         replace: "UPDATE search_block SET filter = $1 WHERE block = $2 AND filter = $3",
         others: "SELECT 1 AS found FROM search_block WHERE SUBSTR(filter, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "search_block",
@@ -121,6 +131,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT block AS a_number, pairs AS value FROM search_block WHERE block > $1 ORDER BY block LIMIT $2",
         replace: "UPDATE search_block SET pairs = $1 WHERE block = $2 AND pairs = $3",
         others: "SELECT 1 AS found FROM search_block WHERE SUBSTR(pairs, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "idempotency",
@@ -131,6 +142,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT key AS a_key, reply AS value FROM idempotency WHERE key > $1 ORDER BY key LIMIT $2",
         replace: "UPDATE idempotency SET reply = $1 WHERE key = $2 AND reply = $3",
         others: "SELECT 1 AS found FROM idempotency WHERE SUBSTR(reply, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "arrival",
@@ -141,6 +153,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT id AS a_key, body AS value FROM arrival WHERE id > $1 ORDER BY id LIMIT $2",
         replace: "UPDATE arrival SET body = $1 WHERE id = $2 AND body = $3",
         others: "SELECT 1 AS found FROM arrival WHERE SUBSTR(body, 1, 5) <> $1 LIMIT 1",
+        passing: Some("DELETE FROM arrival WHERE id = $1 AND body = $2"),
     },
     Column {
         table: "anchor",
@@ -151,6 +164,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT size AS a_number, salt AS value FROM anchor WHERE size > $1 ORDER BY size LIMIT $2",
         replace: "UPDATE anchor SET salt = $1 WHERE size = $2 AND salt = $3",
         others: "SELECT 1 AS found FROM anchor WHERE SUBSTR(salt, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "epoch",
@@ -161,6 +175,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT version AS a_number, wrapped AS value FROM epoch WHERE version > $1 ORDER BY version LIMIT $2",
         replace: "UPDATE epoch SET wrapped = $1 WHERE version = $2 AND wrapped = $3",
         others: "SELECT 1 AS found FROM epoch WHERE SUBSTR(wrapped, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "content",
@@ -172,6 +187,7 @@ pub const COLUMNS: &[Column] = &[
              WHERE subject = '' AND version > $1 ORDER BY version LIMIT $2",
         replace: "UPDATE content SET wrapped = $1 WHERE version = $2 AND wrapped = $3",
         others: "SELECT 1 AS found FROM content WHERE subject = '' AND SUBSTR(wrapped, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
     Column {
         table: "subject_key",
@@ -182,6 +198,7 @@ pub const COLUMNS: &[Column] = &[
         page: "SELECT subject AS a_text, wrapped AS value FROM subject_key WHERE subject > $1 ORDER BY subject LIMIT $2",
         replace: "UPDATE subject_key SET wrapped = $1 WHERE subject = $2 AND wrapped = $3",
         others: "SELECT 1 AS found FROM subject_key WHERE SUBSTR(wrapped, 1, 5) <> $1 LIMIT 1",
+        passing: None,
     },
 ];
 
@@ -331,19 +348,8 @@ impl Column {
         let Some(last) = page.last().map(|stored| stored.at.clone()) else {
             return Ok(None);
         };
-        let mut anew = Vec::new();
-        {
-            let ring = store.keys().ring();
-            let keys = ring.of(self.purpose)?;
-            for stored in page {
-                let salt = Salt::random()?;
-                let again = self.placed(store.keys(), &stored.at, |binding| {
-                    keys.reseal(binding, salt, &stored.value)
-                })?;
-                anew.extend(again.map(|again| (stored, again)));
-            }
-        }
-        if anew.is_empty() {
+        let (anew, gone) = self.anew(store, page)?;
+        if anew.is_empty() && gone.is_empty() {
             return Ok(Some(last));
         }
         let mut connection = database.connect().await?;
@@ -362,8 +368,44 @@ impl Column {
                 .await
                 .map_err(error)?;
         }
+        for (stored, sql) in gone {
+            sqlx::query(sql)
+                .bind(stored.at.bytes()?)
+                .bind(stored.value)
+                .execute(&mut *transaction)
+                .await
+                .map_err(error)?;
+        }
         transaction.commit().await.map_err(error)?;
         Ok(Some(last))
+    }
+
+    /// Those that are not under the newest version, sealed again; and those that no key opens any more, each with what takes it away.
+    fn anew(
+        &self,
+        store: &Store,
+        page: Vec<Stored>,
+    ) -> Result<(Vec<Anew>, Vec<Gone>), TenantError> {
+        let ring = store.keys().ring();
+        let keys = ring.of(self.purpose)?;
+        let newest = keys.newest().version;
+        let (mut anew, mut gone) = (Vec::new(), Vec::new());
+        for stored in page {
+            let salt = Salt::random()?;
+            let again = self.placed(store.keys(), &stored.at, |binding| {
+                keys.reseal(binding, salt, &stored.value)
+            });
+            match (again, self.passing) {
+                (Ok(again), _) => anew.extend(again.map(|again| (stored, again))),
+                // A version before the newest that is not there was destroyed; one after it is not known here yet.
+                (
+                    Err(TenantError::Crypto(CryptoError::UnknownVersion { version, .. })),
+                    Some(sql),
+                ) if version < newest => gone.push((stored, sql)),
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok((anew, gone))
     }
 
     /// Whether a value of the column is under another version than this.

@@ -1,5 +1,7 @@
 //! Root keys out of reach while the service runs: what is open goes on, what is not says so, and all comes back by itself.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -189,4 +191,59 @@ async fn an_organizations_own_keyring_is_away_on_sqlite() {
 async fn an_organizations_own_keyring_is_away_on_postgresql() {
     let server = postgres::start();
     own_keyring_is_away(Site::postgres(&server.url())).await;
+}
+
+/// Whether a legal hold stands cannot be asked while the key is away: nothing is destroyed, whatever is said.
+async fn nothing_is_closed_unseen(mut site: Site) {
+    let (own, away) = (site.beside().join("own"), site.beside().join("away"));
+    let tables = [("own", keyring_table(&own))];
+    providers(&mut site, &tables);
+    site.create_todo_org("theirs");
+    site.done(&["keys", "rewrap", "--org", "theirs", "--to", "own"]);
+    site.done(&["org", "hold", "theirs", "--reason", "case 17"]);
+    let close = "org close theirs --confirm theirs --grace 0 --unopened";
+    let close: Vec<&str> = close.split(' ').collect();
+    let said_less = &close[..close.len() - 1];
+    let refuses = |site: &Site, why: &str| {
+        let said = site.refused(&close);
+        assert!(said.contains("nothing is destroyed"), "{said}");
+        assert!(said.contains(why), "{said}");
+        assert!(!said.contains("--unopened"), "{said}");
+    };
+
+    std::fs::rename(&own, &away).unwrap();
+    refuses(&site, "no keyring at");
+    std::fs::rename(&away, &own).unwrap();
+    std::fs::set_permissions(&own, Permissions::from_mode(0o644)).unwrap();
+    refuses(&site, "has mode 0644");
+    std::fs::set_permissions(&own, Permissions::from_mode(0o600)).unwrap();
+    site.set("CEDARKEEP_KEYS__PROVIDERS", "{}");
+    refuses(&site, "no provider of root keys `own` here");
+    providers(&mut site, &tables);
+    // It opens again, and says that the hold stands.
+    let said = site.refused(&close);
+    assert!(said.contains("legal hold"), "{said}");
+    assert!(!said.contains("does not open"), "{said}");
+    site.verify("theirs");
+
+    // Another keyring in its place opens nothing: that is said, and what is lost goes where the operator says so.
+    let other = Site::sqlite();
+    other.done(&["org", "list"]);
+    std::fs::copy(other.data().join("keyring"), &own).unwrap();
+    let said = site.refused(said_less);
+    assert!(said.contains("--unopened"), "{said}");
+    assert!(site.done(&["org", "list"]).contains("theirs"));
+    site.done(&close);
+    assert!(!site.done(&["org", "list"]).contains("theirs"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_closed_unseen_while_its_key_is_away_on_sqlite() {
+    nothing_is_closed_unseen(Site::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_closed_unseen_while_its_key_is_away_on_postgresql() {
+    let server = postgres::start();
+    nothing_is_closed_unseen(Site::postgres(&server.url())).await;
 }

@@ -13,7 +13,7 @@ use cedarkeep::directory::keys::{self, KeyName};
 use cedarkeep::storage::Place;
 use cedarkeep::tenant::{Control, Providers, TenantError};
 use chrono::Utc;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::columns::{held, named, named_above};
 use super::load::what_was_written_is_read;
@@ -289,13 +289,9 @@ async fn two_who_rotate_the_root_key_at_once_do_it_one_after_the_other() {
     opens(&service, &tenant).await;
     // The service does not wait for whoever is at it.
     let now = Utc::now();
+    let held = now + chrono::Duration::seconds(60);
     let control = service.app().control();
-    assert!(
-        control
-            .lease(now, now + chrono::Duration::seconds(60))
-            .await
-            .unwrap()
-    );
+    assert!(control.lease(now, held).await.unwrap());
     assert!(
         !control
             .lease(now, now + chrono::Duration::seconds(60))
@@ -305,5 +301,113 @@ async fn two_who_rotate_the_root_key_at_once_do_it_one_after_the_other() {
     let deployment = service.app().deployment().await.unwrap();
     let busy = above::rotate((control, &deployment), Above::Root, By::System).await;
     assert!(matches!(busy, Err(above::Unrotated::Busy)));
-    control.release().await.unwrap();
+    // Whose time is over gives nothing back, and has it no longer.
+    let late = now + chrono::Duration::seconds(1);
+    control.release(late).await.unwrap();
+    assert!(!control.renew(late, held).await.unwrap());
+    assert!(!control.lease(now, held).await.unwrap());
+    let longer = held + chrono::Duration::seconds(60);
+    assert!(control.renew(held, longer).await.unwrap());
+    assert!(!control.renew(held, longer).await.unwrap());
+    control.release(held).await.unwrap();
+    assert!(!control.lease(now, longer).await.unwrap());
+    control.release(longer).await.unwrap();
+    assert!(control.lease(now, held).await.unwrap());
+    control.release(held).await.unwrap();
+}
+
+/// What the control database does by itself from now on: in place of an update of this row something else is written.
+async fn in_place_of(service: &Service, when: &str, then: &str) {
+    let sql = match &service.app().config().data.database {
+        Database::Sqlite => format!(
+            "CREATE TRIGGER played BEFORE UPDATE ON deployment WHEN {when} \
+             BEGIN {then}; SELECT RAISE(IGNORE); END"
+        ),
+        Database::Postgres(_) => format!(
+            "CREATE OR REPLACE FUNCTION played() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN {then}; RETURN NULL; END $$; \
+             CREATE TRIGGER played BEFORE UPDATE ON deployment FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION played()"
+        ),
+    };
+    let mut control = service.control().await;
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut control)
+        .await
+        .unwrap();
+}
+
+async fn write(service: &Service, sql: &'static str) {
+    let mut control = service.control().await;
+    sqlx::raw_sql(sql).execute(&mut control).await.unwrap();
+}
+
+/// One node rotates the root key while another ends it, begins the next, or raises it, between its look and its own step: it destroys
+/// nothing but what is before the root key that the control database goes by.
+async fn a_rotation_that_others_end_destroys_nothing_in_use(database: Database) {
+    let sqlite = matches!(database, Database::Sqlite);
+    let service = Service::on(database).await;
+    let tenant = service.tenant("acme").await;
+    let control = service.app().control();
+    let beside = service.beside().await;
+    // Another node ends it, and the operator makes the next one ready.
+    assert_eq!(control.begin_root().await.unwrap(), (1, 2));
+    beside.app().control().rotate_root().await.unwrap();
+    assert_eq!(control.prepare_root().await.unwrap(), 3);
+    // This node has read the row as it was before, and finds the next one: by then the row is what the other has left.
+    let (raise, ended) = (
+        "OLD.root_next = 2 AND NEW.root_next = 3",
+        "UPDATE deployment SET root_version = 2, root_next = NULL, root_from = NULL",
+    );
+    write(
+        &service,
+        "UPDATE deployment SET root_version = 1, root_next = 2, root_from = 1",
+    )
+    .await;
+    in_place_of(&service, raise, ended).await;
+    control.rotate_root().await.unwrap();
+    let drop_it = match sqlite {
+        true => "DROP TRIGGER played",
+        false => "DROP TRIGGER played ON deployment",
+    };
+    write(&service, drop_it).await;
+    let standing = control.standing().await.unwrap();
+    assert_eq!((standing.root, standing.root_rotation), (2, None));
+    assert_eq!(control.root_versions().await.unwrap(), [2, 3]);
+    assert_eq!(named_above(&service).await.of("root"), [2]);
+    opens(&service, &tenant).await;
+
+    // Another node, whose keyring is a copy with one more, raises it at the moment when this one would end it.
+    assert_eq!(control.begin_root().await.unwrap(), (2, 3));
+    let (end, raised) = (
+        "OLD.root_next = 3 AND NEW.root_version = 3",
+        "UPDATE deployment SET root_next = 4",
+    );
+    in_place_of(&service, end, raised).await;
+    let missing = control.rotate_root().await.unwrap_err();
+    assert!(missing.is_of_unknown_key(), "{missing}");
+    write(&service, drop_it).await;
+    let standing = control.standing().await.unwrap();
+    assert_eq!((standing.root, standing.root_rotation), (2, Some((2, 4))));
+    assert_eq!(control.root_versions().await.unwrap(), [2, 3]);
+    opens(&service, &tenant).await;
+    // Once it has that one too, it ends what was begun.
+    let root = control.providers().named("").unwrap();
+    assert_eq!(root.add_after(3).await.unwrap(), 4);
+    control.rotate_root().await.unwrap();
+    let standing = control.standing().await.unwrap();
+    assert_eq!((standing.root, standing.root_rotation), (4, Some((2, 4))));
+    assert_eq!(control.root_versions().await.unwrap(), [4]);
+    assert_eq!(named_above(&service).await.of("root"), [4]);
+    opens(&service, &tenant).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_others_end_destroys_nothing_in_use_on_sqlite() {
+    a_rotation_that_others_end_destroys_nothing_in_use(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_others_end_destroys_nothing_in_use_on_postgresql() {
+    let server = postgres::start();
+    a_rotation_that_others_end_destroys_nothing_in_use(Database::Postgres(server.url())).await;
 }
