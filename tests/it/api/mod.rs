@@ -12,6 +12,7 @@ mod events;
 mod expiry;
 mod explaining;
 mod export;
+mod exporting;
 mod forgetting;
 pub mod found;
 pub mod harness;
