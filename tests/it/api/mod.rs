@@ -27,6 +27,7 @@ mod marks;
 mod matrix;
 mod memory;
 mod messages;
+mod opening;
 mod overload;
 mod own;
 mod pages;
