@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use lru::LruCache;
-use tokio::sync::OnceCell;
 
 use crate::authn::lockout::Lockout;
 use crate::backup::BackupError;
@@ -34,12 +32,15 @@ use crate::tenant::{Control, Created, Ledger, Providers, Slug, TenantError};
 mod backup;
 pub mod checking;
 mod inviting;
+mod open;
 mod roots;
 
 pub use backup::{Restore, Returned};
 pub use inviting::Sent;
 
 mod keys;
+
+use open::Open;
 
 /// Why the service does not start, or a tenant does not open.
 #[derive(Debug, thiserror::Error)]
@@ -112,9 +113,6 @@ async fn settle(ledger: &Ledger) {
 /// How many tenants are listed at a time.
 const TENANTS: i64 = 100;
 
-/// A tenant that is open, or being opened once for everybody who waits.
-type Opening = Arc<OnceCell<Arc<Door>>>;
-
 /// The service.
 pub struct App {
     config: Config,
@@ -124,7 +122,7 @@ pub struct App {
     lockout: Lockout,
     mail: Option<Mailer>,
     prover: Result<Prover, NoSolver>,
-    open: Mutex<LruCache<TenantId, Opening>>,
+    open: Open,
     written: Mutex<BTreeSet<TenantId>>,
 }
 
@@ -203,7 +201,7 @@ impl App {
             terms,
             mail,
             prover,
-            open: Mutex::new(LruCache::new(room)),
+            open: Open::with_room(room),
             written: Mutex::default(),
         }))
     }
@@ -273,39 +271,12 @@ impl App {
     /// # Errors
     /// There is none of that id, or it cannot be opened.
     pub async fn door(&self, id: TenantId) -> Result<Arc<Door>, AppError> {
-        let opening = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            // A sequencer that ended by itself: the tenant is opened anew, from what is committed.
-            if open
-                .peek(&id)
-                .and_then(|held| held.get())
-                .is_some_and(|door| !door.is_open())
-            {
-                open.pop(&id);
-            }
-            Arc::clone(open.get_or_insert(id, Opening::default))
-        };
-        let opened = opening
-            .get_or_try_init(|| async {
-                let store = self.control.open_store(id).await?;
-                self.written().insert(id);
-                Ok::<_, AppError>(Door::open(store, &self.terms).await?)
-            })
-            .await;
-        match opened {
-            Ok(door) => Ok(Arc::clone(door)),
-            Err(error) => {
-                // A place is not kept for what is not there.
-                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                if open
-                    .peek(&id)
-                    .is_some_and(|held| Arc::ptr_eq(held, &opening) && held.get().is_none())
-                {
-                    open.pop(&id);
-                }
-                Err(error)
-            }
-        }
+        let opened = self.open.door(id, || async {
+            let store = self.control.open_store(id).await?;
+            self.written().insert(id);
+            Ok(Door::open(store, &self.terms).await?)
+        });
+        opened.await
     }
 
     /// Opens a tenant that was just made, beside those that are there.
@@ -422,21 +393,15 @@ impl App {
 
     /// The tenants that are open and at work.
     pub fn doors(&self) -> Vec<Arc<Door>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let doors = open.iter().filter_map(|(_, opening)| opening.get());
-        doors.filter(|door| door.is_open()).cloned().collect()
+        let doors = self.open.all().into_iter().map(|(_, door)| door);
+        doors.filter(|door| door.is_open()).collect()
     }
 
     /// Those whose sequencer has ended.
     fn ended(&self) -> Vec<TenantId> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let doors = open
-            .iter()
-            .filter_map(|(id, opening)| Some((*id, opening.get()?)));
-        doors
-            .filter(|(_, door)| !door.is_open())
-            .map(|(id, _)| id)
-            .collect()
+        let doors = self.open.all().into_iter();
+        let ended = doors.filter(|(_, door)| !door.is_open());
+        ended.map(|(id, _)| id).collect()
     }
 
     /// A round of upkeep for each tenant that is not open here and whose log has been silent for `silent`: it is opened for that alone.
@@ -449,12 +414,9 @@ impl App {
         loop {
             let tenants = self.control.list(after, TENANTS).await?;
             for tenant in &tenants {
-                let opened = self
-                    .open
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .contains(&tenant.id);
-                if !opened && let Err(error) = self.wake(tenant.id, now, silent).await {
+                if !self.open.has(tenant.id)
+                    && let Err(error) = self.wake(tenant.id, now, silent).await
+                {
                     tracing::warn!(tenant.id = %tenant.id, %error, "a silent log could not be kept");
                 }
             }
@@ -500,10 +462,7 @@ impl App {
     pub async fn close_for_good(&self, id: TenantId) -> Result<(), AppError> {
         let door = self.door(id).await?;
         door.operate(closing::close).await?;
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop(&id);
+        self.open.let_go(id);
         door.close().await;
         self.destroy_for_good(id).await
     }
@@ -554,10 +513,7 @@ impl App {
         for door in self.doors() {
             let id = door.store().id();
             if !self.control.holds(id).await? {
-                self.open
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .pop(&id);
+                self.open.let_go(id);
                 door.close().await;
                 tracing::info!(tenant.id = %id, "closed, and let go of");
             }
@@ -567,16 +523,7 @@ impl App {
 
     /// Lets go of every tenant once what it has taken is done.
     pub async fn close(&self) {
-        let doors = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let doors: Vec<_> = open
-                .iter()
-                .filter_map(|(_, opening)| opening.get().cloned())
-                .collect();
-            open.clear();
-            doors
-        };
-        for door in doors {
+        for door in self.open.take_all() {
             door.close().await;
         }
     }

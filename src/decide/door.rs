@@ -40,6 +40,9 @@ use crate::vault::Vault;
 const EXPLAINING: usize = 2;
 const REPLAYING: usize = 2;
 
+/// So many exports of the log are under way at once, of one organization on one node.
+const EXPORTING: usize = 4;
+
 /// How long a change may take: it may bring thousands of rows.
 pub(super) const CHANGE: Duration = Duration::from_secs(30);
 
@@ -97,6 +100,8 @@ pub struct Door {
     checks: Semaphore,
     /// Replays take all processors that nobody else wants.
     pub(super) replaying: Arc<Semaphore>,
+    /// An export lasts for as long as its reader is slow.
+    pub(super) exporting: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Door {
@@ -188,6 +193,7 @@ impl Door {
             compiling: Arc::new(Semaphore::new(1)),
             checks: Semaphore::new(1),
             replaying: Arc::new(Semaphore::new(REPLAYING)),
+            exporting: Arc::new(Semaphore::new(EXPORTING)),
         });
         if terms.upkeep {
             upkeep::begin(&door);

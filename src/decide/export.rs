@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::audit::{self, Read};
 use super::door::Door;
 use super::error::{Refused, Unwritten};
 use super::question::Asker;
+use super::sending::{CHUNK, Right, Sending};
 use crate::log::append::{self, Head, Unreadable};
 use crate::log::bundle::{self, Extent, Manifest, Signers, Survey, Writing};
 use crate::log::checkpoint::{Origin, SignedCheckpoint, VerifierKey};
@@ -25,9 +26,6 @@ const PAGE: u64 = 1 << 20;
 
 /// The most segments that are read at a time.
 const SEGMENTS: i64 = 256;
-
-/// How much is gathered before it is sent.
-const CHUNK: usize = 1 << 16;
 
 /// In which form a log is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +79,9 @@ pub enum NotExported {
     /// The log cannot be read, or does not verify.
     #[error(transparent)]
     Unread(#[from] Unwritten),
-    /// The export cannot be recorded.
+    /// It is not allowed, or not any more; too many are under way; or it cannot be recorded.
     #[error(transparent)]
-    Unrecorded(#[from] Refused),
+    Refused(#[from] Refused),
     /// There is nothing that a checkpoint commits to.
     #[error("the log has no entries yet: there is nothing to export")]
     Empty,
@@ -93,6 +91,24 @@ pub enum NotExported {
     /// Whoever wanted it is gone.
     #[error("nobody takes the export any more")]
     Gone,
+    /// Whoever wanted it reads nothing of it.
+    #[error("nobody has taken anything of the export for minutes")]
+    Stalled,
+}
+
+impl NotExported {
+    /// The word for it in the log.
+    const fn word(&self) -> Refusal {
+        match self {
+            Self::Refused(Refused::Denied(..) | Refused::Scope(..) | Refused::Nobody { .. }) => {
+                Refusal::NotPermitted
+            }
+            Self::Gone | Self::Stalled => Refusal::Cancelled,
+            Self::Unread(_) | Self::Refused(_) | Self::Empty | Self::Conditions => {
+                Refusal::Unavailable
+            }
+        }
+    }
 }
 
 impl From<Flaw> for NotExported {
@@ -115,6 +131,8 @@ pub struct Export {
     wanted: Wanted,
     head: Head,
     bundle: Option<(Manifest, Signers)>,
+    right: Option<Right>,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// What is sent in place of the rest of an export that cannot go on: whoever takes it must not look complete.
@@ -125,16 +143,19 @@ pub struct Broken;
 /// Where the bytes of an export go, in order.
 pub type Outlet = mpsc::Sender<Result<Vec<u8>, Broken>>;
 
-/// Begins an export: a bundle is verified and measured first. Then it is recorded.
+/// Begins an export, where it is allowed and not too many are under way: a bundle is verified and measured first. Then it is recorded.
 ///
 /// # Errors
-/// The log cannot be read, does not verify, or cannot be written.
+/// `Refused`, `Busy` among it; the log cannot be read, does not verify, or cannot be written.
 pub async fn begin(
     door: Arc<Door>,
     asker: Asker,
     wanted: Wanted,
     progress: impl FnMut(u64, u64),
 ) -> Result<Export, NotExported> {
+    let turn = Arc::clone(&door.exporting).try_acquire_owned();
+    let turn = turn.map_err(|_| Refused::Busy)?;
+    let right = Right::of(&door, &asker).await?;
     if wanted.format == Format::Bundle && wanted.query != Query::default() {
         return Err(NotExported::Conditions);
     }
@@ -148,10 +169,16 @@ pub async fn begin(
         wanted,
         head,
         bundle: None,
+        right,
+        _turn: turn,
     };
     if export.wanted.format == Format::Bundle {
         match export.survey(progress).await {
             Ok(bundle) => export.bundle = Some(bundle),
+            Err(refused @ NotExported::Refused(_)) => {
+                export.note(Outcome::Failed(refused.word())).await?;
+                return Err(refused);
+            }
             Err(error) => {
                 export.note(Outcome::Failed(Refusal::Invalid)).await?;
                 return Err(unsound(error));
@@ -193,19 +220,16 @@ impl Export {
         self.bundle.as_ref().map(|(manifest, _)| manifest.length())
     }
 
-    /// Writes it. Whatever goes wrong is the last that is sent, and is recorded.
+    /// Writes it, for as long as whoever asked for it may have it. Whatever goes wrong is recorded, and is the last that is sent.
     ///
     /// # Errors
-    /// The log cannot be read any more, or nobody takes what is sent.
+    /// The log cannot be read any more, it is not allowed any more, or nobody takes what is sent.
     pub async fn write(
         self,
         out: Outlet,
         progress: impl FnMut(u64, u64),
     ) -> Result<(), NotExported> {
-        let mut sending = Sending {
-            out,
-            gathered: Vec::with_capacity(CHUNK),
-        };
+        let mut sending = Sending::of(out.clone(), self.right.clone());
         let written = match &self.bundle {
             Some((manifest, signers)) => {
                 self.write_bundle(&mut sending, (manifest, signers), progress)
@@ -217,20 +241,24 @@ impl Export {
             Ok(()) => sending.flush().await,
             failed => failed,
         };
-        let why = match &written {
-            Ok(()) => return Ok(()),
-            Err(NotExported::Gone) => Refusal::Cancelled,
-            Err(error) => {
-                tracing::error!(tenant.id = %self.store().id(), %error, "an export ended early");
-                // Whoever is gone needs no word.
-                drop(sending.out.send(Err(Broken)).await);
-                Refusal::Unavailable
-            }
+        let Err(error) = written else {
+            return Ok(());
         };
-        if let Err(error) = self.note(Outcome::Failed(why)).await {
-            tracing::error!(tenant.id = %self.store().id(), %error, "the end of an export was not recorded");
+        let (id, why) = (self.store().id(), error.word());
+        match why {
+            Refusal::Cancelled => {}
+            Refusal::NotPermitted => {
+                tracing::warn!(tenant.id = %id, %error, "an export was broken off");
+            }
+            _ => tracing::error!(tenant.id = %id, %error, "an export ended early"),
         }
-        written
+        if let Err(error) = self.note(Outcome::Failed(why)).await {
+            tracing::error!(tenant.id = %id, %error, "the end of an export was not recorded");
+        }
+        // Its turn is over, however long its reader takes to hear of it; whoever is gone needs no word.
+        drop((self, sending));
+        drop(out.send(Err(Broken)).await);
+        Err(error)
     }
 
     /// Records that it begins, or that it came to nothing.
@@ -277,8 +305,11 @@ impl Export {
         for tile in bundle::tiles(size) {
             survey.tile(tile, &tile_of(self.store(), tile).await?)?;
         }
-        let mut walk = self.walk();
+        let (mut walk, mut right) = (self.walk(), self.right.clone());
         while let Some(read) = walk.page().await? {
+            if let Some(right) = &mut right {
+                right.hold().await?;
+            }
             let sealed: Vec<_> = read.iter().map(|(_, _, parts)| parts.clone()).collect();
             let shown = audit::show(self.store(), read).await?;
             for ((entry, shown), sealed) in shown.iter().zip(&sealed) {
@@ -338,6 +369,7 @@ impl Export {
         }
         let mut walk = self.walk();
         while let Some(read) = walk.page().await? {
+            sending.goes_on().await?;
             let over = read
                 .last()
                 .is_some_and(|(entry, ..)| self.wanted.query.is_past(entry));
@@ -516,31 +548,4 @@ where
         table.write_record(row).map_err(|_| unwritten())?;
     }
     table.into_inner().map_err(|_| unwritten())
-}
-
-/// Bytes gathered on their way out.
-struct Sending {
-    out: Outlet,
-    gathered: Vec<u8>,
-}
-
-impl Sending {
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), NotExported> {
-        self.gathered.extend(bytes);
-        if self.gathered.len() >= CHUNK {
-            self.flush().await?;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<(), NotExported> {
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        let gathered = std::mem::replace(&mut self.gathered, Vec::with_capacity(CHUNK));
-        self.out
-            .send(Ok(gathered))
-            .await
-            .map_err(|_| NotExported::Gone)
-    }
 }

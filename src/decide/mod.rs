@@ -39,6 +39,7 @@ pub mod rotate;
 mod rows;
 mod seal;
 pub mod search;
+mod sending;
 mod sequencer;
 pub mod shadow;
 mod sight;

@@ -303,7 +303,7 @@ async fn a_bundle_outlives_rotation_erasure_and_retention_on_postgresql() {
 }
 
 /// Decisions, many at a time.
-async fn decisions(service: &Service, tenant: &Tenant, calls: usize) {
+pub(super) async fn decisions(service: &Service, tenant: &Tenant, calls: usize) {
     let question = json!({
         "subject": {"type": "User", "id": tenant.member},
         "action": {"name": "thread.create"},

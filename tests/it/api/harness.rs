@@ -207,6 +207,15 @@ impl Service {
         Self::with(database, open).await
     }
 
+    /// The service without upkeep, which keeps so many organizations open at once.
+    pub async fn narrow(open: usize) -> Self {
+        let narrow = async |mut config: Config| {
+            config.tenants.open_max = open;
+            App::visit(config).await
+        };
+        Self::with(Database::Sqlite, narrow).await
+    }
+
     /// The service with room for so many to wait for each log.
     pub async fn crowded(waiting: usize) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
