@@ -272,7 +272,7 @@ impl Drafts<'_> {
         match self.closed(&work.asker, "decision.ask") {
             Ok(None) => {}
             Ok(Some(closed)) => return closed,
-            Err(refused) => return Done::Questions(vec![Err(refused)]),
+            Err(refused) => return Done::Refused(refused),
         }
         let before = self.entries.len();
         let mut answers = Vec::with_capacity(work.items.len());

@@ -1,0 +1,60 @@
+//! What a back end asks at the edges of a question: a key that counts no more, an agent's own action, types whose entities are listed.
+
+use cedarkeep::config::Database;
+use cedarkeep::directory::{Kind, Ref};
+use serde_json::{Value, json};
+
+use super::harness::{Service, Tenant, Told};
+
+async fn asks(service: &Service, tenant: &Tenant, path: &str, body: &Value) -> Told {
+    let asked = service.ask("POST", &format!("/access/v1/{path}"));
+    let asked = asked.key(&tenant.key).header("cedarkeep-explain", "true");
+    asked.body(body).send().await
+}
+
+/// Loads a schema with one policy that permits all of this.
+async fn loads(service: &Service, tenant: &Tenant, schema: &str, scope: &str) {
+    let policy = format!("@id(\"all\") @reason(\"Anybody does.\")\npermit ({scope});");
+    let body = json!({"schema": schema, "policies": {"all.cedar": policy}});
+    let put = service.by(tenant, tenant.admin, "PUT", "/v1/policy-set");
+    put.body(&body).send().await.ok();
+}
+
+/// The ids, or names, of what is found.
+fn found(told: Told) -> Vec<String> {
+    let told = told.ok();
+    let results = told["results"].as_array().unwrap().iter();
+    let named = results.map(|one| one.get("id").unwrap_or(&one["name"]));
+    named
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_by_a_key_that_was_revoked_elsewhere_is_refused_whole() {
+    let here = Service::still(Database::Sqlite).await;
+    let tenant = here.tenant("acme").await;
+    // It hears of nothing by itself.
+    let there = Service::of(here.app().config().clone()).await;
+    let made = json!({"name": "nightly", "scopes": ["decide"]});
+    let made = here.post(&tenant, tenant.admin, "/v1/api-keys", made).await;
+    let (id, key) = (made.id(), made.body["key"].as_str().unwrap().to_owned());
+    let batch = json!({
+        "subject": {"type": "User", "id": tenant.member},
+        "action": {"name": "settings.read"},
+        "resource": {"type": "Settings", "id": format!("set_{}", &tenant.org.to_string()[4..])},
+        "evaluations": [{}, {}, {}],
+    });
+    let asks = || {
+        let asked = there.ask("POST", "/access/v1/evaluations").key(&key);
+        asked.body(&batch).send()
+    };
+    let answered = asks().await.ok();
+    assert_eq!(answered["evaluations"].as_array().unwrap().len(), 3);
+    let place = format!("/v1/api-keys/{id}");
+    let gone = here.delete(&tenant, tenant.admin, &place).await;
+    assert_eq!(gone.status, 204);
+    let told = asks().await;
+    assert_eq!(told.status, 401, "{}", told.body);
+    assert!(told.headers.contains_key("www-authenticate"));
+}
