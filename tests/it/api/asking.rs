@@ -58,3 +58,30 @@ async fn a_batch_by_a_key_that_was_revoked_elsewhere_is_refused_whole() {
     assert_eq!(told.status, 401, "{}", told.body);
     assert!(told.headers.contains_key("www-authenticate"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_goes_on_whatever_the_order_of_its_members() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let asks = async |text: String| {
+        let asked = service.ask("POST", "/access/v1/search/subject");
+        asked.key(&tenant.key).raw(text.into_bytes()).send().await
+    };
+    let settings = format!("set_{}", &tenant.org.to_string()[4..]);
+    let first = asks(format!(
+        r#"{{"subject": {{"type": "User"}}, "action": {{"name": "settings.read"}}, "resource": {{"type": "Settings", "id": "{settings}"}},
+            "context": {{"a": 1, "b": {{"c": 2, "d": 3}}}}, "page": {{"limit": 1}}}}"#
+    ));
+    let first = first.await.ok();
+    let token = first["page"]["next_token"].as_str().unwrap();
+    let next = |deepest: u8| {
+        asks(format!(
+            r#"{{"page": {{"token": "{token}"}}, "context": {{"b": {{"d": {deepest}, "c": 2}}, "a": 1}},
+                "resource": {{"id": "{settings}", "type": "Settings"}}, "action": {{"name": "settings.read"}}, "subject": {{"type": "User"}}}}"#
+        ))
+    };
+    let second = next(3).await.ok();
+    assert_eq!(second["results"].as_array().unwrap().len(), 1);
+    assert_ne!(first["results"], second["results"]);
+    assert_eq!(next(4).await.status, 400);
+}
