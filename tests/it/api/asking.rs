@@ -85,3 +85,31 @@ async fn a_search_goes_on_whatever_the_order_of_its_members() {
     assert_ne!(first["results"], second["results"]);
     assert_eq!(next(4).await.status, 400);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_does_not_begin_anew_where_its_place_is_gone() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let schema = |actions: &str| {
+        format!(
+            "entity Ticket;\naction {actions} appliesTo {{ principal: [Cedarkeep::User], resource: [Ticket] }};"
+        )
+    };
+    let scope = "principal, action, resource is Ticket";
+    loads(&service, &tenant, &schema("close, open, see"), scope).await;
+    let mut search = json!({
+        "subject": {"type": "User", "id": tenant.member},
+        "resource": {"type": "Ticket", "id": "1"},
+        "page": {"limit": 2},
+    });
+    let first = asks(&service, &tenant, "search/action", &search).await;
+    search["page"] = json!({"token": first.body["page"]["next_token"]});
+    assert_eq!(found(first), ["close", "open"]);
+    let rest = asks(&service, &tenant, "search/action", &search).await;
+    assert_eq!(found(rest), ["see"]);
+    loads(&service, &tenant, &schema("close, see"), scope).await;
+    let told = asks(&service, &tenant, "search/action", &search).await;
+    assert_eq!(told.status, 400, "{}", told.body);
+    let said = String::from_utf8_lossy(&told.bytes);
+    assert!(said.contains("page.token"), "{said}");
+}
