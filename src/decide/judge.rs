@@ -17,7 +17,7 @@ use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
     Action, Compiled, CompiledLink, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE,
-    Refusal, Said, SignedIn, Uid, View, evaluate,
+    Refusal, Said, SignedIn, Type, Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -244,8 +244,10 @@ impl Moment<'_> {
             .into_iter()
             .any(|(uid, _)| is_builtin(uid) && !self.world.snapshot().is_there(uid));
         let nobody = acts_for.is_some_and(|user| self.world.known(user).is_none());
-        // A pair of types that the action is not for: nothing could permit it.
-        let stranger = !action.applies_to(&subject.kind(), &resource.kind());
+        // A pair of types that the action is not for, be it those of whom an agent acts for: nothing could permit it.
+        let person = Type::Ours(Kind::User);
+        let stranger = !action.applies_to(&subject.kind(), &resource.kind())
+            || acts_for.is_some() && !action.applies_to(&person, &resource.kind());
         if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
             let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());

@@ -113,3 +113,30 @@ async fn a_search_does_not_begin_anew_where_its_place_is_gone() {
     let said = String::from_utf8_lossy(&told.bytes);
     assert!(said.contains("page.token"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_for_agents_alone_is_denied_to_one_that_acts_for_somebody() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    let place = format!("/v1/agents/{}", things.agent);
+    let definition = service.get(&tenant, tenant.admin, &place).await.ok();
+    let schema = "entity Ticket;\naction agent_only appliesTo { principal: [Cedarkeep::Agent], resource: [Ticket] };";
+    let scope = "principal, action == Action::\"agent_only\", resource";
+    loads(&service, &tenant, schema, scope).await;
+    let ticket = json!({"uid": {"type": "Ticket", "id": "1"}, "attrs": {}, "parents": []});
+    let put = service.by(&tenant, tenant.admin, "PUT", "/v1/entities");
+    put.body(&json!({"entities": [ticket]})).send().await.ok();
+    // Both must be allowed, and nobody is.
+    let question = json!({
+        "subject": {"type": "Agent", "id": definition["agents"][0]},
+        "action": {"name": "agent_only"},
+        "resource": {"type": "Ticket", "id": "1"},
+        "context": {"acts_for": tenant.admin},
+    });
+    let told = asks(&service, &tenant, "evaluation", &question).await.ok();
+    assert_eq!(told["decision"], false);
+    assert_eq!(told["context"]["kind"], "not_permitted");
+    let told = asks(&service, &tenant, "search/resource", &question).await;
+    assert!(found(told).is_empty());
+}
