@@ -222,13 +222,15 @@ impl Moment<'_> {
         ask: impl FnOnce(&[Half], &Deed<'_>) -> Result<T, Refused>,
     ) -> Result<(T, [Option<Ref>; 3]), Refused> {
         let library = self.world.compiled().library();
+        // A leaf names nothing that is not there.
+        let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());
         if let Some(determining) = library.reserved(&question.action, &question.context) {
             let evaluation = Evaluation::refused(Refusal::Forbidden, vec![determining]);
             let (actor, on) = (
                 reference_of(&question.subject),
                 reference_of(&question.resource),
             );
-            return Ok((settled(evaluation), [actor, None, on]));
+            return Ok((settled(evaluation), [actor, None, on].map(known)));
         }
         let action = self.action(&question.action)?;
         let (subject, own_subject) = self.entity(&question.subject)?;
@@ -250,7 +252,6 @@ impl Moment<'_> {
             || acts_for.is_some() && !action.applies_to(&person, &resource.kind());
         if missing || nobody || alone || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
-            let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());
             return Ok((settled(evaluation), [actor, acts_for, on].map(known)));
         }
         let deed = Deed {

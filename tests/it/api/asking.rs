@@ -140,3 +140,46 @@ async fn an_action_for_agents_alone_is_denied_to_one_that_acts_for_somebody() {
     let told = asks(&service, &tenant, "search/resource", &question).await;
     assert!(found(told).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_never_done_names_nobody_that_is_not_there() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let thread = json!({"name": "Plan", "audience": tenant.everybody});
+    let thread = service.post(&tenant, tenant.admin, "/v1/threads", thread);
+    let thread = thread.await.id();
+    let [nobody, nothing] = [(Kind::User, 7), (Kind::Thread, 8)]
+        .map(|(kind, byte)| Ref::new(kind, [byte; 16]).to_string());
+    let asked = async |who: &str, what: &str, (action, context): (&str, Value)| {
+        let question = json!({
+            "subject": {"type": "User", "id": who},
+            "action": {"name": action},
+            "resource": {"type": "Thread", "id": what},
+            "context": context,
+        });
+        let told = asks(&service, &tenant, "evaluation", &question).await.ok();
+        assert_eq!(told["context"]["kind"], "forbidden");
+        let entries = service.get(&tenant, tenant.admin, "/v1/audit/entries?limit=100");
+        let entries = entries.await.ok()["items"].clone();
+        let at = told["context"]["log"]["index"].to_string();
+        let at = at.trim_matches('"');
+        let entries = entries.as_array().unwrap().iter();
+        let mut entries = entries.filter(|entry| entry["index"] == at);
+        entries.next().unwrap()["leaf"].clone()
+    };
+    let member = tenant.member.to_string();
+    for said in [
+        ("thread.read", json!({"purpose": "train"})),
+        ("model.train", json!({})),
+    ] {
+        let leaf = asked(&nobody, &nothing, said.clone()).await;
+        let text = leaf.to_string();
+        assert!(
+            !text.contains(&nobody) && !text.contains(&nothing),
+            "{text}"
+        );
+        let leaf = asked(&member, &thread, said).await;
+        assert_eq!(leaf["actor"]["id"], member);
+        assert_eq!(leaf["resource"]["id"], thread);
+    }
+}
