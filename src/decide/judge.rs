@@ -246,11 +246,14 @@ impl Moment<'_> {
             .into_iter()
             .any(|(uid, _)| is_builtin(uid) && !self.world.snapshot().is_there(uid));
         let nobody = acts_for.is_some_and(|user| self.world.known(user).is_none());
+        // Something of a type whose entities the schema lists that is none of them.
+        let vocabulary = self.world.compiled().vocabulary();
+        let unlisted = !vocabulary.lists(&subject) || !vocabulary.lists(&resource);
         // A pair of types that the action is not for, be it those of whom an agent acts for: nothing could permit it.
         let person = Type::Ours(Kind::User);
         let stranger = !action.applies_to(&subject.kind(), &resource.kind())
             || acts_for.is_some() && !action.applies_to(&person, &resource.kind());
-        if missing || nobody || alone || stranger {
+        if missing || nobody || alone || unlisted || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
             return Ok((settled(evaluation), [actor, acts_for, on].map(known)));
         }

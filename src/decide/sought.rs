@@ -95,8 +95,13 @@ impl Moment<'_> {
             let candidates = self.candidates(query, *kind, after)?;
             return self.page(query, candidates.map(|one| one.to_string()), limit);
         }
+        let listed = vocabulary.choices(kind);
         let own = self.world.snapshot().own_of(kind);
+        // Each once, where what is stored is listed in the schema too.
+        let own = own.filter(|id| !listed.is_some_and(|listed| listed.contains(*id)));
+        let listed = listed.into_iter().flatten().map(String::as_str);
         let mut ids: Vec<&str> = own
+            .chain(listed)
             .filter(|id| after.is_none_or(|after| *id > after))
             .collect();
         // No more are put in order than a page may look at.

@@ -183,3 +183,81 @@ async fn what_is_never_done_names_nobody_that_is_not_there() {
         assert_eq!(leaf["resource"]["id"], thread);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entities_that_the_schema_lists_are_found_and_there_are_no_others() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let schema = r#"entity Application enum ["TinyTodo", "Other"];
+        action launch appliesTo { principal: [Cedarkeep::User, Application], resource: [Application], context: { from?: Application } };"#;
+    let scope = "principal, action == Action::\"launch\", resource";
+    loads(&service, &tenant, schema, scope).await;
+    let question = |application: &str, from: &str| {
+        json!({
+            "subject": {"type": "User", "id": tenant.member},
+            "action": {"name": "launch"},
+            "resource": {"type": "Application", "id": application},
+            "context": {"from": from},
+        })
+    };
+    let decided = async |question: Value| {
+        let told = asks(&service, &tenant, "evaluation", &question).await.ok();
+        let kind = told["context"]["kind"].as_str().map(str::to_owned);
+        (told["decision"].as_bool().unwrap(), kind)
+    };
+    let denied = (false, Some("not_permitted".to_owned()));
+    assert_eq!(decided(question("TinyTodo", "Other")).await, (true, None));
+    assert_eq!(decided(question("Nope", "Other")).await, denied);
+    let mut by = question("Other", "Other");
+    by["subject"] = json!({"type": "Application", "id": "TinyTodo"});
+    assert_eq!(decided(by.clone()).await, (true, None));
+    by["subject"]["id"] = json!("Nope");
+    assert_eq!(decided(by.clone()).await, denied);
+    // What is said of the circumstances is wrong, as anything else of a wrong type is.
+    let told = asks(&service, &tenant, "evaluation", &question("Other", "Nope")).await;
+    assert_eq!(told.status, 400, "{}", told.body);
+    let said = String::from_utf8_lossy(&told.bytes);
+    assert!(said.contains("`Other`, `TinyTodo`"), "{said}");
+
+    // In order, each once, one that is stored too among them.
+    let stored = json!({"uid": {"type": "Application", "id": "Other"}, "attrs": {}, "parents": []});
+    let put = service.by(&tenant, tenant.admin, "PUT", "/v1/entities");
+    let put = put.body(&json!({"entities": [stored]})).send().await;
+    assert!([200, 400].contains(&put.status), "{}", put.body);
+    let all = ["Other", "TinyTodo"];
+    let told = asks(
+        &service,
+        &tenant,
+        "search/resource",
+        &question("any", "Other"),
+    )
+    .await;
+    assert_eq!(found(told), all);
+    let told = asks(&service, &tenant, "search/subject", &by).await;
+    assert_eq!(found(told), all);
+    let mut paged = question("any", "Other");
+    paged["page"] = json!({"limit": 1});
+    let first = asks(&service, &tenant, "search/resource", &paged).await;
+    paged["page"] = json!({"token": first.body["page"]["next_token"]});
+    assert_eq!(found(first), ["Other"]);
+    let rest = asks(&service, &tenant, "search/resource", &paged).await;
+    assert_eq!(found(rest), ["TinyTodo"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_there_is_not_is_none() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let question = |role: &str| {
+        json!({
+            "subject": {"type": "User", "id": tenant.admin},
+            "action": {"name": "member.change_role"},
+            "resource": {"type": "User", "id": tenant.member},
+            "context": {"new_role": role},
+        })
+    };
+    let told = asks(&service, &tenant, "evaluation", &question("Viewer")).await;
+    assert_eq!(told.ok()["decision"], true);
+    let told = asks(&service, &tenant, "evaluation", &question("Emperor")).await;
+    assert_eq!(told.status, 400, "{}", told.body);
+}
