@@ -15,8 +15,11 @@ use super::sequencer::{self, Known, Setting};
 use super::work::Work;
 use crate::log::append::Head;
 
-/// The most that one commit takes.
+/// The most calls that one commit takes.
 const BATCH: usize = 1_024;
+
+/// The most questions that it takes: one call alone may have as many.
+const QUESTIONS: usize = 4_096;
 
 /// So many are worth making ahead.
 const ENOUGH: usize = 24;
@@ -26,6 +29,8 @@ pub(super) struct Incoming {
     queue: mpsc::Receiver<Work>,
     waiting: VecDeque<Work>,
     received: Vec<Work>,
+    /// Whether the batch before took long.
+    slow: bool,
 }
 
 impl Incoming {
@@ -34,7 +39,45 @@ impl Incoming {
             queue,
             waiting: VecDeque::new(),
             received: Vec::new(),
+            slow: false,
         }
+    }
+
+    /// What the batch before left over comes first, and is told whether that one took long.
+    pub(super) fn go_on(&mut self, left: Vec<Work>, slow: bool) {
+        self.put_back(left);
+        self.slow = slow;
+    }
+
+    fn put_back(&mut self, left: Vec<Work>) {
+        for work in left.into_iter().rev() {
+            self.waiting.push_front(work);
+        }
+    }
+
+    /// A batch out of the first so many: the first that asks much, those that ask little, then as many more as it takes. After a batch that
+    /// took long, those that ask little alone.
+    fn take(&mut self, first: usize) -> Vec<Work> {
+        let (brief, long): (Vec<_>, Vec<_>) = self.waiting.drain(..first).partition(Work::is_brief);
+        let brief_alone = std::mem::take(&mut self.slow) && !brief.is_empty();
+        let mut long = long.into_iter();
+        let oldest = if brief_alone { None } else { long.next() };
+        let (mut batch, mut left) = (Vec::new(), Vec::new());
+        let mut questions = 0_usize;
+        for work in oldest.into_iter().chain(brief).chain(long) {
+            let more = questions.saturating_add(work.questions());
+            let is_full = more > QUESTIONS || batch.len() == BATCH || !left.is_empty();
+            let waits = is_full || brief_alone && !work.is_brief();
+            // One call always fits.
+            if waits && !batch.is_empty() {
+                left.push(work);
+            } else {
+                questions = more;
+                batch.push(work);
+            }
+        }
+        self.put_back(left);
+        batch
     }
 
     /// Whether everything was taken, and nothing more can be sent.
@@ -65,7 +108,7 @@ impl Incoming {
             Some(ahead) => ahead,
             None => self.waiting.len(),
         };
-        Some(self.waiting.drain(..count.min(BATCH)).collect())
+        Some(self.take(count))
     }
 
     /// Makes the next batch for the state that the one being written will leave behind, as soon as enough is waiting. It may be let go of
@@ -82,7 +125,7 @@ impl Incoming {
                 std::future::pending::<()>().await;
             }
         };
-        let batch: Vec<Work> = self.waiting.drain(..plain).collect();
+        let batch = self.take(plain);
         let setting = Arc::clone(setting);
         Ahead(tokio::spawn(async move {
             let made = sequencer::make(&setting, &after, &batch).await;

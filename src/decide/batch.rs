@@ -17,6 +17,7 @@ use super::record::{self, Unsealed};
 use super::rows;
 use super::seal::{Sealed, seal};
 use super::sequencer::{Known, Replayed, Setting, Stage};
+use super::spent::Spent;
 use super::work::{Changed, Granted, Page, Work};
 use super::world::World;
 use super::{aside, content};
@@ -59,7 +60,7 @@ pub(super) struct Made {
     now: i64,
 }
 
-/// Evaluates, drafts, seals and signs a batch for this head and this time.
+/// Evaluates, drafts, seals and signs a batch for this head and this time: all of it, or its beginning where all takes too long.
 pub(super) fn make(
     setting: &Setting,
     known: &Known,
@@ -81,11 +82,15 @@ pub(super) fn make(
         open: Vec::new(),
         kept: Vec::new(),
         found,
+        spent: Spent::begin(),
     };
     let mut done = Vec::with_capacity(batch.len());
     let mut applied = None;
     let judging = Stage::begin("judge");
     for work in batch {
+        if !done.is_empty() && drafts.leaves(work) {
+            break;
+        }
         done.push(match work {
             Work::Questions(work) => drafts.questions(work),
             Work::List(work) => drafts.list(work),
@@ -441,8 +446,8 @@ impl Made {
         })
     }
 
-    /// Tells everybody, after the commit.
-    pub(super) fn answer(mut self, batch: Vec<Work>) {
+    /// Tells everybody, after the commit; what it has left over comes back.
+    pub(super) fn answer(mut self, mut batch: Vec<Work>) -> Vec<Work> {
         if let Some(replayed) = self.replayed.take() {
             let mut replayed = Some(replayed);
             for work in batch {
@@ -451,11 +456,13 @@ impl Made {
                     (work, _) => work.refuse(Refused::Unavailable),
                 }
             }
-            return;
+            return Vec::new();
         }
+        let left = batch.split_off(self.done.len().min(batch.len()));
         for (work, done) in batch.into_iter().zip(std::mem::take(&mut self.done)) {
             self.tell(work, done);
         }
+        left
     }
 
     fn tell(&self, work: Work, done: Done) {
@@ -520,6 +527,7 @@ impl Made {
             }
             (Work::Note(work), Done::Note(index)) => drop(work.reply.send(at(index))),
             (Work::Refresh(work), Done::Refresh) => drop(work.reply.send(Ok(()))),
+            (work, Done::Refused(why)) => work.refuse(why),
             (work, Done::Denied(judgement, index)) => {
                 work.refuse(
                     at(index)

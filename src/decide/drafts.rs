@@ -18,6 +18,7 @@ use super::rotate;
 use super::rows;
 use super::sequencer::Setting;
 use super::sought::{Found, Looking};
+use super::spent::Spent;
 use super::work::{
     Among, Deposit, Explain, Ground, IdempotencyKey, List, Permit, Proposal, Questions, Search,
     Work,
@@ -44,6 +45,8 @@ pub(super) enum Done {
     Scope(Box<Judgement>, u64),
     Note(u64),
     Refresh,
+    /// The whole call.
+    Refused(Refused),
 }
 
 /// The rows that a change brings with it.
@@ -211,6 +214,7 @@ pub(super) struct Drafts<'a> {
     pub(super) kept: Vec<Kept>,
     /// What the deposits find in the database.
     pub(super) found: content::Found,
+    pub(super) spent: Spent,
 }
 
 /// What becomes of one resource's content with one entry.
@@ -258,14 +262,26 @@ impl Drafts<'_> {
         }))
     }
 
+    /// Whether this is left for the next batch.
+    pub(super) fn leaves(&self, work: &Work) -> bool {
+        !work.is_brief() && self.spent.is_over()
+    }
+
+    /// A back end's questions; all of them, or none.
     pub(super) fn questions(&mut self, work: &Questions) -> Done {
         match self.closed(&work.asker, "decision.ask") {
             Ok(None) => {}
             Ok(Some(closed)) => return closed,
-            Err(refused) => return Done::Questions(vec![Err(refused)]),
+            Err(refused) => return Done::Refused(refused),
         }
+        let before = self.entries.len();
         let mut answers = Vec::with_capacity(work.items.len());
-        for question in &work.items {
+        for (number, question) in work.items.iter().enumerate() {
+            if self.spent.is_too_long(number, work.deadline) {
+                // Whoever is told nothing was never asked about.
+                self.entries.truncate(before);
+                return Done::Refused(Refused::Unavailable);
+            }
             let answer = self.moment.question(question).map(|mut judgement| {
                 let at = self.decision(&work.asker, &mut judgement);
                 (judgement, at)

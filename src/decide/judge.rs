@@ -17,7 +17,7 @@ use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
     Action, Compiled, CompiledLink, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE,
-    Refusal, Said, SignedIn, Uid, View, evaluate,
+    Refusal, Said, SignedIn, Type, Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -222,13 +222,15 @@ impl Moment<'_> {
         ask: impl FnOnce(&[Half], &Deed<'_>) -> Result<T, Refused>,
     ) -> Result<(T, [Option<Ref>; 3]), Refused> {
         let library = self.world.compiled().library();
+        // A leaf names nothing that is not there.
+        let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());
         if let Some(determining) = library.reserved(&question.action, &question.context) {
             let evaluation = Evaluation::refused(Refusal::Forbidden, vec![determining]);
             let (actor, on) = (
                 reference_of(&question.subject),
                 reference_of(&question.resource),
             );
-            return Ok((settled(evaluation), [actor, None, on]));
+            return Ok((settled(evaluation), [actor, None, on].map(known)));
         }
         let action = self.action(&question.action)?;
         let (subject, own_subject) = self.entity(&question.subject)?;
@@ -244,11 +246,15 @@ impl Moment<'_> {
             .into_iter()
             .any(|(uid, _)| is_builtin(uid) && !self.world.snapshot().is_there(uid));
         let nobody = acts_for.is_some_and(|user| self.world.known(user).is_none());
-        // A pair of types that the action is not for: nothing could permit it.
-        let stranger = !action.applies_to(&subject.kind(), &resource.kind());
-        if missing || nobody || alone || stranger {
+        // Something of a type whose entities the schema lists that is none of them.
+        let vocabulary = self.world.compiled().vocabulary();
+        let unlisted = !vocabulary.lists(&subject) || !vocabulary.lists(&resource);
+        // A pair of types that the action is not for, be it those of whom an agent acts for: nothing could permit it.
+        let person = Type::Ours(Kind::User);
+        let stranger = !action.applies_to(&subject.kind(), &resource.kind())
+            || acts_for.is_some() && !action.applies_to(&person, &resource.kind());
+        if missing || nobody || alone || unlisted || stranger {
             let evaluation = Evaluation::refused(Refusal::NotPermitted, Vec::new());
-            let known = |one: Option<Ref>| one.filter(|one| self.world.known(*one).is_some());
             return Ok((settled(evaluation), [actor, acts_for, on].map(known)));
         }
         let deed = Deed {

@@ -44,6 +44,7 @@ mod sequencer;
 pub mod shadow;
 mod sight;
 pub mod sought;
+mod spent;
 pub mod spill;
 mod state;
 pub mod takeout;

@@ -24,6 +24,7 @@ use super::error::{Refused, Unwritten};
 use super::recent::Recent;
 use super::rows;
 use super::shadow::Shadows;
+use super::spent::A_WHILE;
 use super::spill::Spilling;
 use super::state;
 use super::work::{Changed, Work};
@@ -69,6 +70,8 @@ pub(super) struct Sequencer {
     known: Option<Known>,
     connection: Option<AnyConnection>,
     ahead: Option<Ahead>,
+    /// How long making the present batch has taken.
+    making: Duration,
 }
 
 /// The end of the log as this node has seen it last.
@@ -118,6 +121,7 @@ impl Sequencer {
             known: None,
             connection: None,
             ahead: None,
+            making: Duration::ZERO,
         };
         sequencer.know().await?;
         Ok((sequencer, seen))
@@ -168,6 +172,7 @@ impl Sequencer {
         let patience = deadline
             .saturating_duration_since(now)
             .max(Duration::from_millis(100));
+        self.making = Duration::ZERO;
         let commit = self.commit(&batch, made, incoming);
         let outcome = match tokio::time::timeout(patience, commit).await {
             Ok(outcome) => outcome,
@@ -185,7 +190,8 @@ impl Sequencer {
                 }
                 let shadow = self.setting.shadows.present();
                 let place = shadow.as_ref().and_then(|_| made.place());
-                made.answer(batch);
+                let left = made.answer(batch);
+                incoming.go_on(left, started.elapsed() > A_WHILE);
                 if let (Some(shadow), Some(place)) = (shadow, place) {
                     shadow.offer(place);
                 }
@@ -194,8 +200,11 @@ impl Sequencer {
                 // What was committed is unknown: everything is read again before anything else is written.
                 self.known = None;
                 self.connection = None;
-                self.healthy
-                    .store(false, std::sync::atomic::Ordering::Relaxed);
+                // Where the questions took the time, the log is as well as it was.
+                if !matches!(error, Unwritten::Slow) || self.making < patience / 2 {
+                    self.healthy
+                        .store(false, std::sync::atomic::Ordering::Relaxed);
+                }
                 let cause = cause(&error);
                 metrics::counter!("cedarkeep_unanswered_total", "cause" => cause).increment(1);
                 tracing::error!(tenant.id = %self.setting.store.id(), cause, error = %chain(&error), "the log was not written");
@@ -232,7 +241,12 @@ impl Sequencer {
                 .ok_or(Unwritten::Corrupt { what: "state" })?;
             let made = match prepared.take() {
                 Some((head, made)) if head == known.head => made,
-                _ => make(&setting, &known, batch).await?,
+                _ => {
+                    let begun = Instant::now();
+                    let made = make(&setting, &known, batch).await?;
+                    self.making += begun.elapsed();
+                    made
+                }
             };
             if made.entries() == 0 && !batch.iter().any(|work| matches!(work, Work::Change(_))) {
                 self.known = Some(known);

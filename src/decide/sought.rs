@@ -48,7 +48,7 @@ impl Moment<'_> {
     /// Up to `limit` results after `after`.
     ///
     /// # Errors
-    /// An unknown action, or what was said is of a wrong type. A type that nobody declared has nothing of it.
+    /// An unknown action, `after` among them, or what was said is of a wrong type. A type that nobody declared has nothing of it.
     pub(super) fn search(
         &self,
         query: &Query,
@@ -71,14 +71,19 @@ impl Moment<'_> {
             for named in [&question.subject, &question.resource] {
                 self.entity(named)?;
             }
-            let names = vocabulary.actions_as_declared();
-            let names = names.filter(|action| action.applies_to(subject, resource));
-            let names = names.map(|action| action.name().to_owned());
-            let names: Vec<String> = names.collect();
-            let start = after.and_then(|after| names.iter().position(|name| name == after));
-            let names = names
-                .into_iter()
-                .skip(start.map_or(0, |at| at.saturating_add(1)));
+            let mut actions = vocabulary.actions_as_declared();
+            // The order is that of the schema, which may have changed since.
+            if let Some(after) = after
+                && !actions.any(|action| action.name() == after)
+            {
+                return Err(Refused::Unknown {
+                    what: "action",
+                    name: after.chars().take(64).collect(),
+                    known: "the schema has changed since the page before: begin anew without `page.token`",
+                });
+            }
+            let actions = actions.filter(|action| action.applies_to(subject, resource));
+            let names = actions.map(|action| action.name().to_owned());
             return self.page(query, names, limit);
         }
         let kind = match query.sought {
@@ -90,8 +95,13 @@ impl Moment<'_> {
             let candidates = self.candidates(query, *kind, after)?;
             return self.page(query, candidates.map(|one| one.to_string()), limit);
         }
+        let listed = vocabulary.choices(kind);
         let own = self.world.snapshot().own_of(kind);
+        // Each once, where what is stored is listed in the schema too.
+        let own = own.filter(|id| !listed.is_some_and(|listed| listed.contains(*id)));
+        let listed = listed.into_iter().flatten().map(String::as_str);
         let mut ids: Vec<&str> = own
+            .chain(listed)
             .filter(|id| after.is_none_or(|after| *id > after))
             .collect();
         // No more are put in order than a page may look at.

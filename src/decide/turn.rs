@@ -1,8 +1,9 @@
 //! Whose turn it is: how much of each tenant's work is under way at once, so that one tenant's flood is not another's wait.
 //!
-//! A tenant that is alone has all of the node. Where several are active, so much is under way for all of them together, in equal parts;
-//! what one does not use of its part, others may. What is beyond waits, in order, without using a processor, and is refused when its
-//! patience is over. Work that waits is not recorded: whoever is refused was never asked about.
+//! A tenant that is alone has all of the node, and as much under way as is answered in time. Where several are active, so much is under way
+//! for all of them together, in equal parts; what one does not use of its part, others may. What is beyond waits without using a processor,
+//! in order, who asks little ahead of who asks much, and is refused when its patience is over, or at once where too much waits. Work that
+//! waits is not recorded: whoever is refused was never asked about.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,18 @@ const A_PROCESSOR: usize = 8;
 
 /// No tenant's part is smaller.
 const LEAST: usize = 8;
+
+/// The most questions under way for one tenant, if it is alone: two commits of them.
+const ALONE: usize = 8_192;
+
+/// The fewest, and how many it begins with, where calls ask much: as many as one may ask.
+const SLOWLY: usize = 1_000;
+
+/// So many questions for each call that may wait for one tenant are under way and wait, where calls ask much.
+const A_CALL: usize = 4;
+
+/// A call of no more questions asks little: it waits for nobody who asks much.
+const LITTLE: usize = 16;
 
 /// After how long whoever was refused is told to come again.
 pub const AGAIN: Duration = Duration::from_secs(1);
@@ -70,7 +83,13 @@ impl Turns {
         let turn = Arc::new(Turn {
             turns: Arc::clone(self),
             last: AtomicU64::new(0),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                under_way: 0,
+                alone: SLOWLY.min(self.most()),
+                narrowed: None,
+                waiting: VecDeque::new(),
+                waits: 0,
+            }),
         });
         all.insert(tenant, Arc::downgrade(&turn));
         turn
@@ -81,12 +100,17 @@ impl Turns {
         millis(self.begun.elapsed()).saturating_add(1)
     }
 
-    /// How much of one tenant's work may be under way whatever others do: all, if it is alone.
-    fn part(&self) -> usize {
+    /// How much of one tenant's work may be under way whatever others do: as much as is answered in time, if it is alone.
+    fn part(&self, alone: usize) -> usize {
         match self.active.load(Ordering::Relaxed) {
-            0 | 1 => usize::MAX,
+            0 | 1 => alone,
             active => (self.together / active).max(LEAST),
         }
+    }
+
+    /// The most questions that are under way and wait for one tenant, where calls ask much.
+    const fn most(&self) -> usize {
+        self.waiting.saturating_mul(A_CALL)
     }
 
     /// Whether others leave room for this much more.
@@ -120,25 +144,81 @@ pub struct Turn {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Of this tenant.
     under_way: usize,
+    /// How much may be under way of what asks much, if it is alone.
+    alone: usize,
+    /// When that became less.
+    narrowed: Option<Instant>,
+    /// Those that ask little first.
     waiting: VecDeque<Waiting>,
+    /// How many questions wait.
+    waits: usize,
 }
 
 #[derive(Debug)]
 struct Waiting {
     weight: usize,
+    patience: Duration,
     turn: oneshot::Sender<Taken>,
+}
+
+const fn is_little(weight: usize) -> bool {
+    weight <= LITTLE
 }
 
 impl State {
     /// A part smaller than one call's weight still has one call at a time.
     fn has_room(&self, weight: usize, turns: &Turns) -> bool {
+        let alone = if is_little(weight) { ALONE } else { self.alone };
         self.under_way == 0
-            || self.under_way.saturating_add(weight) <= turns.part()
+            || self.under_way.saturating_add(weight) <= turns.part(alone)
             || turns.is_left(weight)
+    }
+
+    /// Whether it would begin ahead of all that wait.
+    fn is_first(&self, weight: usize) -> bool {
+        let next = self.waiting.front();
+        next.is_none_or(|next| is_little(weight) && !is_little(next.weight))
+    }
+
+    /// Whether too much is under way and waits for this to wait too. Who asks little is not refused for who asks much.
+    fn is_full(&self, weight: usize, turns: &Turns) -> bool {
+        let all = self.under_way.saturating_add(self.waits);
+        let too_much = all.saturating_add(weight) > turns.most() && !is_little(weight);
+        too_much || self.waiting.len() >= turns.waiting
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        let place = match is_little(waiting.weight) {
+            true => self.waiting.partition_point(|one| is_little(one.weight)),
+            false => self.waiting.len(),
+        };
+        self.waits = self.waits.saturating_add(waiting.weight);
+        self.waiting.insert(place, waiting);
+    }
+
+    /// Takes the first one of those that wait.
+    fn next(&mut self) -> Option<Waiting> {
+        let next = self.waiting.pop_front()?;
+        self.waits = self.waits.saturating_sub(next.weight);
+        Some(next)
+    }
+
+    /// What took twice as long as one may wait for a turn narrows what is under way, and what did not widens it.
+    fn learn(&mut self, taken: &Taken, turns: &Turns) {
+        let most = ALONE.min(turns.most());
+        if taken.begun.elapsed() <= taken.patience.saturating_mul(2) {
+            self.alone = self.alone.saturating_add(taken.weight).min(most);
+            return;
+        }
+        // Once for all that were under way together.
+        if self.narrowed.is_none_or(|at| at <= taken.begun) {
+            self.narrowed = Some(Instant::now());
+            self.alone = (self.alone / 2).max(SLOWLY).min(most);
+        }
     }
 
     fn begin(&mut self, weight: usize, turns: &Turns) {
@@ -157,11 +237,14 @@ impl State {
 pub struct Taken {
     turn: Arc<Turn>,
     weight: usize,
+    begun: Instant,
+    /// How long it might have waited for.
+    patience: Duration,
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.turn.is_over(self.weight);
+        self.turn.is_over(self);
     }
 }
 
@@ -183,15 +266,19 @@ impl Turn {
         }
         let turn = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.waiting.is_empty() && state.has_room(weight, &self.turns) {
+            if state.is_first(weight) && state.has_room(weight, &self.turns) {
                 state.begin(weight, &self.turns);
-                return Ok(self.taken(weight));
+                return Ok(self.taken(weight, patience));
             }
-            if state.waiting.len() >= self.turns.waiting {
+            if state.is_full(weight, &self.turns) {
                 return Err(Refused::Busy);
             }
             let (turn, waiting) = oneshot::channel();
-            state.waiting.push_back(Waiting { weight, turn });
+            state.wait(Waiting {
+                weight,
+                patience,
+                turn,
+            });
             waiting
         };
         match tokio::time::timeout(patience, turn).await {
@@ -200,10 +287,12 @@ impl Turn {
         }
     }
 
-    fn taken(self: &Arc<Self>, weight: usize) -> Taken {
+    fn taken(self: &Arc<Self>, weight: usize, patience: Duration) -> Taken {
         Taken {
             turn: Arc::clone(self),
             weight,
+            begun: Instant::now(),
+            patience,
         }
     }
 
@@ -218,24 +307,25 @@ impl Turn {
         last != 0 && now.saturating_sub(last) <= millis(ACTIVE)
     }
 
-    /// Something of this weight is done: whoever waits and fits now begins.
-    fn is_over(self: &Arc<Self>, weight: usize) {
+    /// Something is done: whoever waits and fits now begins.
+    fn is_over(self: &Arc<Self>, taken: &Taken) {
         // Given back once the lock is let go of, which giving back takes.
         let mut given_back = Vec::new();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.end(weight, &self.turns);
+        state.end(taken.weight, &self.turns);
+        state.learn(taken, &self.turns);
         while let Some(next) = state.waiting.front() {
-            let weight = next.weight;
             // Who has given up leaves room for the next.
             let waits = !next.turn.is_closed();
-            if waits && !state.has_room(weight, &self.turns) {
+            if waits && !state.has_room(next.weight, &self.turns) {
                 break;
             }
-            let Some(next) = state.waiting.pop_front().filter(|_| waits) else {
+            let Some(next) = state.next().filter(|_| waits) else {
                 continue;
             };
-            state.begin(weight, &self.turns);
-            given_back.extend(next.turn.send(self.taken(weight)).err());
+            state.begin(next.weight, &self.turns);
+            let turn = self.taken(next.weight, next.patience);
+            given_back.extend(next.turn.send(turn).err());
         }
         drop(state);
     }

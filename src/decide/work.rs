@@ -67,16 +67,26 @@ impl Work {
         !self.is_alone() && !matches!(self, Self::Refresh(_))
     }
 
-    /// How many questions it is, where somebody asks: what the service does of itself needs no turn.
+    /// How many questions it counts for.
+    pub(super) fn questions(&self) -> usize {
+        match self {
+            Self::Questions(work) => work.items.len().max(1),
+            Self::List(_) | Self::Search(_) | Self::Explain(_) => A_PAGE,
+            Self::Change(work) => work.about.len().max(1),
+            Self::Permit(_) | Self::Note(_) | Self::Refresh(_) => 1,
+        }
+    }
+
+    /// The same where somebody asks: what the service does of itself needs no turn.
     pub(super) fn weight(&self) -> Option<usize> {
-        let (asker, weight) = match self {
-            Self::Questions(work) => (&work.asker, work.items.len().max(1)),
-            Self::Permit(work) => (&work.asker, 1),
-            Self::List(work) => (&work.asker, A_PAGE),
-            Self::Search(work) => (&work.asker, A_PAGE),
-            Self::Explain(work) => (&work.asker, A_PAGE),
-            Self::Change(work) => (&work.asker, work.about.len().max(1)),
-            Self::Note(work) => (&work.asker, 1),
+        let asker = match self {
+            Self::Questions(work) => &work.asker,
+            Self::Permit(work) => &work.asker,
+            Self::List(work) => &work.asker,
+            Self::Search(work) => &work.asker,
+            Self::Explain(work) => &work.asker,
+            Self::Change(work) => &work.asker,
+            Self::Note(work) => &work.asker,
             Self::Refresh(_) => return None,
         };
         // What is noted of strangers, and what the operator does, waits for nobody's flood.
@@ -87,7 +97,7 @@ impl Work {
             | Caller::Directory { .. } => true,
             Caller::Operator | Caller::System => false,
         };
-        somebody.then_some(weight)
+        somebody.then(|| self.questions())
     }
 
     /// Has it hold its turn until it is answered.

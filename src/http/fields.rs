@@ -35,8 +35,10 @@ impl FromRequest<Arc<App>> for Fields {
 impl Fields {
     /// Those of an object.
     pub(super) fn of(members: Map<String, Value>) -> Self {
-        // Read once and strictly, so equal texts mean the same whatever space they were sent with.
-        let digest = Sha256::digest(Value::Object(members.clone()).to_string()).into();
+        // Read once and strictly, so equal texts mean the same whatever space, and in whatever order, they were sent with.
+        let mut sorted = Value::Object(members.clone());
+        sorted.sort_all_objects();
+        let digest = Sha256::digest(sorted.to_string()).into();
         Self { members, digest }
     }
 
@@ -45,7 +47,7 @@ impl Fields {
         Self::of(Map::new())
     }
 
-    /// SHA-256 of the body as it was read.
+    /// SHA-256 of the body as it was read, whatever the order of its members.
     pub(super) const fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

@@ -71,7 +71,7 @@ pub(super) async fn resource(called: Called) -> Result<Response, Plain> {
     request_body(content = serde_json::Value, description = "`subject`, `resource` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
     responses(
         (status = 200, description = "the actions, in the order in which the schema declares them", body = serde_json::Value),
-        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search"),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search or of other actions than those of now"),
         (status = 401, description = "no valid API key"),
         (status = 403, description = "the key has not the scope `search`"),
         (status = 429, description = "the organization asks for more than its part of the node: come again after `Retry-After`"),

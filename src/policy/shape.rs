@@ -1,6 +1,6 @@
 //! The shapes that a schema gives to contexts and attributes, and the JSON that fits them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::{EntityTypeName, RestrictedExpression};
@@ -20,6 +20,8 @@ pub(crate) enum Shape {
     Long,
     Text,
     Entity(Type),
+    /// An entity of a type whose entities the schema lists, by their ids.
+    Choice(Type, Arc<BTreeSet<String>>),
     Set(Box<Shape>),
     Record(Fields),
     Extension(Extension),
@@ -34,10 +36,14 @@ pub(crate) enum Extension {
     Duration,
 }
 
+/// So many of the ids that a value may be are told.
+const TOLD: usize = 10;
+
 /// The types that schema fragments (in Cedar's JSON form) declare, for looking names up.
 pub(crate) struct Declared<'a> {
     common: HashMap<String, (&'a str, &'a Value)>,
-    entities: HashSet<String>,
+    /// With the ids of its entities, where they are listed.
+    entities: HashMap<String, Option<Arc<BTreeSet<String>>>>,
 }
 
 impl<'a> Declared<'a> {
@@ -45,15 +51,18 @@ impl<'a> Declared<'a> {
     pub(crate) fn new(fragments: &[&'a Value]) -> Self {
         let mut declared = Self {
             common: HashMap::new(),
-            entities: HashSet::new(),
+            entities: HashMap::new(),
         };
         for (namespace, body) in fragments.iter().filter_map(|f| f.as_object()).flatten() {
             for (name, body) in members(body, "commonTypes") {
                 let full = qualified(namespace, name);
                 declared.common.insert(full, (namespace, body));
             }
-            for (name, _) in members(body, "entityTypes") {
-                declared.entities.insert(qualified(namespace, name));
+            for (name, body) in members(body, "entityTypes") {
+                let choices = choices(body).map(Arc::new);
+                declared
+                    .entities
+                    .insert(qualified(namespace, name), choices);
             }
         }
         declared
@@ -95,8 +104,12 @@ impl<'a> Declared<'a> {
             if let Some((home, body)) = self.common.get(&full) {
                 return self.shape(home, body);
             }
-            if self.entities.contains(&full) {
-                return Some(Shape::Entity(Type::named(&full)));
+            if let Some(choices) = self.entities.get(&full) {
+                let kind = Type::named(&full);
+                return Some(match choices {
+                    Some(choices) => Shape::Choice(kind, Arc::clone(choices)),
+                    None => Shape::Entity(kind),
+                });
             }
         }
         match name.strip_prefix("__cedar::").unwrap_or(name) {
@@ -129,6 +142,10 @@ impl Shape {
             Self::Entity(kind) => entity(kind, json)
                 .map(value::Value::Entity)
                 .ok_or_else(wrong),
+            Self::Choice(kind, choices) => entity(kind, json)
+                .filter(|uid| uid.other_id().is_some_and(|id| choices.contains(id)))
+                .map(value::Value::Entity)
+                .ok_or_else(wrong),
             Self::Set(element) => {
                 let items = json.as_array().ok_or_else(wrong)?;
                 let values: Result<Vec<_>, _> =
@@ -159,6 +176,12 @@ impl Shape {
             Self::Entity(kind) => {
                 let name = authzen_type(kind);
                 format!("the id of a `{name}`, or an object with its `type` and `id`")
+            }
+            Self::Choice(_, choices) => {
+                let some = choices.iter().take(TOLD).map(|id| format!("`{id}`"));
+                let some = some.collect::<Vec<_>>().join(", ");
+                let more = if choices.len() > TOLD { ", ..." } else { "" };
+                format!("one of {some}{more}")
             }
             Self::Set(element) => format!("an array, each item {}", element.in_words()),
             Self::Record(_) => "an object".to_owned(),
@@ -250,6 +273,12 @@ pub(crate) fn qualified(namespace: &str, name: &str) -> String {
     } else {
         format!("{namespace}::{name}")
     }
+}
+
+/// The ids of the entities of a type, where its declaration lists them.
+pub(crate) fn choices(declared: &Value) -> Option<BTreeSet<String>> {
+    let ids = declared.get("enum")?.as_array()?.iter();
+    Some(ids.filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn entity(kind: &Type, json: &Value) -> Option<Uid> {

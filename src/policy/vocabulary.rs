@@ -7,7 +7,7 @@ use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, Schema};
 use serde_json::Value;
 
 use super::builtin::NAMESPACE;
-use super::shape::{Declared, Fields, authzen_name, members, qualified};
+use super::shape::{Declared, Fields, authzen_name, choices, members, qualified};
 use super::value::{Type, Uid};
 
 /// An action, and what the schema says about it.
@@ -111,8 +111,8 @@ pub struct Vocabulary {
     above_actions: HashMap<Uid, HashSet<Uid>>,
     action_entities: Vec<cedar_policy::Entity>,
     own_attributes: HashMap<Type, Fields>,
-    /// The types whose entities the schema lists.
-    closed: HashSet<Type>,
+    /// The types whose entities the schema lists, with their ids.
+    closed: HashMap<Type, BTreeSet<String>>,
 }
 
 impl Vocabulary {
@@ -129,7 +129,7 @@ impl Vocabulary {
             above_actions: above(&groups),
             action_entities: groups.iter().cloned().collect(),
             own_attributes: HashMap::new(),
-            closed: HashSet::new(),
+            closed: HashMap::new(),
         };
         for (namespace, body) in fragments.iter().filter_map(|f| f.as_object()).flatten() {
             for (name, body) in members(body, "entityTypes") {
@@ -170,8 +170,8 @@ impl Vocabulary {
         let name = authzen_name(kind);
         let kind = Type::named(&kind.to_string());
         self.types.insert(name, kind.clone());
-        if body.get("enum").is_some() {
-            self.closed.insert(kind.clone());
+        if let Some(choices) = choices(body) {
+            self.closed.insert(kind.clone(), choices);
         }
         if namespace != NAMESPACE {
             let fields = body
@@ -241,7 +241,22 @@ impl Vocabulary {
     /// Whether the schema lists all entities of this type.
     #[must_use]
     pub fn is_closed(&self, kind: &Type) -> bool {
-        self.closed.contains(kind)
+        self.closed.contains_key(kind)
+    }
+
+    /// The ids of the entities of this type, where the schema lists them.
+    #[must_use]
+    pub fn choices(&self, kind: &Type) -> Option<&BTreeSet<String>> {
+        self.closed.get(kind)
+    }
+
+    /// Whether the schema allows an entity of this name: one of a type whose entities it lists is one of them.
+    #[must_use]
+    pub fn lists(&self, uid: &Uid) -> bool {
+        let listed = uid
+            .other_id()
+            .and_then(|id| Some((self.choices(&uid.kind())?, id)));
+        listed.is_none_or(|(choices, id)| choices.contains(id))
     }
 
     /// The action that AuthZEN calls so.

@@ -202,7 +202,7 @@ fn named(entity: wire::Entity) -> Named {
 fn digest(tenant: &str, query: &Query) -> String {
     let question = &query.question;
     let named = |named: &Named| json!([named.kind, named.id, named.properties]);
-    let text = json!([
+    let mut said = json!([
         tenant,
         format!("{:?}", query.sought),
         named(&question.subject),
@@ -210,7 +210,9 @@ fn digest(tenant: &str, query: &Query) -> String {
         named(&question.resource),
         question.context,
     ]);
-    let digest = Sha256::digest(text.to_string());
+    // The order of members means nothing.
+    said.sort_all_objects();
+    let digest = Sha256::digest(said.to_string());
     URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default())
 }
 

@@ -152,7 +152,7 @@ impl Stage<'_> {
             (Shape::Bool, What::Bool(truth)) => Some(json!(truth)),
             (Shape::Long, What::Whole(number)) => Some(json!(number)),
             (Shape::Text, What::Text(text)) => Some(json!(text)),
-            (Shape::Entity(kind), _) => match self.types.values(kind) {
+            (Shape::Entity(kind) | Shape::Choice(kind, _), _) => match self.types.values(kind) {
                 Some(values) => {
                     let name = node.name().unwrap_or_default();
                     if values.contains(&name) {
@@ -212,7 +212,9 @@ impl Stage<'_> {
 
 fn wanted(shape: &Shape) -> String {
     match shape {
-        Shape::Entity(kind) => format!("the name of a `{}`", authzen_type(kind)),
+        Shape::Entity(kind) | Shape::Choice(kind, _) => {
+            format!("the name of a `{}`", authzen_type(kind))
+        }
         shape => shape.in_words(),
     }
 }

@@ -31,6 +31,30 @@ async fn the_same_call_again_is_answered_as_before_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_order_of_members_makes_no_other_call() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let place = format!("/v1/teams/{}", {
+        let team = service.post(&tenant, tenant.admin, TEAM, json!({"name": "One"}));
+        team.await.id()
+    });
+    let send = async |text: &str| {
+        service
+            .by(&tenant, tenant.admin, "POST", &format!("{place}/members"))
+            .header("idempotency-key", "first")
+            .raw(text.into())
+            .send()
+            .await
+    };
+    let member = tenant.member;
+    let first = send(&format!(r#"{{"user": "{member}", "lead": true}}"#)).await;
+    let again = send(&format!(r#"{{"lead":true,"user":"{member}"}}"#)).await;
+    assert!(first.status < 300, "{}", first.body);
+    assert_eq!((first.status, &first.body), (again.status, &again.body));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_its_users_own() {
     let service = Service::open().await;
     let tenant = service.tenant("acme").await;

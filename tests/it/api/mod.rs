@@ -1,6 +1,7 @@
 //! The directory over HTTP: the real router over a real store, without a socket.
 
 mod access_requests;
+mod asking;
 mod audit;
 mod bad_input;
 mod certificates;
