@@ -1,5 +1,6 @@
 //! What somebody is told beside an answer: nothing of what is stored that they may not read, and nothing of whether a thing is there.
 
+use cedarkeep::directory::Ref;
 use cedarkeep::directory::object::Scope;
 use serde_json::{Value, json};
 
@@ -56,6 +57,13 @@ async fn with_tickets(service: &Service) -> Tenant {
     tenant
 }
 
+fn on_ticket(subject: Ref, action: &str) -> Value {
+    json!({
+        "subject": {"type": "User", "id": subject}, "action": {"name": action},
+        "resource": {"type": "Ticket", "id": "5"},
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_of_one_that_is_both_subject_and_resource_is_said_of_it() {
     let service = Service::open().await;
@@ -85,4 +93,45 @@ async fn what_is_said_of_one_that_is_both_subject_and_resource_is_said_of_it() {
     let told = ask("/v1/explain", json!({"age": 1}), json!({})).await;
     let looked = &told["why"][0]["near_misses"][0]["conditions"][0]["values"][0];
     assert_eq!(looked["value"], 1, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_on_what_may_not_be_seen_is_withheld_whatever_its_form() {
+    let service = Service::open().await;
+    let tenant = with_tickets(&service).await;
+    let alone = key(&tenant.door, &[Scope::Explain]).await;
+    let mut file = on_ticket(tenant.viewer, "file");
+    file["resource"] = json!({"type": "Folder", "id": "f"});
+    file["context"] = json!({"other": {"type": "Ticket", "id": "5"}});
+    let questions = [
+        (on_ticket(tenant.viewer, "see"), "near_misses", 2),
+        (file, "near_misses", 1),
+        (on_ticket(tenant.viewer, "add"), "failed", 1),
+    ];
+    for (question, kind, count) in questions {
+        let ask = service.ask("POST", "/v1/explain").key(&alone);
+        let told = ask.body(&question).send().await.ok();
+        let policies = told["why"][0][kind].as_array().unwrap();
+        assert_eq!(policies.len(), count, "{told}");
+        for policy in policies {
+            for part in policy["conditions"].as_array().unwrap() {
+                assert_eq!(part["withheld"], true, "{told}");
+                assert!(part.get("error").is_none(), "{told}");
+            }
+        }
+        let text = told.to_string();
+        for hidden in ["CANARY", "getTag", "has reason", "87654321", "overflow"] {
+            assert!(!text.contains(hidden), "{hidden}: {told}");
+        }
+        assert!(!text.contains("it is the ticket"), "{told}");
+        // Whoever may read it is told.
+        let told = service.post(&tenant, tenant.admin, "/v1/explain", question);
+        let told = told.await.ok();
+        for policy in told["why"][0][kind].as_array().unwrap() {
+            for part in policy["conditions"].as_array().unwrap() {
+                assert!(part["condition"].is_string(), "{told}");
+            }
+        }
+        assert_eq!(told.to_string().contains("overflow"), kind == "failed");
+    }
 }
