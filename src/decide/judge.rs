@@ -17,7 +17,7 @@ use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
     Action, Compiled, CompiledLink, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE,
-    Refusal, Said, SignedIn, Uid, View, evaluate,
+    Refusal, SUSPENDED, Said, SignedIn, Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -460,9 +460,6 @@ pub(super) fn judgement(
         request: Some(request),
     }
 }
-
-/// What refuses everything, as if it were a policy.
-pub(super) const SUSPENDED: &str = "organization.suspended";
 
 fn suspension() -> Determining {
     Determining {

@@ -16,7 +16,7 @@ use super::caller;
 use super::fields::Fields;
 use super::json::quoted;
 use super::problem::Problem;
-use super::refused;
+use super::refused::{self, is_about_the_caller};
 use crate::app::App;
 use crate::decide::authorized::{
     AccessRead, AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead,
@@ -28,15 +28,11 @@ use crate::decide::{
 };
 use crate::directory::{Change, DirectoryError, Kind, Ref, RowId, Snapshot};
 use crate::log::Event;
-use crate::policy::Refusal;
 
 /// The header by which a change is made once, however often it is sent.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const IDEMPOTENCY_KEY_LIMIT: usize = 255;
-
-/// Policies that refuse whoever asks, whatever they ask about: their reasons give nothing away.
-const ABOUT_THE_CALLER: &[&str] = &["services.", "active.", "sso.", "organization.suspended"];
 
 /// One call: authenticated, and not yet decided.
 pub(super) struct Call {
@@ -402,16 +398,6 @@ impl Call {
 pub(super) fn said(member: &str, reference: Ref) -> Map<String, Value> {
     let value = json!({ "type": reference.kind.name(), "id": reference.to_string() });
     std::iter::once((member.to_owned(), value)).collect()
-}
-
-/// Whether the refusal would be the same for anything that the caller could name.
-pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
-    matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
-        || judgement.determining.iter().any(|one| {
-            ABOUT_THE_CALLER
-                .iter()
-                .any(|prefix| one.id.starts_with(prefix))
-        })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -7,8 +7,38 @@ use crate::decide::error::Unwritten;
 use crate::decide::judge::Judgement;
 use crate::decide::turn::AGAIN;
 use crate::directory::DirectoryError;
-use crate::policy::{PolicyError, Refusal};
+use crate::policy::{Determining, PolicyError, Refusal, SUSPENDED};
 use crate::tenant::TenantError;
+
+/// Built-in policies that refuse whoever asks, whatever they ask about: their reasons give nothing away. No policy of an organization's own
+/// has one of these ids.
+const ABOUT_THE_CALLER: &[&str] = &[
+    "active.acts_for",
+    "active.user",
+    SUSPENDED,
+    "services.acting_user",
+    "services.audit",
+    "services.content",
+    "services.decide",
+    "services.directory_read",
+    "services.directory_write",
+    "services.events",
+    "services.explain",
+    "services.policy",
+    "services.search",
+    "sso.enforced",
+];
+
+/// Whether the refusal would be the same for anything that the caller could name.
+pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
+    matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
+        || about_the_caller(judgement).next().is_some()
+}
+
+fn about_the_caller(judgement: &Judgement) -> impl Iterator<Item = &Determining> {
+    let determining = judgement.determining.iter();
+    determining.filter(|one| ABOUT_THE_CALLER.contains(&&*one.id))
+}
 
 /// The policies that determined a judgement, with their reasons; one that failed stands beside them.
 pub(super) fn policies(judgement: &Judgement) -> impl Iterator<Item = (String, Option<String>)> {
@@ -152,6 +182,31 @@ pub(super) fn closed(error: &AppError) -> Problem {
         error => {
             tracing::error!(%error, "a tenant does not open");
             Problem::Unavailable("this organization cannot be opened now: try again".into())
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::policy::Library;
+
+    #[test]
+    fn what_is_about_the_caller_is_built_in() {
+        let library = Library::builtin().unwrap();
+        for id in ABOUT_THE_CALLER.iter().filter(|id| **id != SUSPENDED) {
+            assert!(library.describe(id).is_some(), "{id}");
+        }
+        let forbids = library.policies().filter(|policy| {
+            let id = policy.id().to_string();
+            let about = ["active.", "services.", "sso."].into_iter();
+            policy.effect() == cedar_policy::Effect::Forbid
+                && about.into_iter().any(|room| id.starts_with(room))
+        });
+        for policy in forbids {
+            let id = policy.id().to_string();
+            assert!(ABOUT_THE_CALLER.contains(&id.as_str()), "{id}");
         }
     }
 }

@@ -32,6 +32,9 @@ forbid(principal, action == Action::"sum", resource) when { resource.n * 1000000
 permit(principal, action == Action::"look", resource) when { resource.age == 20 };
 "#;
 
+/// The thing of a kind that nobody has.
+const NO_THREAD: &str = "/v1/threads/thr_aaaaaaaaaaaaaaaaaaaaaaaaaa";
+
 async fn load(service: &Service, tenant: &Tenant, schema: Option<&str>, policies: &str) -> Told {
     let mut body = json!({"policies": {"own.cedar": policies}});
     if let Some(schema) = schema {
@@ -134,4 +137,37 @@ async fn a_condition_on_what_may_not_be_seen_is_withheld_whatever_its_form() {
         }
         assert_eq!(told.to_string().contains("overflow"), kind == "failed");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_own_policy_is_not_about_the_caller_whatever_its_name() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let private = json!({"name": "Private"});
+    let private = service.post(&tenant, tenant.member, "/v1/threads", private);
+    let place = format!("/v1/threads/{}", private.await.id());
+    for id in [
+        "active.confidential",
+        "services.confidential",
+        "sso.confidential",
+        "never.train_purpose.not",
+    ] {
+        let own = format!(
+            r#"@id("{id}") @reason("It is theirs.")
+forbid(principal is Cedarkeep::User, action == Cedarkeep::Action::"thread.read", resource)
+when {{ resource.owner != principal }};"#
+        );
+        load(&service, &tenant, None, &own).await.ok();
+        let there = service.get(&tenant, tenant.viewer, &place).await;
+        let absent = service.get(&tenant, tenant.viewer, NO_THREAD).await;
+        there.is_problem(404);
+        assert_eq!((there.status, &there.bytes), (absent.status, &absent.bytes));
+        service.get(&tenant, tenant.member, &place).await.ok();
+    }
+    // What a suspension says, no policy says.
+    let own = r#"@id("organization.suspended") @reason("It looks like one.")
+forbid(principal, action == Cedarkeep::Action::"thread.read", resource);"#;
+    let refused = load(&service, &tenant, None, own).await;
+    refused.is_problem(400);
+    assert!(refused.body.to_string().contains("built-in policy"));
 }
