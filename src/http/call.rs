@@ -1,8 +1,9 @@
 //! One call on the directory: who makes it, what it names, and what it is told when it is refused.
 //!
 //! What a caller may not read does not exist: a reading that is denied is a 404, and so is a change of what the
-//! caller may not read. Why is told only where it says nothing about the thing: the key's scopes, the plan, somebody
-//! who may do nothing at all. A change that is denied of what the caller may read is a 403 with its reasons.
+//! caller may not read. Why is told only where it says nothing about the thing: the key's scopes, the plan, a purpose
+//! that nothing is for, somebody who may do nothing at all; and then nothing else is told. A change that is denied of
+//! what the caller may read is a 403 with its reasons.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! What the door refuses, in the words of a caller.
 
+use std::collections::BTreeSet;
+
 use super::problem::{Finding, Problem};
 use crate::app::AppError;
 use crate::decide::Refused;
@@ -29,6 +31,9 @@ const ABOUT_THE_CALLER: &[&str] = &[
     "sso.enforced",
 ];
 
+/// What is told of a policy that failed: Cedar's own words have values in them, and the log has those.
+const FAILED: &str = "could not be evaluated";
+
 /// Whether the refusal would be the same for anything that the caller could name.
 pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
     matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
@@ -42,22 +47,33 @@ fn about_the_caller(judgement: &Judgement) -> impl Iterator<Item = &Determining>
 
 /// The policies that determined a judgement, with their reasons; one that failed stands beside them.
 pub(super) fn policies(judgement: &Judgement) -> impl Iterator<Item = (String, Option<String>)> {
-    let determining = judgement.determining.iter().map(|one| {
-        let id = one
-            .link
-            .clone()
-            .map_or_else(|| one.id.to_string(), |link| format!("{}/{link}", one.id));
-        (id, (!one.reason.is_empty()).then(|| one.reason.to_string()))
-    });
-    let failed = judgement
+    let determining = judgement.determining.iter().map(told);
+    // One may fail for each who must be allowed.
+    let failed: BTreeSet<&str> = judgement
         .failures
         .iter()
-        .map(|one| (one.id.clone(), Some(format!("failed: {}", one.message))));
-    determining.chain(failed)
+        .map(|one| one.id.as_str())
+        .collect();
+    let failed = failed.into_iter();
+    determining.chain(failed.map(|id| (id.to_owned(), Some(FAILED.to_owned()))))
+}
+
+fn told(one: &Determining) -> (String, Option<String>) {
+    let id = one
+        .link
+        .clone()
+        .map_or_else(|| one.id.to_string(), |link| format!("{}/{link}", one.id));
+    (id, (!one.reason.is_empty()).then(|| one.reason.to_string()))
 }
 
 fn reasons(judgement: &Judgement) -> String {
-    let reasons: Vec<String> = policies(judgement)
+    let mut all: Vec<_> = about_the_caller(judgement).map(told).collect();
+    // Beside these, what else stands against it could say whether the thing is there.
+    if all.is_empty() {
+        all.extend(policies(judgement));
+    }
+    let reasons: Vec<String> = all
+        .into_iter()
         .map(|(id, reason)| {
             reason.map_or_else(|| format!("({id})"), |reason| format!("{reason} ({id})"))
         })

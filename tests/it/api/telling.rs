@@ -140,6 +140,79 @@ async fn a_condition_on_what_may_not_be_seen_is_withheld_whatever_its_form() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_in_an_error_of_cedars_is_in_the_log_alone() {
+    let service = Service::open().await;
+    let tenant = with_tickets(&service).await;
+    let deciding = key(&tenant.door, &[Scope::Decide]).await;
+    let question = on_ticket(tenant.viewer, "sum");
+    let several = json!({"evaluations": [question, question]});
+    for (path, body) in [
+        ("/access/v1/evaluation", &question),
+        ("/access/v1/evaluations", &several),
+    ] {
+        let ask = service.ask("POST", path).key(&deciding);
+        let ask = ask.header("cedarkeep-explain", "true").body(body);
+        let told = ask.send().await.ok();
+        let one = match told["evaluations"].as_array() {
+            Some(all) => &all[1],
+            None => &told,
+        };
+        let failed = json!([{"id": "sum.plain", "reason": "could not be evaluated"}]);
+        assert_eq!(one["context"]["policies"], failed, "{told}");
+        assert!(!told.to_string().contains("87654321"), "{told}");
+    }
+    let entries = "/v1/audit/entries?limit=1&event=decision.made&action=sum";
+    let entries = service.get(&tenant, tenant.admin, entries).await.ok();
+    assert!(entries.to_string().contains("overflow"), "{entries}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_the_caller_says_nothing_of_what_is_asked_for() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let thread = service.things(&tenant).await.thread;
+    let deciding = key(&tenant.door, &[Scope::Decide]).await;
+    // Satisfied of what is there, and an error of what is not.
+    let own = r#"@id("own.services") @reason("No service reads.")
+forbid(principal is Cedarkeep::Service, action == Cedarkeep::Action::"thread.read", resource)
+when { principal.org == resource.org };"#;
+    for own in ["", own] {
+        if !own.is_empty() {
+            load(&service, &tenant, None, own).await.ok();
+        }
+        for method in ["GET", "DELETE"] {
+            for (key, user, reason) in [
+                (&tenant.key, None, "services.acting_user"),
+                (&deciding, Some(tenant.viewer), "services."),
+            ] {
+                let mut told = Vec::new();
+                for path in [format!("/v1/threads/{thread}").as_str(), NO_THREAD] {
+                    let ask = service.ask(method, path).key(key);
+                    let ask = match user {
+                        Some(user) => ask.user(user),
+                        None => ask,
+                    };
+                    let answer = ask.send().await;
+                    assert!(answer.is_problem(403).contains(reason), "{answer:?}");
+                    told.push(answer.bytes);
+                }
+                assert_eq!(told[0], told[1], "{method}");
+            }
+        }
+    }
+    let told = service.ask("GET", NO_THREAD).key(&tenant.key).send().await;
+    assert!(told.is_problem(403).contains("`Cedarkeep-Acting-User`"));
+    // A list is asked about a thing that nobody has, which is not told.
+    for path in ["/v1/users", "/v1/threads"] {
+        let told = service.ask("GET", path).key(&deciding).user(tenant.viewer);
+        let told = told.send().await;
+        let why = told.is_problem(403);
+        assert!(why.contains("services.directory_read"), "{why}");
+        assert!(!why.contains("evaluat") && !why.contains("_aaaa"), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_own_policy_is_not_about_the_caller_whatever_its_name() {
     let service = Service::open().await;
     let tenant = service.tenant("acme").await;
