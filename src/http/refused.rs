@@ -17,6 +17,7 @@ use crate::tenant::TenantError;
 const ABOUT_THE_CALLER: &[&str] = &[
     "active.acts_for",
     "active.user",
+    "never.train_purpose",
     SUSPENDED,
     "services.acting_user",
     "services.audit",

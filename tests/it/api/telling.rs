@@ -244,3 +244,45 @@ forbid(principal, action == Cedarkeep::Action::"thread.read", resource);"#;
     refused.is_problem(400);
     assert!(refused.body.to_string().contains("built-in policy"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_for_training_is_refused_and_no_search_is_made() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    service.things(&tenant).await;
+    let recorded = async |query: &str| {
+        let path = format!("/v1/audit/entries?limit=200&{query}");
+        let found = service.get(&tenant, tenant.admin, &path).await.ok();
+        found["items"].as_array().unwrap().len()
+    };
+    let (searches, refusals) = ("event=search.made", "policy=never.train_purpose");
+    let before = recorded(searches).await;
+    let lists = [
+        "users",
+        "threads",
+        "documents",
+        "memory",
+        "api-keys",
+        "teams",
+    ];
+    for (number, list) in lists.into_iter().enumerate() {
+        let path = format!("/v1/{list}");
+        let ask = service.by(&tenant, tenant.admin, "GET", &path);
+        let told = ask.header("cedarkeep-purpose", "train").send().await;
+        assert!(
+            told.is_problem(403).contains("never.train_purpose"),
+            "{told:?}"
+        );
+        assert_eq!(recorded(refusals).await, number + 1, "{list}");
+    }
+    assert_eq!(recorded(searches).await, before);
+    let ask = service.by(&tenant, tenant.admin, "POST", "/v1/threads");
+    let ask = ask.header("cedarkeep-purpose", "train");
+    let told = ask.body(&json!({"name": "New"})).send().await;
+    assert!(told.is_problem(403).contains("never.train_purpose"));
+    for path in ["/v1/organization", NO_THREAD] {
+        let ask = service.by(&tenant, tenant.admin, "GET", path);
+        let told = ask.header("cedarkeep-purpose", "train").send().await;
+        assert!(told.is_problem(403).contains("never.train_purpose"));
+    }
+}
