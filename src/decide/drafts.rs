@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::acting::EXPLAIN;
 use super::content;
@@ -329,7 +329,31 @@ impl Drafts<'_> {
         }))
     }
 
+    /// What stands against a list, whatever could be in it, by what the call is for: it is asked of a thing that nobody has, and recorded.
+    fn barred(&mut self, work: &List) -> Result<Option<Done>, Refused> {
+        let library = self.moment.world.compiled().library();
+        let reserved = library.reserved(work.action, &work.asker.said());
+        if reserved.is_none() {
+            return Ok(None);
+        }
+        let nothing = Ref::new(work.kind, [0; 16]);
+        let judged = self
+            .moment
+            .own_action(&work.asker, work.action, nothing, &Map::new());
+        let mut judgement = judged?;
+        if judgement.is_allowed() {
+            return Ok(None);
+        }
+        let at = self.decision(&work.asker, &mut judgement);
+        Ok(Some(Done::Denied(Box::new(judgement), at)))
+    }
+
     pub(super) fn list(&mut self, work: &List) -> Done {
+        match self.barred(work) {
+            Ok(None) => {}
+            Ok(Some(barred)) => return barred,
+            Err(refused) => return Done::List(Err(refused)),
+        }
         let (items, next) = match self.page(work) {
             Ok(page) => page,
             Err(refused) => return Done::List(Err(refused)),

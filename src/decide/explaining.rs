@@ -3,12 +3,12 @@
 use super::acting::Acts;
 use super::error::Refused;
 use super::explained::{Explained, HalfTold};
-use super::judge::{Judgement, Moment, SUSPENDED, judgement};
+use super::judge::{Judgement, Moment, judgement};
 use super::question::{Acting, Asker, Named, Question};
 use super::request::{Judged, Request};
 use super::sight::{Sight, plain};
 use crate::directory::{DirectoryError, Kind, Ref};
-use crate::policy::{Evaluation, Uid, deed, details, explain, headline, thing};
+use crate::policy::{Evaluation, SUSPENDED, Uid, deed, details, explain, headline, thing};
 
 /// What somebody may know who asks.
 pub(super) struct Right {

@@ -12,12 +12,12 @@ use super::acting::Act;
 use super::error::Refused;
 use super::question::{Asker, Named, Question};
 use super::request::{Judged, Request};
-use super::told::Told;
+use super::told::{self, Told};
 use super::world::World;
 use crate::directory::{Kind, Near, Object, Ref};
 use crate::policy::{
     Action, Compiled, CompiledLink, Determining, Entity, Evaluation, Facts, Failure, NAMESPACE,
-    Refusal, Said, SignedIn, Type, Uid, View, evaluate,
+    Refusal, SUSPENDED, Said, SignedIn, Type, Uid, View, evaluate,
 };
 
 /// What was decided, by which policies, and on what exactly.
@@ -233,8 +233,9 @@ impl Moment<'_> {
             return Ok((settled(evaluation), [actor, None, on].map(known)));
         }
         let action = self.action(&question.action)?;
-        let (subject, own_subject) = self.entity(&question.subject)?;
-        let (resource, own_resource) = self.entity(&question.resource)?;
+        let [subject, resource] = told::said(question, self.world.compiled().vocabulary());
+        let (subject, own_subject) = self.entity(&subject)?;
+        let (resource, own_resource) = self.entity(&resource)?;
         let (actor, on) = (subject.reference(), resource.reference());
         let acts_for = self.acts_for(actor, &question.context);
         // An agent that names nobody does nothing, on a tenant's own types too, where no guardrail of ours is asked.
@@ -434,7 +435,7 @@ impl Moment<'_> {
             _ => Vec::new(),
         };
         let snapshot = self.world.snapshot();
-        // Subject and resource may be the same entity: the resource's properties win.
+        // Where subject and resource are one entity, both say the same of it.
         let said = Told {
             snapshot,
             own: [deed.own.as_ref(), half.own.as_ref()],
@@ -465,9 +466,6 @@ pub(super) fn judgement(
         request: Some(request),
     }
 }
-
-/// What refuses everything, as if it were a policy.
-pub(super) const SUSPENDED: &str = "organization.suspended";
 
 fn suspension() -> Determining {
     Determining {

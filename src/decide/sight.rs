@@ -1,5 +1,6 @@
 //! What whoever asks for an explanation may see: what they could read themselves, and what they have said.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 use super::error::Refused;
 use super::judge::{Deed, Half, Moment};
 use super::question::{Asker, Named, Question};
+use super::told;
 use crate::directory::{self, Kind, Object, Ref};
 use crate::policy::{Said, Uid, thing};
 
@@ -59,12 +61,12 @@ impl<'a> Sight<'a> {
     /// The same, and what this question says.
     pub(super) fn with(mut self, question: &Question) -> Self {
         let vocabulary = self.moment.world.compiled().vocabulary();
-        let said = |named: &Named| {
+        let said = |named: Cow<'_, Named>| {
             let uid = vocabulary.entity(&named.kind, &named.id)?;
             let told = vocabulary.is_own(&uid.kind()) && !named.properties.is_empty();
-            told.then(|| (uid, named.properties.clone()))
+            told.then(|| (uid, named.into_owned().properties))
         };
-        let both = [&question.subject, &question.resource].into_iter();
+        let both = told::said(question, vocabulary).into_iter();
         self.said = both.filter_map(said).collect();
         self
     }

@@ -1,7 +1,35 @@
 //! Entities of a tenant's own types as a request tells them.
 
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::question::{Named, Question};
 use crate::directory::Snapshot;
-use crate::policy::{Attribute, Entity, Uid, View};
+use crate::policy::{Attribute, Entity, Uid, View, Vocabulary};
+
+/// What a question says of its subject and of its resource. Where they are one entity, what is said of either is said of both, and what is
+/// said of the resource wins.
+pub(super) fn said<'a>(question: &'a Question, vocabulary: &Vocabulary) -> [Cow<'a, Named>; 2] {
+    let (subject, resource) = (&question.subject, &question.resource);
+    let uid = |named: &Named| vocabulary.entity(&named.kind, &named.id);
+    if subject.id != resource.id || uid(subject) != uid(resource) {
+        return [subject, resource].map(Cow::Borrowed);
+    }
+    let mut both = resource.clone();
+    for (name, value) in &subject.properties {
+        // `null` says nothing.
+        if both.properties.get(name).is_none_or(Value::is_null) {
+            both.properties.insert(name.clone(), value.clone());
+        }
+    }
+    // Each under its own name: one that is no type's is told as it was sent.
+    let subject = Named {
+        kind: subject.kind.clone(),
+        ..both.clone()
+    };
+    [subject, both].map(Cow::Owned)
+}
 
 /// The entities of a snapshot, but for those of the tenant's own types about which the request says something.
 pub(super) struct Told<'a> {

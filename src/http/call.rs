@@ -1,8 +1,9 @@
 //! One call on the directory: who makes it, what it names, and what it is told when it is refused.
 //!
 //! What a caller may not read does not exist: a reading that is denied is a 404, and so is a change of what the
-//! caller may not read. Why is told only where it says nothing about the thing: the key's scopes, the plan, somebody
-//! who may do nothing at all. A change that is denied of what the caller may read is a 403 with its reasons.
+//! caller may not read. Why is told only where it says nothing about the thing: the key's scopes, the plan, a purpose
+//! that nothing is for, somebody who may do nothing at all; and then nothing else is told. A change that is denied of
+//! what the caller may read is a 403 with its reasons.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::caller;
 use super::fields::Fields;
 use super::json::quoted;
 use super::problem::Problem;
-use super::refused;
+use super::refused::{self, is_about_the_caller};
 use crate::app::App;
 use crate::decide::authorized::{
     AccessRead, AgentRead, ApiKeyRead, AssistantRead, Authorized, DocumentRead, IntegrationRead,
@@ -28,15 +29,11 @@ use crate::decide::{
 };
 use crate::directory::{Change, DirectoryError, Kind, Ref, RowId, Snapshot};
 use crate::log::Event;
-use crate::policy::Refusal;
 
 /// The header by which a change is made once, however often it is sent.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const IDEMPOTENCY_KEY_LIMIT: usize = 255;
-
-/// Policies that refuse whoever asks, whatever they ask about: their reasons give nothing away.
-const ABOUT_THE_CALLER: &[&str] = &["services.", "active.", "sso.", "organization.suspended"];
 
 /// One call: authenticated, and not yet decided.
 pub(super) struct Call {
@@ -426,16 +423,6 @@ impl Call {
 pub(super) fn said(member: &str, reference: Ref) -> Map<String, Value> {
     let value = json!({ "type": reference.kind.name(), "id": reference.to_string() });
     std::iter::once((member.to_owned(), value)).collect()
-}
-
-/// Whether the refusal would be the same for anything that the caller could name.
-pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
-    matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
-        || judgement.determining.iter().any(|one| {
-            ABOUT_THE_CALLER
-                .iter()
-                .any(|prefix| one.id.starts_with(prefix))
-        })
 }
 
 /// Whether nothing but a legal hold stands against it.

@@ -14,9 +14,9 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, IntoResponses};
 
-use super::call::{Call, is_about_the_caller};
+use super::call::Call;
 use super::problem::Problem;
-use super::refused;
+use super::refused::{self, is_about_the_caller};
 use crate::decide::{Action, Changed, Listed, Refused};
 use crate::directory::{Kind, Ref, Snapshot, view};
 

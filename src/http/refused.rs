@@ -1,5 +1,7 @@
 //! What the door refuses, in the words of a caller.
 
+use std::collections::BTreeSet;
+
 use super::problem::{Finding, Problem};
 use crate::app::AppError;
 use crate::decide::Refused;
@@ -7,27 +9,72 @@ use crate::decide::error::Unwritten;
 use crate::decide::judge::Judgement;
 use crate::decide::turn::AGAIN;
 use crate::directory::DirectoryError;
-use crate::policy::{PolicyError, Refusal};
+use crate::policy::{Determining, PolicyError, Refusal, SUSPENDED};
 use crate::tenant::TenantError;
+
+/// Built-in policies that refuse whoever asks, whatever they ask about: their reasons give nothing away. No policy of an organization's own
+/// has one of these ids.
+const ABOUT_THE_CALLER: &[&str] = &[
+    "active.acts_for",
+    "active.user",
+    "never.train_purpose",
+    SUSPENDED,
+    "services.acting_user",
+    "services.audit",
+    "services.content",
+    "services.decide",
+    "services.directory_read",
+    "services.directory_write",
+    "services.events",
+    "services.explain",
+    "services.policy",
+    "services.search",
+    "sso.enforced",
+];
+
+/// What is told of a policy that failed: Cedar's own words have values in them, and the log has those.
+const FAILED: &str = "could not be evaluated";
+
+/// Whether the refusal would be the same for anything that the caller could name.
+pub(super) fn is_about_the_caller(judgement: &Judgement) -> bool {
+    matches!(judgement.refusal, Some(Refusal::PlanRequired(_)))
+        || about_the_caller(judgement).next().is_some()
+}
+
+fn about_the_caller(judgement: &Judgement) -> impl Iterator<Item = &Determining> {
+    let determining = judgement.determining.iter();
+    determining.filter(|one| ABOUT_THE_CALLER.contains(&&*one.id))
+}
 
 /// The policies that determined a judgement, with their reasons; one that failed stands beside them.
 pub(super) fn policies(judgement: &Judgement) -> impl Iterator<Item = (String, Option<String>)> {
-    let determining = judgement.determining.iter().map(|one| {
-        let id = one
-            .link
-            .clone()
-            .map_or_else(|| one.id.to_string(), |link| format!("{}/{link}", one.id));
-        (id, (!one.reason.is_empty()).then(|| one.reason.to_string()))
-    });
-    let failed = judgement
+    let determining = judgement.determining.iter().map(told);
+    // One may fail for each who must be allowed.
+    let failed: BTreeSet<&str> = judgement
         .failures
         .iter()
-        .map(|one| (one.id.clone(), Some(format!("failed: {}", one.message))));
-    determining.chain(failed)
+        .map(|one| one.id.as_str())
+        .collect();
+    let failed = failed.into_iter();
+    determining.chain(failed.map(|id| (id.to_owned(), Some(FAILED.to_owned()))))
+}
+
+fn told(one: &Determining) -> (String, Option<String>) {
+    let id = one
+        .link
+        .clone()
+        .map_or_else(|| one.id.to_string(), |link| format!("{}/{link}", one.id));
+    (id, (!one.reason.is_empty()).then(|| one.reason.to_string()))
 }
 
 fn reasons(judgement: &Judgement) -> String {
-    let reasons: Vec<String> = policies(judgement)
+    let mut all: Vec<_> = about_the_caller(judgement).map(told).collect();
+    // Beside these, what else stands against it could say whether the thing is there.
+    if all.is_empty() {
+        all.extend(policies(judgement));
+    }
+    let reasons: Vec<String> = all
+        .into_iter()
         .map(|(id, reason)| {
             reason.map_or_else(|| format!("({id})"), |reason| format!("{reason} ({id})"))
         })
@@ -154,6 +201,31 @@ pub(super) fn closed(error: &AppError) -> Problem {
         error => {
             tracing::error!(%error, "a tenant does not open");
             Problem::Unavailable("this organization cannot be opened now: try again".into())
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::policy::Library;
+
+    #[test]
+    fn what_is_about_the_caller_is_built_in() {
+        let library = Library::builtin().unwrap();
+        for id in ABOUT_THE_CALLER.iter().filter(|id| **id != SUSPENDED) {
+            assert!(library.describe(id).is_some(), "{id}");
+        }
+        let forbids = library.policies().filter(|policy| {
+            let id = policy.id().to_string();
+            let about = ["active.", "services.", "sso."].into_iter();
+            policy.effect() == cedar_policy::Effect::Forbid
+                && about.into_iter().any(|room| id.starts_with(room))
+        });
+        for policy in forbids {
+            let id = policy.id().to_string();
+            assert!(ABOUT_THE_CALLER.contains(&id.as_str()), "{id}");
         }
     }
 }

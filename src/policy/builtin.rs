@@ -23,6 +23,9 @@ use super::vocabulary::Vocabulary;
 /// The namespace of the built-in types; no tenant may declare anything in it.
 pub const NAMESPACE: &str = "Cedarkeep";
 
+/// What refuses everything of an organization that is suspended, as if it were a policy; no policy has this id.
+pub const SUSPENDED: &str = "organization.suspended";
+
 /// How far a policy may follow attributes from the request's entities: an entity's attribute, and an attribute of the
 /// entity that it names. A slice of the entities need not reach further.
 pub const DEREFERENCE_LEVEL: u32 = 2;

@@ -2,11 +2,14 @@
 
 use std::cell::OnceCell;
 
-use cedar_policy::{AuthorizationError, Authorizer, Entities, Policy, PolicySet, Request};
+use cedar_policy::{
+    AuthorizationError, Authorizer, Entities, Expression, Policy, PolicySet, Request,
+    eval_expression,
+};
 
 use super::index::{Body, Rule};
 use super::link::CompiledLink;
-use super::run::Run;
+use super::run::{Fault, Run};
 use super::value::{Uid, Value};
 
 /// A question and its entities as Cedar takes them, made when they are first asked for.
@@ -52,6 +55,16 @@ impl<'a> InCedar<'a> {
         let added = alone.add(condition);
         added.map_err(|error| error.to_string())?;
         self.ask(&alone, compiled)
+    }
+
+    /// What an expression comes to, or that it errs; nothing where it cannot be asked, or told.
+    pub(super) fn value(&self, expression: &Expression) -> Option<Result<Value, Fault>> {
+        let made = self.made.get_or_init(|| self.make());
+        let (request, entities) = made.as_ref().ok()?;
+        match eval_expression(request, entities, expression) {
+            Ok(value) => Value::from_cedar(&value).map(Ok),
+            Err(_) => Some(Err(Fault)),
+        }
     }
 
     fn decide(&self, alone: &PolicySet, body: &Body) -> Result<bool, String> {

@@ -8,7 +8,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, 
 use serde_json::Value;
 
 use super::builtin::{
-    DEREFERENCE_LEVEL, Library, NAMESPACE, in_order, parse_policies, parse_schema,
+    DEREFERENCE_LEVEL, Library, NAMESPACE, SUSPENDED, in_order, parse_policies, parse_schema,
     validation_findings, validation_warnings,
 };
 use super::error::{Finding, PolicyError, told};
@@ -355,7 +355,7 @@ fn own_index(
             let id = policy
                 .annotation("id")
                 .map_or_else(|| format!("{}#{}", source.name, at + 1), str::to_owned);
-            if library.describe(&id).is_some() {
+            if library.describe(&id).is_some() || id == SUSPENDED {
                 let message = format!("`{id}` is the id of a built-in policy");
                 findings.push(named(source, &id, message).with_help("choose another `@id`"));
                 continue;

@@ -14,8 +14,8 @@ use super::compile::Compiled;
 use super::evaluate::{Determining, Evaluation, Verdict};
 use super::index::{Body, Rule};
 use super::link::CompiledLink;
-use super::looked::{Looked, Path, Root, Shown, Sight, looked};
-use super::parts::{Asked, Piece, Place, Truth, node, text};
+use super::looked::{Looked, Shown, Sight, looked, looks_past};
+use super::parts::{Asked, Piece, Place, Truth, text};
 use super::program::STACK;
 use super::request::Question;
 use super::run::Run;
@@ -336,16 +336,17 @@ impl Explaining<'_> {
     fn part(&self, piece: &Piece, builtin: bool) -> Part {
         let looked = looked(&piece.json, &self.asked.run, self.sight);
         let withheld = looked.iter().any(|one| one.found == Shown::Withheld);
+        let unseen = withheld
+            || looks_past(&piece.json, &self.asked, self.sight)
+            || self.names_unseen(&piece.json);
         let truth = match &piece.truth {
             // Cedar tells the values that it could not compute with.
-            Truth::Failed(_) if withheld => Truth::Failed(None),
+            Truth::Failed(_) if unseen => Truth::Failed(None),
             truth => truth.clone(),
         };
         let who = Who::of(self.asked.run.question, self.sight.named);
         // A scope of a built-in template names what the link says.
         let scoped = matches!(piece.place, Place::Principal | Place::Resource);
-        let unseen =
-            withheld || self.hides_membership(&piece.json) || self.names_unseen(&piece.json);
         let untold = unseen && (!builtin || scoped);
         // Which attribute it is about would tell what it is: that one is true, or is there, may be all of the condition.
         let (condition, looked) = match untold {
@@ -393,30 +394,6 @@ impl Explaining<'_> {
             || match json {
                 Json::Array(items) => items.iter().any(|one| self.names_unseen(one)),
                 Json::Object(members) => members.values().any(|one| self.names_unseen(one)),
-                _ => false,
-            }
-    }
-
-    /// Whether an expression asks what somebody or something is in of which whoever asks may not see that.
-    fn hides_membership(&self, json: &Json) -> bool {
-        let question = self.asked.run.question;
-        let left = match node(json) {
-            Some(("in", body)) => body.get("left"),
-            Some(("is", body)) if body.get("in").is_some_and(|place| !place.is_null()) => {
-                body.get("left")
-            }
-            _ => None,
-        };
-        let of = left.and_then(Path::of).map(|path| path.root);
-        let hidden = match of {
-            Some(Root::Principal) => !(self.sight.sees)(question.principal(), None),
-            Some(Root::Resource) => !(self.sight.sees)(question.resource(), None),
-            Some(Root::Action | Root::Context) | None => false,
-        };
-        hidden
-            || match json {
-                Json::Array(items) => items.iter().any(|one| self.hides_membership(one)),
-                Json::Object(members) => members.values().any(|one| self.hides_membership(one)),
                 _ => false,
             }
     }

@@ -2,9 +2,9 @@
 
 use serde_json::Value as Json;
 
-use super::parts::node;
-use super::run::Run;
-use super::value::{Uid, Value, member};
+use super::parts::{Asked, node};
+use super::run::{Fault, Run};
+use super::value::{Type, Uid, Value, member};
 use super::view::Attribute;
 
 /// What whoever asks may see.
@@ -77,14 +77,7 @@ impl Path {
             }
             ("has", body) => {
                 let mut path = Self::of(body.get("left")?)?;
-                match body.get("attr")? {
-                    Json::String(name) => path.names.push(name.clone()),
-                    names => {
-                        let names = names.as_array()?.iter();
-                        path.names
-                            .extend(names.filter_map(Json::as_str).map(str::to_owned));
-                    }
-                }
+                path.names.extend(names(body)?);
                 Some(path)
             }
             _ => None,
@@ -110,6 +103,17 @@ impl Path {
             }
         }
         text
+    }
+}
+
+/// The attributes that one `.` or `has` looks at, each of what the one before it is.
+fn names(body: &Json) -> Option<Vec<String>> {
+    match body.get("attr")? {
+        Json::String(name) => Some(vec![name.clone()]),
+        names => {
+            let names = names.as_array()?.iter();
+            Some(names.filter_map(Json::as_str).map(str::to_owned).collect())
+        }
     }
 }
 
@@ -149,14 +153,19 @@ fn gather(json: &Json, paths: &mut Vec<Path>) {
 /// What is at the end of a path, and whose it is.
 fn follow(path: &Path, run: &Run<'_>, sight: Sight<'_>) -> (Option<Uid>, Shown) {
     let question = run.question;
-    let mut at = match path.root {
+    let begin = match path.root {
         Root::Principal => Value::Entity(question.principal().clone()),
         Root::Action => return (None, Shown::Absent),
         Root::Resource => Value::Entity(question.resource().clone()),
         Root::Context => question.context().clone(),
     };
-    let mut of = None;
-    for name in &path.names {
+    walk(begin, &path.names, run, sight)
+}
+
+/// What is behind these names, each an attribute of what the one before it is.
+fn walk(begin: Value, names: &[String], run: &Run<'_>, sight: Sight<'_>) -> (Option<Uid>, Shown) {
+    let (mut at, mut of) = (begin, None);
+    for name in names {
         let found = match &at {
             Value::Entity(uid) if run.vocabulary.above_action(uid).is_some() => None,
             Value::Entity(uid) => {
@@ -179,4 +188,52 @@ fn follow(path: &Path, run: &Run<'_>, sight: Sight<'_>) -> (Option<Uid>, Shown) 
         }
     }
     (of, Shown::Is(at))
+}
+
+/// Whether an expression looks at what may not be seen otherwise than by a path of attributes: at tags, at attributes of what is computed,
+/// at what somebody or something is in. Where it cannot be said of what, it counts as if it did.
+pub(super) fn looks_past(json: &Json, asked: &Asked<'_>, sight: Sight<'_>) -> bool {
+    if Path::of(json).is_some() {
+        return false;
+    }
+    let run = &asked.run;
+    let hidden = |left: &Json, is_hidden: &dyn Fn(Value) -> bool| match asked.comes_to(left) {
+        Some(Ok(of)) => is_hidden(of),
+        // Whatever errs is the end: of what it would be, nothing was looked at.
+        Some(Err(Fault)) => false,
+        None => true,
+    };
+    let parts = node(json).and_then(|(operator, body)| Some((operator, body, body.get("left")?)));
+    let here = match parts {
+        Some(("." | "has", body, left)) => names(body).is_none_or(|names| {
+            hidden(left, &|of| {
+                walk(of, &names, run, sight).1 == Shown::Withheld
+            })
+        }),
+        // A tag is told where all of the entity is: what a request says of one are its attributes.
+        Some(("getTag" | "hasTag", _, left)) => hidden(left, &|of| match of {
+            Value::Entity(uid) => !(sight.sees)(&uid, None),
+            _ => false,
+        }),
+        Some(("in", _, left)) => hidden(left, &|of| hides_above(&of, run, sight)),
+        Some(("is", body, left)) if body.get("in").is_some_and(|place| !place.is_null()) => {
+            hidden(left, &|of| hides_above(&of, run, sight))
+        }
+        _ => false,
+    };
+    here || match json {
+        Json::Array(items) => items.iter().any(|one| looks_past(one, asked, sight)),
+        Json::Object(members) => members.values().any(|one| looks_past(one, asked, sight)),
+        _ => false,
+    }
+}
+
+/// Whether what it is in may not be seen.
+fn hides_above(of: &Value, run: &Run<'_>, sight: Sight<'_>) -> bool {
+    let Value::Entity(uid) = of else {
+        return false;
+    };
+    // What an action, a role or a plan is in, the schema says.
+    let is_schemas = matches!(uid.kind(), Type::Other(_)) && !run.vocabulary.is_own(&uid.kind());
+    !is_schemas && !(sight.sees)(uid, None)
 }

@@ -47,7 +47,7 @@ mod vocabulary;
 mod way;
 mod words;
 
-pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA};
+pub use builtin::{DEREFERENCE_LEVEL, FILES, Library, NAMESPACE, SCHEMA, SUSPENDED};
 pub use compile::{Compiled, OwnPolicies, POLICIES_MOST, Source};
 pub use diff::{Aspect, Difference, Happened, Line, PolicyChange, SchemaChange, Side, diff};
 pub use error::{Finding, PolicyError};

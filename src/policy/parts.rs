@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::cedar::InCedar;
 use super::index::Body;
 use super::program::{self, Scope};
-use super::run::Run;
+use super::run::{Fault, Run};
 use super::value::{Uid, Value};
 
 /// Where in a policy a part of it stands.
@@ -120,6 +120,14 @@ impl<'a> Asked<'a> {
     /// What an expression comes to; nothing where it errs or has no compiled form.
     pub(super) fn value(&self, json: &Json) -> Option<Value> {
         self.run.value(&program::expression(json)?).ok()
+    }
+
+    /// The same, as Cedar itself says it of what has no compiled form; nothing where that cannot be said.
+    pub(super) fn comes_to(&self, json: &Json) -> Option<Result<Value, Fault>> {
+        match program::expression(json) {
+            Some(compiled) => Some(self.run.value(&compiled)),
+            None => self.cedar.value(&text(json).parse().ok()?),
+        }
     }
 }
 

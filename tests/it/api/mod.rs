@@ -50,6 +50,7 @@ mod spilling;
 mod sso;
 mod takeout;
 mod tamper;
+mod telling;
 mod timing;
 mod together;
 mod versions;
