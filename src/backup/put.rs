@@ -192,7 +192,10 @@ pub async fn put_back(
     }
     let mut people = known.people_of(id);
     if place.has_beside(id).await? {
-        if place.fence(id).await? {
+        let is_fenced = place.fence(id).await?;
+        // It was served while it was loaded: from here on nobody is erased in it, and the ledger has whoever was.
+        people = terms.ledger.settle(&[]).await?.people_of(id);
+        if is_fenced {
             // Whoever was erased in what goes now, and is not in the ledger yet.
             people.extend(under_way(place, id).await?);
         }

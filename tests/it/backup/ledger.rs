@@ -1,7 +1,7 @@
 //! Who was erased stays erased, whatever is put back: the ledger is where no restore reaches it, and nothing falls between it and the log.
 
-use cedarkeep::app::Restore;
-use cedarkeep::backup::PutBack;
+use cedarkeep::app::{App, AppError, Restore, Returned};
+use cedarkeep::backup::{Progress, PutBack};
 use cedarkeep::config::Database;
 use cedarkeep::decide::{Door, upkeep};
 use cedarkeep::directory::{Ref, keeping};
@@ -206,6 +206,59 @@ async fn nothing_falls_between_an_erasure_and_the_ledger() {
             .unwrap()
             .contains(&acme.member.to_string())
     );
+}
+
+/// Puts one organization back, and does something when that has begun: the ledger was read, and nothing is loaded yet.
+async fn put_back_while(
+    service: &Service,
+    wanted: &Restore,
+    meanwhile: impl AsyncFn() + Sync,
+) -> Result<Returned, AppError> {
+    let begun = |progress: &Progress| matches!(progress, Progress::Said(text) if text.starts_with("putting back"));
+    let here = tokio::runtime::Handle::current();
+    App::restore(service.app().config().clone(), wanted, &mut |progress| {
+        if begun(&progress) {
+            tokio::task::block_in_place(|| here.block_on(meanwhile()));
+        }
+    })
+    .await
+}
+
+async fn whoever_is_erased_while_a_restore_loads_stays_erased(database: Database) {
+    let service = Service::still(database).await;
+    let mut acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    asked(&service, &acme, acme.viewer, 10).await;
+    let backup = taken(&service, "backup").await;
+    // It begins and is over while the organization is served still: no row tells of it any more.
+    let (door, viewer) = (&acme.door, acme.viewer);
+    let done = put_back_while(&service, &one_of("acme", &backup), async || {
+        erase(door, viewer).await;
+        upkeep::round(door, Utc::now(), false).await.unwrap();
+        let entries = every_entry(door).await;
+        assert!(entries.iter().any(|entry| entry.event == Event::DataErased));
+    })
+    .await
+    .unwrap();
+    assert!(
+        matches!(&done.put_back[..], [PutBack::Served { erased: 1, .. }]),
+        "{done:?}"
+    );
+    acme.door.close().await;
+    acme.door = service.app().door(id).await.unwrap();
+    assert!(!has_key(&service, &acme, acme.viewer).await);
+    assert!(acme.door.glance().snapshot().user(acme.viewer).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_erased_while_a_restore_loads_stays_erased_on_sqlite() {
+    whoever_is_erased_while_a_restore_loads_stays_erased(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_erased_while_a_restore_loads_stays_erased_on_postgresql() {
+    let server = postgres::start();
+    whoever_is_erased_while_a_restore_loads_stays_erased(Database::Postgres(server.url())).await;
 }
 
 async fn control_of(service: &Service) -> sqlx::AnyConnection {
