@@ -171,30 +171,63 @@ pub async fn put_back(
     known: &Known,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<PutBack, BackupError> {
-    let (id, slug, place) = (found.id, found.slug.clone(), control.place());
+    let (id, place) = (found.id, control.place());
     let begun = control.restoring().await?;
     let begun = begun.into_iter().find(|one| one.tenant == id);
     if known.closed.contains(&id) {
-        if begun.is_none() {
-            return Err(BackupError::Closed { name: slug });
-        }
-        control.give_up_restoring(id).await?;
-        return Ok(PutBack::Closed { slug });
+        return closed(control, found, begun.is_some()).await;
     }
-    let is_loaded = begun.is_some_and(|one| one.loaded && one.backup == backup.id());
+    let is_loaded = begun
+        .as_ref()
+        .is_some_and(|one| one.loaded && one.backup == backup.id());
     if !is_loaded {
         let stored = key_of(control, checked, found).await?;
         let people = backup.keyed(id, &known.people_of(id))?;
         load(place, backup, found, &people, progress).await?;
-        control
-            .begin_restoring((id, &found.slug), &stored, backup.id())
-            .await?;
+        let of = (id, found.slug.as_str());
+        if !control.begin_restoring(of, &stored, backup.id()).await? {
+            return closed(control, found, begun.is_some()).await;
+        }
+    }
+    let put = exchange((control, terms), backup, found, progress).await;
+    if put.is_err() {
+        let known = terms.ledger.settle(&[]).await;
+        if known.is_ok_and(|known| known.closed.contains(&id)) {
+            // It was closed while it was put back, which is why that failed.
+            return closed(control, found, true).await;
+        }
+    }
+    put
+}
+
+/// One that was closed is not put back, and what was written of it until now goes.
+async fn closed(control: &Control, found: &Found, is_begun: bool) -> Result<PutBack, BackupError> {
+    let slug = found.slug.clone();
+    if is_begun {
+        control.give_up_restoring(found.id).await?;
+        return Ok(PutBack::Closed { slug });
+    }
+    control.place().drop_beside(found.id).await?;
+    Err(BackupError::Closed { name: slug })
+}
+
+/// Puts what lies beside in the place of what there is, and goes on with it, once nobody opens it any more.
+async fn exchange(
+    (control, terms): (&Control, &Terms),
+    backup: &Backup,
+    found: &Found,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<PutBack, BackupError> {
+    let (id, slug, place) = (found.id, found.slug.clone(), control.place());
+    let is_beside = place.has_beside(id).await?;
+    let is_fenced = is_beside && place.fence(id).await?;
+    // It was served while it was loaded: from here on nobody is erased in it, and the ledger has whoever was.
+    let known = terms.ledger.settle(&[]).await?;
+    if known.closed.contains(&id) {
+        return closed(control, found, true).await;
     }
     let mut people = known.people_of(id);
-    if place.has_beside(id).await? {
-        let is_fenced = place.fence(id).await?;
-        // It was served while it was loaded: from here on nobody is erased in it, and the ledger has whoever was.
-        people = terms.ledger.settle(&[]).await?.people_of(id);
+    if is_beside {
         if is_fenced {
             // Whoever was erased in what goes now, and is not in the ledger yet.
             people.extend(under_way(place, id).await?);

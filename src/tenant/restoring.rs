@@ -14,6 +14,7 @@ use crate::storage::{Database, Place};
 
 const NAME: &str = "tenant";
 const RESTORING: &str = "restoring";
+const CLOSED: &str = "SELECT tenant FROM erased WHERE tenant = $1 AND subject = '' LIMIT 1";
 
 /// What `ready` says of a tenant that is being put back.
 pub(super) const PUT_BACK: i64 = 2;
@@ -194,7 +195,8 @@ impl Control {
     }
 
     /// Says that a tenant is being put back, and puts this row in the place of the one that it has: from here on nobody opens it. Its name
-    /// and its keys go under the keys that are in force here, which may have been rotated since the row was read.
+    /// and its keys go under the keys that are in force here, which may have been rotated since the row was read. Whether it does: one that
+    /// was closed meanwhile is in the ledger before its row goes, and stays closed.
     ///
     /// # Errors
     /// The database does not take it, or another organization has its name.
@@ -203,7 +205,7 @@ impl Control {
         (id, slug): (TenantId, &str),
         stored: &Stored,
         backup: &str,
-    ) -> Result<(), TenantError> {
+    ) -> Result<bool, TenantError> {
         let key = Cell::Text(id.to_string());
         let (table, rows) = restoring([id], backup, true);
         for _ in 0..TRIES {
@@ -236,13 +238,18 @@ impl Control {
                 self.reload().await?;
                 continue;
             }
+            if loading.finds(CLOSED, &key).await? {
+                loading.abandon().await?;
+                return Ok(false);
+            }
             loading.remove((NAME, "id"), &key).await?;
             loading.add(&stored.table, &stored.row).await?;
             loading.remove((RESTORING, "tenant"), &key).await?;
             for row in &rows {
                 loading.add(&table, row).await?;
             }
-            return Ok(loading.finish().await?);
+            loading.finish().await?;
+            return Ok(true);
         }
         Err(TenantError::Contended { name: slug.into() })
     }

@@ -388,3 +388,34 @@ async fn an_organization_that_was_closed_is_not_put_back() {
             .exists()
     );
 }
+
+async fn whoever_is_closed_while_a_restore_loads_stays_closed(database: Database) {
+    let service = Service::still(database).await;
+    let acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    let backup = taken(&service, "backup").await;
+    acme.door.close().await;
+    let app = service.app();
+    let done = put_back_while(&service, &one_of("acme", &backup), async || {
+        app.destroy(id).await.unwrap();
+    });
+    let refused = said(done.await);
+    assert!(refused.contains("`acme` was closed"), "{refused}");
+    let control = app.control();
+    assert!(control.stored(id).await.unwrap().is_none());
+    assert_eq!(control.restoring().await.unwrap(), []);
+    assert!(!control.place().has_beside(id).await.unwrap());
+    assert!(app.door(id).await.is_err());
+    assert!(!service.file(&acme).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_closed_while_a_restore_loads_stays_closed_on_sqlite() {
+    whoever_is_closed_while_a_restore_loads_stays_closed(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_closed_while_a_restore_loads_stays_closed_on_postgresql() {
+    let server = postgres::start();
+    whoever_is_closed_while_a_restore_loads_stays_closed(Database::Postgres(server.url())).await;
+}
