@@ -187,6 +187,7 @@ impl App {
         };
         if upkeep {
             settle(&terms.ledger).await;
+            backup::tidy(&control).await;
         }
         let limits = proof::Limits {
             question: config.proof.timeout(),
@@ -445,6 +446,7 @@ impl App {
     /// The control database does not answer. A tenant that does not open is only logged.
     pub async fn wake_silent(&self, now: DateTime<Utc>, silent: Duration) -> Result<(), AppError> {
         settle(self.ledger()).await;
+        backup::tidy(&self.control).await;
         let mut after = None;
         loop {
             let tenants = self.control.list(after, TENANTS).await?;

@@ -188,6 +188,13 @@ impl App {
     }
 }
 
+/// Has nothing lie beside that a restore has left which was killed: it keeps nobody from being served.
+pub(super) async fn tidy(control: &Control) {
+    if let Err(error) = control.drop_abandoned().await {
+        tracing::error!(%error, "what a restore has left beside is taken away later");
+    }
+}
+
 /// Which tenant is meant, and that it is meant.
 fn meant(
     backup: &Backup,

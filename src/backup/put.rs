@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::Utc;
 use tokio::task::block_in_place;
@@ -23,12 +24,17 @@ use crate::decide::restore;
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::storage::copy::{Cell, Loading, Table, tables, up_to};
+use crate::storage::restorer::Restorer;
 use crate::storage::{CONTROL as CONTROL_SCHEMA, Database, Place, StorageError, TENANT};
 use crate::tenant::{Control, Kind, Known, NOT_PUT_BACK, Stored, restoring};
 
 /// How many rows, and how many bytes of them, one transaction writes.
 const ROWS: u64 = 2_000;
 const BYTES: usize = 8 << 20;
+
+/// How often it is asked whether another restore has ended, and the pause in between.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was put back.
 #[derive(Debug)]
@@ -171,6 +177,33 @@ pub async fn put_back(
     known: &Known,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<PutBack, BackupError> {
+    let restorer = restorer(control.place(), found).await?;
+    let put = begin((control, terms), (backup, checked, found), known, progress).await;
+    restorer.release().await;
+    put
+}
+
+/// The right to put it back: nobody else does, and what lies beside is nobody's to take away.
+async fn restorer(place: &Place, found: &Found) -> Result<Restorer, BackupError> {
+    for _ in 0..TRIES {
+        if let Some(restorer) = place.restorer(found.id).await? {
+            return Ok(restorer);
+        }
+        // Whoever was killed a moment ago may have it still, and whoever takes away what they left.
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(BackupError::Unfit(format!(
+        "`{}` is being put back by another restore just now: wait for its end",
+        found.slug
+    )))
+}
+
+async fn begin(
+    (control, terms): (&Control, &Terms),
+    (backup, checked, found): (&Backup, &Checked, &Found),
+    known: &Known,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<PutBack, BackupError> {
     let (id, place) = (found.id, control.place());
     let begun = control.restoring().await?;
     let begun = begun.into_iter().find(|one| one.tenant == id);
@@ -181,9 +214,19 @@ pub async fn put_back(
         .as_ref()
         .is_some_and(|one| one.loaded && one.backup == backup.id());
     if !is_loaded {
+        if begun.is_some() {
+            control.unload(id).await?;
+        }
         let stored = key_of(control, checked, found).await?;
         let people = backup.keyed(id, &known.people_of(id))?;
-        load(place, backup, found, &people, progress).await?;
+        let loaded = load(place, backup, found, &people, progress).await;
+        if let Err(error) = loaded {
+            // Nothing says of it: whoever is erased from here on would not be looked for in it.
+            if let Err(error) = place.drop_beside(id).await {
+                tracing::warn!(tenant.id = %id, %error, "what was loaded is taken away later");
+            }
+            return Err(error);
+        }
         let of = (id, found.slug.as_str());
         if !control.begin_restoring(of, &stored, backup.id()).await? {
             return closed(control, found, begun.is_some()).await;

@@ -10,10 +10,11 @@ use crate::crypto::hierarchy::{CheckValue, Wrapped};
 use crate::crypto::provider::Provider;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::copy::{Cell, CellKind, Column, Table};
-use crate::storage::{Database, Place};
+use crate::storage::{Database, Dialect, Place};
 
 const NAME: &str = "tenant";
 const RESTORING: &str = "restoring";
+const UNLOAD: &str = "UPDATE restoring SET loaded = 0 WHERE tenant = $1";
 const CLOSED: &str = "SELECT tenant FROM erased WHERE tenant = $1 AND subject = '' LIMIT 1";
 
 /// What `ready` says of a tenant that is being put back.
@@ -252,6 +253,54 @@ impl Control {
             return Ok(true);
         }
         Err(TenantError::Contended { name: slug.into() })
+    }
+
+    /// What lies beside a tenant's database, or did, is not of the backup that it was begun with: that is loaded again.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn unload(&self, id: TenantId) -> Result<(), TenantError> {
+        sqlx::query(UNLOAD)
+            .bind(id.to_string())
+            .execute(self.database.pool())
+            .await
+            .map(|_| ())
+            .map_err(|cause| self.database.error(cause).into())
+    }
+
+    /// Takes away what lies beside of whoever is not being put back: of restores that were killed, or failed, while they loaded. What
+    /// somebody loads just now stays.
+    ///
+    /// # Errors
+    /// A database or the folder does not answer; it is done by being done again.
+    pub async fn drop_abandoned(&self) -> Result<(), TenantError> {
+        for id in self.place.all_beside().await? {
+            if !self.is_ours(id).await? {
+                continue;
+            }
+            let Some(restorer) = self.place.restorer(id).await? else {
+                continue;
+            };
+            let begun = self.restoring().await?;
+            if begun.iter().all(|one| one.tenant != id) {
+                self.place.drop_beside(id).await?;
+            }
+            restorer.release().await;
+        }
+        Ok(())
+    }
+
+    /// Whether what is called after this tenant is this deployment's, and not that of another one on the same server.
+    async fn is_ours(&self, id: TenantId) -> Result<bool, TenantError> {
+        if self.place.dialect() == Dialect::Sqlite || self.stored(id).await?.is_some() {
+            return Ok(true);
+        }
+        let closed = sqlx::query(CLOSED)
+            .bind(id.to_string())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(closed.is_some())
     }
 
     /// Those that are being put back, by id.

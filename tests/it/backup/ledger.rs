@@ -1,7 +1,7 @@
 //! Who was erased stays erased, whatever is put back: the ledger is where no restore reaches it, and nothing falls between it and the log.
 
-use cedarkeep::app::{App, AppError, Restore, Returned};
-use cedarkeep::backup::{Progress, PutBack};
+use cedarkeep::app::Restore;
+use cedarkeep::backup::PutBack;
 use cedarkeep::config::Database;
 use cedarkeep::decide::{Door, upkeep};
 use cedarkeep::directory::{Ref, keeping};
@@ -9,7 +9,7 @@ use cedarkeep::log::Event;
 use cedarkeep::log::entry::Caller;
 use chrono::Utc;
 
-use super::{Elsewhere, everything, one_of, put_back, said, taken};
+use super::{Elsewhere, everything, one_of, put_back, put_back_while, said, taken};
 use crate::api::harness::{Service, Tenant};
 use crate::api::keeping::{asked, every_entry};
 use crate::harness::postgres;
@@ -206,22 +206,6 @@ async fn nothing_falls_between_an_erasure_and_the_ledger() {
             .unwrap()
             .contains(&acme.member.to_string())
     );
-}
-
-/// Puts one organization back, and does something when that has begun: the ledger was read, and nothing is loaded yet.
-async fn put_back_while(
-    service: &Service,
-    wanted: &Restore,
-    meanwhile: impl AsyncFn() + Sync,
-) -> Result<Returned, AppError> {
-    let begun = |progress: &Progress| matches!(progress, Progress::Said(text) if text.starts_with("putting back"));
-    let here = tokio::runtime::Handle::current();
-    App::restore(service.app().config().clone(), wanted, &mut |progress| {
-        if begun(&progress) {
-            tokio::task::block_in_place(|| here.block_on(meanwhile()));
-        }
-    })
-    .await
 }
 
 async fn whoever_is_erased_while_a_restore_loads_stays_erased(database: Database) {
