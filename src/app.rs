@@ -332,7 +332,7 @@ impl App {
             let name = id.to_string();
             return Err(BackupError::Closed { name }.into());
         }
-        let told = restore::restored(&self.control, id, &self.terms, progress)
+        let told = restore::restored(&self.control, id, &self.terms, None, progress)
             .await
             .map_err(BackupError::from)?;
         let people = restore::returned(&self.control, id, &known.people_of(id)).await?;

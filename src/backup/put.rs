@@ -1,4 +1,4 @@
-//! A backup put back: beside what is there first, then in its place, then as another life of the log, and served at the very end.
+//! A backup put back: beside what is there first, where it is verified, then in its place as another life of the log, and served at the end.
 //!
 //! From the moment at which a tenant's row says that it is being put back nobody opens it, until all of it is done; whoever is killed in
 //! between does it again. What was erased since is not written at all as far as it is a key, and erased again as far as it is more.
@@ -20,13 +20,13 @@ use super::sealed::Text;
 use super::take::below;
 use super::{BackupError, Progress};
 use crate::decide::door::Terms;
-use crate::decide::restore;
+use crate::decide::restore::{self, NotRestored, Sound};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::storage::copy::{Cell, Loading, Table, tables, up_to};
 use crate::storage::restorer::Restorer;
 use crate::storage::{CONTROL as CONTROL_SCHEMA, Database, Place, StorageError, TENANT};
-use crate::tenant::{Control, Kind, Known, NOT_PUT_BACK, Stored, restoring};
+use crate::tenant::{Control, DEPLOYMENT, Kind, Known, NOT_PUT_BACK, Stored, restoring};
 
 /// How many rows, and how many bytes of them, one transaction writes.
 const ROWS: u64 = 2_000;
@@ -213,26 +213,33 @@ async fn begin(
     let is_loaded = begun
         .as_ref()
         .is_some_and(|one| one.loaded && one.backup == backup.id());
+    let mut sound = None;
     if !is_loaded {
         if begun.is_some() {
             control.unload(id).await?;
         }
         let stored = key_of(control, checked, found).await?;
         let people = backup.keyed(id, &known.people_of(id))?;
-        let loaded = load(place, backup, found, &people, progress).await;
-        if let Err(error) = loaded {
-            // Nothing says of it: whoever is erased from here on would not be looked for in it.
-            if let Err(error) = place.drop_beside(id).await {
-                tracing::warn!(tenant.id = %id, %error, "what was loaded is taken away later");
+        let loaded = async {
+            load(place, backup, found, &people, progress).await?;
+            verified((control, terms), found, &stored, progress).await
+        };
+        match loaded.await {
+            Ok(found) => sound = Some(found),
+            Err(error) => {
+                // Nothing says of it: whoever is erased from here on would not be looked for in it.
+                if let Err(error) = place.drop_beside(id).await {
+                    tracing::warn!(tenant.id = %id, %error, "what was loaded is taken away later");
+                }
+                return Err(error);
             }
-            return Err(error);
         }
         let of = (id, found.slug.as_str());
         if !control.begin_restoring(of, &stored, backup.id()).await? {
             return closed(control, found, begun.is_some()).await;
         }
     }
-    let put = exchange((control, terms), backup, found, progress).await;
+    let put = exchange((control, terms), (backup, found), sound, progress).await;
     if put.is_err() {
         let known = terms.ledger.settle(&[]).await;
         if known.is_ok_and(|known| known.closed.contains(&id)) {
@@ -257,8 +264,8 @@ async fn closed(control: &Control, found: &Found, is_begun: bool) -> Result<PutB
 /// Puts what lies beside in the place of what there is, and goes on with it, once nobody opens it any more.
 async fn exchange(
     (control, terms): (&Control, &Terms),
-    backup: &Backup,
-    found: &Found,
+    (backup, found): (&Backup, &Found),
+    sound: Option<Sound>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<PutBack, BackupError> {
     let (id, slug, place) = (found.id, found.slug.clone(), control.place());
@@ -291,7 +298,7 @@ async fn exchange(
     let before = match lives == found.lives {
         true => {
             let tell = |done, of| progress(Progress::Entries { done, of });
-            restore::restored(control, id, terms, tell).await?
+            restore::restored(control, id, terms, sound, tell).await?
         }
         false => Vec::new(),
     };
@@ -306,6 +313,30 @@ async fn exchange(
         before,
         erased: people.iter().filter(|one| is_person(one)).count(),
     })
+}
+
+/// What lies beside is sound: nothing takes the place of what there is before that is known.
+async fn verified(
+    (control, terms): (&Control, &Terms),
+    found: &Found,
+    stored: &Stored,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Sound, BackupError> {
+    let kind = match found.slug == DEPLOYMENT {
+        true => Kind::Deployment,
+        false => Kind::Organization,
+    };
+    let store = control.open_beside((found.id, kind), stored).await?;
+    let tell = |done, of| progress(Progress::Entries { done, of });
+    let sound = restore::sound(&store, terms, tell).await;
+    store.database().close().await;
+    match sound {
+        Err(NotRestored::Unsound { wrong }) => Err(BackupError::Unsound {
+            name: found.slug.clone(),
+            wrong,
+        }),
+        sound => Ok(sound?),
+    }
 }
 
 /// Whether this is somebody, and not an invitation of theirs.

@@ -39,7 +39,8 @@ pub(super) struct Restore {
     /// (`deployment.name`)
     #[arg(long, value_name = "NAME", required_unless_present = "check")]
     confirm: Option<String>,
-    /// Only check that all of it is as it was written, and change nothing
+    /// Only check that all of it is as it was written, and change nothing. That the logs in it verify is seen by a restore, before it
+    /// replaces anything
     #[arg(long, conflicts_with = "confirm")]
     check: bool,
     /// The file that was given to `cedarkeep backup --recovery-key`

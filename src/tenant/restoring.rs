@@ -1,10 +1,12 @@
 //! What the control database knows of backups: a tenant's row as a whole, and which tenants are being put back, so that none of them opens.
 
+use std::sync::Arc;
+
 use super::TenantError;
 use super::control::Control;
 use super::deployment::slug_binding;
 use super::roots::{Held, Locked, NEXT, PRESENT, TRIES};
-use super::store::Store;
+use super::store::{Kind, Store};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
 use crate::crypto::provider::Provider;
@@ -333,6 +335,25 @@ impl Control {
         }
         reading.close().await?;
         Ok(all)
+    }
+
+    /// Opens the store that lies beside a tenant's own, with the keys of this row.
+    ///
+    /// # Errors
+    /// As [`Control::open_store`].
+    pub async fn open_beside(
+        &self,
+        (id, kind): (TenantId, Kind),
+        stored: &Stored,
+    ) -> Result<Store, TenantError> {
+        let mut told = Vec::new();
+        for columns in [PRESENT, NEXT] {
+            told.extend(stored.held(columns)?);
+        }
+        let roots = Arc::new(self.roots.telling(told));
+        let database = self.place.open_beside(id).await?;
+        let shelf = self.place.shelf_beside(id, &database);
+        Store::open((database, shelf), roots, (id, kind), None).await
     }
 
     /// Opens the store of a tenant that is being put back, or was by other means.

@@ -3,8 +3,9 @@
 use cedarkeep::config::Database;
 use cedarkeep::ids::TenantId;
 use cedarkeep::tenant::Control;
+use sqlx::{Connection as _, Row as _};
 
-use super::{one_of, put_back_while, said, taken};
+use super::{one_of, put_back, put_back_while, said, taken};
 use crate::api::harness::Service;
 use crate::harness::postgres;
 
@@ -96,9 +97,63 @@ async fn what_is_loaded_of_another_backup_is_not_gone_on_with() {
     said(cut.await);
     let begun = control.restoring().await.unwrap();
     assert!(begun.iter().all(|one| !one.loaded), "{begun:?}");
-    super::put_back(service.app().config(), &one_of("acme", &one))
+    put_back(service.app().config(), &one_of("acme", &one))
         .await
         .unwrap();
     let door = service.app().door(id).await.unwrap();
     assert_eq!(door.store().lives().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_does_not_verify_takes_nobodys_place() {
+    let service = Service::still(Database::Sqlite).await;
+    let acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    let mut rows = service.database(&acme).await;
+    // What is only derived of the log is made again, and keeps nobody from being served.
+    sqlx::query("INSERT INTO search_block (block, filter, pairs) VALUES (0, $1, $2)")
+        .bind(b"garbage".as_slice())
+        .bind(b"garbage".as_slice())
+        .execute(&mut rows)
+        .await
+        .unwrap();
+    let derived = taken(&service, "derived").await;
+    let hashes: Vec<u8> = sqlx::query("SELECT hashes FROM segment WHERE first_index = 0")
+        .fetch_one(&mut rows)
+        .await
+        .unwrap()
+        .get("hashes");
+    let set = "UPDATE segment SET hashes = $1 WHERE first_index = 0";
+    let altered: Vec<u8> = hashes.iter().map(|byte| byte ^ 1).collect();
+    for (hashes, name) in [(&altered, Some("altered")), (&hashes, None)] {
+        sqlx::query(set)
+            .bind(hashes.as_slice())
+            .execute(&mut rows)
+            .await
+            .unwrap();
+        if let Some(name) = name {
+            taken(&service, name).await;
+        }
+    }
+    rows.close().await.unwrap();
+    acme.door.close().await;
+    let (app, from) = (service.app(), derived.with_file_name("altered"));
+    let refused = said(put_back(app.config(), &one_of("acme", &from)).await);
+    assert!(refused.contains("does not verify"), "{refused}");
+    let control = app.control();
+    assert_eq!(control.restoring().await.unwrap(), []);
+    assert!(!control.place().has_beside(id).await.unwrap());
+    let door = app.door(id).await.unwrap();
+    assert_eq!(door.store().lives().len(), 1);
+    door.close().await;
+
+    put_back(app.config(), &one_of("acme", &derived))
+        .await
+        .unwrap();
+    let door = app.door(id).await.unwrap();
+    assert_eq!(door.store().lives().len(), 2);
+    let blocks = sqlx::query("SELECT block FROM search_block WHERE filter = $1")
+        .bind(b"garbage".as_slice())
+        .fetch_optional(&mut service.database(&acme).await);
+    assert!(blocks.await.unwrap().is_none());
 }
