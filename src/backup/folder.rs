@@ -184,10 +184,15 @@ impl Making {
         )
     }
 
-    /// Takes a file away again.
+    /// Takes a file away again, if it was begun.
     pub(super) fn forget(&self, name: &str) -> Result<(), BackupError> {
         let path = self.part.join(name);
-        std::fs::remove_file(&path).map_err(|cause| BackupError::write(&path, cause))
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                Err(BackupError::write(&path, cause))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes a file that is written.

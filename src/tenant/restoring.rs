@@ -66,6 +66,12 @@ impl Stored {
         }))
     }
 
+    /// Whether it is of a tenant that is being put back.
+    #[must_use]
+    pub fn is_put_back(&self) -> bool {
+        matches!(self.cell("ready"), Ok(Cell::Number(PUT_BACK)))
+    }
+
     /// Has the sealed name that another row of the same tenant has.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod beside;
 mod drill;
 mod killed;
 mod ledger;
+mod left_out;
 mod one;
 mod rotated;
 mod sealed;
