@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::block_in_place;
 
-use super::folder::{CONTROL, Making, Sealers};
+use super::folder::{CONTROL, KEYRING, Making, Sealers};
 use super::frames::{PIECE_SIZE, put_end, put_file, put_piece, put_row, put_table};
 use super::sealed::Writing;
 use super::{BackupError, Progress};
@@ -20,7 +20,7 @@ use crate::storage::copy::{Cell, Reading, Table};
 use crate::storage::{CONTROL as CONTROL_SCHEMA, Dialect, TENANT};
 use crate::tenant::{Control, DEPLOYMENT, NOT_PUT_BACK, Restoring, Stored, TenantError};
 
-/// How often an organization is begun with whose keys are being rotated just then, and the pause in between.
+/// How often an organization, or the control database, is begun with whose keys are being rotated just then, and the pause in between.
 const TRIES: usize = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,6 +61,8 @@ pub struct Taken {
     pub files: u64,
     /// Bytes of the backup.
     pub bytes: u64,
+    /// Whether the keyring is in it, for whoever has the recovery key.
+    pub keyring: bool,
     /// Organizations that are being put back, and are not in it.
     pub left_out: Vec<String>,
 }
@@ -216,13 +218,37 @@ pub async fn take(
             }
         }
     }
-    taken.rows += control(taking.control, &mut making, is_whole, progress).await?;
-    if let Some(path) = taking.keyring {
-        let text = std::fs::read(path).map(zeroize::Zeroizing::new);
-        making.keyring(&text.map_err(|cause| BackupError::read(path, cause))?)?;
+    for _ in 0..TRIES {
+        // A rotation that ends in between destroys the root key that the control database was read under.
+        let before = root_of(taking.control).await?;
+        let rows = control(taking.control, &mut making, is_whole, progress).await?;
+        if let Some(path) = taking.keyring {
+            let text = std::fs::read(path).map(zeroize::Zeroizing::new);
+            making.keyring(&text.map_err(|cause| BackupError::read(path, cause))?)?;
+            taken.keyring = true;
+        }
+        let locks = making.locks(taking.sealers).await?;
+        if root_of(taking.control).await? == before {
+            taken.rows += rows;
+            taken.bytes = making.finish(created_at, locks)?;
+            return Ok(taken);
+        }
+        making.forget(CONTROL)?;
+        making.forget(KEYRING)?;
+        tokio::time::sleep(PAUSE).await;
     }
-    taken.bytes = making.finish(created_at, taking.sealers).await?;
-    Ok(taken)
+    Err(BackupError::Unfit(
+        "the root key is being changed all the time: try again".into(),
+    ))
+}
+
+/// Under which root key everything lies now: whose, its version, and the one that it goes over to.
+async fn root_of(control: &Control) -> Result<(String, u32, u32), BackupError> {
+    let standing = control.standing().await?;
+    let next = standing
+        .root_rotation
+        .map_or(standing.root, |(_, next)| next);
+    Ok((standing.provider, standing.root, next))
 }
 
 pub(super) const fn dialect(dialect: Dialect) -> &'static str {
