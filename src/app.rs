@@ -185,6 +185,7 @@ impl App {
         };
         if upkeep {
             settle(&terms.ledger).await;
+            backup::tidy(&control).await;
         }
         let limits = proof::Limits {
             question: config.proof.timeout(),
@@ -302,7 +303,7 @@ impl App {
             let name = id.to_string();
             return Err(BackupError::Closed { name }.into());
         }
-        let told = restore::restored(&self.control, id, &self.terms, progress)
+        let told = restore::restored(&self.control, id, &self.terms, None, progress)
             .await
             .map_err(BackupError::from)?;
         let people = restore::returned(&self.control, id, &known.people_of(id)).await?;
@@ -410,6 +411,7 @@ impl App {
     /// The control database does not answer. A tenant that does not open is only logged.
     pub async fn wake_silent(&self, now: DateTime<Utc>, silent: Duration) -> Result<(), AppError> {
         settle(self.ledger()).await;
+        backup::tidy(&self.control).await;
         let mut after = None;
         loop {
             let tenants = self.control.list(after, TENANTS).await?;

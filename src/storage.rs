@@ -18,6 +18,7 @@ pub mod copy;
 mod dialect;
 pub(crate) mod many;
 mod pieces;
+pub mod restorer;
 mod schema;
 pub mod shelf;
 

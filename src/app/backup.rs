@@ -70,8 +70,12 @@ impl App {
             }
             None => None,
         };
-        let ring = self.config.keyring();
-        let ring = recovery.is_some().then_some(ring.as_path());
+        // A token or a KMS gives its root key to nobody.
+        let wraps = self.control.standing().await?.provider;
+        let ring = match self.control.providers().named(&wraps)?.provider() {
+            Provider::Keyring(path) => recovery.is_some().then_some(path.as_path()),
+            _ => None,
+        };
         let taking = Taking {
             control: &self.control,
             deployment: &self.config.deployment.name,
@@ -143,7 +147,10 @@ impl App {
             None => {
                 match (root, recovery) {
                     (Some(_), _) => {}
-                    (None, Some(recovery)) => keyring_of(&config, wanted, &recovery).await?,
+                    (None, Some(recovery)) => {
+                        let path = keyring_file(&providers, &checked.deployment)?;
+                        keyring_of(&path, wanted, &recovery).await?;
+                    }
                     (None, None) => {
                         return Err(CryptoError::KeyringMissing(config.keyring()).into());
                     }
@@ -185,6 +192,13 @@ impl App {
             done.push(put);
         }
         Ok(done)
+    }
+}
+
+/// Has nothing lie beside that a restore has left which was killed: it keeps nobody from being served.
+pub(super) async fn tidy(control: &Control) {
+    if let Err(error) = control.drop_abandoned().await {
+        tracing::error!(%error, "what a restore has left beside is taken away later");
     }
 }
 
@@ -241,16 +255,27 @@ fn ledger_is_known(config: &Config, wanted: &Restore) -> Result<(), BackupError>
     )))
 }
 
+/// Where the keyring lies that the deployment in a backup is wrapped by.
+fn keyring_file(providers: &Providers, deployment: &Stored) -> Result<PathBuf, AppError> {
+    let at = deployment.table.place("wrapped_by");
+    let Some(Cell::Text(name)) = at.and_then(|at| deployment.row.get(at)) else {
+        return Err(TenantError::Corrupt { what: DEPLOYMENT }.into());
+    };
+    match providers.named(name)?.provider() {
+        Provider::Keyring(path) => Ok(path.clone()),
+        _ => Err(BackupError::Unfit(format!(
+            "the recovery key alone does not restore this backup: what it holds is wrapped by `{name}`, which is no keyring; \
+             set `keys.root` to it"
+        ))
+        .into()),
+    }
+}
+
 /// The keyring out of the backup, in its place.
-async fn keyring_of(
-    config: &Config,
-    wanted: &Restore,
-    recovery: &Provider,
-) -> Result<(), AppError> {
-    let path = config.keyring();
+async fn keyring_of(path: &Path, wanted: &Restore, recovery: &Provider) -> Result<(), AppError> {
     let text = Backup::keyring(&wanted.from, recovery).await?;
-    let text = text.ok_or_else(|| CryptoError::KeyringMissing(path.clone()))?;
-    Keyring::put(&path, &text)?;
+    let text = text.ok_or_else(|| CryptoError::KeyringMissing(path.to_owned()))?;
+    Keyring::put(path, &text)?;
     Ok(())
 }
 

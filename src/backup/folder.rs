@@ -123,6 +123,13 @@ fn context(id: &str, file: &str, header: &[u8]) -> Vec<u8> {
     context
 }
 
+/// A backup's keys, wrapped by whoever is to open it.
+pub(super) struct Locks {
+    root: Lock,
+    recovery: Option<Lock>,
+    keyring: Option<Lock>,
+}
+
 /// A backup being written: under a name of its own beside its place, which it gets once it is whole.
 pub(super) struct Making {
     id: String,
@@ -188,10 +195,15 @@ impl Making {
         )
     }
 
-    /// Takes a file away again.
+    /// Takes a file away again, if it was begun.
     pub(super) fn forget(&self, name: &str) -> Result<(), BackupError> {
         let path = self.part.join(name);
-        std::fs::remove_file(&path).map_err(|cause| BackupError::write(&path, cause))
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                Err(BackupError::write(&path, cause))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes a file that is written.
@@ -221,12 +233,8 @@ impl Making {
         Ok(())
     }
 
-    /// Says what there is, wraps the keys, and gives the folder its name; how many bytes it has.
-    pub(super) async fn finish(
-        mut self,
-        created_at: &str,
-        sealers: Sealers<'_>,
-    ) -> Result<u64, BackupError> {
+    /// Wraps the keys.
+    pub(super) async fn locks(&self, sealers: Sealers<'_>) -> Result<Locks, BackupError> {
         let Some(root) = sealers.root else {
             return Err(BackupError::Unfit("a backup wants the root key".into()));
         };
@@ -240,13 +248,22 @@ impl Making {
             }
             _ => None,
         };
+        Ok(Locks {
+            root: wrap(root, &self.id, &self.key).await?,
+            recovery,
+            keyring,
+        })
+    }
+
+    /// Says what there is and what opens it, and gives the folder its name; how many bytes it has.
+    pub(super) fn finish(mut self, created_at: &str, locks: Locks) -> Result<u64, BackupError> {
         let header = Header {
             format: FORMAT.into(),
             id: self.id.clone(),
             created_at: created_at.to_owned(),
-            root: wrap(root, &self.id, &self.key).await?,
-            recovery,
-            keyring,
+            root: locks.root,
+            recovery: locks.recovery,
+            keyring: locks.keyring,
         };
         let unwritable = |cause: serde_json::Error| BackupError::write(&self.part, cause.into());
         let header = serde_json::to_vec_pretty(&header).map_err(unwritable)?;

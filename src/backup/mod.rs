@@ -99,6 +99,16 @@ pub enum BackupError {
         /// What is wrong with it.
         why: String,
     },
+    /// A log of it that does not verify.
+    #[error(
+        "the log of `{name}` in the backup does not verify, so it takes nobody's place: {wrong}; put another backup back"
+    )]
+    Unsound {
+        /// Its short name.
+        name: String,
+        /// The first that is wrong.
+        wrong: String,
+    },
     /// A backup that does not fit what is here.
     #[error("{0}: nothing was changed")]
     Unfit(String),

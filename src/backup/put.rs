@@ -1,4 +1,4 @@
-//! A backup put back: beside what is there first, then in its place, then as another life of the log, and served at the very end.
+//! A backup put back: beside what is there first, where it is verified, then in its place as another life of the log, and served at the end.
 //!
 //! From the moment at which a tenant's row says that it is being put back nobody opens it, until all of it is done; whoever is killed in
 //! between does it again. What was erased since is not written at all as far as it is a key, and erased again as far as it is more.
@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::Utc;
 use tokio::task::block_in_place;
@@ -19,16 +20,21 @@ use super::sealed::Text;
 use super::take::below;
 use super::{BackupError, Progress};
 use crate::decide::door::Terms;
-use crate::decide::restore;
+use crate::decide::restore::{self, NotRestored, Sound};
 use crate::ids::TenantId;
 use crate::log::verify::Restored;
 use crate::storage::copy::{Cell, Loading, Table, tables, up_to};
+use crate::storage::restorer::Restorer;
 use crate::storage::{CONTROL as CONTROL_SCHEMA, Database, Place, StorageError, TENANT};
-use crate::tenant::{Control, Kind, Known, NOT_PUT_BACK, Stored, restoring};
+use crate::tenant::{Control, DEPLOYMENT, Kind, Known, NOT_PUT_BACK, Stored, restoring};
 
 /// How many rows, and how many bytes of them, one transaction writes.
 const ROWS: u64 = 2_000;
 const BYTES: usize = 8 << 20;
+
+/// How often it is asked whether another restore has ended, and the pause in between.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was put back.
 #[derive(Debug)]
@@ -171,28 +177,108 @@ pub async fn put_back(
     known: &Known,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<PutBack, BackupError> {
-    let (id, slug, place) = (found.id, found.slug.clone(), control.place());
+    let restorer = restorer(control.place(), found).await?;
+    let put = begin((control, terms), (backup, checked, found), known, progress).await;
+    restorer.release().await;
+    put
+}
+
+/// The right to put it back: nobody else does, and what lies beside is nobody's to take away.
+async fn restorer(place: &Place, found: &Found) -> Result<Restorer, BackupError> {
+    for _ in 0..TRIES {
+        if let Some(restorer) = place.restorer(found.id).await? {
+            return Ok(restorer);
+        }
+        // Whoever was killed a moment ago may have it still, and whoever takes away what they left.
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(BackupError::Unfit(format!(
+        "`{}` is being put back by another restore just now: wait for its end",
+        found.slug
+    )))
+}
+
+async fn begin(
+    (control, terms): (&Control, &Terms),
+    (backup, checked, found): (&Backup, &Checked, &Found),
+    known: &Known,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<PutBack, BackupError> {
+    let (id, place) = (found.id, control.place());
     let begun = control.restoring().await?;
     let begun = begun.into_iter().find(|one| one.tenant == id);
     if known.closed.contains(&id) {
-        if begun.is_none() {
-            return Err(BackupError::Closed { name: slug });
-        }
-        control.give_up_restoring(id).await?;
-        return Ok(PutBack::Closed { slug });
+        return closed(control, found, begun.is_some()).await;
     }
-    let is_loaded = begun.is_some_and(|one| one.loaded && one.backup == backup.id());
+    let is_loaded = begun
+        .as_ref()
+        .is_some_and(|one| one.loaded && one.backup == backup.id());
+    let mut sound = None;
     if !is_loaded {
+        if begun.is_some() {
+            control.unload(id).await?;
+        }
         let stored = key_of(control, checked, found).await?;
         let people = backup.keyed(id, &known.people_of(id))?;
-        load(place, backup, found, &people, progress).await?;
-        control
-            .begin_restoring((id, &found.slug), &stored, backup.id())
-            .await?;
+        let loaded = async {
+            load(place, backup, found, &people, progress).await?;
+            verified((control, terms), found, &stored, progress).await
+        };
+        match loaded.await {
+            Ok(found) => sound = Some(found),
+            Err(error) => {
+                // Nothing says of it: whoever is erased from here on would not be looked for in it.
+                if let Err(error) = place.drop_beside(id).await {
+                    tracing::warn!(tenant.id = %id, %error, "what was loaded is taken away later");
+                }
+                return Err(error);
+            }
+        }
+        let of = (id, found.slug.as_str());
+        if !control.begin_restoring(of, &stored, backup.id()).await? {
+            return closed(control, found, begun.is_some()).await;
+        }
+    }
+    let put = exchange((control, terms), (backup, found), sound, progress).await;
+    if put.is_err() {
+        let known = terms.ledger.settle(&[]).await;
+        if known.is_ok_and(|known| known.closed.contains(&id)) {
+            // It was closed while it was put back, which is why that failed.
+            return closed(control, found, true).await;
+        }
+    }
+    put
+}
+
+/// One that was closed is not put back, and what was written of it until now goes.
+async fn closed(control: &Control, found: &Found, is_begun: bool) -> Result<PutBack, BackupError> {
+    let slug = found.slug.clone();
+    if is_begun {
+        control.give_up_restoring(found.id).await?;
+        return Ok(PutBack::Closed { slug });
+    }
+    control.place().drop_beside(found.id).await?;
+    Err(BackupError::Closed { name: slug })
+}
+
+/// Puts what lies beside in the place of what there is, and goes on with it, once nobody opens it any more.
+async fn exchange(
+    (control, terms): (&Control, &Terms),
+    (backup, found): (&Backup, &Found),
+    sound: Option<Sound>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<PutBack, BackupError> {
+    let (id, slug, place) = (found.id, found.slug.clone(), control.place());
+    let is_beside = place.has_beside(id).await?;
+    let is_fenced = is_beside && place.fence(id).await?;
+    // It was served while it was loaded: from here on nobody is erased in it, and the ledger has whoever was.
+    let known = terms.ledger.settle(&[]).await?;
+    if known.closed.contains(&id) {
+        return closed(control, found, true).await;
     }
     let mut people = known.people_of(id);
-    if place.has_beside(id).await? {
-        if place.fence(id).await? {
+    if is_beside {
+        if is_fenced {
             // Whoever was erased in what goes now, and is not in the ledger yet.
             people.extend(under_way(place, id).await?);
         }
@@ -212,7 +298,7 @@ pub async fn put_back(
     let before = match lives == found.lives {
         true => {
             let tell = |done, of| progress(Progress::Entries { done, of });
-            restore::restored(control, id, terms, tell).await?
+            restore::restored(control, id, terms, sound, tell).await?
         }
         false => Vec::new(),
     };
@@ -227,6 +313,30 @@ pub async fn put_back(
         before,
         erased: people.iter().filter(|one| is_person(one)).count(),
     })
+}
+
+/// What lies beside is sound: nothing takes the place of what there is before that is known.
+async fn verified(
+    (control, terms): (&Control, &Terms),
+    found: &Found,
+    stored: &Stored,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Sound, BackupError> {
+    let kind = match found.slug == DEPLOYMENT {
+        true => Kind::Deployment,
+        false => Kind::Organization,
+    };
+    let store = control.open_beside((found.id, kind), stored).await?;
+    let tell = |done, of| progress(Progress::Entries { done, of });
+    let sound = restore::sound(&store, terms, tell).await;
+    store.database().close().await;
+    match sound {
+        Err(NotRestored::Unsound { wrong }) => Err(BackupError::Unsound {
+            name: found.slug.clone(),
+            wrong,
+        }),
+        sound => Ok(sound?),
+    }
 }
 
 /// Whether this is somebody, and not an invitation of theirs.

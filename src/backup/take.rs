@@ -3,6 +3,7 @@
 //! The control database comes last, so that what is wrapped under a root key is wrapped under the newest. An organization's own row of it
 //! is read before and after its snapshot begins, and is the same: the two were there together, as whoever opens it finds them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use tokio::task::block_in_place;
 
-use super::folder::{CONTROL, Making, Sealers};
+use super::folder::{CONTROL, KEYRING, Making, Sealers};
 use super::frames::{PIECE_SIZE, put_end, put_file, put_piece, put_row, put_table};
 use super::sealed::Writing;
 use super::{BackupError, Progress};
 use crate::ids::TenantId;
 use crate::storage::copy::{Cell, Reading, Table};
 use crate::storage::{CONTROL as CONTROL_SCHEMA, Dialect, TENANT};
-use crate::tenant::{Control, DEPLOYMENT, NOT_PUT_BACK, Stored};
+use crate::tenant::{Control, DEPLOYMENT, NOT_PUT_BACK, Restoring, Stored, TenantError};
 
-/// How often an organization is begun with whose keys are being rotated just then, and the pause in between.
+/// How often an organization, or the control database, is begun with whose keys are being rotated just then, and the pause in between.
 const TRIES: usize = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,6 +61,8 @@ pub struct Taken {
     pub files: u64,
     /// Bytes of the backup.
     pub bytes: u64,
+    /// Whether the keyring is in it, for whoever has the recovery key.
+    pub keyring: bool,
     /// Organizations that are being put back, and are not in it.
     pub left_out: Vec<String>,
 }
@@ -175,6 +178,8 @@ enum Turn {
     },
     /// It has been closed meanwhile, or there is nothing in it yet.
     Nothing,
+    /// It is being put back: what there is of it is not whole.
+    LeftOut,
 }
 
 /// Takes a backup into a folder that is not there yet; there it is whole or not at all.
@@ -206,18 +211,44 @@ pub async fn take(
                 taken.files += files;
             }
             Turn::Nothing if is_whole => {}
+            Turn::LeftOut if is_whole => taken.left_out.push(id.to_string()),
+            Turn::LeftOut => return Err(TenantError::Restoring { name: slug }.into()),
             Turn::Nothing => {
                 return Err(BackupError::Unfit(format!("there is nothing in `{slug}`")));
             }
         }
     }
-    taken.rows += control(taking.control, &mut making, is_whole, progress).await?;
-    if let Some(path) = taking.keyring {
-        let text = std::fs::read(path).map(zeroize::Zeroizing::new);
-        making.keyring(&text.map_err(|cause| BackupError::read(path, cause))?)?;
+    for _ in 0..TRIES {
+        // A rotation that ends in between destroys the root key that the control database was read under.
+        let before = root_of(taking.control).await?;
+        let rows = control(taking.control, &mut making, is_whole, progress).await?;
+        if let Some(path) = taking.keyring {
+            let text = std::fs::read(path).map(zeroize::Zeroizing::new);
+            making.keyring(&text.map_err(|cause| BackupError::read(path, cause))?)?;
+            taken.keyring = true;
+        }
+        let locks = making.locks(taking.sealers).await?;
+        if root_of(taking.control).await? == before {
+            taken.rows += rows;
+            taken.bytes = making.finish(created_at, locks)?;
+            return Ok(taken);
+        }
+        making.forget(CONTROL)?;
+        making.forget(KEYRING)?;
+        tokio::time::sleep(PAUSE).await;
     }
-    taken.bytes = making.finish(created_at, taking.sealers).await?;
-    Ok(taken)
+    Err(BackupError::Unfit(
+        "the root key is being changed all the time: try again".into(),
+    ))
+}
+
+/// Under which root key everything lies now: whose, its version, and the one that it goes over to.
+async fn root_of(control: &Control) -> Result<(String, u32, u32), BackupError> {
+    let standing = control.standing().await?;
+    let next = standing
+        .root_rotation
+        .map_or(standing.root, |(_, next)| next);
+    Ok((standing.provider, standing.root, next))
 }
 
 pub(super) const fn dialect(dialect: Dialect) -> &'static str {
@@ -232,6 +263,8 @@ async fn all(
     control: &Control,
     left_out: &mut Vec<String>,
 ) -> Result<Vec<(TenantId, String)>, BackupError> {
+    // Asked twice: one of them may begin, or end, while the others are listed.
+    let mut restoring = ids_of(&control.restoring().await?);
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = control.list(after, TENANTS).await?;
@@ -241,14 +274,24 @@ async fn all(
         }
         found.extend(page.iter().map(|one| (one.id, one.slug.to_string())));
     }
-    let restoring = control.restoring().await?;
-    left_out.extend(restoring.iter().map(|one| one.tenant.to_string()));
-    if restoring.is_empty()
-        && let Some(id) = control.deployment().await?
-    {
-        found.push((id, DEPLOYMENT.to_owned()));
+    match control.deployment().await {
+        Ok(Some(id)) => found.push((id, DEPLOYMENT.to_owned())),
+        // Where it is being put back it is among those that are left out.
+        Ok(None) | Err(TenantError::Restoring { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
+    let now = ids_of(&control.restoring().await?);
+    found.retain(|(id, _)| !now.contains(id));
+    restoring.extend(now);
+    for (id, _) in &found {
+        restoring.remove(id);
+    }
+    left_out.extend(restoring.iter().map(TenantId::to_string));
     Ok(found)
+}
+
+fn ids_of(restoring: &[Restoring]) -> BTreeSet<TenantId> {
+    restoring.iter().map(|one| one.tenant).collect()
 }
 
 async fn tenant(
@@ -259,6 +302,13 @@ async fn tenant(
 ) -> Result<Turn, BackupError> {
     let name = id.to_string();
     let taken = snapshot(control, making, (id, &name), progress).await;
+    let now = control.stored(id).await?;
+    if now.as_ref().is_some_and(Stored::is_put_back) {
+        // A restore has begun meanwhile: what was read may be of before, or its files gone.
+        drop(taken);
+        making.forget(&name)?;
+        return Ok(Turn::LeftOut);
+    }
     match taken {
         Ok(Some((filling, version))) => {
             let (rows, files) = (filling.rows, filling.files);
@@ -267,8 +317,8 @@ async fn tenant(
             Ok(Turn::Taken { rows, files })
         }
         Ok(None) => Ok(Turn::Nothing),
-        // Its database went in the middle of it.
-        Err(BackupError::Storage(_) | BackupError::Tenant(_)) if !control.holds(id).await? => {
+        // Its database went in the middle of it, and it is no more.
+        Err(BackupError::Storage(_) | BackupError::Tenant(_)) if now.is_none() => {
             making.forget(&name)?;
             Ok(Turn::Nothing)
         }
@@ -340,6 +390,10 @@ async fn begin(
         let Some(before) = control.stored(id).await? else {
             return Ok(None);
         };
+        if before.is_put_back() {
+            let name = id.to_string();
+            return Err(TenantError::Restoring { name }.into());
+        }
         let mut reading = database.reading().await?;
         if control.stored(id).await?.as_ref() == Some(&before) {
             let head = reading.table("head").await?;

@@ -39,7 +39,8 @@ pub(super) struct Restore {
     /// (`deployment.name`)
     #[arg(long, value_name = "NAME", required_unless_present = "check")]
     confirm: Option<String>,
-    /// Only check that all of it is as it was written, and change nothing
+    /// Only check that all of it is as it was written, and change nothing. That the logs in it verify is seen by a restore, before it
+    /// replaces anything
     #[arg(long, conflicts_with = "confirm")]
     check: bool,
     /// The file that was given to `cedarkeep backup --recovery-key`
@@ -88,6 +89,11 @@ impl Backup {
             "backed up {} logs with all that is theirs to {output}: {} rows, {} files, {} bytes",
             taken.tenants, taken.rows, taken.files, taken.bytes
         );
+        if self.recovery_key.is_some() && !taken.keyring {
+            text.push_str(
+                "\n  the recovery key alone does not restore it: the root key is in a token or a KMS, which a restore wants too",
+            );
+        }
         for one in &taken.left_out {
             text.push_str(&format!(
                 "\n  left out: {one} is being put back from a backup"
@@ -96,7 +102,7 @@ impl Backup {
         out.say(
             &json!({
                 "backup": taken.id, "output": output, "logs": taken.tenants, "rows": taken.rows, "files": taken.files,
-                "bytes": taken.bytes, "left_out": taken.left_out,
+                "bytes": taken.bytes, "keyring": taken.keyring, "left_out": taken.left_out,
             }),
             &text,
         )?;

@@ -413,17 +413,6 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Whether a block of the search index opens in its place.
-    fn opens_block(&self, block: u64, (filter, places): (&[u8], Option<&[u8]>)) -> bool {
-        let row = block.to_string();
-        let keys = self.store.keys().at(block.saturating_mul(BLOCK));
-        let opens = |column, sealed: &[u8]| {
-            let opened = keys.open_value("search_block", column, &row, 0, sealed);
-            opened.is_ok()
-        };
-        opens("filter", filter) && places.is_none_or(|places| opens("pairs", places))
-    }
-
     /// Rows of the search index: each must open in its place. One that is missing is built again.
     async fn index(&mut self, head: &Head) -> Result<(), Unwritten> {
         let mut newest = head.size;
@@ -435,7 +424,7 @@ impl Check<'_> {
             let oldest = *oldest;
             for (block, filter) in &page {
                 let places = upkeep::places(self.store.database(), *block).await?;
-                let mut opens = self.opens_block(*block, (filter, places.as_deref()));
+                let mut opens = opens_block(self.store, *block, (filter, places.as_deref()));
                 if !opens {
                     // It may have been sealed again under another key since it was read.
                     self.store.reload_keys().await?;
@@ -443,7 +432,7 @@ impl Check<'_> {
                     let filter = upkeep::filters(database, (*block, *block), 1).await?;
                     let places = upkeep::places(database, *block).await?;
                     opens = filter.first().is_none_or(|(_, filter)| {
-                        self.opens_block(*block, (filter, places.as_deref()))
+                        opens_block(self.store, *block, (filter, places.as_deref()))
                     });
                 }
                 if !opens {
@@ -457,6 +446,39 @@ impl Check<'_> {
                 Some(next) => newest = next,
                 None => return Ok(()),
             }
+        }
+    }
+}
+
+/// Whether a block of the search index opens in its place.
+fn opens_block(store: &Store, block: u64, (filter, places): (&[u8], Option<&[u8]>)) -> bool {
+    let row = block.to_string();
+    let keys = store.keys().at(block.saturating_mul(BLOCK));
+    let opens = |column, sealed: &[u8]| {
+        let opened = keys.open_value("search_block", column, &row, 0, sealed);
+        opened.is_ok()
+    };
+    opens("filter", filter) && places.is_none_or(|places| opens("pairs", places))
+}
+
+/// Takes those rows out of the search index of a log of `size` entries that do not open: they are built again. Nobody else has it open.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) async fn drop_unfit_blocks(store: &Store, size: u64) -> Result<(), Unwritten> {
+    let (database, mut newest) = (store.database(), size);
+    loop {
+        let page = upkeep::filters(database, (newest, 0), BLOCKS).await?;
+        for (block, filter) in &page {
+            let places = upkeep::places(database, *block).await?;
+            if !opens_block(store, *block, (filter, places.as_deref())) {
+                upkeep::drop_blocks(database, *block, *block).await?;
+            }
+        }
+        let oldest = page.last().map(|(oldest, _)| *oldest);
+        match oldest.and_then(|oldest| oldest.checked_sub(1)) {
+            Some(next) => newest = next,
+            None => return Ok(()),
         }
     }
 }

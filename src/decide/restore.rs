@@ -17,7 +17,7 @@ use crate::ids::TenantId;
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::log::upkeep as log;
 use crate::log::verify::{Kept, Restored};
-use crate::tenant::{Control, TenantError};
+use crate::tenant::{Control, Store, TenantError};
 
 /// Why a log does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,45 @@ pub enum NotRestored {
     },
 }
 
-/// Checks what was put back, and begins another life of the log with it; what is known of the life before, and of one that is lost whole.
+/// A log that was found sound before it took another's place: its last checkpoint.
+#[derive(Debug)]
+pub struct Sound(Checkpoint);
+
+/// Checks a log that is not in its place yet, so that one that is not sound takes nobody's. What does not open of its search index goes:
+/// that is built again.
+///
+/// # Errors
+/// It is not sound, or not what this machine has seen of the log as far as that goes; or its database does not answer.
+pub async fn sound(
+    store: &Store,
+    terms: &Terms,
+    progress: impl FnMut(u64, u64),
+) -> Result<Sound, NotRestored> {
+    let mark = Mark::of(&terms.marks, store.id()).read()?;
+    let origin = audit::origin(store, &terms.deployment).map_err(Unwritten::from)?;
+    let head = audit::head(store).await?;
+    if head.size == 0 {
+        return Err(NotRestored::Empty);
+    }
+    check::drop_unfit_blocks(store, head.size).await?;
+    let is_behind = mark.filter(|mark| {
+        let seen = mark.checkpoint();
+        seen.origin == origin && seen.size <= head.size
+    });
+    let kept: Vec<Kept> = is_behind.map(Kept::Signed).into_iter().collect();
+    let report = check::verify(store, &origin, &kept, progress).await?;
+    let unsound = |wrong: String| NotRestored::Unsound { wrong };
+    if !report.is_sound() {
+        let wrong = report.findings.first();
+        return Err(unsound(wrong.map_or_else(String::new, ToString::to_string)));
+    }
+    let checkpoint = report.checkpoint;
+    checkpoint
+        .map(Sound)
+        .ok_or_else(|| unsound("there is no checkpoint".into()))
+}
+
+/// Checks what was put back, unless that was done before, and begins another life of the log with it; what is known of the life before, and of one that is lost whole.
 ///
 /// # Errors
 /// It is not sound, or not what this machine has seen of the log as far as that goes; or its database does not answer.
@@ -52,11 +90,11 @@ pub async fn restored(
     control: &Control,
     id: TenantId,
     terms: &Terms,
+    sound: Option<Sound>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Vec<Restored>, NotRestored> {
-    let mark = Mark::of(&terms.marks, id).read()?;
     let terms = &resting(terms);
-    let (before, lost) = checked(control, id, (terms, mark.as_ref()), progress).await?;
+    let (before, lost) = checked(control, id, (terms, sound), progress).await?;
     let store = control.open_restored(id).await?;
     let index = store.life().first;
     let door = Door::open(store, terms).await?;
@@ -153,33 +191,23 @@ fn resting(terms: &Terms) -> Terms {
 async fn checked(
     control: &Control,
     id: TenantId,
-    (terms, mark): (&Terms, Option<&SignedCheckpoint>),
+    (terms, found): (&Terms, Option<Sound>),
     progress: impl FnMut(u64, u64),
 ) -> Result<(Before, Option<Before>), NotRestored> {
     let store = control.open_put_back(id).await?;
+    let Sound(checkpoint) = match found {
+        Some(found) => found,
+        None => sound(&store, terms, progress).await?,
+    };
     let origin = audit::origin(&store, &terms.deployment).map_err(Unwritten::from)?;
-    let head = audit::head(&store).await?;
-    if head.size == 0 {
-        return Err(NotRestored::Empty);
-    }
-    let seen = mark.map(SignedCheckpoint::checkpoint);
-    let is_present = |seen: &&Checkpoint| seen.origin == origin;
-    let is_behind = mark.filter(|_| {
-        seen.filter(is_present)
-            .is_some_and(|seen| seen.size <= head.size)
-    });
-    let kept: Vec<Kept> = is_behind.cloned().map(Kept::Signed).into_iter().collect();
-    let report = check::verify(&store, &origin, &kept, progress).await?;
+    // Read now: what was seen meanwhile of the life that ends is lost as well.
+    let mark = Mark::of(&terms.marks, id).read()?;
     store.database().close().await;
-    let unsound = |wrong: String| NotRestored::Unsound { wrong };
-    if !report.is_sound() {
-        let wrong = report.findings.first();
-        return Err(unsound(wrong.map_or_else(String::new, ToString::to_string)));
-    }
-    let checkpoint = report
-        .checkpoint
-        .ok_or_else(|| unsound("there is no checkpoint".into()))?;
-    let ahead = seen.filter(is_present).filter(|seen| seen.size > head.size);
+    let seen = mark.as_ref().map(SignedCheckpoint::checkpoint);
+    let is_present = |seen: &&Checkpoint| seen.origin == origin;
+    let ahead = seen
+        .filter(is_present)
+        .filter(|seen| seen.size > checkpoint.size);
     let known = ahead.unwrap_or(&checkpoint);
     let before = Before {
         incarnation: store.life().incarnation,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
+use super::shelf::Shelf;
 use super::{
     Database, Dialect, Missing, Place, StorageError, collided, database_name, file_options,
     private_folder,
@@ -36,7 +37,7 @@ impl Place {
                 let options = file_options(&beside(path, id), Missing::Made)?;
                 Database::open(options, Dialect::Sqlite, id.to_string()).await
             }
-            Self::Server(url) => {
+            Self::Server(_) => {
                 let control = self.control().await?;
                 let name = name_beside(id);
                 // The name is made of our own id's letters and digits alone.
@@ -46,10 +47,35 @@ impl Place {
                     .await;
                 made.map_err(|cause| control.error(cause))?;
                 control.close().await;
+                self.open_beside(id).await
+            }
+        }
+    }
+
+    /// Opens what lies beside.
+    ///
+    /// # Errors
+    /// Nothing does, or it cannot be opened.
+    pub async fn open_beside(&self, id: TenantId) -> Result<Database, StorageError> {
+        match self {
+            Self::Folder(path) => {
+                let options = file_options(&beside(path, id), Missing::Refused)?;
+                Database::open(options, Dialect::Sqlite, id.to_string()).await
+            }
+            Self::Server(url) => {
                 let mut options = url.0.clone();
+                let name = name_beside(id);
                 options.database_url.set_path(&format!("/{name}"));
                 Database::open(options, Dialect::Postgres, id.to_string()).await
             }
+        }
+    }
+
+    /// Where long sealed values lie that belong to it.
+    pub fn shelf_beside(&self, id: TenantId, database: &Database) -> Shelf {
+        match self.content_beside(id) {
+            Some(folder) => Shelf::Folder(folder),
+            None => Shelf::Rows(database.clone()),
         }
     }
 

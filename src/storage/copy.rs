@@ -477,6 +477,22 @@ impl Loading {
             .map_err(|cause| self.database.error(cause))
     }
 
+    /// Whether a query of ours finds a row with this.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn finds(
+        &mut self,
+        sql: &'static str,
+        cell: &Cell,
+    ) -> Result<bool, StorageError> {
+        bind(sqlx::query(sql), cell, CellKind::Number)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map(|row| row.is_some())
+            .map_err(|cause| self.database.error(cause))
+    }
+
     /// Lets go of the database; nothing was written.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ const WRAPS: &str = "SELECT 1 AS found FROM deployment WHERE wrapped_by = $1 \
 const IN_USE: &str = "SELECT wrapped_by FROM deployment UNION SELECT wrapped_by FROM tenant ORDER BY wrapped_by LIMIT 1000";
 const READY: &str = "UPDATE tenant SET ready = 1 WHERE id = $1";
 const REMOVE: &str = "DELETE FROM tenant WHERE id = $1";
+const NOT_RESTORING: &str = "DELETE FROM restoring WHERE tenant = $1";
 const REMOVED: &str = "UPDATE deployment SET removed_at = CASE WHEN removed = shredded THEN $1 ELSE removed_at END, \
      removed = removed + 1 WHERE one = 1";
 
@@ -313,7 +314,14 @@ impl Control {
                 .await
                 .map_err(error)?;
         }
+        sqlx::query(NOT_RESTORING)
+            .bind(id.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(error)?;
         transaction.commit().await.map_err(error)?;
+        // What somebody puts back just now too: they find that it is gone.
+        self.place.drop_beside(id).await?;
         Ok(self.place.remove_tenant(id).await?)
     }
 

@@ -1,19 +1,23 @@
 //! What the control database knows of backups: a tenant's row as a whole, and which tenants are being put back, so that none of them opens.
 
+use std::sync::Arc;
+
 use super::TenantError;
 use super::control::Control;
 use super::deployment::slug_binding;
 use super::roots::{Held, Locked, NEXT, PRESENT, TRIES};
-use super::store::Store;
+use super::store::{Kind, Store};
 use crate::crypto::cobblestone::Salt;
 use crate::crypto::hierarchy::{CheckValue, Wrapped};
 use crate::crypto::provider::Provider;
 use crate::ids::{Incarnation, TenantId};
 use crate::storage::copy::{Cell, CellKind, Column, Table};
-use crate::storage::{Database, Place};
+use crate::storage::{Database, Dialect, Place};
 
 const NAME: &str = "tenant";
 const RESTORING: &str = "restoring";
+const UNLOAD: &str = "UPDATE restoring SET loaded = 0 WHERE tenant = $1";
+const CLOSED: &str = "SELECT tenant FROM erased WHERE tenant = $1 AND subject = '' LIMIT 1";
 
 /// What `ready` says of a tenant that is being put back.
 pub(super) const PUT_BACK: i64 = 2;
@@ -60,6 +64,12 @@ impl Stored {
             },
             by: by.clone(),
         }))
+    }
+
+    /// Whether it is of a tenant that is being put back.
+    #[must_use]
+    pub fn is_put_back(&self) -> bool {
+        matches!(self.cell("ready"), Ok(Cell::Number(PUT_BACK)))
     }
 
     /// Has the sealed name that another row of the same tenant has.
@@ -194,7 +204,8 @@ impl Control {
     }
 
     /// Says that a tenant is being put back, and puts this row in the place of the one that it has: from here on nobody opens it. Its name
-    /// and its keys go under the keys that are in force here, which may have been rotated since the row was read.
+    /// and its keys go under the keys that are in force here, which may have been rotated since the row was read. Whether it does: one that
+    /// was closed meanwhile is in the ledger before its row goes, and stays closed.
     ///
     /// # Errors
     /// The database does not take it, or another organization has its name.
@@ -203,7 +214,7 @@ impl Control {
         (id, slug): (TenantId, &str),
         stored: &Stored,
         backup: &str,
-    ) -> Result<(), TenantError> {
+    ) -> Result<bool, TenantError> {
         let key = Cell::Text(id.to_string());
         let (table, rows) = restoring([id], backup, true);
         for _ in 0..TRIES {
@@ -236,15 +247,68 @@ impl Control {
                 self.reload().await?;
                 continue;
             }
+            if loading.finds(CLOSED, &key).await? {
+                loading.abandon().await?;
+                return Ok(false);
+            }
             loading.remove((NAME, "id"), &key).await?;
             loading.add(&stored.table, &stored.row).await?;
             loading.remove((RESTORING, "tenant"), &key).await?;
             for row in &rows {
                 loading.add(&table, row).await?;
             }
-            return Ok(loading.finish().await?);
+            loading.finish().await?;
+            return Ok(true);
         }
         Err(TenantError::Contended { name: slug.into() })
+    }
+
+    /// What lies beside a tenant's database, or did, is not of the backup that it was begun with: that is loaded again.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn unload(&self, id: TenantId) -> Result<(), TenantError> {
+        sqlx::query(UNLOAD)
+            .bind(id.to_string())
+            .execute(self.database.pool())
+            .await
+            .map(|_| ())
+            .map_err(|cause| self.database.error(cause).into())
+    }
+
+    /// Takes away what lies beside of whoever is not being put back: of restores that were killed, or failed, while they loaded. What
+    /// somebody loads just now stays.
+    ///
+    /// # Errors
+    /// A database or the folder does not answer; it is done by being done again.
+    pub async fn drop_abandoned(&self) -> Result<(), TenantError> {
+        for id in self.place.all_beside().await? {
+            if !self.is_ours(id).await? {
+                continue;
+            }
+            let Some(restorer) = self.place.restorer(id).await? else {
+                continue;
+            };
+            let begun = self.restoring().await?;
+            if begun.iter().all(|one| one.tenant != id) {
+                self.place.drop_beside(id).await?;
+            }
+            restorer.release().await;
+        }
+        Ok(())
+    }
+
+    /// Whether what is called after this tenant is this deployment's, and not that of another one on the same server.
+    async fn is_ours(&self, id: TenantId) -> Result<bool, TenantError> {
+        if self.place.dialect() == Dialect::Sqlite || self.stored(id).await?.is_some() {
+            return Ok(true);
+        }
+        let closed = sqlx::query(CLOSED)
+            .bind(id.to_string())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(|cause| self.database.error(cause))?;
+        Ok(closed.is_some())
     }
 
     /// Those that are being put back, by id.
@@ -277,6 +341,25 @@ impl Control {
         }
         reading.close().await?;
         Ok(all)
+    }
+
+    /// Opens the store that lies beside a tenant's own, with the keys of this row.
+    ///
+    /// # Errors
+    /// As [`Control::open_store`].
+    pub async fn open_beside(
+        &self,
+        (id, kind): (TenantId, Kind),
+        stored: &Stored,
+    ) -> Result<Store, TenantError> {
+        let mut told = Vec::new();
+        for columns in [PRESENT, NEXT] {
+            told.extend(stored.held(columns)?);
+        }
+        let roots = Arc::new(self.roots.telling(told));
+        let database = self.place.open_beside(id).await?;
+        let shelf = self.place.shelf_beside(id, &database);
+        Store::open((database, shelf), roots, (id, kind), None).await
     }
 
     /// Opens the store of a tenant that is being put back, or was by other means.

@@ -9,7 +9,7 @@ use cedarkeep::log::Event;
 use cedarkeep::log::entry::Caller;
 use chrono::Utc;
 
-use super::{Elsewhere, everything, one_of, put_back, said, taken};
+use super::{Elsewhere, everything, one_of, put_back, put_back_while, said, taken};
 use crate::api::harness::{Service, Tenant};
 use crate::api::keeping::{asked, every_entry};
 use crate::harness::postgres;
@@ -208,6 +208,43 @@ async fn nothing_falls_between_an_erasure_and_the_ledger() {
     );
 }
 
+async fn whoever_is_erased_while_a_restore_loads_stays_erased(database: Database) {
+    let service = Service::still(database).await;
+    let mut acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    asked(&service, &acme, acme.viewer, 10).await;
+    let backup = taken(&service, "backup").await;
+    // It begins and is over while the organization is served still: no row tells of it any more.
+    let (door, viewer) = (&acme.door, acme.viewer);
+    let done = put_back_while(&service, &one_of("acme", &backup), async || {
+        erase(door, viewer).await;
+        upkeep::round(door, Utc::now(), false).await.unwrap();
+        let entries = every_entry(door).await;
+        assert!(entries.iter().any(|entry| entry.event == Event::DataErased));
+    })
+    .await
+    .unwrap();
+    assert!(
+        matches!(&done.put_back[..], [PutBack::Served { erased: 1, .. }]),
+        "{done:?}"
+    );
+    acme.door.close().await;
+    acme.door = service.app().door(id).await.unwrap();
+    assert!(!has_key(&service, &acme, acme.viewer).await);
+    assert!(acme.door.glance().snapshot().user(acme.viewer).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_erased_while_a_restore_loads_stays_erased_on_sqlite() {
+    whoever_is_erased_while_a_restore_loads_stays_erased(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_erased_while_a_restore_loads_stays_erased_on_postgresql() {
+    let server = postgres::start();
+    whoever_is_erased_while_a_restore_loads_stays_erased(Database::Postgres(server.url())).await;
+}
+
 async fn control_of(service: &Service) -> sqlx::AnyConnection {
     use sqlx::Connection as _;
     let file = service.app().config().data.dir.join("control.db");
@@ -334,4 +371,35 @@ async fn an_organization_that_was_closed_is_not_put_back() {
             .join(format!("tenants/{id}.new.db"))
             .exists()
     );
+}
+
+async fn whoever_is_closed_while_a_restore_loads_stays_closed(database: Database) {
+    let service = Service::still(database).await;
+    let acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    let backup = taken(&service, "backup").await;
+    acme.door.close().await;
+    let app = service.app();
+    let done = put_back_while(&service, &one_of("acme", &backup), async || {
+        app.destroy(id).await.unwrap();
+    });
+    let refused = said(done.await);
+    assert!(refused.contains("`acme` was closed"), "{refused}");
+    let control = app.control();
+    assert!(control.stored(id).await.unwrap().is_none());
+    assert_eq!(control.restoring().await.unwrap(), []);
+    assert!(!control.place().has_beside(id).await.unwrap());
+    assert!(app.door(id).await.is_err());
+    assert!(!service.file(&acme).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_closed_while_a_restore_loads_stays_closed_on_sqlite() {
+    whoever_is_closed_while_a_restore_loads_stays_closed(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_closed_while_a_restore_loads_stays_closed_on_postgresql() {
+    let server = postgres::start();
+    whoever_is_closed_while_a_restore_loads_stays_closed(Database::Postgres(server.url())).await;
 }

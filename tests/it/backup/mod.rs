@@ -1,8 +1,10 @@
 //! Backups: taken under load and put back, cut and altered, killed in the middle; and the ledger of who was erased.
 
+mod beside;
 mod drill;
 mod killed;
 mod ledger;
+mod left_out;
 mod one;
 mod rotated;
 mod sealed;
@@ -11,6 +13,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use cedarkeep::app::{App, AppError, Restore, Returned};
+use cedarkeep::backup::Progress;
 use cedarkeep::config::{Config, Database};
 use tempfile::TempDir;
 
@@ -96,4 +99,27 @@ fn one_of(slug: &str, from: &Path) -> Restore {
         confirm: Some(slug.into()),
         ..Restore::default()
     }
+}
+
+/// Puts one organization back, and does something when that has begun: the ledger was read, and nothing is loaded yet.
+async fn put_back_while(
+    service: &Service,
+    wanted: &Restore,
+    meanwhile: impl AsyncFn() + Sync,
+) -> Result<Returned, AppError> {
+    let begun = |progress: &Progress| matches!(progress, Progress::Said(text) if text.starts_with("putting back"));
+    let here = tokio::runtime::Handle::current();
+    App::restore(service.app().config().clone(), wanted, &mut |progress| {
+        if begun(&progress) {
+            tokio::task::block_in_place(|| here.block_on(meanwhile()));
+        }
+    })
+    .await
+}
+
+/// The random name of a backup.
+fn backup_id(from: &Path) -> String {
+    let header = std::fs::read(from.join("backup.json")).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    header["id"].as_str().unwrap().to_owned()
 }
