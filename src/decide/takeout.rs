@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use serde_json::{Map, Value, json};
 use tar::Header;
 
@@ -143,6 +144,7 @@ impl Takeout {
         let mut lines = Lines::of("objects");
         let mut read = snapshot.apart();
         for reference in &objects {
+            self.still_allowed().await?;
             if read.is_full() {
                 read = read.cleared();
             }
@@ -154,6 +156,7 @@ impl Takeout {
         let objects_written = lines.end(sending).await?;
         let mut lines = Lines::of("shares");
         for id in takeout::shares(snapshot, self.of, &objects) {
+            self.still_allowed().await?;
             if let Some(stored) = snapshot.share(id) {
                 lines.add(sending, &view::share(id, stored)).await?;
             }
@@ -163,6 +166,7 @@ impl Takeout {
         if matches!(self.of, Of::Organization { .. }) {
             let mut lines = Lines::of("entities");
             for (_, _, entity) in snapshot.own(None) {
+                self.still_allowed().await?;
                 lines.add(sending, &view::own(&entity)).await?;
             }
             entities = lines.end(sending).await?;
@@ -209,27 +213,44 @@ impl Takeout {
         if !self.world.snapshot().is_sound() {
             return Err(Unwritten::Corrupt { what: "spill" }.into());
         }
+        self.still_allowed().await?;
         sending.file("end.json", &line(&end)).await
     }
 
-    /// What is still allowed to go out: the export is decided anew every few seconds, and what has become private meanwhile stays here.
-    async fn may_go(&mut self, resource: Ref) -> Result<bool, NotTaken> {
-        if self.permitted.elapsed() >= PERMITTED_FOR {
-            let whole = match self.of {
-                Of::Organization { .. } => self.world.snapshot().org(),
-                Of::Person(person) => person,
-            };
-            let asked = self
-                .door
-                .permit::<DataExport>(self.asker.clone(), whole, Map::new())
-                .await;
-            match asked {
-                Ok(_) => self.permitted = Instant::now(),
-                // Too much else was asked just now: it is asked again for the next thing, for a while.
-                Err(Refused::Busy) if self.permitted.elapsed() < LATEST => {}
-                Err(_) => return Err(NotTaken::Denied),
+    /// Whether it may go on: it is decided anew every few seconds, and what two Admins have agreed on is asked of the state that is known
+    /// here before anything more goes out.
+    async fn still_allowed(&mut self) -> Result<(), NotTaken> {
+        if let Of::Organization { private: true } = self.of {
+            let now = self.door.glance();
+            let agreed = takeout::approved(now.snapshot(), Utc::now());
+            let (one, other) = agreed.map_err(|_| NotTaken::Denied)?;
+            if ![Some(one), Some(other)].contains(&self.asker.caller.user()) {
+                return Err(NotTaken::Denied);
             }
         }
+        if self.permitted.elapsed() < PERMITTED_FOR {
+            return Ok(());
+        }
+        let whole = match self.of {
+            Of::Organization { .. } => self.world.snapshot().org(),
+            Of::Person(person) => person,
+        };
+        let asked = self
+            .door
+            .permit::<DataExport>(self.asker.clone(), whole, Map::new())
+            .await;
+        match asked {
+            Ok(_) => self.permitted = Instant::now(),
+            // Too much else was asked just now: it is asked again for the next thing, for a while.
+            Err(Refused::Busy) if self.permitted.elapsed() < LATEST => {}
+            Err(_) => return Err(NotTaken::Denied),
+        }
+        Ok(())
+    }
+
+    /// What is still allowed to go out: what has become private meanwhile stays here.
+    async fn may_go(&mut self, resource: Ref) -> Result<bool, NotTaken> {
+        self.still_allowed().await?;
         let now = self.door.glance();
         let private = now
             .snapshot()
@@ -303,6 +324,7 @@ impl Takeout {
         sending.begin(&place, label.length).await?;
         let mut at = 0;
         while at < label.length {
+            self.still_allowed().await?;
             let piece = opened.next(at, label.length).await?;
             at = at.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
             sending.bytes(&piece).await?;
@@ -313,13 +335,15 @@ impl Takeout {
     }
 
     /// What the log says by, for or about somebody, with what its parts say.
-    async fn log_about(&self, sending: &mut Sending, person: Ref) -> Result<u64, NotTaken> {
-        let store = self.door.store();
+    async fn log_about(&mut self, sending: &mut Sending, person: Ref) -> Result<u64, NotTaken> {
+        let door = Arc::clone(&self.door);
+        let store = door.store();
         let head = audit::head(store).await?;
         let mut walk = Walk::of(store, head.minimum, head.size);
         let mut lines = Lines::of("log");
         let person = person.to_string();
         while let Some(read) = walk.page().await? {
+            self.still_allowed().await?;
             let theirs = |entry: &Entry| {
                 let about = [&entry.actor, &entry.acts_for, &entry.resource];
                 about

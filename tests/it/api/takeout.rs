@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use cedarkeep::config::Database;
 use cedarkeep::directory::Ref;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::content::{bytes, events};
@@ -280,6 +281,49 @@ async fn what_is_private_is_handed_out_once_two_admins_want_it() {
     place.export(admin, "?private=true").await.is_problem(403);
     place.asks(admin, "DELETE", "").await.ok();
     place.asks(admin, "DELETE", "").await.is_problem(400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_private_goes_out_no_longer_than_two_admins_want_it() {
+    let place = Place::new(Database::Sqlite).await;
+    let (admin, second, member) = (place.tenant.admin, place.second, place.tenant.member);
+    let (service, tenant) = (&place.service, &place.tenant);
+    // More than waits for a slow reader, in one piece.
+    let long = json!({"name": "Long"});
+    place
+        .made(member, "documents", long, &bytes(8 << 20))
+        .await;
+    let role = async |role: &str| {
+        let path = format!("/v1/users/{second}");
+        let role = json!({"role": role});
+        service.patch(tenant, admin, &path, role).await.ok();
+    };
+    for demoted in [false, true] {
+        place.asks(admin, "POST", "").await.ok();
+        place.asks(second, "POST", "/approval").await.ok();
+        let path = "/v1/organization/export?private=true";
+        let export = service.by(tenant, admin, "GET", path);
+        let (status, mut chunks) = export.stream().await;
+        assert_eq!(status, 200);
+        chunks.next().await.unwrap().unwrap();
+        if demoted {
+            role("Member").await;
+        } else {
+            place.asks(admin, "DELETE", "").await.ok();
+        }
+        let (mut sent, mut is_whole) = (0, true);
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => sent += chunk.len(),
+                Err(_) => is_whole = false,
+            }
+        }
+        assert!(!is_whole && sent < 4 << 20, "{sent}");
+    }
+    // What an export of everybody's holds is nothing of that.
+    role("Admin").await;
+    place.asks(admin, "DELETE", "").await.ok();
+    files(&place.export(admin, "").await.bytes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
