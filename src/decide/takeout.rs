@@ -21,7 +21,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::recipient::{Envelope, Recipient};
 use crate::directory::takeout::{self, Of};
 use crate::directory::{Kind, Ref, view};
-use crate::log::entry::Entry;
+use crate::log::entry::{self, Entry, PartName};
 use crate::vault::{Held, Vault, VaultError};
 
 /// How long one file of lines becomes, about.
@@ -33,6 +33,8 @@ const PERMITTED_FOR: Duration = Duration::from_secs(5);
 
 /// How long it holds where nothing could be decided meanwhile.
 const LATEST: Duration = Duration::from_secs(20);
+/// What entries say of whoever else acted: from where, with what request, and by which policies.
+const OF_OTHERS: [PartName; 3] = [PartName::Client, PartName::Request, PartName::Policies];
 /// How many versions are read at a time.
 const VERSIONS: usize = 100;
 
@@ -334,7 +336,7 @@ impl Takeout {
         Ok(())
     }
 
-    /// What the log says by, for or about somebody, with what its parts say.
+    /// What the log says by, for or about somebody, with what its parts say; where somebody else acted, without what those say of them.
     async fn log_about(&mut self, sending: &mut Sending, person: Ref) -> Result<u64, NotTaken> {
         let door = Arc::clone(&self.door);
         let store = door.store();
@@ -342,20 +344,23 @@ impl Takeout {
         let mut walk = Walk::of(store, head.minimum, head.size);
         let mut lines = Lines::of("log");
         let person = person.to_string();
+        let is_among = |people: &[&Option<entry::Ref>]| {
+            let mut people = people.iter().copied().flatten();
+            people.any(|one| one.id.as_str() == person)
+        };
         while let Some(read) = walk.page().await? {
             self.still_allowed().await?;
-            let theirs = |entry: &Entry| {
-                let about = [&entry.actor, &entry.acts_for, &entry.resource];
-                about
-                    .into_iter()
-                    .flatten()
-                    .any(|one| one.id.as_str() == person)
+            let theirs = |(entry, ..): &audit::Read| {
+                is_among(&[&entry.actor, &entry.acts_for, &entry.resource])
             };
-            let theirs = read
-                .into_iter()
-                .filter(|(entry, ..)| theirs(entry))
-                .collect();
-            for (_, shown) in audit::show(store, theirs).await? {
+            let theirs = read.into_iter().filter(theirs).collect();
+            for (entry, mut shown) in audit::show(store, theirs).await? {
+                let acted = [&entry.actor, &entry.acts_for];
+                if !is_among(&acted) {
+                    for part in OF_OTHERS {
+                        shown.parts.remove(part.as_str());
+                    }
+                }
                 lines.add(sending, &shown.line()).await?;
             }
         }

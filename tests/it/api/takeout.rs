@@ -216,6 +216,30 @@ async fn a_person_takes_what_is_theirs_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_where_others_came_is_in_nobody_elses_export() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let path = format!("/v1/users/{}", tenant.viewer);
+    let role = json!({"role": "Member"});
+    service.patch(&tenant, tenant.admin, &path, role).await.ok();
+    let path = format!("{path}/export");
+    let told = service.get(&tenant, tenant.viewer, &path).await;
+    let log = lines(&files(&told.bytes), "log/");
+    let parts = ["client", "request", "policies"];
+    let holds = |entry: &Value| parts.into_iter().any(|part| entry.get(part).is_some());
+    let by = |user: Ref| {
+        let is_by = move |entry: &&Value| entry["leaf"]["actor"]["id"] == json!(user);
+        log.iter().filter(is_by).collect::<Vec<_>>()
+    };
+    let (own, others) = (by(tenant.viewer), by(tenant.admin));
+    assert!(!own.is_empty() && own.iter().any(|entry| holds(entry)));
+    assert!(!others.is_empty() && !others.iter().any(|entry| holds(entry)), "{others:?}");
+    // What was done to them is there.
+    let is_said = |entry: &&Value| entry["details"].to_string().contains("Member");
+    assert!(others.iter().any(is_said), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_private_is_handed_out_once_two_admins_want_it() {
     let place = Place::new(Database::Sqlite).await;
     place.fill().await;
