@@ -1,6 +1,7 @@
 //! What a commit does to content: deposits, what is no more, and the shelf's upkeep.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Transaction};
@@ -15,7 +16,7 @@ use crate::tenant::Store;
 use crate::vault::rows::{self, Step};
 use crate::vault::{Condition, Keeping, Vault};
 
-/// How many values one round takes from the shelf.
+/// How many values are taken from the shelf at a time.
 const SOME: i64 = 100;
 
 /// Whether content is kept of things of this kind.
@@ -119,17 +120,41 @@ fn ended(row: &Row) -> Option<String> {
     }
 }
 
-/// Takes from the shelf what no row names: versions that are no more, and uploads whose writer is gone. What cannot be taken now does not
-/// keep the rest.
+/// Takes versions that are no more from the shelf, for so long at most; whether none is left. What cannot be taken now does not keep the
+/// rest.
+pub(super) async fn clear(store: &Store, stint: Duration) -> Result<bool, Unwritten> {
+    let (database, shelf) = (store.database(), store.shelf());
+    let (begun, mut after, mut failed) = (Instant::now(), String::new(), None);
+    loop {
+        let some = rows::gone(database, &after, SOME).await?;
+        let Some(last) = some.last() else { break };
+        after.clone_from(last);
+        let mut taken = Vec::new();
+        for version in &some {
+            // A long one on PostgreSQL is thousands of rows.
+            if begun.elapsed() >= stint {
+                break;
+            }
+            match shelf.remove(version).await {
+                Ok(()) => taken.push(version.as_str()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        rows::forget_gone(database, &taken).await?;
+        if begun.elapsed() >= stint {
+            return Ok(false);
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(true),
+    }
+}
+
+/// Takes uploads from the shelf whose writer is gone. What cannot be taken now does not keep the rest.
 pub(super) async fn tidy(store: &Store, now: DateTime<Utc>) -> Result<(), Unwritten> {
     let (database, shelf) = (store.database(), store.shelf());
     let mut failed = None;
-    for version in rows::gone(database, SOME).await? {
-        match shelf.remove(&version).await {
-            Ok(()) => rows::forget_gone(database, &version).await?,
-            Err(error) => failed = Some(error),
-        }
-    }
     for abandoned in shelf.abandoned(now.timestamp_micros()).await? {
         // Its commit may have been under way when its writer gave up on it: nobody commits while this holds the lock.
         let mut connection = database.connect().await?;

@@ -158,6 +158,7 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();
+    let cleared = content::clear(store, STINT).await;
     if let Err(error) = store.database().make_statistics(size).await {
         tracing::warn!(tenant.id = %store.id(), %error, "statistics are made later");
     }
@@ -172,8 +173,14 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
     while indexing.elapsed() < STINT && search::index_next(store, door.recent()).await?.is_some() {}
     // The last: what does not open holds up nothing but its own rotation.
     rotate::round(door, now, STINT).await?;
+    let is_cleared = match cleared {
+        Err(error) if retention => return Err(error.into()),
+        // What cannot be taken away is said once a minute.
+        Err(_) => true,
+        Ok(is_cleared) => is_cleared,
+    };
     // What was ended by its time was perhaps not all of it.
-    let is_all = begun.elapsed() < STINT && erasures.is_empty();
+    let is_all = begun.elapsed() < STINT && erasures.is_empty() && is_cleared;
     let rotates = !store.keys().rotations().is_empty();
     Ok((is_all && !rotates).then_some(size))
 }

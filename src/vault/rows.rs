@@ -30,8 +30,9 @@ const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN 
 const REMOVED: &str = " RETURNING version, shelved";
 const GONE_OF: &str = "INSERT INTO content_gone (version) SELECT version FROM content WHERE subject = $1 AND shelved = 1";
 const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
-const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT $1";
-const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version = $1";
+const ANY_GONE: &str =
+    "SELECT version FROM content_gone WHERE version > $1 ORDER BY version LIMIT $2";
+const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version IN ";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
 const NAMED_OF: &str = "SELECT version AS name FROM content WHERE version IN ";
 const WITH_KEY: &str = "SELECT subject AS name FROM subject_key WHERE subject IN ";
@@ -348,13 +349,18 @@ pub async fn forget_person(
     Ok(())
 }
 
-/// Versions that are no more, and whose bytes still lie on the shelf: `most` of them.
+/// Versions that are no more, and whose bytes still lie on the shelf: `most` of them, behind one of that name, in the order of their names.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn gone(database: &Database, most: i64) -> Result<Vec<String>, StorageError> {
+pub async fn gone(
+    database: &Database,
+    after: &str,
+    most: i64,
+) -> Result<Vec<String>, StorageError> {
     let error = |cause| database.error(cause);
     let rows = sqlx::query(ANY_GONE)
+        .bind(after)
         .bind(most)
         .fetch_all(database.pool())
         .await
@@ -363,17 +369,18 @@ pub async fn gone(database: &Database, most: i64) -> Result<Vec<String>, Storage
     names.collect()
 }
 
-/// Its bytes were taken from the shelf.
+/// Their bytes were taken from the shelf.
 ///
 /// # Errors
 /// The database does not take it.
-pub async fn forget_gone(database: &Database, version: &str) -> Result<(), StorageError> {
-    sqlx::query(FORGET_GONE)
-        .bind(version)
-        .execute(database.pool())
-        .await
-        .map(|_| ())
-        .map_err(|cause| database.error(cause))
+pub async fn forget_gone(database: &Database, versions: &[&str]) -> Result<(), StorageError> {
+    for some in versions.chunks(MANY) {
+        let places = places(some.len(), 1);
+        let query = sqlx::query(AssertSqlSafe(format!("{FORGET_GONE}({places})")));
+        let done = bind_all(query, some).execute(database.pool()).await;
+        done.map_err(|cause| database.error(cause))?;
+    }
+    Ok(())
 }
 
 /// Whether a row names this value of the shelf, in a transaction that holds the head's lock: no commit that is under way can still name it.

@@ -4,6 +4,7 @@ mod access_requests;
 mod audit;
 mod bad_input;
 mod certificates;
+mod cleared;
 mod content;
 mod credentials;
 mod directory;
