@@ -28,6 +28,8 @@ const END: &str = "UPDATE content SET to_index = (SELECT MIN(next.from_index) FR
 const GONE: &str = "INSERT INTO content_gone (version) VALUES ($1)";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
 const REMOVED: &str = " RETURNING version, shelved";
+const GONE_AMONG: &str = "INSERT INTO content_gone (version) SELECT version FROM content \
+     WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const GONE_OF: &str = "INSERT INTO content_gone (version) SELECT version FROM content WHERE subject = $1 AND shelved = 1";
 const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
 const ANY_GONE: &str =
@@ -222,12 +224,16 @@ pub async fn write(
     };
     let newest = resources(steps, Keeping::Newest);
     let each = (first.index, newest.as_slice());
-    for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
-        let shelved: i64 = row.try_get("shelved").map_err(error)?;
-        if shelved == 1 {
-            let version: String = row.try_get("version").map_err(error)?;
-            let gone = sqlx::query(GONE).bind(version);
-            gone.execute(&mut **transaction).await.map_err(error)?;
+    if steps.iter().all(|step| step.sealed.is_none()) {
+        remove(database, transaction, each).await?;
+    } else {
+        for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
+            let shelved: i64 = row.try_get("shelved").map_err(error)?;
+            if shelved == 1 {
+                let version: String = row.try_get("version").map_err(error)?;
+                let gone = sqlx::query(GONE).bind(version);
+                gone.execute(&mut **transaction).await.map_err(error)?;
+            }
         }
     }
     for some in added(steps).chunks(MANY) {
@@ -258,6 +264,19 @@ pub async fn write(
     let versions = resources(steps, Keeping::Versions);
     let each = (first.index, versions.as_slice());
     about(database, transaction, [END, ""], each).await?;
+    Ok(())
+}
+
+/// Takes away what is kept of these resources from before an index. There may be a hundred thousand messages: the database counts none of
+/// them out.
+async fn remove(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    each: (u64, &[&str]),
+) -> Result<(), VaultError> {
+    for statement in [GONE_AMONG, REMOVE] {
+        about(database, transaction, [statement, ""], each).await?;
+    }
     Ok(())
 }
 
@@ -317,17 +336,10 @@ pub async fn forget(
     transaction: &mut Transaction<'_, Any>,
     resources: &[String],
 ) -> Result<(), VaultError> {
-    let steps: Vec<Step<'_>> = resources
-        .iter()
-        .map(|resource| Step {
-            // Whatever there is of it.
-            index: i64::MAX.unsigned_abs(),
-            resource,
-            sealed: None,
-            keeping: Keeping::Newest,
-        })
-        .collect();
-    write(store, transaction, &steps).await
+    let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
+    // Whatever there is of them.
+    let all = (i64::MAX.unsigned_abs(), resources.as_slice());
+    remove(store.database(), transaction, all).await
 }
 
 /// Takes away whatever is under the key of a person.
