@@ -4,7 +4,7 @@ use sqlx::{Any, Transaction};
 
 use super::error::Unwritten;
 use super::{aside, rows};
-use crate::directory::{Kind, Ref, Row, RowId};
+use crate::directory::{Kind, Object, Ref, Row, RowId, Snapshot, takeout};
 use crate::log::upkeep;
 use crate::tenant::Store;
 use crate::vault;
@@ -43,11 +43,12 @@ pub(super) async fn forget(
 }
 
 /// With what and from where somebody came is kept no longer than their session, why they asked for something no longer than their
-/// request, and what they said about a version no longer than that; that it was, the log says, under their key.
+/// request, and what they said about a version no longer than that; that it was, the log says, under their key. What was private has no
+/// name either once it is no more, but under a legal hold.
 pub(super) async fn forget_ended(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    changed: &[Row],
+    ((before, changed), held): ((&Snapshot, &[Row]), bool),
 ) -> Result<(), Unwritten> {
     for row in changed {
         let Row::End(row) = row else {
@@ -59,6 +60,7 @@ pub(super) async fn forget_ended(
         };
         if matches!(kind, Some(Kind::Session | Kind::AccessRequest))
             || matches!(row, RowId::Standing(_))
+            || !held && was_private(before, *row)
         {
             rows::blank(store, transaction, *row).await?;
         }
@@ -67,4 +69,14 @@ pub(super) async fn forget_ended(
         }
     }
     Ok(())
+}
+
+/// Whether it has a name that somebody alone could read.
+fn was_private(before: &Snapshot, row: RowId) -> bool {
+    let RowId::Object(reference) = row else {
+        return false;
+    };
+    let is_named = |object: &Object| matches!(object, Object::Memory(_)) || object.made().is_some();
+    let stored = before.lent(reference);
+    stored.is_some_and(|one| is_named(&one.value) && takeout::is_private(before, &one.value))
 }

@@ -233,7 +233,10 @@ async fn from_where_others_came_is_in_nobody_elses_export() {
     };
     let (own, others) = (by(tenant.viewer), by(tenant.admin));
     assert!(!own.is_empty() && own.iter().any(|entry| holds(entry)));
-    assert!(!others.is_empty() && !others.iter().any(|entry| holds(entry)), "{others:?}");
+    assert!(
+        !others.is_empty() && !others.iter().any(|entry| holds(entry)),
+        "{others:?}"
+    );
     // What was done to them is there.
     let is_said = |entry: &&Value| entry["details"].to_string().contains("Member");
     assert!(others.iter().any(is_said), "{others:?}");
@@ -314,9 +317,7 @@ async fn what_is_private_goes_out_no_longer_than_two_admins_want_it() {
     let (service, tenant) = (&place.service, &place.tenant);
     // More than waits for a slow reader, in one piece.
     let long = json!({"name": "Long"});
-    place
-        .made(member, "documents", long, &bytes(8 << 20))
-        .await;
+    place.made(member, "documents", long, &bytes(8 << 20)).await;
     let role = async |role: &str| {
         let path = format!("/v1/users/{second}");
         let role = json!({"role": role});
