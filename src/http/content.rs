@@ -39,7 +39,7 @@ const PERMITTED_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 const LATEST: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// How often content is looked for again that was replaced while it was decided.
-const TRIES: usize = 10;
+pub(super) const TRIES: usize = 10;
 
 /// How many pieces wait for a slow reader.
 const WAITING: usize = 4;
@@ -140,9 +140,12 @@ async fn shown<A: Action>(call: Call, kind: Kind, headers: HeaderMap) -> Result<
             None => {}
         }
     }
-    Err(Problem::Unavailable(
-        "the content is replaced again and again: try again".into(),
-    ))
+    Err(restless())
+}
+
+/// What a caller is told of content that was replaced as often as it was looked for.
+pub(super) fn restless() -> Problem {
+    Problem::Unavailable("the content is replaced again and again: try again".into())
 }
 
 async fn headed<A: Action>(call: Call, kind: Kind) -> Result<Response, Problem> {
