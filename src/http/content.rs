@@ -25,6 +25,7 @@ use crate::decide::authorized::{
 use crate::decide::{Beside, Deposit};
 use crate::directory::content::{self, Removes, Writes};
 use crate::directory::{Kind, Ref};
+use crate::ids;
 use crate::log::Event;
 use crate::vault::{Condition, Held, Keeping, Label, Opened, VaultError};
 
@@ -192,10 +193,11 @@ pub(super) async fn held_after(
         .map_err(unopened)
 }
 
-/// The version asked for, or the one that counts.
+/// The version asked for, or the one that counts. What is no name of ours is no version: a database need not take it.
 async fn find(call: &Call, resource: Ref, version: Option<&str>) -> Result<Option<Held>, Problem> {
     let (vault, name) = (call.door().vault(), resource.to_string());
     match version {
+        Some(version) if ids::parse("ver", version).is_err() => return Ok(None),
         Some(version) => vault.version(&name, version).await,
         None => vault.current(&name).await,
     }

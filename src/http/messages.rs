@@ -18,6 +18,7 @@ use crate::decide::Beside;
 use crate::decide::authorized::{ThreadComment, ThreadPost, ThreadRead};
 use crate::directory::content::{Posts, posted};
 use crate::directory::{DirectoryError, Kind};
+use crate::ids;
 use crate::log::Event;
 use crate::vault::{Condition, Held, Keeping, VaultError};
 
@@ -128,11 +129,15 @@ async fn message(call: &Call, held: &Held) -> Result<Value, Problem> {
 pub(super) async fn read(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
     let [] = call.query([])?;
     let thread = call.named("id", Kind::Thread)?;
-    let vault = call.door().vault();
-    let held = vault
-        .version(&thread.to_string(), call.text("message")?)
-        .await
-        .map_err(content::unopened)?;
+    let (vault, message) = (call.door().vault(), call.text("message")?);
+    // What is no name of ours is no message: a database need not take it.
+    let held = match ids::parse("msg", message) {
+        Err(_) => None,
+        Ok(_) => vault
+            .version(&thread.to_string(), message)
+            .await
+            .map_err(content::unopened)?,
+    };
     content::give::<ThreadRead>(&Arc::new(call), thread, held, &headers)
         .await?
         .ok_or(Problem::NotFound)
