@@ -149,12 +149,19 @@ pub(super) fn restless() -> Problem {
     Problem::Unavailable("the content is replaced again and again: try again".into())
 }
 
-async fn headed<A: Action>(call: Call, kind: Kind) -> Result<Response, Problem> {
+async fn headed<A: Action>(
+    call: Call,
+    kind: Kind,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let [version] = call.query(["version"])?;
     let resource = call.named("id", kind)?;
     let held = find(&call, resource, version).await?;
     call.read::<A>(resource).await?;
     let held = held.ok_or(Problem::NotFound)?;
+    if let Some(unmet) = unmet(&held, &headers)? {
+        return unmet;
+    }
     let opened = call.door().vault().open(&held).await.map_err(unopened)?;
     dressed(Body::empty(), &held, opened.label(), opened.label().length)
 }
@@ -217,13 +224,9 @@ pub(super) async fn give<A: Action>(
         return Err(Problem::NotFound);
     };
     let tag = etag(&held.spot().version)?;
-    if headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .any(|value| names(value, &tag))
-    {
+    if let Some(unmet) = unmet(&held, headers)? {
         call.read::<A>(resource).await?;
-        return Ok(Some(page::not_modified(tag)));
+        return unmet.map(Some);
     }
     // A range of another version than the caller has part of is of no use to it.
     let ranges = headers
@@ -270,6 +273,18 @@ pub(super) async fn give<A: Action>(
         None => stream::<A>(Arc::clone(call), (resource, held), opened, (at, end)),
     };
     Ok(Some(response))
+}
+
+/// What whoever may read it is told in place of content that is not the version that they want (RFC 9110, section 13.2.2).
+fn unmet(held: &Held, headers: &HeaderMap) -> Result<Option<Result<Response, Problem>>, Problem> {
+    let tag = etag(&held.spot().version)?;
+    let is_named = |by: HeaderName| headers.get_all(by).iter().any(|value| names(value, &tag));
+    if headers.contains_key(header::IF_MATCH) && !is_named(header::IF_MATCH) {
+        let other = "the content is another version than the one that `If-Match` names";
+        return Ok(Some(Err(Problem::PreconditionFailed(other.into()))));
+    }
+    let is_there = is_named(header::IF_NONE_MATCH);
+    Ok(is_there.then(|| Ok(page::not_modified(tag))))
 }
 
 /// The first range that was asked for of content of this length, as far as one can be read: several are answered with the whole.
@@ -453,7 +468,8 @@ macro_rules! contents {
                 params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Matching),
                 request_body(content = Vec<u8>, description = "the content", content_type = "application/octet-stream"),
                 responses((status = 200, description = "`version`, `length`, `media_type`, and the version as `ETag`", body = serde_json::Value),
-                    (status = 412, description = "the content is not the version that the request names"), Problems),
+                    (status = 412, description = "the content is not the version that the request names"),
+                    (status = 415, description = "it comes with `Content-Encoding`"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn put(State(app): State<Arc<App>>, call: Call, request: Request) -> Result<Response, Problem> {
                 stored::<$write>(app, call, request).await
@@ -469,6 +485,7 @@ macro_rules! contents {
                 responses((status = 200, description = "the content, as it was sent", content_type = "application/octet-stream"),
                     (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
                     (status = 304, description = "it is the version that `If-None-Match` names"),
+                    (status = 412, description = "it is not the version that `If-Match` names"),
                     (status = 416, description = "these bytes are not there"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn get(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
@@ -478,11 +495,13 @@ macro_rules! contents {
             /// What the content is, without its bytes.
             #[utoipa::path(head, path = $path, tag = "Content", operation_id = $head,
                 params(("id" = String, Path, description = "its identifier"),
-                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Purpose),
-                responses((status = 200, description = "the headers that GET would answer with"), Problems),
+                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Purpose, Known),
+                responses((status = 200, description = "the headers that GET would answer with"),
+                    (status = 304, description = "it is the version that `If-None-Match` names"),
+                    (status = 412, description = "it is not the version that `If-Match` names"), Problems),
                 security(("api_key" = [])))]
-            pub(in crate::http) async fn head(call: Call) -> Result<Response, Problem> {
-                headed::<$read>(call, Kind::$kind).await
+            pub(in crate::http) async fn head(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
+                headed::<$read>(call, Kind::$kind, headers).await
             }
 
             /// Delete the content with all its versions, and their keys; the thing itself stays.
@@ -554,6 +573,9 @@ contents! {
 /// The headers by which content is asked for, as they are documented.
 pub(super) struct Ranged;
 
+/// The headers by which a reading says what is there already, as they are documented.
+pub(super) struct Known;
+
 /// The headers by which a change says what it replaces, as they are documented.
 pub(super) struct Matching;
 
@@ -576,6 +598,12 @@ documented! {
     Ranged,
     ["Range", "as `bytes=0-1023`: one range; several are answered with the whole"],
     ["If-Range", "the `ETag` of the version that a part is there of"],
+    ["If-Match", "the `ETag` of the version that is wanted, and no other"],
+    ["If-None-Match", "the `ETag` of the version that is there already"]
+}
+documented! {
+    Known,
+    ["If-Match", "the `ETag` of the version that is wanted, and no other"],
     ["If-None-Match", "the `ETag` of the version that is there already"]
 }
 documented! {

@@ -29,7 +29,8 @@ use crate::vault::{Condition, Held, Keeping, VaultError};
     params(("id" = String, Path, description = "the thread"),
         ("comment" = Option<bool>, Query, description = "a comment, for which a `commenter` share will do"), Acting, Purpose, Keyed),
     request_body(content = Vec<u8>, description = "the message", content_type = "text/plain"),
-    responses((status = 201, description = "what was posted, with `Location`", body = serde_json::Value), Problems),
+    responses((status = 201, description = "what was posted, with `Location`", body = serde_json::Value),
+        (status = 415, description = "it comes with `Content-Encoding`"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn post(
     State(app): State<Arc<App>>,
@@ -124,6 +125,7 @@ async fn message(call: &Call, held: &Held) -> Result<Value, Problem> {
     responses((status = 200, description = "the message, as it was sent", content_type = "application/octet-stream"),
         (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
         (status = 304, description = "it is the one that `If-None-Match` names"),
+        (status = 412, description = "it is not the one that `If-Match` names"),
         (status = 416, description = "these bytes are not there"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
