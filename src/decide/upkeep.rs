@@ -66,8 +66,8 @@ pub(super) fn begin(door: &Arc<Door>) {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut rounds = 0_u64;
-        // The size of the log at which nothing was left to do.
-        let mut settled = None;
+        // The size of the log at which nothing was left to do, and whether nothing is kept that a legal hold alone has kept.
+        let (mut settled, mut swept) = (None, false);
         loop {
             every.tick().await;
             rounds = rounds.wrapping_add(1);
@@ -82,10 +82,14 @@ pub(super) fn begin(door: &Arc<Door>) {
             let now = Utc::now();
             let made = async {
                 news(&door, now).await?;
+                let sweeping = match kind {
+                    Round::Whole => sweep(&door, &mut swept).await,
+                    Round::News | Round::Passed => Ok(()),
+                };
                 if kind == Round::Whole || !is_settled(settled) {
                     settled = work(&door, now, kind == Round::Whole).await?;
                 }
-                Ok(())
+                sweeping
             };
             match made.await {
                 // A log that does not answer is said by the sequencer, and by readiness.
@@ -130,7 +134,22 @@ impl Round {
 /// The log does not answer, or is not what it was.
 pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(), Unkept> {
     news(door, now).await?;
-    work(door, now, retention).await.map(|_| ())
+    let sweeping = match retention {
+        true => sweep(door, &mut false).await,
+        false => Ok(()),
+    };
+    work(door, now, retention).await?;
+    sweeping
+}
+
+/// Destroys what a legal hold has kept: when the log is opened, and once each hold is released.
+async fn sweep(door: &Door, swept: &mut bool) -> Result<(), Unkept> {
+    if content::is_held(&door.glance()) {
+        *swept = false;
+    } else if !*swept {
+        *swept = content::sweep(door).await?;
+    }
+    Ok(())
 }
 
 /// What other nodes have written is known within a round, with or without requests; and others learn that this log is there.

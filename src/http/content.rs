@@ -22,6 +22,7 @@ use crate::decide::authorized::{
     MemoryWrite, PromptTemplateDelete, PromptTemplateEdit, PromptTemplateRead, ToolDelete,
     ToolEdit, ToolRead,
 };
+use crate::decide::content::keeps_newest;
 use crate::decide::{Beside, Deposit};
 use crate::directory::content::{self, Removes, Writes};
 use crate::directory::{Kind, Ref};
@@ -48,13 +49,9 @@ const WAITING: usize = 4;
 /// Whether earlier versions of a thing's content are kept.
 pub(super) const fn keeping(kind: Kind) -> Keeping {
     match kind {
-        Kind::Document
-        | Kind::PromptTemplate
-        | Kind::Tool
-        | Kind::Assistant
-        | Kind::AgentDefinition => Keeping::Versions,
         Kind::Thread => Keeping::Each,
-        _ => Keeping::Newest,
+        kind if keeps_newest(kind) => Keeping::Newest,
+        _ => Keeping::Versions,
     }
 }
 

@@ -35,6 +35,16 @@ const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
 const ANY_GONE: &str =
     "SELECT version FROM content_gone WHERE version > $1 ORDER BY version LIMIT $2";
 const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version IN ";
+/// From one resource to the next: a thread may have a million rows.
+const RESOURCES: &str = "WITH RECURSIVE one(resource) AS (SELECT MIN(resource) FROM content WHERE resource > $1 \
+     UNION ALL SELECT (SELECT MIN(next.resource) FROM content AS next WHERE next.resource > one.resource) \
+     FROM one WHERE one.resource IS NOT NULL) \
+     SELECT resource FROM one WHERE resource IS NOT NULL LIMIT $2";
+const REPLACED_OF: &str =
+    "SELECT DISTINCT resource AS name FROM content WHERE to_index IS NOT NULL AND resource IN ";
+const GONE_REPLACED: &str = "INSERT INTO content_gone (version) SELECT version FROM content \
+     WHERE shelved = 1 AND to_index < $1 AND resource IN ";
+const REMOVE_REPLACED: &str = "DELETE FROM content WHERE to_index < $1 AND resource IN ";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
 const NAMED_OF: &str = "SELECT version AS name FROM content WHERE version IN ";
 const WITH_KEY: &str = "SELECT subject AS name FROM subject_key WHERE subject IN ";
@@ -340,6 +350,55 @@ pub async fn forget(
     // Whatever there is of them.
     let all = (i64::MAX.unsigned_abs(), resources.as_slice());
     remove(store.database(), transaction, all).await
+}
+
+/// Takes away what was replaced of resources, with the keys.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn forget_replaced(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    resources: &[&str],
+) -> Result<(), VaultError> {
+    let all = (i64::MAX.unsigned_abs(), resources);
+    for statement in [GONE_REPLACED, REMOVE_REPLACED] {
+        about(store.database(), transaction, [statement, ""], all).await?;
+    }
+    Ok(())
+}
+
+/// Resources of which something is kept: `most` of them, behind one of that name, in the order of their names.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn kept(
+    database: &Database,
+    after: &str,
+    most: i64,
+) -> Result<Vec<String>, StorageError> {
+    let error = |cause| database.error(cause);
+    let rows = sqlx::query(RESOURCES)
+        .bind(after)
+        .bind(most)
+        .fetch_all(database.pool())
+        .await
+        .map_err(error)?;
+    let names = rows
+        .iter()
+        .map(|row| row.try_get("resource").map_err(error));
+    names.collect()
+}
+
+/// Those of these resources of which something is kept that was replaced.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn replaced(
+    database: &Database,
+    resources: &[&str],
+) -> Result<Vec<String>, StorageError> {
+    names_of(database, REPLACED_OF, resources).await
 }
 
 /// Takes away whatever is under the key of a person.
