@@ -3,11 +3,23 @@
 use sqlx::{Any, Transaction};
 
 use super::error::Unwritten;
+use super::rows::ERASED;
 use super::{aside, rows};
-use crate::directory::{Kind, Object, Ref, Row, RowId, Snapshot, takeout};
-use crate::log::upkeep;
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, takeout};
+use crate::log::{append, upkeep};
 use crate::tenant::Store;
 use crate::vault;
+
+/// What has a name, and may be somebody's alone.
+const NAMED: [Kind; 7] = [
+    Kind::Memory,
+    Kind::Thread,
+    Kind::Document,
+    Kind::PromptTemplate,
+    Kind::Tool,
+    Kind::Assistant,
+    Kind::AgentDefinition,
+];
 
 /// Destroys a person's key and blanks their rows, those of what ends with them, and those of their invitations that were over before.
 /// Sessions and requests for access that were over say nothing any more: [`forget_ended`]. What the log says of them goes afterwards, in the background.
@@ -66,6 +78,47 @@ pub(super) async fn forget_ended(
         }
         if let (RowId::Object(session), Some(Kind::Session)) = (row, kind) {
             aside::forget_use(store, transaction, *session).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Blanks the names of what was somebody's alone and was no more before names went with it: in the background, since all that ever ended is
+/// looked at.
+pub(super) async fn forget_over(
+    store: &Store,
+    now: &Snapshot,
+    person: Ref,
+) -> Result<(), Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let is_theirs = |body: &Body| match body {
+        Body::Object(object @ Object::Memory(memory)) => {
+            memory.owner == person && memory.name != ERASED && takeout::is_private(now, object)
+        }
+        Body::Object(object) => object.made().is_some_and(|made| {
+            made.owner == person && made.name != ERASED && takeout::is_private(now, object)
+        }),
+        _ => false,
+    };
+    let mut connection = database.connect().await?;
+    for kind in NAMED {
+        let mut after = String::new();
+        loop {
+            let page = rows::over(store, &mut connection, (kind, &after)).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = last.to_string();
+            let theirs = page.iter().filter(|(_, body)| is_theirs(body));
+            let theirs: Vec<Ref> = theirs.map(|(id, _)| *id).collect();
+            if theirs.is_empty() {
+                continue;
+            }
+            let mut transaction = database.begin(&mut connection).await?;
+            append::lock(database, &mut transaction).await?;
+            for one in theirs {
+                rows::blank(store, &mut transaction, RowId::Object(one)).await?;
+            }
+            transaction.commit().await.map_err(error)?;
         }
     }
     Ok(())

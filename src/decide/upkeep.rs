@@ -12,11 +12,12 @@ use super::authorized::Operator;
 use super::content;
 use super::door::Door;
 use super::error::{Refused, Unwritten};
+use super::forgetting;
 use super::question::Asker;
 use super::rotate;
 use super::search;
 use crate::directory::{
-    Change, DirectoryError, Ref, Snapshot, expiry, invitation, keeping, request, session,
+    Change, DirectoryError, Kind, Ref, Snapshot, expiry, invitation, keeping, request, session,
 };
 use crate::log::Event;
 use crate::log::append;
@@ -353,6 +354,9 @@ async fn erase(door: &Door, erasure: &Erasure) -> Result<(), Unkept> {
         .await
         .map_err(Unwritten::from)?;
     if still.iter().any(|other| other.subject == erasure.subject) {
+        if person.kind == Kind::User {
+            forgetting::forget_over(store, door.glance().snapshot(), person).await?;
+        }
         door.keep(move |by, snapshot| keeping::erased(by, snapshot, person))
             .await?;
     }

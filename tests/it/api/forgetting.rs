@@ -341,3 +341,48 @@ async fn what_was_private_has_no_name_once_it_is_no_more() {
         assert_eq!(called(tenant, place, before).await, "CANARY", "{place}");
     }
 }
+
+/// Rows of before names went with what they name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_finds_the_names_of_what_was_no_more_before() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let scene = Scene {
+        service,
+        tenant,
+        roots: Vec::new(),
+    };
+    let (service, tenant) = (&scene.service, &scene.tenant);
+    let personal = json!({"name": "CANARY", "layer": "personal"});
+    let private = json!({"name": "CANARY"});
+    let open = json!({"name": "CANARY", "audience": tenant.everybody});
+    let mut over = Vec::new();
+    for (path, body) in [
+        ("/v1/memory", personal),
+        ("/v1/documents", private),
+        ("/v1/documents", open),
+    ] {
+        over.push(scene.make(path, body).await);
+    }
+    let before = tenant.door.glance().snapshot().as_of();
+    let mut database = service.database(tenant).await;
+    for place in &over {
+        let id = place.rsplit('/').next().unwrap();
+        let body = sqlx::query("SELECT body FROM state WHERE id = $1").bind(id);
+        let body: Vec<u8> = body.fetch_one(&mut database).await.unwrap().get("body");
+        scene.delete(place).await;
+        let back = sqlx::query("UPDATE state SET body = $1 WHERE id = $2");
+        let back = back.bind(body).bind(id).execute(&mut database).await;
+        assert_eq!(back.unwrap().rows_affected(), 1);
+        assert_eq!(called(tenant, place, before).await, "CANARY");
+    }
+    let erased = format!("/v1/users/{}/erasure", tenant.member);
+    let told = service.by(tenant, tenant.admin, "POST", &erased);
+    told.send().await.ok();
+    for _ in 0..3 {
+        scene.round().await;
+    }
+    for (place, name) in over.iter().zip(["[erased]", "[erased]", "CANARY"]) {
+        assert_eq!(called(tenant, place, before).await, name, "{place}");
+    }
+}
