@@ -306,7 +306,7 @@ impl Made {
         if let Some(applied) = &self.applied {
             let rows = (known.world.snapshot(), applied.rows.as_slice());
             rows::write_state(store, transaction, rows, applied.index).await?;
-            forgetting::forget_ended(store, transaction, &applied.rows).await?;
+            forgetting::forget_ended(store, transaction, (rows, held)).await?;
             rows::write_subjects(store, transaction, &applied.new_subjects).await?;
             if let Some((key, reply)) = &applied.idempotency {
                 rows::write_reply(store, transaction, key, reply, self.now).await?;

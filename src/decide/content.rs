@@ -1,6 +1,7 @@
 //! What a commit does to content: deposits, what is no more, and the shelf's upkeep.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Transaction};
@@ -9,13 +10,16 @@ use super::door::Door;
 use super::drafts::Kept;
 use super::error::Unwritten;
 use super::work::Work;
+use super::world::World;
 use crate::directory::{Kind, Ref, Row, RowId};
 use crate::log::append;
 use crate::tenant::Store;
 use crate::vault::rows::{self, Step};
 use crate::vault::{Condition, Keeping, Vault};
 
-/// How many values one round takes from the shelf.
+/// How many resources are looked at at a time.
+const MANY: i64 = 500;
+/// How many values are taken from the shelf at a time.
 const SOME: i64 = 100;
 
 /// Whether content is kept of things of this kind.
@@ -33,6 +37,12 @@ pub const fn is_carried_by(kind: Kind) -> bool {
             | Kind::AgentRun
             | Kind::Integration
     )
+}
+
+/// Whether of things of this kind the newest content alone is kept.
+#[must_use]
+pub const fn keeps_newest(kind: Kind) -> bool {
+    matches!(kind, Kind::Memory | Kind::AgentRun | Kind::Integration)
 }
 
 /// What the deposits of a batch find in the database.
@@ -119,17 +129,41 @@ fn ended(row: &Row) -> Option<String> {
     }
 }
 
-/// Takes from the shelf what no row names: versions that are no more, and uploads whose writer is gone. What cannot be taken now does not
-/// keep the rest.
+/// Takes versions that are no more from the shelf, for so long at most; whether none is left. What cannot be taken now does not keep the
+/// rest.
+pub(super) async fn clear(store: &Store, stint: Duration) -> Result<bool, Unwritten> {
+    let (database, shelf) = (store.database(), store.shelf());
+    let (begun, mut after, mut failed) = (Instant::now(), String::new(), None);
+    loop {
+        let some = rows::gone(database, &after, SOME).await?;
+        let Some(last) = some.last() else { break };
+        after.clone_from(last);
+        let mut taken = Vec::new();
+        for version in &some {
+            // A long one on PostgreSQL is thousands of rows.
+            if begun.elapsed() >= stint {
+                break;
+            }
+            match shelf.remove(version).await {
+                Ok(()) => taken.push(version.as_str()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        rows::forget_gone(database, &taken).await?;
+        if begun.elapsed() >= stint {
+            return Ok(false);
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(true),
+    }
+}
+
+/// Takes uploads from the shelf whose writer is gone. What cannot be taken now does not keep the rest.
 pub(super) async fn tidy(store: &Store, now: DateTime<Utc>) -> Result<(), Unwritten> {
     let (database, shelf) = (store.database(), store.shelf());
     let mut failed = None;
-    for version in rows::gone(database, SOME).await? {
-        match shelf.remove(&version).await {
-            Ok(()) => rows::forget_gone(database, &version).await?,
-            Err(error) => failed = Some(error),
-        }
-    }
     for abandoned in shelf.abandoned(now.timestamp_micros()).await? {
         // Its commit may have been under way when its writer gave up on it: nobody commits while this holds the lock.
         let mut connection = database.connect().await?;
@@ -148,6 +182,66 @@ pub(super) async fn tidy(store: &Store, now: DateTime<Utc>) -> Result<(), Unwrit
         Some(error) => Err(error.into()),
         None => Ok(()),
     }
+}
+
+/// Takes away what a legal hold has kept, where none stands any more: the content of what is no more, and what was replaced where the newest
+/// alone is kept. That it goes was recorded then. Whether all of it was looked at.
+pub(super) async fn sweep(door: &Door) -> Result<bool, Unwritten> {
+    let (database, mut after) = (door.store().database(), String::new());
+    loop {
+        let some = rows::kept(database, &after, MANY).await?;
+        let Some(last) = some.last() else {
+            return Ok(true);
+        };
+        after.clone_from(last);
+        let world = door.glance();
+        let (mut ended, mut newest) = (Vec::new(), Vec::new());
+        for name in &some {
+            let Ok(reference) = name.parse::<Ref>() else {
+                continue;
+            };
+            if !world.snapshot().has(RowId::Object(reference)) {
+                ended.push(name.clone());
+            } else if keeps_newest(reference.kind) {
+                newest.push(name.as_str());
+            }
+        }
+        let replaced = rows::replaced(database, &newest).await?;
+        if (!ended.is_empty() || !replaced.is_empty())
+            && !destroy(door, &world, (&ended, &replaced)).await?
+        {
+            return Ok(false);
+        }
+    }
+}
+
+/// Takes it away under the head's lock; whether the state was that one still, with no hold in it.
+async fn destroy(
+    door: &Door,
+    world: &World,
+    (ended, replaced): (&[String], &[String]),
+) -> Result<bool, Unwritten> {
+    let store = door.store();
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let mut connection = database.connect().await?;
+    let mut transaction = database.begin(&mut connection).await?;
+    let head = append::lock(database, &mut transaction).await?;
+    if head.last_change != world.snapshot().as_of() || is_held(world) {
+        transaction.rollback().await.map_err(error)?;
+        return Ok(false);
+    }
+    rows::forget(store, &mut transaction, ended).await?;
+    let replaced: Vec<&str> = replaced.iter().map(String::as_str).collect();
+    rows::forget_replaced(store, &mut transaction, &replaced).await?;
+    transaction.commit().await.map_err(error)?;
+    Ok(true)
+}
+
+/// Whether the organization is under a legal hold, as far as is known.
+pub(super) fn is_held(world: &World) -> bool {
+    let organization = world.snapshot().organization();
+    organization.map_or(true, |organization| organization.holds > 0)
 }
 
 impl Door {

@@ -4,11 +4,23 @@ use sqlx::{Any, Transaction};
 
 use super::door::Door;
 use super::error::{Refused, Unwritten};
+use super::rows::ERASED;
 use super::{aside, rows};
-use crate::directory::{Kind, Ref, Row, RowId};
-use crate::log::upkeep;
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot, takeout};
+use crate::log::{append, upkeep};
 use crate::tenant::Store;
 use crate::vault;
+
+/// What has a name, and may be somebody's alone.
+const NAMED: [Kind; 7] = [
+    Kind::Memory,
+    Kind::Thread,
+    Kind::Document,
+    Kind::PromptTemplate,
+    Kind::Tool,
+    Kind::Assistant,
+    Kind::AgentDefinition,
+];
 
 impl Door {
     /// Whether somebody was of the organization and has left, erased since or not.
@@ -57,11 +69,12 @@ pub(super) async fn forget(
 }
 
 /// With what and from where somebody came is kept no longer than their session, why they asked for something no longer than their
-/// request, and what they said about a version no longer than that; that it was, the log says, under their key.
+/// request, and what they said about a version no longer than that; that it was, the log says, under their key. What was private has no
+/// name either once it is no more, but under a legal hold.
 pub(super) async fn forget_ended(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    changed: &[Row],
+    ((before, changed), held): ((&Snapshot, &[Row]), bool),
 ) -> Result<(), Unwritten> {
     for row in changed {
         let Row::End(row) = row else {
@@ -73,6 +86,7 @@ pub(super) async fn forget_ended(
         };
         if matches!(kind, Some(Kind::Session | Kind::AccessRequest))
             || matches!(row, RowId::Standing(_))
+            || !held && was_private(before, *row)
         {
             rows::blank(store, transaction, *row).await?;
         }
@@ -81,4 +95,55 @@ pub(super) async fn forget_ended(
         }
     }
     Ok(())
+}
+
+/// Blanks the names of what was somebody's alone and was no more before names went with it: in the background, since all that ever ended is
+/// looked at.
+pub(super) async fn forget_over(
+    store: &Store,
+    now: &Snapshot,
+    person: Ref,
+) -> Result<(), Unwritten> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    let is_theirs = |body: &Body| match body {
+        Body::Object(object @ Object::Memory(memory)) => {
+            memory.owner == person && memory.name != ERASED && takeout::is_private(now, object)
+        }
+        Body::Object(object) => object.made().is_some_and(|made| {
+            made.owner == person && made.name != ERASED && takeout::is_private(now, object)
+        }),
+        _ => false,
+    };
+    let mut connection = database.connect().await?;
+    for kind in NAMED {
+        let mut after = String::new();
+        loop {
+            let page = rows::over(store, &mut connection, (kind, &after)).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = last.to_string();
+            let theirs = page.iter().filter(|(_, body)| is_theirs(body));
+            let theirs: Vec<Ref> = theirs.map(|(id, _)| *id).collect();
+            if theirs.is_empty() {
+                continue;
+            }
+            let mut transaction = database.begin(&mut connection).await?;
+            append::lock(database, &mut transaction).await?;
+            for one in theirs {
+                rows::blank(store, &mut transaction, RowId::Object(one)).await?;
+            }
+            transaction.commit().await.map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it has a name that somebody alone could read.
+fn was_private(before: &Snapshot, row: RowId) -> bool {
+    let RowId::Object(reference) = row else {
+        return false;
+    };
+    let is_named = |object: &Object| matches!(object, Object::Memory(_)) || object.made().is_some();
+    let stored = before.lent(reference);
+    stored.is_some_and(|one| is_named(&one.value) && takeout::is_private(before, &one.value))
 }

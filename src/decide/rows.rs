@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::batch::SubjectKeys;
 use super::error::{Refused, Unwritten};
@@ -13,7 +13,7 @@ use super::work::{Changed, IdempotencyKey, Work};
 use crate::crypto::cobblestone::{Opener, Salt};
 use crate::crypto::hierarchy::Wrapped;
 use crate::crypto::sealing::DataKeys;
-use crate::directory::{Body, Object, Ref, Row, RowId, Snapshot};
+use crate::directory::{Body, Kind, Object, Ref, Row, RowId, Snapshot};
 use crate::log::append::column;
 use crate::log::entry::PartName;
 use crate::tenant::{KeysAt, Store, is_of_an_epoch};
@@ -30,7 +30,7 @@ const BEGIN_MANY: &str = "INSERT INTO state (id, from_index, to_index, body) VAL
 const EACH: &str =
     "SELECT from_index, body FROM state WHERE id = $1 ORDER BY from_index LIMIT 100000";
 // An escape, since `_` stands for any character; the last row of each is as good as another, and none of them is current.
-const INVITATIONS: &str = "SELECT id, from_index, body FROM state WHERE id > $1 AND id LIKE 'inv^_%' ESCAPE '^' \
+const OVER: &str = "SELECT id, from_index, body FROM state WHERE id > $1 AND id LIKE $2 ESCAPE '^' \
      AND from_index = (SELECT MAX(one.from_index) FROM state AS one WHERE one.id = state.id) AND to_index IS NOT NULL \
      ORDER BY id LIMIT 500";
 // Who has left: a row that ended, or a key, or what is under way where retention has taken the row.
@@ -246,22 +246,16 @@ pub(super) async fn invitations_of(
     }
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let page = sqlx::query(INVITATIONS)
-            .bind(&after)
-            .fetch_all(&mut **transaction)
-            .await
-            .map_err(error)?;
-        let Some(last) = page.last() else {
+        let page = over(store, &mut **transaction, (Kind::Invitation, &after)).await?;
+        let Some((last, _)) = page.last() else {
             return Ok(found);
         };
-        after = last.try_get("id").map_err(error)?;
-        for row in &page {
-            let id: String = row.try_get("id").map_err(error)?;
-            if let Body::Object(Object::Invitation(invitation)) = read_body(store, &id, row)?.1
+        after = last.to_string();
+        for (id, body) in page {
+            if let Body::Object(Object::Invitation(invitation)) = body
                 && addresses.contains(&invitation.email)
             {
-                let invitation = id.parse();
-                found.push(invitation.map_err(|_| Unwritten::Corrupt { what: "state" })?);
+                found.push(id);
             }
         }
     }
@@ -279,6 +273,28 @@ pub(super) async fn has_left(store: &Store, person: Ref) -> Result<bool, Unwritt
     let present: i64 = row.try_get("present").map_err(error)?;
     let known: i64 = row.try_get("known").map_err(error)?;
     Ok(present == 0 && known > 0)
+}
+
+/// What is no more of a kind, behind this identifier, as it was last: some of it.
+pub(super) async fn over(
+    store: &Store,
+    connection: &mut AnyConnection,
+    (kind, after): (Kind, &str),
+) -> Result<Vec<(Ref, Body)>, Unwritten> {
+    let error = |cause| store.database().error(cause);
+    let rows = sqlx::query(OVER)
+        .bind(after)
+        .bind(format!("{}^_%", kind.prefix()))
+        .fetch_all(connection)
+        .await
+        .map_err(error)?;
+    let read = rows.iter().map(|row| {
+        let id: String = row.try_get("id").map_err(error)?;
+        let body = read_body(store, &id, row)?.1;
+        let id = id.parse();
+        Ok((id.map_err(|_| Unwritten::Corrupt { what: "state" })?, body))
+    });
+    read.collect()
 }
 
 /// Whether any row of an invitation holds an address.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use serde_json::{Map, Value, json};
 use tar::Header;
 
@@ -20,7 +21,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::recipient::{Envelope, Recipient};
 use crate::directory::takeout::{self, Of};
 use crate::directory::{Kind, Ref, view};
-use crate::log::entry::Entry;
+use crate::log::entry::{self, Entry, PartName};
 use crate::vault::{Held, Vault, VaultError};
 
 /// How long one file of lines becomes, about.
@@ -32,6 +33,8 @@ const PERMITTED_FOR: Duration = Duration::from_secs(5);
 
 /// How long it holds where nothing could be decided meanwhile.
 const LATEST: Duration = Duration::from_secs(20);
+/// What entries say of whoever else acted: from where, with what request, and by which policies.
+const OF_OTHERS: [PartName; 3] = [PartName::Client, PartName::Request, PartName::Policies];
 /// How many versions are read at a time.
 const VERSIONS: usize = 100;
 
@@ -143,6 +146,7 @@ impl Takeout {
         let mut lines = Lines::of("objects");
         let mut read = snapshot.apart();
         for reference in &objects {
+            self.still_allowed().await?;
             if read.is_full() {
                 read = read.cleared();
             }
@@ -154,6 +158,7 @@ impl Takeout {
         let objects_written = lines.end(sending).await?;
         let mut lines = Lines::of("shares");
         for id in takeout::shares(snapshot, self.of, &objects) {
+            self.still_allowed().await?;
             if let Some(stored) = snapshot.share(id) {
                 lines.add(sending, &view::share(id, stored)).await?;
             }
@@ -163,6 +168,7 @@ impl Takeout {
         if matches!(self.of, Of::Organization { .. }) {
             let mut lines = Lines::of("entities");
             for (_, _, entity) in snapshot.own(None) {
+                self.still_allowed().await?;
                 lines.add(sending, &view::own(&entity)).await?;
             }
             entities = lines.end(sending).await?;
@@ -209,27 +215,44 @@ impl Takeout {
         if !self.world.snapshot().is_sound() {
             return Err(Unwritten::Corrupt { what: "spill" }.into());
         }
+        self.still_allowed().await?;
         sending.file("end.json", &line(&end)).await
     }
 
-    /// What is still allowed to go out: the export is decided anew every few seconds, and what has become private meanwhile stays here.
-    async fn may_go(&mut self, resource: Ref) -> Result<bool, NotTaken> {
-        if self.permitted.elapsed() >= PERMITTED_FOR {
-            let whole = match self.of {
-                Of::Organization { .. } => self.world.snapshot().org(),
-                Of::Person(person) => person,
-            };
-            let asked = self
-                .door
-                .permit::<DataExport>(self.asker.clone(), whole, Map::new())
-                .await;
-            match asked {
-                Ok(_) => self.permitted = Instant::now(),
-                // Too much else was asked just now: it is asked again for the next thing, for a while.
-                Err(Refused::Busy) if self.permitted.elapsed() < LATEST => {}
-                Err(_) => return Err(NotTaken::Denied),
+    /// Whether it may go on: it is decided anew every few seconds, and what two Admins have agreed on is asked of the state that is known
+    /// here before anything more goes out.
+    async fn still_allowed(&mut self) -> Result<(), NotTaken> {
+        if let Of::Organization { private: true } = self.of {
+            let now = self.door.glance();
+            let agreed = takeout::approved(now.snapshot(), Utc::now());
+            let (one, other) = agreed.map_err(|_| NotTaken::Denied)?;
+            if ![Some(one), Some(other)].contains(&self.asker.caller.user()) {
+                return Err(NotTaken::Denied);
             }
         }
+        if self.permitted.elapsed() < PERMITTED_FOR {
+            return Ok(());
+        }
+        let whole = match self.of {
+            Of::Organization { .. } => self.world.snapshot().org(),
+            Of::Person(person) => person,
+        };
+        let asked = self
+            .door
+            .permit::<DataExport>(self.asker.clone(), whole, Map::new())
+            .await;
+        match asked {
+            Ok(_) => self.permitted = Instant::now(),
+            // Too much else was asked just now: it is asked again for the next thing, for a while.
+            Err(Refused::Busy) if self.permitted.elapsed() < LATEST => {}
+            Err(_) => return Err(NotTaken::Denied),
+        }
+        Ok(())
+    }
+
+    /// What is still allowed to go out: what has become private meanwhile stays here.
+    async fn may_go(&mut self, resource: Ref) -> Result<bool, NotTaken> {
+        self.still_allowed().await?;
         let now = self.door.glance();
         let private = now
             .snapshot()
@@ -303,6 +326,7 @@ impl Takeout {
         sending.begin(&place, label.length).await?;
         let mut at = 0;
         while at < label.length {
+            self.still_allowed().await?;
             let piece = opened.next(at, label.length).await?;
             at = at.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
             sending.bytes(&piece).await?;
@@ -312,26 +336,31 @@ impl Takeout {
         Ok(())
     }
 
-    /// What the log says by, for or about somebody, with what its parts say.
-    async fn log_about(&self, sending: &mut Sending, person: Ref) -> Result<u64, NotTaken> {
-        let store = self.door.store();
+    /// What the log says by, for or about somebody, with what its parts say; where somebody else acted, without what those say of them.
+    async fn log_about(&mut self, sending: &mut Sending, person: Ref) -> Result<u64, NotTaken> {
+        let door = Arc::clone(&self.door);
+        let store = door.store();
         let head = audit::head(store).await?;
         let mut walk = Walk::of(store, head.minimum, head.size);
         let mut lines = Lines::of("log");
         let person = person.to_string();
+        let is_among = |people: &[&Option<entry::Ref>]| {
+            let mut people = people.iter().copied().flatten();
+            people.any(|one| one.id.as_str() == person)
+        };
         while let Some(read) = walk.page().await? {
-            let theirs = |entry: &Entry| {
-                let about = [&entry.actor, &entry.acts_for, &entry.resource];
-                about
-                    .into_iter()
-                    .flatten()
-                    .any(|one| one.id.as_str() == person)
+            self.still_allowed().await?;
+            let theirs = |(entry, ..): &audit::Read| {
+                is_among(&[&entry.actor, &entry.acts_for, &entry.resource])
             };
-            let theirs = read
-                .into_iter()
-                .filter(|(entry, ..)| theirs(entry))
-                .collect();
-            for (_, shown) in audit::show(store, theirs).await? {
+            let theirs = read.into_iter().filter(theirs).collect();
+            for (entry, mut shown) in audit::show(store, theirs).await? {
+                let acted = [&entry.actor, &entry.acts_for];
+                if !is_among(&acted) {
+                    for part in OF_OTHERS {
+                        shown.parts.remove(part.as_str());
+                    }
+                }
                 lines.add(sending, &shown.line()).await?;
             }
         }

@@ -13,11 +13,12 @@ use super::authorized::Operator;
 use super::content;
 use super::door::Door;
 use super::error::{Refused, Unwritten};
+use super::forgetting;
 use super::question::Asker;
 use super::rotate;
 use super::search;
 use crate::directory::{
-    Change, DirectoryError, Ref, Snapshot, expiry, invitation, keeping, request, session,
+    Change, DirectoryError, Kind, Ref, Snapshot, expiry, invitation, keeping, request, session,
 };
 use crate::log::Event;
 use crate::log::append;
@@ -67,8 +68,8 @@ pub(super) fn begin(door: &Arc<Door>) {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut rounds = 0_u64;
-        // The size of the log at which nothing was left to do.
-        let mut settled = None;
+        // The size of the log at which nothing was left to do, and whether nothing is kept that a legal hold alone has kept.
+        let (mut settled, mut swept) = (None, false);
         loop {
             every.tick().await;
             rounds = rounds.wrapping_add(1);
@@ -83,10 +84,14 @@ pub(super) fn begin(door: &Arc<Door>) {
             let now = Utc::now();
             let made = async {
                 news(&door, now).await?;
+                let sweeping = match kind {
+                    Round::Whole => sweep(&door, &mut swept).await,
+                    Round::News | Round::Passed => Ok(()),
+                };
                 if kind == Round::Whole || !is_settled(settled) {
                     settled = work(&door, now, kind == Round::Whole).await?;
                 }
-                Ok(())
+                sweeping
             };
             match made.await {
                 // A log that does not answer is said by the sequencer, and by readiness.
@@ -131,7 +136,22 @@ impl Round {
 /// The log does not answer, or is not what it was.
 pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(), Unkept> {
     news(door, now).await?;
-    work(door, now, retention).await.map(|_| ())
+    let sweeping = match retention {
+        true => sweep(door, &mut false).await,
+        false => Ok(()),
+    };
+    work(door, now, retention).await?;
+    sweeping
+}
+
+/// Destroys what a legal hold has kept: when the log is opened, and once each hold is released.
+async fn sweep(door: &Door, swept: &mut bool) -> Result<(), Unkept> {
+    if content::is_held(&door.glance()) {
+        *swept = false;
+    } else if !*swept {
+        *swept = content::sweep(door).await?;
+    }
+    Ok(())
 }
 
 /// What other nodes have written is known within a round, with or without requests; and others learn that this log is there.
@@ -160,6 +180,7 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
         content::tidy(door.store(), now).await?;
     }
     let store = door.store();
+    let cleared = content::clear(store, STINT).await;
     if let Err(error) = store.database().make_statistics(size).await {
         tracing::warn!(tenant.id = %store.id(), %error, "statistics are made later");
     }
@@ -174,8 +195,14 @@ async fn work(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<Option
     while indexing.elapsed() < STINT && search::index_next(store, door.recent()).await?.is_some() {}
     // The last: what does not open holds up nothing but its own rotation.
     rotate::round(door, now, STINT).await?;
+    let is_cleared = match cleared {
+        Err(error) if retention => return Err(error.into()),
+        // What cannot be taken away is said once a minute.
+        Err(_) => true,
+        Ok(is_cleared) => is_cleared,
+    };
     // What was ended by its time was perhaps not all of it.
-    let is_all = begun.elapsed() < STINT && erasures.is_empty();
+    let is_all = begun.elapsed() < STINT && erasures.is_empty() && is_cleared;
     let rotates = !store.keys().rotations().is_empty();
     Ok((is_all && !rotates).then_some(size))
 }
@@ -329,6 +356,9 @@ async fn erase(door: &Door, erasure: &Erasure) -> Result<(), Unkept> {
         .await
         .map_err(Unwritten::from)?;
     if still.iter().any(|other| other.subject == erasure.subject) {
+        if person.kind == Kind::User {
+            forgetting::forget_over(store, door.glance().snapshot(), person).await?;
+        }
         door.keep(move |by, snapshot| keeping::erased(by, snapshot, person))
             .await?;
     }

@@ -310,7 +310,8 @@ fn with_theirs(mut change: Change, snapshot: &Snapshot, person: Ref) -> Change {
     change
 }
 
-/// What is nobody else's: their personal memory, and what they made and shared with nobody, with what hangs from it.
+/// What is nobody else's: their personal memory, and what they made and shared with nobody, with what hangs from it, and what all that was
+/// shared with.
 fn theirs_alone(snapshot: &Snapshot, person: Ref) -> BTreeSet<RowId> {
     let is_shared = |reference: Ref| snapshot.shares_of(reference).next().is_some();
     let mut alone = BTreeSet::new();
@@ -332,8 +333,13 @@ fn theirs_alone(snapshot: &Snapshot, person: Ref) -> BTreeSet<RowId> {
         }
     }
     let under = alone.iter().flat_map(|one| snapshot.children(*one));
-    let all = alone.iter().copied().chain(under);
-    all.map(RowId::Object).collect()
+    let all: BTreeSet<Ref> = alone.iter().copied().chain(under).collect();
+    let shares = all
+        .iter()
+        .flat_map(|one| snapshot.shares_of(*one).chain(snapshot.shares_to(*one)))
+        .map(|(id, _)| RowId::Share(id));
+    let shares = Vec::from_iter(shares);
+    all.into_iter().map(RowId::Object).chain(shares).collect()
 }
 
 /// What the log held about a person is gone from it.
@@ -371,10 +377,13 @@ fn not_held(snapshot: &Snapshot, theirs: i64) -> Result<(), DirectoryError> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
+    use super::super::expiry::End;
     use super::super::made::Audience;
-    use super::super::object::Role;
+    use super::super::object::{Level, Role};
+    use super::super::share::{Grant, share};
     use super::super::world::{World, now};
     use super::*;
+    use crate::decide::authorized::ThreadShare;
     use crate::policy::{Attribute, Value, View as _};
 
     #[test]
@@ -402,6 +411,33 @@ mod tests {
         for kept in [team, open, world.org] {
             assert!(next.object(kept).is_some(), "{kept}");
         }
+    }
+
+    #[test]
+    fn what_was_shared_with_what_goes_is_not_shared_with_it_any_more() {
+        let mut world = World::new();
+        let role = people::change_role(&world.by(world.bob), &world.snapshot, Role::Admin);
+        world.apply(role);
+        let definition = world.definition();
+        let group = world.snapshot.organization().unwrap().members;
+        let thread = world.thread(Audience::Members(group));
+        let grant = Grant {
+            grantee: definition,
+            level: Level::Viewer,
+            until: End::Never,
+        };
+        let shared = share(
+            &world.by::<ThreadShare>(thread),
+            &world.snapshot,
+            [1; 16],
+            &grant,
+        );
+        world.apply(shared);
+        let by = Operator::in_test(now());
+        let change = erase_by_operator(&by, &world.snapshot, world.ada).unwrap();
+        let next = world.with(&change);
+        assert!(next.object(definition).is_none() && next.object(thread).is_some());
+        assert!(next.share([1; 16]).is_none());
     }
 
     /// The legal holds on an object as Cedar sees them.

@@ -181,7 +181,10 @@ fn in_force(organization: &Organization, now: DateTime<Utc>) -> Option<&PrivateE
 }
 
 /// Who asked and who approved: both must be Admins still.
-fn approved(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<(Ref, Ref), DirectoryError> {
+pub(crate) fn approved(
+    snapshot: &Snapshot,
+    now: DateTime<Utc>,
+) -> Result<(Ref, Ref), DirectoryError> {
     let export = in_force(snapshot.organization()?, now);
     let both = export.and_then(|export| Some((export.requested_by, export.approved_by?)));
     let is_admin = |person| {

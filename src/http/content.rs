@@ -23,9 +23,11 @@ use crate::decide::authorized::{
     MemoryWrite, PromptTemplateDelete, PromptTemplateEdit, PromptTemplateRead, ToolDelete,
     ToolEdit, ToolRead,
 };
-use crate::decide::{Beside, Deposit, Refused};
+use crate::decide::content::keeps_newest;
+use crate::decide::{Beside, Deposit};
 use crate::directory::content::{self, Removes, Writes};
 use crate::directory::{Kind, Ref};
+use crate::ids;
 use crate::log::Event;
 use crate::vault::{Condition, Held, Keeping, Label, Opened, VaultError};
 
@@ -40,7 +42,7 @@ const PERMITTED_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 const LATEST: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// How often content is looked for again that was replaced while it was decided.
-const TRIES: usize = 10;
+pub(super) const TRIES: usize = 10;
 
 /// How many pieces wait for a slow reader.
 const WAITING: usize = 4;
@@ -48,13 +50,9 @@ const WAITING: usize = 4;
 /// Whether earlier versions of a thing's content are kept.
 pub(super) const fn keeping(kind: Kind) -> Keeping {
     match kind {
-        Kind::Document
-        | Kind::PromptTemplate
-        | Kind::Tool
-        | Kind::Assistant
-        | Kind::AgentDefinition => Keeping::Versions,
         Kind::Thread => Keeping::Each,
-        _ => Keeping::Newest,
+        kind if keeps_newest(kind) => Keeping::Newest,
+        _ => Keeping::Versions,
     }
 }
 
@@ -141,9 +139,12 @@ async fn shown<A: Action>(call: Call, kind: Kind, headers: HeaderMap) -> Result<
             None => {}
         }
     }
-    Err(Problem::Unavailable(
-        "the content is replaced again and again: try again".into(),
-    ))
+    Err(restless())
+}
+
+/// What a caller is told of content that was replaced as often as it was looked for.
+pub(super) fn restless() -> Problem {
+    Problem::Unavailable("the content is replaced again and again: try again".into())
 }
 
 async fn headed<A: Action>(
@@ -156,8 +157,8 @@ async fn headed<A: Action>(
     let held = find(&call, resource, version).await?;
     call.read::<A>(resource).await?;
     let held = held.ok_or(Problem::NotFound)?;
-    if is_of_another(&headers, &etag(&held.spot().version)?) {
-        return Err(refused::problem(Refused::Precondition));
+    if let Some(unmet) = unmet(&held, &headers)? {
+        return unmet;
     }
     let opened = call.door().vault().open(&held).await.map_err(unopened)?;
     dressed(Body::empty(), &held, opened.label(), opened.label().length)
@@ -197,10 +198,11 @@ pub(super) async fn held_after(
         .map_err(unopened)
 }
 
-/// The version asked for, or the one that counts.
+/// The version asked for, or the one that counts. What is no name of ours is no version: a database need not take it.
 async fn find(call: &Call, resource: Ref, version: Option<&str>) -> Result<Option<Held>, Problem> {
     let (vault, name) = (call.door().vault(), resource.to_string());
     match version {
+        Some(version) if ids::parse("ver", version).is_err() => return Ok(None),
         Some(version) => vault.version(&name, version).await,
         None => vault.current(&name).await,
     }
@@ -220,17 +222,9 @@ pub(super) async fn give<A: Action>(
         return Err(Problem::NotFound);
     };
     let tag = etag(&held.spot().version)?;
-    if is_of_another(headers, &tag) {
+    if let Some(unmet) = unmet(&held, headers)? {
         call.read::<A>(resource).await?;
-        return Err(refused::problem(Refused::Precondition));
-    }
-    if headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .any(|value| names(value, &tag))
-    {
-        call.read::<A>(resource).await?;
-        return Ok(Some(page::not_modified(tag)));
+        return unmet.map(Some);
     }
     // A range of another version than the caller has part of is of no use to it.
     let ranges = headers
@@ -277,6 +271,18 @@ pub(super) async fn give<A: Action>(
         None => stream::<A>(Arc::clone(call), (resource, held), opened, (at, end)),
     };
     Ok(Some(response))
+}
+
+/// What whoever may read it is told in place of content that is not the version that they want (RFC 9110, section 13.2.2).
+fn unmet(held: &Held, headers: &HeaderMap) -> Result<Option<Result<Response, Problem>>, Problem> {
+    let tag = etag(&held.spot().version)?;
+    let is_named = |by: HeaderName| headers.get_all(by).iter().any(|value| names(value, &tag));
+    if headers.contains_key(header::IF_MATCH) && !is_named(header::IF_MATCH) {
+        let other = "the content is another version than the one that `If-Match` names";
+        return Ok(Some(Err(Problem::PreconditionFailed(other.into()))));
+    }
+    let is_there = is_named(header::IF_NONE_MATCH);
+    Ok(is_there.then(|| Ok(page::not_modified(tag))))
 }
 
 /// The first range that was asked for of content of this length, as far as one can be read: several are answered with the whole.
@@ -384,12 +390,6 @@ fn etag(version: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::try_from(format!("\"{version}\"")).map_err(|_| Problem::Internal)
 }
 
-/// Whether a reading names the versions that it wants, and this is none of them.
-fn is_of_another(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
-    wanted.peek().is_some() && !wanted.any(|value| names(value, tag))
-}
-
 /// Whether a list of entity tags has this one, or stands for any.
 fn names(value: &HeaderValue, tag: &HeaderValue) -> bool {
     tags(value).is_ok_and(|tags| match tags {
@@ -466,7 +466,8 @@ macro_rules! contents {
                 params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Matching),
                 request_body(content = Vec<u8>, description = "the content", content_type = "application/octet-stream"),
                 responses((status = 200, description = "`version`, `length`, `media_type`, and the version as `ETag`", body = serde_json::Value),
-                    (status = 412, description = "the content is not the version that the request names"), Problems),
+                    (status = 412, description = "the content is not the version that the request names"),
+                    (status = 415, description = "it comes with `Content-Encoding`"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn put(State(app): State<Arc<App>>, call: Call, request: Request) -> Result<Response, Problem> {
                 stored::<$write>(app, call, request).await
@@ -482,7 +483,7 @@ macro_rules! contents {
                 responses((status = 200, description = "the content, as it was sent", content_type = "application/octet-stream"),
                     (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
                     (status = 304, description = "it is the version that `If-None-Match` names"),
-                    (status = 412, description = "it is no version that `If-Match` names"),
+                    (status = 412, description = "it is not the version that `If-Match` names"),
                     (status = 416, description = "these bytes are not there"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn get(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
@@ -492,10 +493,10 @@ macro_rules! contents {
             /// What the content is, without its bytes.
             #[utoipa::path(head, path = $path, tag = "Content", operation_id = $head,
                 params(("id" = String, Path, description = "its identifier"),
-                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"),
-                    ("If-Match" = Option<String>, Header, description = "the `ETag` of the version that is wanted, and no other"), Acting, Purpose),
+                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Purpose, Known),
                 responses((status = 200, description = "the headers that GET would answer with"),
-                    (status = 412, description = "it is no version that `If-Match` names"), Problems),
+                    (status = 304, description = "it is the version that `If-None-Match` names"),
+                    (status = 412, description = "it is not the version that `If-Match` names"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn head(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
                 headed::<$read>(call, Kind::$kind, headers).await
@@ -570,6 +571,9 @@ contents! {
 /// The headers by which content is asked for, as they are documented.
 pub(super) struct Ranged;
 
+/// The headers by which a reading says what is there already, as they are documented.
+pub(super) struct Known;
+
 /// The headers by which a change says what it replaces, as they are documented.
 pub(super) struct Matching;
 
@@ -592,6 +596,11 @@ documented! {
     Ranged,
     ["Range", "as `bytes=0-1023`: one range; several are answered with the whole"],
     ["If-Range", "the `ETag` of the version that a part is there of"],
+    ["If-Match", "the `ETag` of the version that is wanted, and no other"],
+    ["If-None-Match", "the `ETag` of the version that is there already"]
+}
+documented! {
+    Known,
     ["If-Match", "the `ETag` of the version that is wanted, and no other"],
     ["If-None-Match", "the `ETag` of the version that is there already"]
 }

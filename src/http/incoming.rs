@@ -48,9 +48,17 @@ pub(super) struct Arrived {
 }
 
 impl Incoming {
-    /// Refuses at once what says that it is too long.
+    /// Refuses at once what says that it is too long, a part of something (RFC 9110, section 14.5), or encoded.
     pub(super) fn of(request: Request, limit: u64, patience: Duration) -> Result<Self, Problem> {
         let headers = request.headers();
+        if headers.contains_key(header::CONTENT_RANGE) {
+            return Err(Problem::Malformed(
+                "content is taken whole: send all of it, without `Content-Range`".into(),
+            ));
+        }
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Problem::Encoded);
+        }
         let declared = headers.get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit) {

@@ -1,6 +1,7 @@
 //! Memory over HTTP: written, rewritten and forgotten, layer by layer.
 
 use axum::response::Response;
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
@@ -89,30 +90,53 @@ async fn of_use(call: &Call, thread: &str, paging: &Paging) -> Result<Response, 
         Some((layer.parse::<u8>().ok()?, Ref::of(Kind::Memory, id)?))
     })?;
     call.read::<ThreadRead>(thread).await?;
+    for _ in 0..content::TRIES {
+        if let Some(response) = used(call, (thread, after), paging.limit).await? {
+            return Ok(response);
+        }
+        // Another took the place of some content while it was decided: that one is decided on.
+    }
+    Err(content::restless())
+}
+
+/// A page of what may be used in a thread; nothing where content was replaced meanwhile.
+async fn used(
+    call: &Call,
+    (thread, after): (Ref, Option<(u8, Ref)>),
+    limit: usize,
+) -> Result<Option<Response>, Problem> {
     let user = call.user();
     let choice = move |snapshot: &Snapshot| memory::of_use(snapshot, (thread, user), after);
     let listed = call
         .door()
-        .list_of::<MemoryRead>(call.asker(), Kind::Memory, choice, paging.limit)
+        .list_of::<MemoryRead>(call.asker(), Kind::Memory, choice, limit)
         .await
         .map_err(refused::problem)?;
     let snapshot = listed.snapshot();
     let (mut items, mut versions) = (Vec::new(), Vec::new());
     let vault = call.door().vault();
-    for reference in listed.items() {
+    // At once: the sooner after the decision, the less was replaced since.
+    let names: Vec<String> = listed.items().iter().map(Ref::to_string).collect();
+    let current = join_all(names.iter().map(|name| vault.current(name))).await;
+    for (reference, held) in listed.items().iter().zip(current) {
         let Some(stored) = snapshot.object(*reference) else {
             continue;
         };
         let mut item = view::view(*reference, &stored.value, snapshot);
-        let held = vault.current(&reference.to_string()).await;
-        // What came after the decision is not what was decided on.
-        let until = listed.recorded().index;
-        let held = held.map_err(content::unopened)?;
-        let said = match held.filter(|held| held.from_index <= until) {
+        let said = match held.map_err(content::unopened)? {
             None => Value::Null,
+            // What came after the decision is not what was decided on, and what was there before is gone.
+            Some(held) if held.from_index > listed.recorded().index => return Ok(None),
             Some(held) => {
                 versions.push(held.spot().version.clone());
-                let opened = vault.open(&held).await.map_err(content::unopened)?;
+                let opened = match vault.open(&held).await {
+                    Ok(opened) => opened,
+                    // Its bytes, or its key, went in this very moment.
+                    Err(_) if !vault.holds(&held).await.map_err(content::unopened)? => {
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(content::unopened(error)),
+                };
                 let mut said = content::described(&held, opened.label());
                 if let Some(said) = said.as_object_mut() {
                     said.insert("content".into(), shown::short(&opened));
@@ -137,7 +161,7 @@ async fn of_use(call: &Call, thread: &str, paging: &Paging) -> Result<Response, 
         .map_err(refused::problem)?;
     let mut response = page::page(items, next);
     content::private(response.headers_mut());
-    Ok(response)
+    Ok(Some(response))
 }
 
 /// One memory.

@@ -18,6 +18,7 @@ use crate::decide::Beside;
 use crate::decide::authorized::{ThreadComment, ThreadPost, ThreadRead};
 use crate::directory::content::{Posts, posted};
 use crate::directory::{DirectoryError, Kind};
+use crate::ids;
 use crate::log::Event;
 use crate::vault::{Condition, Held, Keeping, VaultError};
 
@@ -28,7 +29,8 @@ use crate::vault::{Condition, Held, Keeping, VaultError};
     params(("id" = String, Path, description = "the thread"),
         ("comment" = Option<bool>, Query, description = "a comment, for which a `commenter` share will do"), Acting, Purpose, Keyed),
     request_body(content = String, description = "the message, of any media type; of `text/plain` as a rule", content_type = "text/plain"),
-    responses((status = 201, description = "what was posted, with `Location`", body = serde_json::Value), Problems),
+    responses((status = 201, description = "what was posted, with `Location`", body = serde_json::Value),
+        (status = 415, description = "it comes with `Content-Encoding`"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn post(
     State(app): State<Arc<App>>,
@@ -123,17 +125,21 @@ async fn message(call: &Call, held: &Held) -> Result<Value, Problem> {
     responses((status = 200, description = "the message, as it was sent", content_type = "application/octet-stream"),
         (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
         (status = 304, description = "it is the one that `If-None-Match` names"),
-        (status = 412, description = "it is none that `If-Match` names"),
+        (status = 412, description = "it is not the one that `If-Match` names"),
         (status = 416, description = "these bytes are not there"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
     let [] = call.query([])?;
     let thread = call.named("id", Kind::Thread)?;
-    let vault = call.door().vault();
-    let held = vault
-        .version(&thread.to_string(), call.text("message")?)
-        .await
-        .map_err(content::unopened)?;
+    let (vault, message) = (call.door().vault(), call.text("message")?);
+    // What is no name of ours is no message: a database need not take it.
+    let held = match ids::parse("msg", message) {
+        Err(_) => None,
+        Ok(_) => vault
+            .version(&thread.to_string(), message)
+            .await
+            .map_err(content::unopened)?,
+    };
     content::give::<ThreadRead>(&Arc::new(call), thread, held, &headers)
         .await?
         .ok_or(Problem::NotFound)

@@ -1,8 +1,10 @@
 //! Pages and answers of the directory's calls, and how they are documented.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -236,9 +238,15 @@ pub(super) fn of_scim(body: &Value, made_at: Option<String>) -> Response {
     response
 }
 
-/// The caller has it as it is: 304.
+/// The caller has it as it is: 304. How long it is, is not said: an empty body would be taken for that.
 pub(super) fn not_modified(tag: HeaderValue) -> Response {
-    (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
+    let nothing = tokio_stream::empty::<Result<Bytes, Infallible>>();
+    let headers = [
+        (header::ETAG, tag),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let body = Body::from_stream(nothing);
+    (StatusCode::NOT_MODIFIED, headers, body).into_response()
 }
 
 /// It is done, and there is nothing to say: 200.

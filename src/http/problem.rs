@@ -69,6 +69,8 @@ pub enum Problem {
     NoSuchRange(u64),
     /// Its body is beyond the limit.
     TooLarge,
+    /// Its body is content that was encoded, which is kept as it is and nothing else.
+    Encoded,
     /// Too many of them: when to try again.
     TooMany(Duration),
     /// Its credential was refused too often from where it comes, so that it is not looked at: when to try again.
@@ -100,6 +102,7 @@ impl Problem {
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooMany(_) | Self::LockedOut(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AuditUnavailable
@@ -127,6 +130,7 @@ impl Problem {
             Self::PreconditionFailed(_) => "precondition_failed",
             Self::NoSuchRange(_) => "no_such_range",
             Self::TooLarge => "too_large",
+            Self::Encoded => "encoded",
             Self::TooMany(_) => "too_many",
             Self::LockedOut(_) => "locked_out",
             Self::Internal => "internal",
@@ -168,6 +172,7 @@ impl Problem {
                 "these bytes are not there; see `Content-Range` for how many are"
             }
             Self::TooLarge => "the body is larger than this service takes",
+            Self::Encoded => "content is kept as it is: send it without `Content-Encoding`",
             Self::TooMany(_) => "too many requests; see `Retry-After`",
             Self::LockedOut(_) => {
                 "this credential was refused too often from your address, so it is not looked at for now; see `Retry-After`"
@@ -200,6 +205,10 @@ impl Problem {
             && let Ok(value) = HeaderValue::try_from(format!("bytes */{length}"))
         {
             headers.insert(header::CONTENT_RANGE, value);
+        }
+        if matches!(self, Self::Encoded) {
+            let identity = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, identity);
         }
         let pause = match self {
             Self::TooMany(pause) | Self::LockedOut(pause) => Some(*pause),

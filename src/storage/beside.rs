@@ -25,7 +25,8 @@ const ABSENT: &[&str] = &["14", "3D000"];
 const USELESS: &[&str] = &["1", "11", "26", "42P01", "42703"];
 
 impl Place {
-    /// An empty database beside a tenant's own, which nobody opens; what lay there from before is gone.
+    /// An empty database beside a tenant's own, which nobody opens, and an empty folder for its files: where none are put back, none are left.
+    /// What lay there from before is gone.
     ///
     /// # Errors
     /// It cannot be made.
@@ -34,6 +35,9 @@ impl Place {
         match self {
             Self::Folder(path) => {
                 private_folder(&path.join("tenants"))?;
+                let content = path.join("content");
+                private_folder(&content.join(format!("{id}.new")))?;
+                sync(&content)?;
                 let options = file_options(&beside(path, id), Missing::Made)?;
                 Database::open(options, Dialect::Sqlite, id.to_string()).await
             }

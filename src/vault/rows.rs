@@ -28,10 +28,23 @@ const END: &str = "UPDATE content SET to_index = (SELECT MIN(next.from_index) FR
 const GONE: &str = "INSERT INTO content_gone (version) VALUES ($1)";
 const REMOVE: &str = "DELETE FROM content WHERE from_index < $1 AND resource IN ";
 const REMOVED: &str = " RETURNING version, shelved";
+const GONE_AMONG: &str = "INSERT INTO content_gone (version) SELECT version FROM content \
+     WHERE shelved = 1 AND from_index < $1 AND resource IN ";
 const GONE_OF: &str = "INSERT INTO content_gone (version) SELECT version FROM content WHERE subject = $1 AND shelved = 1";
 const REMOVE_OF: &str = "DELETE FROM content WHERE subject = $1";
-const ANY_GONE: &str = "SELECT version FROM content_gone ORDER BY version LIMIT $1";
-const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version = $1";
+const ANY_GONE: &str =
+    "SELECT version FROM content_gone WHERE version > $1 ORDER BY version LIMIT $2";
+const FORGET_GONE: &str = "DELETE FROM content_gone WHERE version IN ";
+/// From one resource to the next: a thread may have a million rows.
+const RESOURCES: &str = "WITH RECURSIVE one(resource) AS (SELECT MIN(resource) FROM content WHERE resource > $1 \
+     UNION ALL SELECT (SELECT MIN(next.resource) FROM content AS next WHERE next.resource > one.resource) \
+     FROM one WHERE one.resource IS NOT NULL) \
+     SELECT resource FROM one WHERE resource IS NOT NULL LIMIT $2";
+const REPLACED_OF: &str =
+    "SELECT DISTINCT resource AS name FROM content WHERE to_index IS NOT NULL AND resource IN ";
+const GONE_REPLACED: &str = "INSERT INTO content_gone (version) SELECT version FROM content \
+     WHERE shelved = 1 AND to_index < $1 AND resource IN ";
+const REMOVE_REPLACED: &str = "DELETE FROM content WHERE to_index < $1 AND resource IN ";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
 const NAMED_OF: &str = "SELECT version AS name FROM content WHERE version IN ";
 const WITH_KEY: &str = "SELECT subject AS name FROM subject_key WHERE subject IN ";
@@ -221,12 +234,16 @@ pub async fn write(
     };
     let newest = resources(steps, Keeping::Newest);
     let each = (first.index, newest.as_slice());
-    for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
-        let shelved: i64 = row.try_get("shelved").map_err(error)?;
-        if shelved == 1 {
-            let version: String = row.try_get("version").map_err(error)?;
-            let gone = sqlx::query(GONE).bind(version);
-            gone.execute(&mut **transaction).await.map_err(error)?;
+    if steps.iter().all(|step| step.sealed.is_none()) {
+        remove(database, transaction, each).await?;
+    } else {
+        for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
+            let shelved: i64 = row.try_get("shelved").map_err(error)?;
+            if shelved == 1 {
+                let version: String = row.try_get("version").map_err(error)?;
+                let gone = sqlx::query(GONE).bind(version);
+                gone.execute(&mut **transaction).await.map_err(error)?;
+            }
         }
     }
     for some in added(steps).chunks(MANY) {
@@ -257,6 +274,19 @@ pub async fn write(
     let versions = resources(steps, Keeping::Versions);
     let each = (first.index, versions.as_slice());
     about(database, transaction, [END, ""], each).await?;
+    Ok(())
+}
+
+/// Takes away what is kept of these resources from before an index. There may be a hundred thousand messages: the database counts none of
+/// them out.
+async fn remove(
+    database: &Database,
+    transaction: &mut Transaction<'_, Any>,
+    each: (u64, &[&str]),
+) -> Result<(), VaultError> {
+    for statement in [GONE_AMONG, REMOVE] {
+        about(database, transaction, [statement, ""], each).await?;
+    }
     Ok(())
 }
 
@@ -316,17 +346,59 @@ pub async fn forget(
     transaction: &mut Transaction<'_, Any>,
     resources: &[String],
 ) -> Result<(), VaultError> {
-    let steps: Vec<Step<'_>> = resources
+    let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
+    // Whatever there is of them.
+    let all = (i64::MAX.unsigned_abs(), resources.as_slice());
+    remove(store.database(), transaction, all).await
+}
+
+/// Takes away what was replaced of resources, with the keys.
+///
+/// # Errors
+/// The database does not take it.
+pub async fn forget_replaced(
+    store: &Store,
+    transaction: &mut Transaction<'_, Any>,
+    resources: &[&str],
+) -> Result<(), VaultError> {
+    let all = (i64::MAX.unsigned_abs(), resources);
+    for statement in [GONE_REPLACED, REMOVE_REPLACED] {
+        about(store.database(), transaction, [statement, ""], all).await?;
+    }
+    Ok(())
+}
+
+/// Resources of which something is kept: `most` of them, behind one of that name, in the order of their names.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn kept(
+    database: &Database,
+    after: &str,
+    most: i64,
+) -> Result<Vec<String>, StorageError> {
+    let error = |cause| database.error(cause);
+    let rows = sqlx::query(RESOURCES)
+        .bind(after)
+        .bind(most)
+        .fetch_all(database.pool())
+        .await
+        .map_err(error)?;
+    let names = rows
         .iter()
-        .map(|resource| Step {
-            // Whatever there is of it.
-            index: i64::MAX.unsigned_abs(),
-            resource,
-            sealed: None,
-            keeping: Keeping::Newest,
-        })
-        .collect();
-    write(store, transaction, &steps).await
+        .map(|row| row.try_get("resource").map_err(error));
+    names.collect()
+}
+
+/// Those of these resources of which something is kept that was replaced.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn replaced(
+    database: &Database,
+    resources: &[&str],
+) -> Result<Vec<String>, StorageError> {
+    names_of(database, REPLACED_OF, resources).await
 }
 
 /// Takes away whatever is under the key of a person.
@@ -348,13 +420,18 @@ pub async fn forget_person(
     Ok(())
 }
 
-/// Versions that are no more, and whose bytes still lie on the shelf: `most` of them.
+/// Versions that are no more, and whose bytes still lie on the shelf: `most` of them, behind one of that name, in the order of their names.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn gone(database: &Database, most: i64) -> Result<Vec<String>, StorageError> {
+pub async fn gone(
+    database: &Database,
+    after: &str,
+    most: i64,
+) -> Result<Vec<String>, StorageError> {
     let error = |cause| database.error(cause);
     let rows = sqlx::query(ANY_GONE)
+        .bind(after)
         .bind(most)
         .fetch_all(database.pool())
         .await
@@ -363,17 +440,18 @@ pub async fn gone(database: &Database, most: i64) -> Result<Vec<String>, Storage
     names.collect()
 }
 
-/// Its bytes were taken from the shelf.
+/// Their bytes were taken from the shelf.
 ///
 /// # Errors
 /// The database does not take it.
-pub async fn forget_gone(database: &Database, version: &str) -> Result<(), StorageError> {
-    sqlx::query(FORGET_GONE)
-        .bind(version)
-        .execute(database.pool())
-        .await
-        .map(|_| ())
-        .map_err(|cause| database.error(cause))
+pub async fn forget_gone(database: &Database, versions: &[&str]) -> Result<(), StorageError> {
+    for some in versions.chunks(MANY) {
+        let places = places(some.len(), 1);
+        let query = sqlx::query(AssertSqlSafe(format!("{FORGET_GONE}({places})")));
+        let done = bind_all(query, some).execute(database.pool()).await;
+        done.map_err(|cause| database.error(cause))?;
+    }
+    Ok(())
 }
 
 /// Whether a row names this value of the shelf, in a transaction that holds the head's lock: no commit that is under way can still name it.

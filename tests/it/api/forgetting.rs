@@ -3,9 +3,13 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cedarkeep::config::Database;
-use cedarkeep::decide::upkeep;
+use cedarkeep::decide::world::World;
+use cedarkeep::decide::{audit, upkeep};
+use cedarkeep::directory::{Object, Ref};
+use cedarkeep::policy::Library;
 use serde_json::{Value, json};
 use sqlx::{Row as _, raw_sql};
 
@@ -283,4 +287,102 @@ async fn what_is_forgotten_is_in_no_file_on_postgresql() {
     let directory = server.directory();
     let database = Database::Postgres(server.url());
     what_is_forgotten_is_in_no_file(database, Some(directory)).await;
+}
+
+/// What the rows of a store say that something was called, as of a change.
+async fn called(tenant: &Tenant, place: &str, change: u64) -> String {
+    let library = Arc::new(Library::builtin().unwrap());
+    let empty = Arc::new(World::empty(tenant.org, &library));
+    let world = audit::world_at(tenant.door.store(), &empty, change).await;
+    let world = world.unwrap();
+    let thing: Ref = place.rsplit('/').next().unwrap().parse().unwrap();
+    match &world.snapshot().object(thing).unwrap().value {
+        Object::Memory(memory) => memory.name.clone(),
+        object => object.made().unwrap().name.clone(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_private_has_no_name_once_it_is_no_more() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let scene = Scene {
+        service,
+        tenant,
+        roots: Vec::new(),
+    };
+    let tenant = &scene.tenant;
+    let personal = json!({"name": "CANARY", "layer": "personal"});
+    let private = json!({"name": "CANARY"});
+    let open = json!({"name": "CANARY", "audience": tenant.everybody});
+    let mut gone = Vec::new();
+    for (path, body) in [
+        ("/v1/memory", &personal),
+        ("/v1/documents", &private),
+        ("/v1/threads", &private),
+        ("/v1/prompt-templates", &private),
+    ] {
+        gone.push(scene.make(path, body.clone()).await);
+    }
+    let thread = gone[2].rsplit('/').next().unwrap();
+    let within = json!({"name": "CANARY", "parent": thread});
+    let within = scene.make("/v1/documents", within).await;
+    let kept = scene.make("/v1/documents", private).await;
+    let others = scene.make("/v1/documents", open).await;
+    let before = tenant.door.glance().snapshot().as_of();
+    for place in gone.iter().chain([&others]) {
+        assert_eq!(called(tenant, place, before).await, "CANARY");
+        scene.delete(place).await;
+    }
+    for place in gone.iter().chain([&within]) {
+        assert_eq!(called(tenant, place, before).await, "[erased]", "{place}");
+    }
+    for place in [&kept, &others] {
+        assert_eq!(called(tenant, place, before).await, "CANARY", "{place}");
+    }
+}
+
+/// Rows of before names went with what they name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_finds_the_names_of_what_was_no_more_before() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let scene = Scene {
+        service,
+        tenant,
+        roots: Vec::new(),
+    };
+    let (service, tenant) = (&scene.service, &scene.tenant);
+    let personal = json!({"name": "CANARY", "layer": "personal"});
+    let private = json!({"name": "CANARY"});
+    let open = json!({"name": "CANARY", "audience": tenant.everybody});
+    let mut over = Vec::new();
+    for (path, body) in [
+        ("/v1/memory", personal),
+        ("/v1/documents", private),
+        ("/v1/documents", open),
+    ] {
+        over.push(scene.make(path, body).await);
+    }
+    let before = tenant.door.glance().snapshot().as_of();
+    let mut database = service.database(tenant).await;
+    for place in &over {
+        let id = place.rsplit('/').next().unwrap();
+        let body = sqlx::query("SELECT body FROM state WHERE id = $1").bind(id);
+        let body: Vec<u8> = body.fetch_one(&mut database).await.unwrap().get("body");
+        scene.delete(place).await;
+        let back = sqlx::query("UPDATE state SET body = $1 WHERE id = $2");
+        let back = back.bind(body).bind(id).execute(&mut database).await;
+        assert_eq!(back.unwrap().rows_affected(), 1);
+        assert_eq!(called(tenant, place, before).await, "CANARY");
+    }
+    let erased = format!("/v1/users/{}/erasure", tenant.member);
+    let told = service.by(tenant, tenant.admin, "POST", &erased);
+    told.send().await.ok();
+    for _ in 0..3 {
+        scene.round().await;
+    }
+    for (place, name) in over.iter().zip(["[erased]", "[erased]", "CANARY"]) {
+        assert_eq!(called(tenant, place, before).await, name, "{place}");
+    }
 }

@@ -233,3 +233,30 @@ async fn memory_is_written_and_forgotten_by_those_of_its_layer() {
     let ask = service.by(tenant, member, "PUT", &format!("/v1/memory/{id}/content"));
     ask.content("text/plain", long).send().await.is_problem(413);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_replaced_meanwhile_is_shown_as_it_was_before_or_after() {
+    let place = Place::new().await;
+    let member = place.tenant.member;
+    let id = place.remember(member, "personal", None, "a fact").await;
+    let (service, tenant) = (&place.service, &place.tenant);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+    let writing = async {
+        let path = format!("/v1/memory/{id}/content");
+        while !is_done() {
+            let put = service.by(tenant, member, "PUT", &path);
+            let put = put.content("text/plain", "another fact");
+            put.send().await.ok();
+        }
+    };
+    let reading = async {
+        for _ in 0..400 {
+            let found = place.of_use(member, None).await;
+            assert_eq!(found.len(), 1);
+            assert!(found[0].1.ends_with("fact"), "{found:?}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    tokio::join!(writing, reading);
+}

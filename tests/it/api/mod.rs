@@ -5,6 +5,8 @@ mod asking;
 mod audit;
 mod bad_input;
 mod certificates;
+mod cleared;
+mod conditions;
 mod content;
 mod credentials;
 mod directory;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use cedarkeep::config::Database;
 use cedarkeep::directory::Ref;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::content::{bytes, events};
@@ -215,6 +216,33 @@ async fn a_person_takes_what_is_theirs_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_where_others_came_is_in_nobody_elses_export() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let path = format!("/v1/users/{}", tenant.viewer);
+    let role = json!({"role": "Member"});
+    service.patch(&tenant, tenant.admin, &path, role).await.ok();
+    let path = format!("{path}/export");
+    let told = service.get(&tenant, tenant.viewer, &path).await;
+    let log = lines(&files(&told.bytes), "log/");
+    let parts = ["client", "request", "policies"];
+    let holds = |entry: &Value| parts.into_iter().any(|part| entry.get(part).is_some());
+    let by = |user: Ref| {
+        let is_by = move |entry: &&Value| entry["leaf"]["actor"]["id"] == json!(user);
+        log.iter().filter(is_by).collect::<Vec<_>>()
+    };
+    let (own, others) = (by(tenant.viewer), by(tenant.admin));
+    assert!(!own.is_empty() && own.iter().any(|entry| holds(entry)));
+    assert!(
+        !others.is_empty() && !others.iter().any(|entry| holds(entry)),
+        "{others:?}"
+    );
+    // What was done to them is there.
+    let is_said = |entry: &&Value| entry["details"].to_string().contains("Member");
+    assert!(others.iter().any(is_said), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_private_is_handed_out_once_two_admins_want_it() {
     let place = Place::new(Database::Sqlite).await;
     place.fill().await;
@@ -280,6 +308,47 @@ async fn what_is_private_is_handed_out_once_two_admins_want_it() {
     place.export(admin, "?private=true").await.is_problem(403);
     place.asks(admin, "DELETE", "").await.ok();
     place.asks(admin, "DELETE", "").await.is_problem(400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_private_goes_out_no_longer_than_two_admins_want_it() {
+    let place = Place::new(Database::Sqlite).await;
+    let (admin, second, member) = (place.tenant.admin, place.second, place.tenant.member);
+    let (service, tenant) = (&place.service, &place.tenant);
+    // More than waits for a slow reader, in one piece.
+    let long = json!({"name": "Long"});
+    place.made(member, "documents", long, &bytes(8 << 20)).await;
+    let role = async |role: &str| {
+        let path = format!("/v1/users/{second}");
+        let role = json!({"role": role});
+        service.patch(tenant, admin, &path, role).await.ok();
+    };
+    for demoted in [false, true] {
+        place.asks(admin, "POST", "").await.ok();
+        place.asks(second, "POST", "/approval").await.ok();
+        let path = "/v1/organization/export?private=true";
+        let export = service.by(tenant, admin, "GET", path);
+        let (status, mut chunks) = export.stream().await;
+        assert_eq!(status, 200);
+        chunks.next().await.unwrap().unwrap();
+        if demoted {
+            role("Member").await;
+        } else {
+            place.asks(admin, "DELETE", "").await.ok();
+        }
+        let (mut sent, mut is_whole) = (0, true);
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => sent += chunk.len(),
+                Err(_) => is_whole = false,
+            }
+        }
+        assert!(!is_whole && sent < 4 << 20, "{sent}");
+    }
+    // What an export of everybody's holds is nothing of that.
+    role("Admin").await;
+    place.asks(admin, "DELETE", "").await.ok();
+    files(&place.export(admin, "").await.bytes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -205,3 +205,19 @@ async fn files_go_back_where_files_can_lie_and_nowhere_else() {
     assert!(content.join("a").exists() && !content.join("later").exists());
     assert!(!content.with_extension("new").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_a_backup_without_files_goes_with_it() {
+    let service = Service::still(Database::Sqlite).await;
+    let tenant = service.tenant("acme").await;
+    let id = tenant.door.store().id();
+    let content = service.app().control().place().content(id).unwrap();
+    let backup = taken(&service, "backup").await;
+    std::fs::create_dir_all(&content).unwrap();
+    std::fs::write(content.join("later"), b"later").unwrap();
+    tenant.door.close().await;
+    let wanted = super::one_of("acme", &backup);
+    put_back(service.app().config(), &wanted).await.unwrap();
+    assert!(!content.join("later").exists());
+    assert!(!content.with_extension("new").exists());
+}

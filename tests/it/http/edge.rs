@@ -264,6 +264,7 @@ fn each_problem_has_its_status_and_its_headers() {
         (Problem::TooSlow, 408),
         (Problem::Conflict(some()), 409),
         (Problem::TooLarge, 413),
+        (Problem::Encoded, 415),
         (Problem::TooMany(Duration::from_millis(1500)), 429),
         (Problem::Internal, 500),
         (Problem::AuditUnavailable, 503),
