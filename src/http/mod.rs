@@ -6,6 +6,7 @@ mod api_keys;
 mod attempts;
 mod audit;
 pub mod authzen;
+mod body;
 mod call;
 pub mod caller;
 mod circles;

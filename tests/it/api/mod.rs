@@ -13,6 +13,7 @@ mod expiry;
 mod explaining;
 mod export;
 mod forgetting;
+mod forms;
 pub mod found;
 pub mod harness;
 mod history;
