@@ -1,5 +1,6 @@
 //! The edge: every route in one list, and what every request meets before and after its handler.
 
+mod accepting;
 mod access;
 mod access_requests;
 mod api_keys;
@@ -34,6 +35,7 @@ mod organization;
 mod own;
 mod page;
 mod people;
+mod places;
 mod policies;
 pub mod problem;
 mod refused;
@@ -48,6 +50,7 @@ mod shown;
 mod signed_in;
 mod signin;
 pub mod sso;
+mod streams;
 mod system;
 mod takeout;
 pub mod tls;
