@@ -112,6 +112,12 @@ impl Browser {
         }
     }
 
+    /// The site that it is at; everybody on this machine is at one.
+    fn site(&self) -> String {
+        let site = self.peer.site();
+        site.map_or_else(String::new, |site| site.to_string())
+    }
+
     /// A token that came along.
     fn brought<'a>(&'a self, door: &'a Door, of: Use, token: &Token) -> Brought<'a> {
         Brought::of(&self.app, self.from(), door, (of.word(), token.id()))

@@ -30,6 +30,7 @@ mod messages;
 mod overload;
 mod own;
 mod pages;
+mod pending;
 mod permissions;
 mod policies;
 mod races;
