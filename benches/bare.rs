@@ -44,6 +44,7 @@ pub async fn serve(data: &Path, record: Option<usize>) {
         https: SocketAddr::from(([127, 0, 0, 1], 0)),
         unix: None,
         patience: PATIENCE,
+        ..Listen::of(&settings.http)
     };
     let serving = Serving::start(&listen, certificates.live(), routes).unwrap();
     println!("listening on https://{}", serving.https());

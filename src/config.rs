@@ -5,7 +5,6 @@
 //! runs otherwise than its operator believes.
 
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 mod content;
+mod http;
 mod keys;
 mod mail;
 mod outside;
@@ -24,6 +24,7 @@ mod tenants;
 mod values;
 
 pub use content::Content;
+pub use http::Http;
 pub use keys::{AwsIdentity, Keys, ProviderSettings};
 pub use mail::{Mail, MailTls};
 pub use outside::Outside;
@@ -128,7 +129,9 @@ const REFERENCE: &[Setting] = settings! {
     "http.base_url", "https URL", "\"https://127.0.0.1:8443\"", "how clients reach the service, by default where `http.listen` listens; published URLs are built from it, never from a request";
     "http.unix_socket", "path", "", "a Unix socket (mode 0660) beside HTTPS, for callers on the same machine";
     "http.body_limit", "bytes", "1048576", "the largest request body; content is streamed and not counted";
-    "http.request_timeout_ms", "milliseconds", "30000", "how long a caller may take to send a request's head, and again its body";
+    "http.request_timeout_ms", "milliseconds", "30000", "how long a caller may take to send a request's head, and again its body, and how long a connection may have nothing open on it";
+    "http.connections_max", "connections", "4096", "connections that are open at once on HTTPS, and again on the Unix socket; one more is closed at once";
+    "http.connections_address_max", "connections", "1024", "the same from one address, of IPv6 from one /64; a proxy in front of the service is one";
     "tls.cert", "path", "", "PEM certificate chain, read again when it changes; without it an own CA is made at the first start";
     "tls.key", "path", "", "PEM private key of `tls.cert`";
     "tls.ca", "path", "", "CA certificate of `tls.cert`, when clients do not trust it already; only printed";
@@ -227,22 +230,6 @@ pub struct Data {
     pub ledger: Option<PathBuf>,
 }
 
-/// `http.*`
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Http {
-    /// Where HTTPS listens.
-    pub listen: SocketAddr,
-    /// How clients reach the service.
-    pub base_url: BaseUrl,
-    /// A Unix socket beside it.
-    pub unix_socket: Option<PathBuf>,
-    /// The largest request body, in bytes.
-    pub body_limit: usize,
-    /// How long a caller may take to send a request's head, and again its body.
-    pub request_timeout_ms: u64,
-}
-
 /// `tls.*`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -316,18 +303,6 @@ impl Default for Data {
     }
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
-            base_url: BaseUrl::default(),
-            unix_socket: None,
-            body_limit: 1_048_576,
-            request_timeout_ms: 30_000,
-        }
-    }
-}
-
 impl Default for Node {
     fn default() -> Self {
         Self {
@@ -360,14 +335,6 @@ impl Default for Telemetry {
             format: Format::Text,
             filter: "info".to_owned(),
         }
-    }
-}
-
-impl Http {
-    /// How long a caller may take to send a request's head, and again its body.
-    #[must_use]
-    pub const fn request_timeout(&self) -> Duration {
-        Duration::from_millis(self.request_timeout_ms)
     }
 }
 
@@ -517,15 +484,6 @@ impl Config {
                 "is set although `data.database` is `sqlite`",
             );
         }
-        if !(1024..=67_108_864).contains(&self.http.body_limit) {
-            return unfit(
-                "http.body_limit",
-                "must lie between 1024 and 67108864 bytes",
-            );
-        }
-        if !(100..=600_000).contains(&self.http.request_timeout_ms) {
-            return unfit("http.request_timeout_ms", "must lie between 100 and 600000");
-        }
         if !(10..=60_000).contains(&self.log.commit_timeout_ms) {
             return unfit("log.commit_timeout_ms", "must lie between 10 and 60000");
         }
@@ -536,6 +494,7 @@ impl Config {
             let mail = self.mail.unfit();
             mail.or_else(|| self.proof.unfit())
                 .or_else(|| self.tenants.unfit())
+                .or_else(|| self.http.unfit())
         };
         if let Some((key, problem)) = self.content.unfit().or_else(others) {
             return unfit(key, problem);

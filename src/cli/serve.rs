@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::print::{Out, with_causes};
@@ -79,17 +80,30 @@ async fn look_at_root_keys(app: Arc<App>) {
     }
 }
 
+/// Raises how many files the process may have open as far as the system lets it: each connection is one.
+fn raise_file_limit(connections: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
+    let most = getrlimit(Resource::Nofile).current;
+    if most.is_some_and(|most| usize::try_from(most).is_ok_and(|most| most / 2 < connections)) {
+        tracing::warn!(
+            files = most,
+            "the limit of open files is less than twice `http.connections_max`: raise it, or lower the setting"
+        );
+    }
+}
+
 impl Serve {
     pub(super) async fn run(self, config: Config, out: &Out) -> Outcome {
         let stop = stop_signal()?;
         let counts = telemetry::count()?;
         let certificates = Certificates::open(&config, chrono::Utc::now())?;
         let ca = certificates.ca().map(std::path::Path::to_path_buf);
-        let listen = Listen {
-            https: config.http.listen,
-            unix: config.http.unix_socket.clone(),
-            patience: config.http.request_timeout(),
-        };
+        let listen = Listen::of(&config.http);
+        raise_file_limit(listen.most.all);
         let publisher = Publisher::open(&config)?;
         let app = App::open(config).await?;
         app.check_policies()?;

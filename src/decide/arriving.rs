@@ -16,10 +16,10 @@ impl Door {
     /// only the browser has.
     ///
     /// # Errors
-    /// `Busy` where too many are under way; `Unavailable`.
+    /// `Busy` where too many links wait that were granted; `Unavailable`.
     pub async fn expect(
         &self,
-        (id, room): (&[u8; 32], Room),
+        (id, room): (&[u8; 32], Room<'_>),
         body: &[u8],
         expires_at: DateTime<Utc>,
     ) -> Result<(), Refused> {

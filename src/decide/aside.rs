@@ -12,10 +12,15 @@ use super::error::Unwritten;
 use crate::directory::Ref;
 use crate::tenant::Store;
 
-const ADD_ARRIVAL: &str = "INSERT INTO arrival (id, body, expires_at) VALUES ($1, $2, $3)";
+const ADD_ARRIVAL: &str =
+    "INSERT INTO arrival (id, body, expires_at, origin) VALUES ($1, $2, $3, $4)";
 const TAKE_ARRIVAL: &str = "DELETE FROM arrival WHERE id = $1 AND expires_at > $2 RETURNING body";
 const LATE_ARRIVALS: &str = "DELETE FROM arrival WHERE expires_at <= $1";
-const ARRIVALS: &str = "SELECT COUNT(*) AS arrivals FROM arrival";
+const BEGUN: &str = "SELECT COUNT(*) AS arrivals FROM arrival WHERE origin IS NOT NULL";
+const GRANTED: &str = "SELECT COUNT(*) AS arrivals FROM arrival WHERE origin IS NULL";
+const GIVE_WAY: &str = "DELETE FROM arrival WHERE id IN (SELECT id FROM arrival WHERE origin = \
+     (SELECT origin FROM arrival WHERE origin IS NOT NULL GROUP BY origin \
+     ORDER BY COUNT(*) DESC, MIN(expires_at) LIMIT 1) ORDER BY expires_at LIMIT $1)";
 const SPEND: &str =
     "INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 const CLEAR: &str = "DELETE FROM arrival";
@@ -27,22 +32,16 @@ const USE: &str = "INSERT INTO used (id, at) VALUES ($1, $2) \
 const LAST_USE: &str = "SELECT at FROM used WHERE id = $1 LIMIT 1";
 const FORGET_USE: &str = "DELETE FROM used WHERE at < $1";
 
-/// How many may be kept, by whoever asks for it.
+/// How many of each kind are kept.
+const MOST: i64 = 10_000;
+
+/// By whom it is asked to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// A sign-in that anybody may begin: what a flood of them can take of the disk has an end.
-    Anybody,
+pub enum Room<'a> {
+    /// A sign-in that anybody may begin, from this site: what a flood of them can take of the disk has an end.
+    Anybody(&'a str),
     /// A link that an Admin or the operator makes: no flood of sign-ins keeps them from it.
     Granted,
-}
-
-impl Room {
-    const fn most(self) -> i64 {
-        match self {
-            Self::Anybody => 10_000,
-            Self::Granted => 20_000,
-        }
-    }
 }
 
 /// How often a sign-in is sealed again where the key is rotated meanwhile.
@@ -57,7 +56,7 @@ const REMEMBERED: i64 = 400 * 24 * 60 * A_MINUTE;
 /// Keeps a sign-in until it is taken; whether there was room for it.
 pub(super) async fn expect(
     store: &Store,
-    (id, body, room): (&[u8; 32], &[u8], Room),
+    (id, body, room): (&[u8; 32], &[u8], Room<'_>),
     (now, expires_at): (i64, i64),
 ) -> Result<bool, Unwritten> {
     let database = store.database();
@@ -67,22 +66,36 @@ pub(super) async fn expect(
         .execute(database.pool())
         .await
         .map_err(error)?;
-    let row = sqlx::query(ARRIVALS)
+    let origin = match room {
+        Room::Anybody(site) => Some(origin(store, site)?),
+        Room::Granted => None,
+    };
+    let row = sqlx::query(if origin.is_some() { BEGUN } else { GRANTED })
         .fetch_one(database.pool())
         .await
         .map_err(error)?;
     let arrivals: i64 = row.try_get("arrivals").map_err(error)?;
-    if arrivals >= room.most() {
-        return Ok(false);
+    let too_many = arrivals - MOST + 1;
+    if too_many > 0 {
+        if origin.is_none() {
+            return Ok(false);
+        }
+        // Nobody is refused for what others have begun: the oldest of the site that has most go, which a few addresses that fill all
+        // the room are themselves. It is counted in the rows, so all nodes count as one.
+        sqlx::query(GIVE_WAY)
+            .bind(too_many)
+            .execute(database.pool())
+            .await
+            .map_err(error)?;
     }
-    add(store, (id, body), expires_at).await?;
+    add(store, (id, body), (expires_at, origin.as_deref())).await?;
     Ok(true)
 }
 
 async fn add(
     store: &Store,
     (id, body): (&[u8; 32], &[u8]),
-    expires_at: i64,
+    (expires_at, origin): (i64, Option<&[u8]>),
 ) -> Result<(), Unwritten> {
     let database = store.database();
     let error = |cause| database.error(cause);
@@ -100,6 +113,7 @@ async fn add(
                 .bind(id.as_slice())
                 .bind(sealed)
                 .bind(expires_at)
+                .bind(origin)
                 .execute(&mut *transaction)
                 .await
                 .map_err(error)?;
@@ -122,6 +136,16 @@ pub(super) async fn expire(store: &Store, now: i64) -> Result<(), Unwritten> {
         .await
         .map(|_| ())
         .map_err(|cause| database.error(cause).into())
+}
+
+/// What a site is counted by: whoever reads the database alone does not know which it is.
+fn origin(store: &Store, site: &str) -> Result<Vec<u8>, Unwritten> {
+    let newest = store.keys().blind(&format!("arrival from {site}"));
+    let (_, origin) = newest
+        .into_iter()
+        .next()
+        .ok_or(Unwritten::Corrupt { what: "data key" })?;
+    Ok(origin.to_vec())
 }
 
 /// Takes a sign-in that is under way: whoever comes second finds nothing, on any node.

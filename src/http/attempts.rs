@@ -66,7 +66,7 @@ impl Attempts {
     /// # Errors
     /// They have failed too often: when to come again.
     pub(super) fn check(&self, peer: Peer, now: Instant) -> Result<(), Problem> {
-        let Some((since, failed)) = self.known().get(&address(peer)).copied() else {
+        let Some((since, failed)) = self.known().get(&peer.site()).copied() else {
             return Ok(());
         };
         let left = WITHIN.saturating_sub(now.duration_since(since));
@@ -79,7 +79,7 @@ impl Attempts {
     /// They have failed.
     pub(super) fn failed(&self, peer: Peer, now: Instant) {
         let mut known = self.known();
-        let counted = known.get_or_insert_mut(address(peer), || (now, 0));
+        let counted = known.get_or_insert_mut(peer.site(), || (now, 0));
         if now.duration_since(counted.0) >= WITHIN {
             *counted = (now, 0);
         }
@@ -88,17 +88,6 @@ impl Attempts {
 
     fn known(&self) -> MutexGuard<'_, LruCache<Option<IpAddr>, (Instant, u32)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Of IPv6 the part that one site has, since its other half is everybody's own choice.
-fn address(peer: Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Unix => None,
-        Peer::Tcp(address) => Some(match address.ip().to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
-            ip @ IpAddr::V4(_) => ip,
-        }),
     }
 }
 

@@ -7,14 +7,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::RequestExt as _;
-use axum::body::Bytes;
 use axum::extract::Request;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::http::{HeaderMap, header};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::body;
 use super::problem::Problem;
 
 /// How deep objects and arrays may nest, the outermost included.
@@ -103,14 +101,7 @@ pub async fn body_of_scim(
 }
 
 async fn read(request: Request, patience: Duration) -> Result<Map<String, Value>, Problem> {
-    let bytes = match tokio::time::timeout(patience, request.extract::<Bytes, _>()).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
-            return Err(Problem::TooLarge);
-        }
-        Ok(Err(_)) => return Err(Problem::Malformed("the body broke off".to_owned())),
-        Err(_) => return Err(Problem::TooSlow),
-    };
+    let bytes = body::whole(request, patience).await?;
     object(&bytes).map_err(|refused| Problem::Malformed(refused.to_string()))
 }
 

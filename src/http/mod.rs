@@ -1,11 +1,13 @@
 //! The edge: every route in one list, and what every request meets before and after its handler.
 
+mod accepting;
 mod access;
 mod access_requests;
 mod api_keys;
 mod attempts;
 mod audit;
 pub mod authzen;
+mod body;
 mod call;
 pub mod caller;
 mod circles;
@@ -33,6 +35,7 @@ mod organization;
 mod own;
 mod page;
 mod people;
+mod places;
 mod policies;
 pub mod problem;
 mod refused;
@@ -47,6 +50,7 @@ mod shown;
 mod signed_in;
 mod signin;
 pub mod sso;
+mod streams;
 mod system;
 mod takeout;
 pub mod tls;

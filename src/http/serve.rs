@@ -4,31 +4,27 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::Connected;
+use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use axum_server::{Address, Handle, Server};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::accepting::Served;
 use super::hello::Hello;
 use super::linger;
+use crate::config::Http;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The most header lines, and the most bytes of them, that a request may have.
-const HEADER_LINES: usize = 64;
-const HEADER_BYTES: u32 = 32 * 1024;
-
-/// The most requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 128;
 
 /// Why nothing listens, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -74,36 +70,77 @@ pub enum Peer {
     Unix,
 }
 
-impl Connected<SocketAddr> for Peer {
-    fn connect_info(address: SocketAddr) -> Self {
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
         Self::Tcp(address)
     }
 }
 
-impl Connected<UnixAddr> for Peer {
-    fn connect_info(_: UnixAddr) -> Self {
+impl From<UnixAddr> for Peer {
+    fn from(_: UnixAddr) -> Self {
         Self::Unix
     }
 }
 
-/// Where to listen, and how long to wait for a request's head.
+impl Peer {
+    /// The address of the site that it is at; callers on this machine have none. Of IPv6 the part that one site has, since its other
+    /// half is everybody's own choice.
+    pub(super) fn site(self) -> Option<IpAddr> {
+        match self {
+            Self::Unix => None,
+            Self::Tcp(address) => Some(match address.ip().to_canonical() {
+                IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+                ip @ IpAddr::V4(_) => ip,
+            }),
+        }
+    }
+}
+
+/// How many connections a listener has at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// In all.
+    pub all: usize,
+    /// From one site: an address, of IPv6 a /64. The Unix socket has none.
+    pub of_one: usize,
+}
+
+/// Where to listen, how long to wait for callers, and for how many.
 #[derive(Debug, Clone)]
 pub struct Listen {
     /// Where HTTPS listens.
     pub https: SocketAddr,
     /// The Unix socket, if there is to be one.
     pub unix: Option<PathBuf>,
-    /// How long a caller may take to send a request's head, or leave a connection idle.
+    /// How long a caller may take to send a request's head, or leave a connection with nothing open on it.
     pub patience: Duration,
+    /// How many connections each listener has at once.
+    pub most: Most,
+}
+
+impl Listen {
+    /// What the settings say.
+    #[must_use]
+    pub fn of(settings: &Http) -> Self {
+        Self {
+            https: settings.listen,
+            unix: settings.unix_socket.clone(),
+            patience: settings.request_timeout(),
+            most: Most {
+                all: settings.connections_max,
+                of_one: settings.connections_address_max,
+            },
+        }
+    }
 }
 
 /// Listeners at work.
 #[derive(Debug)]
 pub struct Serving {
     https: SocketAddr,
-    tcp: Handle<SocketAddr>,
-    unix: Option<(Handle<UnixAddr>, PathBuf)>,
-    tasks: JoinSet<io::Result<()>>,
+    unix: Option<PathBuf>,
+    stop: watch::Sender<Option<Duration>>,
+    tasks: JoinSet<()>,
 }
 
 impl Serving {
@@ -119,51 +156,29 @@ impl Serving {
         };
         let socket = TcpListener::bind(listen.https).map_err(refused)?;
         let https = socket.local_addr().map_err(refused)?;
-        let routes = routes.layer(axum::middleware::from_fn(linger::carry));
-        let service = routes.into_make_service_with_connect_info::<Peer>();
-        let mut tasks = JoinSet::new();
-
+        socket.set_nonblocking(true).map_err(refused)?;
+        let tcp = tokio::net::TcpListener::from_std(socket).map_err(refused)?;
         // The last that can fail comes before anything runs.
-        let unix = match &listen.unix {
-            None => None,
-            Some(path) => {
-                let failed = |source| NotServing::Socket {
-                    path: path.clone(),
-                    source,
-                };
-                let listener = bind_unix(path)?;
-                let handle = Handle::new();
-                let server = bounded(
-                    axum_server::from_unix(listener).map_err(failed)?,
-                    listen.patience,
-                );
-                Some((server.handle(handle.clone()), handle, path.clone()))
-            }
-        };
-        let tcp = Handle::new();
+        let unix = listen.unix.as_deref().map(bind_unix).transpose()?;
+
+        let routes = routes.layer(axum::middleware::from_fn(linger::carry));
+        let served = || Arc::new(Served::new(routes.clone(), listen.patience, listen.most));
+        let (stop, stopped) = watch::channel(None);
+        let mut tasks = JoinSet::new();
         let acceptor = RustlsAcceptor::new(tls)
             .handshake_timeout(HANDSHAKE_PATIENCE)
             .acceptor(Hello {
                 patience: HANDSHAKE_PATIENCE,
             });
-        let server = bounded(
-            axum_server::from_tcp(socket).map_err(refused)?,
-            listen.patience,
-        );
-        tasks.spawn(
-            server
-                .acceptor(acceptor)
-                .handle(tcp.clone())
-                .serve(service.clone()),
-        );
-        let unix = unix.map(|(server, handle, path)| {
-            tasks.spawn(server.serve(service));
-            (handle, path)
-        });
+        tasks.spawn(served().accept::<SocketAddr, _>(tcp, acceptor, stopped.clone()));
+        if let Some(unix) = unix {
+            // Places of its own: no flood from outside keeps out who is on this machine.
+            tasks.spawn(served().accept::<UnixAddr, _>(unix, DefaultAcceptor::new(), stopped));
+        }
         Ok(Self {
             https,
-            tcp,
-            unix,
+            unix: listen.unix.clone(),
+            stop,
             tasks,
         })
     }
@@ -189,16 +204,13 @@ impl Serving {
             () = stop => Ok(()),
             ended = self.tasks.join_next() => Err(ended_early(ended)),
         };
-        self.tcp.graceful_shutdown(Some(grace));
-        if let Some((handle, _)) = &self.unix {
-            handle.graceful_shutdown(Some(grace));
-        }
+        self.stop.send_replace(Some(grace));
         while let Some(ended) = self.tasks.join_next().await {
-            if !matches!(ended, Ok(Ok(()))) && outcome.is_ok() {
+            if ended.is_err() && outcome.is_ok() {
                 outcome = Err(ended_early(Some(ended)));
             }
         }
-        if let Some((_, path)) = &self.unix
+        if let Some(path) = &self.unix
             && let Err(refused) = std::fs::remove_file(path)
         {
             tracing::warn!(path = %path.display(), error = %refused, "the socket file stays behind");
@@ -224,31 +236,8 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, NotServing> {
     })
 }
 
-fn bounded<A: Address>(server: Server<A>, patience: Duration) -> Server<A> {
-    let mut server = server
-        .first_request_timeout(patience)
-        .accept_error_handler(|_, refused| {
-            // Scanners and clients without our CA come here all day: counted, and logged for who looks.
-            metrics::counter!("cedarkeep_connections_refused_total").increment(1);
-            tracing::debug!(error = %refused, "connection refused");
-        });
-    let builder = server.http_builder();
-    builder
-        .http1()
-        .header_read_timeout(patience)
-        .max_headers(HEADER_LINES)
-        .max_buf_size(HEADER_BYTES as usize);
-    builder
-        .http2()
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADER_BYTES)
-        .keep_alive_interval(patience)
-        .keep_alive_timeout(patience);
-    server
-}
-
 /// A socket at this path that its owner and group may use. One that a dead process left is replaced.
-fn bind_unix(path: &Path) -> Result<UnixListener, NotServing> {
+fn bind_unix(path: &Path) -> Result<tokio::net::UnixListener, NotServing> {
     let failed = |source| NotServing::Socket {
         path: path.to_owned(),
         source,
@@ -269,13 +258,13 @@ fn bind_unix(path: &Path) -> Result<UnixListener, NotServing> {
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
-    Ok(listener)
+    listener.set_nonblocking(true).map_err(failed)?;
+    tokio::net::UnixListener::from_std(listener).map_err(failed)
 }
 
-fn ended_early(ended: Option<Result<io::Result<()>, tokio::task::JoinError>>) -> NotServing {
+fn ended_early(ended: Option<Result<(), tokio::task::JoinError>>) -> NotServing {
     NotServing::Ended(match ended {
-        Some(Ok(Err(refused))) => refused,
         Some(Err(broken)) => io::Error::other(broken),
-        Some(Ok(Ok(()))) | None => io::Error::other("without a reason"),
+        Some(Ok(())) | None => io::Error::other("without a reason"),
     })
 }

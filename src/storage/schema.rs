@@ -57,6 +57,7 @@ pub const TENANT: &[Migration] = &[
     migration!("tenant", 11, "0011_state_present"),
     migration!("tenant", 12, "0012_state_by_end"),
     migration!("tenant", 13, "0013_tile_roots"),
+    migration!("tenant", 14, "0014_origins"),
 ];
 
 /// How SQLite goes about a statement in a tenant's database.

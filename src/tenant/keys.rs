@@ -213,6 +213,7 @@ impl TenantKeys {
     }
 
     /// What a request's own key is looked up by, in each version that a reply may be found by: the newest, which new ones are, first.
+    /// Where a sign-in is begun from is counted by the newest.
     pub fn blind(&self, normalised: &str) -> Vec<(u32, [u8; 16])> {
         let ring = self.ring.load();
         let each = ring.blind.iter();

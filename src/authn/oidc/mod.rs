@@ -25,6 +25,7 @@ mod signed;
 pub mod token;
 
 pub use refusal::OidcRefusal;
+pub use signed::LONGEST;
 
 use url::{Host, Url};
 

@@ -8,7 +8,7 @@ use super::keys::{Algorithm, Key, KeySet};
 use super::members::{Unreadable, object};
 
 /// The longest token, in bytes.
-const SIZE_LIMIT: usize = 64 * 1024;
+pub const LONGEST: usize = 64 * 1024;
 
 /// More keys of one name than any provider has would only take time.
 const TRIES: usize = 4;
@@ -36,7 +36,7 @@ pub(super) fn verify<'a>(
     types: &[&str],
     keys: &'a KeySet,
 ) -> Result<Verified<'a>, OidcRefusal> {
-    if token.len() > SIZE_LIMIT {
+    if token.len() > LONGEST {
         return Err(OidcRefusal::Size);
     }
     let parts: Vec<&str> = token.split('.').collect();

@@ -68,6 +68,8 @@ pub(super) struct Start {
     pub(super) connection: Connection,
     pub(super) next: String,
     pub(super) test: Option<Test>,
+    /// From which site.
+    pub(super) site: String,
 }
 
 impl Start {
@@ -90,7 +92,7 @@ impl Start {
         let body = serde_json::to_vec(&arriving).map_err(|_| Problem::Internal)?;
         let kept = self
             .door
-            .expect((key, Room::Anybody), &body, Utc::now() + LASTS)
+            .expect((key, Room::Anybody(&self.site)), &body, Utc::now() + LASTS)
             .await;
         kept.map_err(refused::problem)?;
         let cookie = cookies::set(Name::Arrival, &secret, Some(LASTS));

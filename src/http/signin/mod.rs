@@ -12,7 +12,7 @@ mod start;
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::routing::{get, post};
@@ -21,6 +21,7 @@ use url::form_urlencoded;
 
 use self::page::Refused;
 use super::attempts::{Attempts, Begun};
+use super::body;
 use super::caller::{Brought, From};
 use super::problem::Problem;
 use super::refused;
@@ -28,6 +29,7 @@ use super::request_id::RequestId;
 use super::serve::Peer;
 use super::signed_in;
 use crate::app::App;
+use crate::authn;
 use crate::authn::token::{Token, Use};
 use crate::decide::Door;
 use crate::ids::TenantId;
@@ -41,8 +43,14 @@ pub(super) fn routes(attempts: Extension<Arc<Attempts>>) -> Router<Arc<App>> {
         .route("/signin/{org}/{connection}", post(start::go))
         .route("/signin/{org}/{connection}/callback", get(oidc::back))
         .route("/signin/{org}/{connection}/metadata", get(saml::ours))
-        .route("/signin/{org}/{connection}/acs", post(saml::acs))
-        .route("/signin/{org}/{connection}/logout", post(oidc::logout))
+        .route(
+            "/signin/{org}/{connection}/acs",
+            post(saml::acs).layer(DefaultBodyLimit::max(RESPONSE_LIMIT)),
+        )
+        .route(
+            "/signin/{org}/{connection}/logout",
+            post(oidc::logout).layer(DefaultBodyLimit::max(LOGOUT_LIMIT)),
+        )
         .route("/signin/link/{token}", get(link::ask).post(link::take))
         .route("/signin/test/{token}", get(start::ask).post(start::test))
         .route("/join/{token}", get(join::ask).post(join::take))
@@ -51,7 +59,17 @@ pub(super) fn routes(attempts: Extension<Arc<Attempts>>) -> Router<Arc<App>> {
         .route("/signout", post(account::sign_out))
         .layer(attempts)
         .layer(Extension(Arc::new(Begun::default())))
+        .layer(DefaultBodyLimit::max(FORM_LIMIT))
 }
+
+/// The longest form of ours, in bytes: a stranger may send one.
+const FORM_LIMIT: usize = 16 * 1024;
+
+/// The longest form with a SAML response, which is half of that at most before its characters are escaped.
+const RESPONSE_LIMIT: usize = 2 * authn::saml::LONGEST;
+
+/// The longest form with a provider's logout token, which is half of that at most.
+const LOGOUT_LIMIT: usize = 2 * authn::oidc::LONGEST;
 
 /// Where a person goes once they are signed in.
 const HOME: &str = "/account";
@@ -92,6 +110,12 @@ impl Browser {
             id: &self.id,
             shown: None,
         }
+    }
+
+    /// The site that it is at; everybody on this machine is at one.
+    fn site(&self) -> String {
+        let site = self.peer.site();
+        site.map_or_else(String::new, |site| site.to_string())
     }
 
     /// A token that came along.
@@ -150,8 +174,7 @@ impl FromRequest<Arc<App>> for Form {
     type Rejection = Refused;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refused> {
-        let body = axum::body::Bytes::from_request(request, app).await;
-        let body = body.map_err(|_| Problem::TooLarge)?;
+        let body = body::whole(request, app.config().http.request_timeout()).await?;
         Ok(Self(form_urlencoded::parse(&body).into_owned().collect()))
     }
 }

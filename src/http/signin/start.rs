@@ -97,6 +97,7 @@ pub(super) async fn go(
         connection: found.ok_or(Problem::NotFound)?.value,
         next: place(form.get("next")).to_owned(),
         test: None,
+        site: browser.site(),
     };
     send(&browser, start).await
 }
@@ -128,6 +129,7 @@ pub(super) async fn test(browser: Browser, Path(text): Path<String>) -> Result<R
         }),
         connection,
         next: HOME.to_owned(),
+        site: browser.site(),
     };
     send(&browser, start).await
 }

@@ -101,6 +101,7 @@ impl Edge {
             https: SocketAddr::from(([127, 0, 0, 1], 0)),
             unix: None,
             patience: PATIENCE,
+            ..Listen::of(&config.http)
         };
         let serving = Serving::start(&listen, certificates.live(), service.routes()).unwrap();
         let address = serving.https();

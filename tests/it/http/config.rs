@@ -145,6 +145,11 @@ fn a_value_of_the_wrong_kind_is_an_error_that_names_its_setting() {
         ("[log]\ncommit_timeout_ms = 0", "log.commit_timeout_ms"),
         ("[tenants]\nopen_max = 0", "tenants.open_max"),
         ("[http]\nrequest_timeout_ms = 0", "http.request_timeout_ms"),
+        ("[http]\nconnections_max = 0", "http.connections_max"),
+        (
+            "[http]\nconnections_address_max = 0",
+            "http.connections_address_max",
+        ),
         ("[node]\nregion = \"\"", "node.region"),
         ("[deployment]\nname = \"two words\"", "deployment.name"),
         ("[tls]\ncert = \"a\"", "tls.cert"),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
+use cedarkeep::config::Config;
 use cedarkeep::http::serve::{Listen, NotServing, Peer, Serving};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -74,6 +75,7 @@ async fn only_a_dead_socket_is_replaced() {
             https: ([127, 0, 0, 1], 0).into(),
             unix: Some(path.clone()),
             patience: DEADLINE,
+            ..Listen::of(&Config::default().http)
         };
         Serving::start(&listen, certificates.live(), who())
     };
@@ -98,6 +100,7 @@ async fn an_address_in_use_is_named() {
         https: service.address,
         unix: None,
         patience: DEADLINE,
+        ..Listen::of(&Config::default().http)
     };
     let message = Serving::start(&listen, certificates.live(), who())
         .unwrap_err()
@@ -148,6 +151,7 @@ async fn a_request_that_never_ends_ends_with_the_grace() {
         https: ([127, 0, 0, 1], 0).into(),
         unix: None,
         patience: DEADLINE,
+        ..Listen::of(&Config::default().http)
     };
     let routes = Router::new().route("/", never);
     let serving = Serving::start(&listen, certificates.live(), routes).unwrap();

@@ -3,12 +3,13 @@
 
 mod authzen;
 mod config;
+mod connections;
 mod edge;
 mod listeners;
 mod telemetry;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,8 +55,13 @@ impl Service {
             https: SocketAddr::from(([127, 0, 0, 1], 0)),
             unix,
             patience,
+            ..Listen::of(&Config::default().http)
         };
-        let serving = Serving::start(&listen, certificates.live(), routes).unwrap();
+        Self::of(&listen, certificates, routes)
+    }
+
+    fn of(listen: &Listen, certificates: &Certificates, routes: Router) -> Self {
+        let serving = Serving::start(listen, certificates.live(), routes).unwrap();
         let address = serving.https();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(serving.until(
@@ -87,6 +93,11 @@ impl Service {
 
 /// A client that trusts this CA and no other.
 fn client(ca: &Path) -> reqwest::Client {
+    client_from(ca, None)
+}
+
+/// The same, at this address of the machine.
+fn client_from(ca: &Path, at: Option<IpAddr>) -> reqwest::Client {
     // A second call finds it installed, which is just as good.
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -95,6 +106,7 @@ fn client(ca: &Path) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_certs_only([ca])
         .no_proxy()
+        .local_address(at)
         .timeout(DEADLINE)
         .build()
         .unwrap()

@@ -30,6 +30,7 @@ const TENANT: &[(&str, &str, Holds)] = &[
     ("anchor", "salt", Under("records")),
     ("arrival", "body", Under("records")),
     ("arrival", "id", Clear),
+    ("arrival", "origin", Clear),
     ("content", "body", Under("content")),
     ("content", "key_check", Clear),
     ("content", "wrapped", Under("content-wrap")),

@@ -1,0 +1,4 @@
+-- From where a sign-in was begun, as a keyed hash of the address: who has most gives way where all are too many. A link that was
+-- granted has none.
+ALTER TABLE arrival ADD COLUMN origin BLOB;
+CREATE INDEX arrival_origin ON arrival (origin, expires_at);
