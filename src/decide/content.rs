@@ -208,17 +208,16 @@ pub(super) async fn sweep(door: &Door) -> Result<bool, Unwritten> {
         }
         let replaced = rows::replaced(database, &newest).await?;
         if (!ended.is_empty() || !replaced.is_empty())
-            && !destroy(door, &world, (&ended, &replaced)).await?
+            && !destroy(door, (&ended, &replaced)).await?
         {
             return Ok(false);
         }
     }
 }
 
-/// Takes it away under the head's lock; whether the state was that one still, with no hold in it.
+/// Takes it away under the head's lock; whether the state was known that the head is of, with no hold in it. What has ended begins no more.
 async fn destroy(
     door: &Door,
-    world: &World,
     (ended, replaced): (&[String], &[String]),
 ) -> Result<bool, Unwritten> {
     let store = door.store();
@@ -227,7 +226,8 @@ async fn destroy(
     let mut connection = database.connect().await?;
     let mut transaction = database.begin(&mut connection).await?;
     let head = append::lock(database, &mut transaction).await?;
-    if head.last_change != world.snapshot().as_of() || is_held(world) {
+    let world = door.glance();
+    if head.last_change != world.snapshot().as_of() || free_since(&world).is_none() {
         transaction.rollback().await.map_err(error)?;
         return Ok(false);
     }
@@ -238,10 +238,12 @@ async fn destroy(
     Ok(true)
 }
 
-/// Whether the organization is under a legal hold, as far as is known.
-pub(super) fn is_held(world: &World) -> bool {
-    let organization = world.snapshot().organization();
-    organization.map_or(true, |organization| organization.holds > 0)
+/// Since when the organization has been what it is, without a legal hold; nothing under one, or where that is not known.
+pub(super) fn free_since(world: &World) -> Option<u64> {
+    let snapshot = world.snapshot();
+    let organization = snapshot.organization().ok()?;
+    let stored = snapshot.object(snapshot.org())?;
+    (organization.holds == 0).then_some(stored.from_index)
 }
 
 impl Door {

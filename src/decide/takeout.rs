@@ -21,7 +21,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::recipient::{Envelope, Recipient};
 use crate::directory::takeout::{self, Of};
 use crate::directory::{Kind, Ref, view};
-use crate::log::entry::{self, Entry, PartName};
+use crate::log::entry::{self, PartName};
 use crate::vault::{Held, Vault, VaultError};
 
 /// How long one file of lines becomes, about.

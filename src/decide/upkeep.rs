@@ -68,8 +68,8 @@ pub(super) fn begin(door: &Arc<Door>) {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut rounds = 0_u64;
-        // The size of the log at which nothing was left to do, and whether nothing is kept that a legal hold alone has kept.
-        let (mut settled, mut swept) = (None, false);
+        // The size of the log at which nothing was left to do, and since when nothing was kept that a legal hold alone had kept.
+        let (mut settled, mut swept) = (None, None);
         loop {
             every.tick().await;
             rounds = rounds.wrapping_add(1);
@@ -137,19 +137,18 @@ impl Round {
 pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(), Unkept> {
     news(door, now).await?;
     let sweeping = match retention {
-        true => sweep(door, &mut false).await,
+        true => sweep(door, &mut None).await,
         false => Ok(()),
     };
     work(door, now, retention).await?;
     sweeping
 }
 
-/// Destroys what a legal hold has kept: when the log is opened, and once each hold is released.
-async fn sweep(door: &Door, swept: &mut bool) -> Result<(), Unkept> {
-    if content::is_held(&door.glance()) {
-        *swept = false;
-    } else if !*swept {
-        *swept = content::sweep(door).await?;
+/// Destroys what a legal hold has kept: when the log is opened, and whenever what the organization is has changed since.
+async fn sweep(door: &Door, swept: &mut Option<u64>) -> Result<(), Unkept> {
+    let since = content::free_since(&door.glance());
+    if since.is_some() && *swept != since && content::sweep(door).await? {
+        *swept = since;
     }
     Ok(())
 }
