@@ -15,7 +15,6 @@ use super::call::Call;
 use super::incoming::{self, Incoming};
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
-use super::refused;
 use crate::app::App;
 use crate::decide::authorized::{
     Action, AgentDelete, AgentEdit, AgentRead, AgentRun, AssistantDelete, AssistantEdit,

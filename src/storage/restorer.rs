@@ -19,6 +19,7 @@ const BESIDE: &str = r"SELECT datname FROM pg_database WHERE datname LIKE 'cedar
 pub struct Restorer(Held);
 
 enum Held {
+    #[expect(dead_code, reason = "it is held, and let go of when it is dropped")]
     File(Locked),
     /// A connection of one's own, with whose end the server lets go of it.
     Session(Box<AnyConnection>, i64),

@@ -91,7 +91,8 @@ async fn what_is_loaded_of_another_backup_is_not_gone_on_with() {
     left(control, id).await;
     let file = two.join(id.to_string());
     let whole = std::fs::read(&file).unwrap();
-    let cut = put_back_while(&service, &one_of("acme", &two), async || {
+    let second = one_of("acme", &two);
+    let cut = put_back_while(&service, &second, async || {
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     });
     said(cut.await);
@@ -152,8 +153,9 @@ async fn a_log_that_does_not_verify_takes_nobodys_place() {
         .unwrap();
     let door = app.door(id).await.unwrap();
     assert_eq!(door.store().lives().len(), 2);
+    let mut rows = service.database(&acme).await;
     let blocks = sqlx::query("SELECT block FROM search_block WHERE filter = $1")
         .bind(b"garbage".as_slice())
-        .fetch_optional(&mut service.database(&acme).await);
+        .fetch_optional(&mut rows);
     assert!(blocks.await.unwrap().is_none());
 }

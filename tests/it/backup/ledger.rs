@@ -379,8 +379,8 @@ async fn whoever_is_closed_while_a_restore_loads_stays_closed(database: Database
     let id = acme.door.store().id();
     let backup = taken(&service, "backup").await;
     acme.door.close().await;
-    let app = service.app();
-    let done = put_back_while(&service, &one_of("acme", &backup), async || {
+    let (app, wanted) = (service.app(), one_of("acme", &backup));
+    let done = put_back_while(&service, &wanted, async || {
         app.destroy(id).await.unwrap();
     });
     let refused = said(done.await);
