@@ -19,7 +19,6 @@ const BESIDE: &str = r"SELECT datname FROM pg_database WHERE datname LIKE 'cedar
 pub struct Restorer(Held);
 
 enum Held {
-    #[expect(dead_code, reason = "it is held, and let go of when it is dropped")]
     File(Locked),
     /// A connection of one's own, with whose end the server lets go of it.
     Session(Box<AnyConnection>, i64),
@@ -110,14 +109,17 @@ impl Place {
 impl Restorer {
     /// Lets go of it at once. Dropped, or with the end of the process, it is let go of as well, on a server a moment later.
     pub async fn release(self) {
-        if let Held::Session(mut connection, key) = self.0 {
-            let unlocked = sqlx::query(UNLOCK)
-                .bind(key)
-                .execute(&mut *connection)
-                .await;
-            // Where it does not answer the connection is over, and the lock with it.
-            drop(unlocked);
-            drop(connection.close().await);
+        match self.0 {
+            Held::File(locked) => drop(locked),
+            Held::Session(mut connection, key) => {
+                let unlocked = sqlx::query(UNLOCK)
+                    .bind(key)
+                    .execute(&mut *connection)
+                    .await;
+                // Where it does not answer the connection is over, and the lock with it.
+                drop(unlocked);
+                drop(connection.close().await);
+            }
         }
     }
 }
