@@ -177,7 +177,8 @@ pub async fn put_back(
     known: &Known,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<PutBack, BackupError> {
-    let restorer = restorer(control.place(), found).await?;
+    let mut restorer = restorer(control.place(), found).await?;
+    let known = (known, &mut restorer);
     let put = begin((control, terms), (backup, checked, found), known, progress).await;
     restorer.release().await;
     put
@@ -201,7 +202,7 @@ async fn restorer(place: &Place, found: &Found) -> Result<Restorer, BackupError>
 async fn begin(
     (control, terms): (&Control, &Terms),
     (backup, checked, found): (&Backup, &Checked, &Found),
-    known: &Known,
+    (known, restorer): (&Known, &mut Restorer),
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<PutBack, BackupError> {
     let (id, place) = (found.id, control.place());
@@ -234,9 +235,20 @@ async fn begin(
                 return Err(error);
             }
         }
+        if !restorer.is_held().await {
+            return Err(BackupError::Unfit(format!(
+                "the database server has ended the connection that kept others from restoring `{}`: restore it again",
+                found.slug
+            )));
+        }
         let of = (id, found.slug.as_str());
-        if !control.begin_restoring(of, &stored, backup.id()).await? {
-            return closed(control, found, begun.is_some()).await;
+        match control.begin_restoring(of, &stored, backup.id()).await {
+            Ok(true) => {}
+            Ok(false) => return closed(control, found, begun.is_some()).await,
+            Err(error) => {
+                drop_unsaid(control, id).await;
+                return Err(error.into());
+            }
         }
     }
     let put = exchange((control, terms), (backup, found), sound, progress).await;
@@ -248,6 +260,16 @@ async fn begin(
         }
     }
     put
+}
+
+/// Takes away what was loaded where nothing says that it goes on.
+async fn drop_unsaid(control: &Control, id: TenantId) {
+    let begun = control.restoring().await;
+    if begun.is_ok_and(|begun| begun.iter().all(|one| one.tenant != id))
+        && let Err(error) = control.place().drop_beside(id).await
+    {
+        tracing::warn!(tenant.id = %id, %error, "what was loaded is taken away later");
+    }
 }
 
 /// One that was closed is not put back, and what was written of it until now goes.
@@ -270,6 +292,13 @@ async fn exchange(
 ) -> Result<PutBack, BackupError> {
     let (id, slug, place) = (found.id, found.slug.clone(), control.place());
     let is_beside = place.has_beside(id).await?;
+    if sound.is_some() && !is_beside {
+        // It was loaded just now: whoever has taken it away did not know that, and what there is is not what was verified.
+        control.unload(id).await?;
+        return Err(BackupError::Unfit(format!(
+            "what was loaded of `{slug}` is not there any more: restore it again"
+        )));
+    }
     let is_fenced = is_beside && place.fence(id).await?;
     // It was served while it was loaded: from here on nobody is erased in it, and the ledger has whoever was.
     let known = terms.ledger.settle(&[]).await?;

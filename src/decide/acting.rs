@@ -6,7 +6,7 @@ use super::judge::{Judgement, Moment};
 use super::question::{Acting, Asker, Caller};
 use super::request::Judged;
 use crate::directory::snapshot::Stored;
-use crate::directory::{Object, Ref};
+use crate::directory::{Object, Ref, Through};
 use crate::policy::SignedIn;
 
 /// A principal of ours, whom they act for, and how they are signed in.
@@ -126,18 +126,18 @@ impl Moment<'_> {
             ..
         }) = asker.caller
         else {
-            return By::default();
+            return By::NONE;
         };
-        let maker = match self.world.snapshot().object(key) {
+        let through = match self.world.snapshot().object(key) {
             Some(Stored {
                 value: Object::ApiKey(key),
                 ..
             }) => key.made_by,
-            _ => None,
+            _ => Through::Several,
         };
         By {
             service: Some(service),
-            maker,
+            through,
         }
     }
 

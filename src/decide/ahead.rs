@@ -31,6 +31,8 @@ pub(super) struct Incoming {
     received: Vec<Work>,
     /// Whether the batch before took long.
     slow: bool,
+    /// Whether it was of those that ask little alone.
+    brief_alone: bool,
 }
 
 impl Incoming {
@@ -40,6 +42,7 @@ impl Incoming {
             waiting: VecDeque::new(),
             received: Vec::new(),
             slow: false,
+            brief_alone: false,
         }
     }
 
@@ -56,10 +59,12 @@ impl Incoming {
     }
 
     /// A batch out of the first so many: the first that asks much, those that ask little, then as many more as it takes. After a batch that
-    /// took long, those that ask little alone.
+    /// took long, those that ask little alone, and never twice running.
     fn take(&mut self, first: usize) -> Vec<Work> {
         let (brief, long): (Vec<_>, Vec<_>) = self.waiting.drain(..first).partition(Work::is_brief);
-        let brief_alone = std::mem::take(&mut self.slow) && !brief.is_empty();
+        let slow = std::mem::take(&mut self.slow) && !self.brief_alone;
+        let brief_alone = slow && !brief.is_empty();
+        self.brief_alone = brief_alone;
         let mut long = long.into_iter();
         let oldest = if brief_alone { None } else { long.next() };
         let (mut batch, mut left) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
 
-use crate::directory::{DirectoryError, Ref};
+use crate::directory::{DirectoryError, Ref, Through};
 
 /// A built-in action, as a type.
 pub trait Action: Send + Sync + 'static {
@@ -25,12 +25,20 @@ pub struct Authorized<A: Action> {
 }
 
 /// What credential a call came by: nothing of it for a session, and for what the operator does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct By {
     /// The service that it speaks for.
     pub(super) service: Option<Ref>,
-    /// The Admin who made it; nobody where it was the operator.
-    pub(super) maker: Option<Ref>,
+    /// Whose it is.
+    pub(super) through: Through,
+}
+
+impl By {
+    /// By none.
+    pub(super) const NONE: Self = Self {
+        service: None,
+        through: Through::Nobody,
+    };
 }
 
 impl<A: Action> Authorized<A> {
@@ -61,9 +69,9 @@ impl<A: Action> Authorized<A> {
         self.by.service
     }
 
-    /// The Admin who made that key or bound that certificate; nobody where it was the operator.
-    pub const fn through(&self) -> Option<Ref> {
-        self.by.maker
+    /// Whose that key or certificate is.
+    pub const fn through(&self) -> Through {
+        self.by.through
     }
 
     /// What was asked about.
@@ -86,18 +94,7 @@ impl<A: Action> Authorized<A> {
 impl<A: Action> Authorized<A> {
     /// What a test of a pure change begins with.
     pub(crate) const fn in_test(user: Option<Ref>, resource: Ref, now: DateTime<Utc>) -> Self {
-        Self::mint(
-            (
-                user,
-                By {
-                    service: None,
-                    maker: None,
-                },
-            ),
-            resource,
-            0,
-            now,
-        )
+        Self::mint((user, By::NONE), resource, 0, now)
     }
 }
 
@@ -133,7 +130,7 @@ impl Allowed {
         }
         Ok(Authorized {
             user: None,
-            by: By::default(),
+            by: By::NONE,
             resource,
             as_of: self.as_of,
             now: self.now,

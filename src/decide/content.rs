@@ -184,10 +184,11 @@ pub(super) async fn tidy(store: &Store, now: DateTime<Utc>) -> Result<(), Unwrit
     }
 }
 
-/// Takes away what a legal hold has kept, where none stands any more: the content of what is no more, and what was replaced where the newest
-/// alone is kept. That it goes was recorded then. Whether all of it was looked at.
-pub(super) async fn sweep(door: &Door) -> Result<bool, Unwritten> {
-    let (database, mut after) = (door.store().database(), String::new());
+/// Takes away what a legal hold has kept, where none stands any more, for so long at most: the content of what is no more, and what was
+/// replaced where the newest alone is kept. That it goes was recorded then. Whether all of it was looked at.
+pub(super) async fn sweep(door: &Door, stint: Duration) -> Result<bool, Unwritten> {
+    let database = door.store().database();
+    let (begun, mut after) = (Instant::now(), String::new());
     loop {
         let some = rows::kept(database, &after, MANY).await?;
         let Some(last) = some.last() else {
@@ -201,25 +202,36 @@ pub(super) async fn sweep(door: &Door) -> Result<bool, Unwritten> {
                 continue;
             };
             if !world.snapshot().has(RowId::Object(reference)) {
-                ended.push(name.clone());
+                ended.push(reference);
             } else if keeps_newest(reference.kind) {
                 newest.push(name.as_str());
             }
         }
         let replaced = rows::replaced(database, &newest).await?;
-        if (!ended.is_empty() || !replaced.is_empty())
-            && !destroy(door, (&ended, &replaced)).await?
-        {
-            return Ok(false);
+        // Decisions wait for each: there are a few thousand rows in one, and a moment between them.
+        while !ended.is_empty() || !replaced.is_empty() {
+            match destroy(door, (&ended, &replaced)).await? {
+                Destroyed::All => break,
+                Destroyed::Some if begun.elapsed() < stint => {}
+                Destroyed::Some | Destroyed::Nothing => return Ok(false),
+            }
         }
     }
 }
 
-/// Takes it away under the head's lock; whether the state was known that the head is of, with no hold in it. What has ended begins no more.
+/// How much was taken away.
+enum Destroyed {
+    All,
+    Some,
+    /// The state was not known that the head is of, or a hold stands in it.
+    Nothing,
+}
+
+/// Takes some of it away under the head's lock, where the state is known that the head is of, with no hold in it.
 async fn destroy(
     door: &Door,
-    (ended, replaced): (&[String], &[String]),
-) -> Result<bool, Unwritten> {
+    (ended, replaced): (&[Ref], &[String]),
+) -> Result<Destroyed, Unwritten> {
     let store = door.store();
     let database = store.database();
     let error = |cause| database.error(cause);
@@ -229,13 +241,19 @@ async fn destroy(
     let world = door.glance();
     if head.last_change != world.snapshot().as_of() || free_since(&world).is_none() {
         transaction.rollback().await.map_err(error)?;
-        return Ok(false);
+        return Ok(Destroyed::Nothing);
     }
-    rows::forget(store, &mut transaction, ended).await?;
+    // What another node has made since it was looked at had not begun then.
+    let is_over = |one: &&Ref| !world.snapshot().has(RowId::Object(**one));
+    let ended: Vec<String> = ended.iter().filter(is_over).map(Ref::to_string).collect();
+    let ended: Vec<&str> = ended.iter().map(String::as_str).collect();
     let replaced: Vec<&str> = replaced.iter().map(String::as_str).collect();
-    rows::forget_replaced(store, &mut transaction, &replaced).await?;
+    let is_all = rows::forget_some(store, &mut transaction, (&ended, &replaced)).await?;
     transaction.commit().await.map_err(error)?;
-    Ok(true)
+    Ok(match is_all {
+        true => Destroyed::All,
+        false => Destroyed::Some,
+    })
 }
 
 /// Since when the organization has been what it is, without a legal hold; nothing under one, or where that is not known.

@@ -282,8 +282,10 @@ pub(super) async fn over(
     (kind, after): (Kind, &str),
 ) -> Result<Vec<(Ref, Body)>, Unwritten> {
     let error = |cause| store.database().error(cause);
+    // From the first of the kind on, in whatever order a database has letters.
+    let first = format!("{}_", kind.prefix());
     let rows = sqlx::query(OVER)
-        .bind(after)
+        .bind(after.max(&first))
         .bind(format!("{}^_%", kind.prefix()))
         .fetch_all(connection)
         .await

@@ -68,13 +68,18 @@ impl Right {
         if Instant::now() < self.due && as_of(&self.door) == self.seen {
             return Ok(());
         }
-        match self.decide().await {
-            // Too much else was asked just now: it is asked again in a moment, for a while.
-            Err(Refused::Busy) if self.decided.elapsed() < LATEST => {
-                self.due = Instant::now() + AGAIN;
-                Ok(())
+        loop {
+            match self.decide().await {
+                // Too much else was asked just now: it is asked again in a moment, for a while. Behind a change nothing goes out meanwhile.
+                Err(Refused::Busy) if self.decided.elapsed() < LATEST => {
+                    if as_of(&self.door) == self.seen {
+                        self.due = Instant::now() + AGAIN;
+                        return Ok(());
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+                decided => return decided,
             }
-            decided => decided,
         }
     }
 

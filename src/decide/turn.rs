@@ -85,6 +85,7 @@ impl Turns {
             last: AtomicU64::new(0),
             state: Mutex::new(State {
                 under_way: 0,
+                much: 0,
                 alone: SLOWLY.min(self.most()),
                 narrowed: None,
                 waiting: VecDeque::new(),
@@ -148,6 +149,8 @@ pub struct Turn {
 struct State {
     /// Of this tenant.
     under_way: usize,
+    /// Of it, what asks much.
+    much: usize,
     /// How much may be under way of what asks much, if it is alone.
     alone: usize,
     /// When that became less.
@@ -172,9 +175,13 @@ const fn is_little(weight: usize) -> bool {
 impl State {
     /// A part smaller than one call's weight still has one call at a time.
     fn has_room(&self, weight: usize, turns: &Turns) -> bool {
-        let alone = if is_little(weight) { ALONE } else { self.alone };
-        self.under_way == 0
-            || self.under_way.saturating_add(weight) <= turns.part(alone)
+        // Who asks little is always under way: who asks much waits for those who ask much, and not for a gap between the others.
+        let (under_way, alone) = match is_little(weight) {
+            true => (self.under_way, ALONE),
+            false => (self.much, self.alone),
+        };
+        under_way == 0
+            || under_way.saturating_add(weight) <= turns.part(alone)
             || turns.is_left(weight)
     }
 
@@ -188,6 +195,8 @@ impl State {
     fn is_full(&self, weight: usize, turns: &Turns) -> bool {
         let all = self.under_way.saturating_add(self.waits);
         let too_much = all.saturating_add(weight) > turns.most() && !is_little(weight);
+        // One that asks much may always wait.
+        let too_much = too_much && self.waits > 0;
         too_much || self.waiting.len() >= turns.waiting
     }
 
@@ -207,8 +216,11 @@ impl State {
         Some(next)
     }
 
-    /// What took twice as long as one may wait for a turn narrows what is under way, and what did not widens it.
+    /// What asked much and took twice as long as one may wait for a turn narrows what is under way of the kind, and what did not widens it.
     fn learn(&mut self, taken: &Taken, turns: &Turns) {
+        if is_little(taken.weight) {
+            return;
+        }
         let most = ALONE.min(turns.most());
         if taken.begun.elapsed() <= taken.patience.saturating_mul(2) {
             self.alone = self.alone.saturating_add(taken.weight).min(most);
@@ -223,11 +235,17 @@ impl State {
 
     fn begin(&mut self, weight: usize, turns: &Turns) {
         self.under_way = self.under_way.saturating_add(weight);
+        if !is_little(weight) {
+            self.much = self.much.saturating_add(weight);
+        }
         turns.under_way.fetch_add(weight, Ordering::Relaxed);
     }
 
     fn end(&mut self, weight: usize, turns: &Turns) {
         self.under_way = self.under_way.saturating_sub(weight);
+        if !is_little(weight) {
+            self.much = self.much.saturating_sub(weight);
+        }
         turns.under_way.fetch_sub(weight, Ordering::Relaxed);
     }
 }

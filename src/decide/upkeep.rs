@@ -147,7 +147,7 @@ pub async fn round(door: &Door, now: DateTime<Utc>, retention: bool) -> Result<(
 /// Destroys what a legal hold has kept: when the log is opened, and whenever what the organization is has changed since.
 async fn sweep(door: &Door, swept: &mut Option<u64>) -> Result<(), Unkept> {
     let since = content::free_since(&door.glance());
-    if since.is_some() && *swept != since && content::sweep(door).await? {
+    if since.is_some() && *swept != since && content::sweep(door, STINT).await? {
         *swept = since;
     }
     Ok(())

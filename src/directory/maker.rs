@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::DirectoryError;
+use super::hand::Through;
 use super::object::{Object, Ref, Scope};
 use super::snapshot::Snapshot;
 use crate::decide::authorized::{ApiKeyCreate, Authorized, Operator};
@@ -14,8 +15,8 @@ use crate::decide::authorized::{ApiKeyCreate, Authorized, Operator};
 pub(super) struct Maker {
     /// The service whose own credential asks for it: none may do more than that one.
     service: Option<Ref>,
-    /// The Admin behind it; nobody where it is the operator.
-    pub(super) who: Option<Ref>,
+    /// Whose doing it is.
+    pub(super) who: Through,
     /// When.
     pub(super) now: DateTime<Utc>,
 }
@@ -25,7 +26,7 @@ impl Maker {
     pub(super) fn of(by: &Authorized<ApiKeyCreate>) -> Self {
         Self {
             service: by.service(),
-            who: by.through().or(by.user()),
+            who: by.through().made_by(by.user()),
             now: by.now(),
         }
     }
@@ -34,7 +35,7 @@ impl Maker {
     pub(super) const fn operator(by: &Operator) -> Self {
         Self {
             service: None,
-            who: None,
+            who: Through::Nobody,
             now: by.now(),
         }
     }

@@ -48,6 +48,7 @@ mod words;
 mod world;
 
 pub use change::{Change, Effect, Happening, Reported, Row, RowId};
+pub use hand::Through;
 pub use near::Near;
 pub use object::{Body, Kind, Object, Ref};
 pub use pointing::InOrder;

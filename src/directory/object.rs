@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, ConnectionId, SignIn};
+use super::hand::Through;
 use super::policies::files::own;
 use super::policies::{PolicyVersion, Rules, Signed, Standing};
 use super::request::Request;
@@ -173,9 +174,9 @@ pub struct ApiKey {
     /// Which door it opens.
     #[serde(default)]
     pub form: Form,
-    /// The Admin who made it, or who made the key by which it was made; nobody where it was the operator.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made_by: Option<Ref>,
+    /// Whose doing it is that there is one.
+    #[serde(default)]
+    pub made_by: Through,
 }
 
 /// Which door a service's credential opens; none opens another's.

@@ -396,7 +396,7 @@ fn made(
         });
     }
     let scopes: Vec<_> = service.scopes.iter().map(|scope| scope.name()).collect();
-    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at, "certificate": certificate, "made_by": maker.who});
+    let mut details = json!({"name": called, "service": reference, "scopes": scopes, "expires_at": new.expires_at, "certificate": certificate, "made_by": maker.who.told()});
     let object = Object::ApiKey(ApiKey {
         name: called,
         service: reference,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::DirectoryError;
 use super::change::Change;
-use super::hand::Hand;
+use super::hand::{Hand, Through};
 use super::object::{Kind, Layer, Object, Organization, Ref, Role};
 use super::organization::changed;
 use super::snapshot::Snapshot;
@@ -24,9 +24,9 @@ const IN_FORCE: i64 = 24;
 pub struct PrivateExport {
     /// Who asked for it.
     pub requested_by: Ref,
-    /// The Admin who made the key by which that came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_through: Option<Ref>,
+    /// By whose key that came.
+    #[serde(default)]
+    pub requested_through: Through,
     /// Who approved it.
     pub approved_by: Option<Ref>,
     /// Until when it may be approved, and then taken.

@@ -41,7 +41,7 @@ pub fn body(reference: Ref, object: &Object, snapshot: &Snapshot) -> Value {
             json!({
                 "name": key.name, "service": key.service, "scopes": scopes,
                 "created_at": key.created_at, "expires_at": key.expires_at, "certificate": key.certificate,
-                "made_by": key.made_by,
+                "made_by": key.made_by.told(),
             })
         }
         Object::Team(circle) | Object::Project(circle) => json!({

@@ -12,8 +12,13 @@ use crate::ids::{self, TenantId};
 
 /// Advisory locks are of one database: of the control database, and so of the deployment.
 const LOCK: &str = "SELECT pg_try_advisory_lock($1) AS locked";
+// The connection is silent for as long as a load lasts.
+const PATIENT: &str = "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '30'), \
+     ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0')) AS wanted (name, value) \
+     WHERE name IN (SELECT name FROM pg_settings)";
+const HELD: &str = "SELECT 1 AS held";
 const UNLOCK: &str = "SELECT pg_advisory_unlock($1) AS unlocked";
-const BESIDE: &str = r"SELECT datname FROM pg_database WHERE datname LIKE 'cedarkeep\_%\_new' ORDER BY datname LIMIT 10000";
+const BESIDE: &str = r"SELECT datname::text AS datname FROM pg_database WHERE datname LIKE 'cedarkeep\_%\_new' ORDER BY datname LIMIT 10000";
 
 /// The right to write beside a tenant's database.
 pub struct Restorer(Held);
@@ -57,6 +62,10 @@ impl Place {
                 let control = self.control().await?;
                 let mut connection = Box::new(control.connect().await?);
                 let key = key(id);
+                sqlx::query(PATIENT)
+                    .fetch_all(&mut *connection)
+                    .await
+                    .map_err(|cause| control.error(cause))?;
                 let row = sqlx::query(LOCK)
                     .bind(key)
                     .fetch_one(&mut *connection)
@@ -107,6 +116,17 @@ impl Place {
 }
 
 impl Restorer {
+    /// Whether it is held still: a server may have ended the connection.
+    pub async fn is_held(&mut self) -> bool {
+        match &mut self.0 {
+            Held::File(_) => true,
+            Held::Session(connection, _) => {
+                let held = sqlx::query(HELD).fetch_one(&mut **connection).await;
+                held.is_ok()
+            }
+        }
+    }
+
     /// Lets go of it at once. Dropped, or with the end of the process, it is let go of as well, on a server a moment later.
     pub async fn release(self) {
         match self.0 {

@@ -321,8 +321,9 @@ impl Control {
             .map_err(error)?;
         transaction.commit().await.map_err(error)?;
         // What somebody puts back just now too: they find that it is gone.
-        self.place.drop_beside(id).await?;
-        Ok(self.place.remove_tenant(id).await?)
+        let beside = self.place.drop_beside(id).await;
+        self.place.remove_tenant(id).await?;
+        Ok(beside?)
     }
 
     /// Whether what kept a tenant from opening shows that it is lost, and not only out of reach: its database is not there or is another's, or

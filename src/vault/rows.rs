@@ -42,9 +42,11 @@ const RESOURCES: &str = "WITH RECURSIVE one(resource) AS (SELECT MIN(resource) F
      SELECT resource FROM one WHERE resource IS NOT NULL LIMIT $2";
 const REPLACED_OF: &str =
     "SELECT DISTINCT resource AS name FROM content WHERE to_index IS NOT NULL AND resource IN ";
-const GONE_REPLACED: &str = "INSERT INTO content_gone (version) SELECT version FROM content \
-     WHERE shelved = 1 AND to_index < $1 AND resource IN ";
-const REMOVE_REPLACED: &str = "DELETE FROM content WHERE to_index < $1 AND resource IN ";
+const SOME_OF: &str = "SELECT version FROM content WHERE from_index < $1 AND resource IN ";
+const SOME_REPLACED: &str = "SELECT version FROM content WHERE to_index < $1 AND resource IN ";
+const SOME: &str = " LIMIT 2000";
+const GONE_THESE: &str = "INSERT INTO content_gone (version) SELECT version FROM content WHERE shelved = 1 AND version IN ";
+const REMOVE_THESE: &str = "DELETE FROM content WHERE version IN ";
 const NAMED: &str = "SELECT 1 AS found FROM content WHERE version = $1 LIMIT 1";
 const NAMED_OF: &str = "SELECT version AS name FROM content WHERE version IN ";
 const WITH_KEY: &str = "SELECT subject AS name FROM subject_key WHERE subject IN ";
@@ -352,20 +354,37 @@ pub async fn forget(
     remove(store.database(), transaction, all).await
 }
 
-/// Takes away what was replaced of resources, with the keys.
+/// Takes away what is kept of resources that are no more, and what was replaced of others, with the keys: some of it, since there may be a
+/// million rows; whether that was all.
 ///
 /// # Errors
 /// The database does not take it.
-pub async fn forget_replaced(
+pub async fn forget_some(
     store: &Store,
     transaction: &mut Transaction<'_, Any>,
-    resources: &[&str],
-) -> Result<(), VaultError> {
-    let all = (i64::MAX.unsigned_abs(), resources);
-    for statement in [GONE_REPLACED, REMOVE_REPLACED] {
-        about(store.database(), transaction, [statement, ""], all).await?;
+    (ended, replaced): (&[&str], &[&str]),
+) -> Result<bool, VaultError> {
+    let database = store.database();
+    let error = |cause| database.error(cause);
+    for (statement, resources) in [(SOME_OF, ended), (SOME_REPLACED, replaced)] {
+        let each = (i64::MAX.unsigned_abs(), resources);
+        let rows = about(database, transaction, [statement, SOME], each).await?;
+        let versions = rows.iter().map(|row| row.try_get("version").map_err(error));
+        let versions: Vec<String> = versions.collect::<Result<_, _>>()?;
+        let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+        for some in versions.chunks(MANY) {
+            for statement in [GONE_THESE, REMOVE_THESE] {
+                let places = places(some.len(), 1);
+                let query = sqlx::query(AssertSqlSafe(format!("{statement}({places})")));
+                let done = bind_all(query, some).execute(&mut **transaction).await;
+                done.map_err(error)?;
+            }
+        }
+        if !versions.is_empty() {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Resources of which something is kept: `most` of them, behind one of that name, in the order of their names.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::change::{Change, RowId};
 use super::object::{Body, Kind, Ref};
 use super::snapshot::Snapshot;
-use super::{DirectoryError, hand};
+use super::{DirectoryError, Through, hand};
 use crate::decide::authorized::{Action, Authorized, Operator, PolicyActivate, PolicyEdit};
 use crate::log::vocabulary::Event;
 pub use counting::{
@@ -125,7 +125,7 @@ impl Draft {
 #[derive(Clone, Copy)]
 struct Hand {
     by: Option<Ref>,
-    through: Option<Ref>,
+    through: Through,
     now: DateTime<Utc>,
 }
 
@@ -255,7 +255,7 @@ pub fn approve(
 fn operator(by: &Operator) -> Hand {
     Hand {
         by: None,
-        through: None,
+        through: Through::Nobody,
         now: by.now(),
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::super::hand::Hand;
+use super::super::hand::{Hand, Through};
 use super::super::object::{Object, Ref, Role};
 use super::super::snapshot::Snapshot;
 
@@ -15,9 +15,9 @@ pub const CHECK_HOURS: i64 = 24;
 pub struct Signed {
     /// Who; nobody where it was the operator.
     pub by: Option<Ref>,
-    /// The Admin who made the key by which it came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub through: Option<Ref>,
+    /// By whose key it came.
+    #[serde(default)]
+    pub through: Through,
     /// When.
     pub at: DateTime<Utc>,
 }

@@ -11,7 +11,7 @@ use super::super::object::{
     ApiKey, Body, Form, Kind, Object, Organization, Ref, Role, Scope, Service,
 };
 use super::super::snapshot::Snapshot;
-use super::super::{DirectoryError, name};
+use super::super::{DirectoryError, Through, name};
 use super::Scim;
 use crate::decide::authorized::{Authorized, Operator, ScimConfigure};
 use crate::log::vocabulary::Event;
@@ -92,7 +92,7 @@ fn created(
         created_at: now,
         certificate: None,
         form: Form::Scim,
-        made_by: None,
+        made_by: Through::Several,
     };
     let details = json!({"token": token, "name": object.name, "expires_at": new.expires_at});
     let reply = told(token, &object);

@@ -67,9 +67,9 @@ async fn a_search_goes_on_whatever_the_order_of_its_members() {
         let asked = service.ask("POST", "/access/v1/search/subject");
         asked.key(&tenant.key).raw(text.into_bytes()).send().await
     };
-    let settings = format!("set_{}", &tenant.org.to_string()[4..]);
+    let member = tenant.member;
     let first = asks(format!(
-        r#"{{"subject": {{"type": "User"}}, "action": {{"name": "settings.read"}}, "resource": {{"type": "Settings", "id": "{settings}"}},
+        r#"{{"subject": {{"type": "User"}}, "action": {{"name": "member.read"}}, "resource": {{"type": "User", "id": "{member}"}},
             "context": {{"a": 1, "b": {{"c": 2, "d": 3}}}}, "page": {{"limit": 1}}}}"#
     ));
     let first = first.await.ok();
@@ -77,7 +77,7 @@ async fn a_search_goes_on_whatever_the_order_of_its_members() {
     let next = |deepest: u8| {
         asks(format!(
             r#"{{"page": {{"token": "{token}"}}, "context": {{"b": {{"d": {deepest}, "c": 2}}, "a": 1}},
-                "resource": {{"id": "{settings}", "type": "Settings"}}, "action": {{"name": "settings.read"}}, "subject": {{"type": "User"}}}}"#
+                "resource": {{"id": "{member}", "type": "User"}}, "action": {{"name": "member.read"}}, "subject": {{"type": "User"}}}}"#
         ))
     };
     let second = next(3).await.ok();

@@ -203,11 +203,14 @@ when { principal.org == resource.org };"#;
     let told = service.ask("GET", NO_THREAD).key(&tenant.key).send().await;
     assert!(told.is_problem(403).contains("`Cedarkeep-Acting-User`"));
     // A list is asked about a thing that nobody has, which is not told.
-    for path in ["/v1/users", "/v1/threads"] {
+    for (path, reason) in [
+        ("/v1/users", "services.directory_read"),
+        ("/v1/threads", "services.content"),
+    ] {
         let told = service.ask("GET", path).key(&deciding).user(tenant.viewer);
         let told = told.send().await;
         let why = told.is_problem(403);
-        assert!(why.contains("services.directory_read"), "{why}");
+        assert!(why.contains(reason), "{why}");
         assert!(!why.contains("evaluat") && !why.contains("_aaaa"), "{why}");
     }
 }

@@ -3,6 +3,7 @@
 use cedarkeep::app::{App, AppError};
 use cedarkeep::backup::Taken;
 use cedarkeep::config::Database;
+use cedarkeep::decide::anchor;
 use cedarkeep::ids::TenantId;
 use sqlx::Connection as _;
 
@@ -30,7 +31,12 @@ async fn what_is_being_put_back_is_left_out_alone() {
     let acme = service.tenant("acme").await;
     let other = service.tenant("other").await;
     let (app, id) = (service.app(), acme.door.store().id());
-    let deployment = app.deployment().await.unwrap().store().id();
+    // One without an entry has nothing to be kept.
+    let deployment = app.deployment().await.unwrap();
+    anchor::anchor((acme.door.store(), acme.door.origin()), &deployment)
+        .await
+        .unwrap();
+    let deployment = deployment.store().id();
     acme.door.close().await;
     begin_restoring(app, id).await;
     let taken = backed_up(app, "backup").await.unwrap();

@@ -98,7 +98,7 @@ async fn use_everything(site: &Site, more: &[&Path], canaries: &mut Canaries) {
             .push(key.rsplit('_').next().unwrap().to_owned());
         key
     };
-    let every = "directory.read,directory.write,content,events,audit.read,policy,provision";
+    let every = "decide,directory.read,directory.write,content,events,audit.read,policy,provision";
     let (all, key) = (key(every), key("decide"));
 
     let server = site.serve().await;

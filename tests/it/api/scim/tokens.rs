@@ -4,7 +4,7 @@ use cedarkeep::authn::token::{Token, Use};
 use cedarkeep::config::Database;
 use cedarkeep::crypto;
 use cedarkeep::directory::object::{ApiKey, Body, Form, Object, Plan, Scope};
-use cedarkeep::directory::{Change, Kind, Ref, RowId, organization};
+use cedarkeep::directory::{Change, Kind, Ref, RowId, Through, organization};
 use cedarkeep::log::Event;
 use chrono::Duration;
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn a_token_that_is_over_opens_nothing_and_makes_room() {
                 created_at: by.now() - Duration::days(1),
                 certificate: None,
                 form: Form::Scim,
-                made_by: None,
+                made_by: Through::Several,
             };
             let row = RowId::Object(Ref::new(Kind::ApiKey, id));
             Ok(Change::new(Event::ScimConfigured, None, json!({}))
