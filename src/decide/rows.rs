@@ -246,7 +246,7 @@ pub(super) async fn invitations_of(
     }
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let page = over(store, &mut **transaction, (Kind::Invitation, &after)).await?;
+        let page = over(store, transaction, (Kind::Invitation, &after)).await?;
         let Some((last, _)) = page.last() else {
             return Ok(found);
         };

@@ -91,10 +91,8 @@ impl Http2 {
             let (kind, flags) = (head[3], head[4]);
             match kind {
                 SETTINGS if flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]).await,
-                PING if flags & ACK == 0 => {
-                    if !self.told_to_go || self.pings == Pings::All {
-                        self.send(PING, ACK, 0, &payload).await;
-                    }
+                PING if flags & ACK == 0 && (!self.told_to_go || self.pings == Pings::All) => {
+                    self.send(PING, ACK, 0, &payload).await;
                 }
                 DATA | HEADERS | GOAWAY => {
                     self.told_to_go |= kind == GOAWAY;
