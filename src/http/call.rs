@@ -190,6 +190,24 @@ impl Call {
         }
     }
 
+    /// What the door says to a change.
+    async fn asked<A: Action>(
+        &self,
+        (resource, context): (Ref, Map<String, Value>),
+        body: &Fields,
+        plan: impl Fn(&Authorized<A>, &Snapshot) -> Result<Change, DirectoryError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Result<Changed, Refused>, Problem> {
+        let [] = self.query([])?;
+        let key = self.idempotency(body.digest());
+        let asked = self
+            .door
+            .change::<A>(self.asker(), resource, context, key, plan);
+        Ok(asked.await)
+    }
+
     /// Decides and makes a change.
     pub(super) async fn change<A: Action>(
         &self,
@@ -201,12 +219,7 @@ impl Call {
         + Sync
         + 'static,
     ) -> Result<Changed, Problem> {
-        let [] = self.query([])?;
-        let key = self.idempotency(body.digest());
-        let asked = self
-            .door
-            .change::<A>(self.asker(), resource, context, key, plan)
-            .await;
+        let asked = self.asked::<A>((resource, context), body, plan).await?;
         self.told(resource, asked).await
     }
 
@@ -221,12 +234,7 @@ impl Call {
         + Sync
         + 'static,
     ) -> Result<Changed, Problem> {
-        let [] = self.query([])?;
-        let key = self.idempotency(body.digest());
-        let asked = self
-            .door
-            .change::<A>(self.asker(), resource, context, key, plan)
-            .await;
+        let asked = self.asked::<A>((resource, context), body, plan).await?;
         if let Err(Refused::Denied(judgement, _)) = &asked
             && !is_about_the_caller(judgement)
             && !self.sees(by_that).await?
@@ -244,12 +252,8 @@ impl Call {
         + Sync
         + 'static,
     ) -> Result<Changed, Problem> {
-        let [] = self.query([])?;
-        let key = self.idempotency(Fields::none().digest());
-        let asked = self
-            .door
-            .change::<A>(self.asker(), self.org(), Map::new(), key, plan)
-            .await;
+        let what = (self.org(), Map::new());
+        let asked = self.asked::<A>(what, &Fields::none(), plan).await?;
         match asked {
             Err(Refused::Denied(judgement, _))
                 if !is_about_the_caller(&judgement) && !is_held(&judgement) =>

@@ -236,16 +236,12 @@ pub async fn write(
     };
     let newest = resources(steps, Keeping::Newest);
     let each = (first.index, newest.as_slice());
-    if steps.iter().all(|step| step.sealed.is_none()) {
-        remove(database, transaction, each).await?;
-    } else {
-        for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
-            let shelved: i64 = row.try_get("shelved").map_err(error)?;
-            if shelved == 1 {
-                let version: String = row.try_get("version").map_err(error)?;
-                let gone = sqlx::query(GONE).bind(version);
-                gone.execute(&mut **transaction).await.map_err(error)?;
-            }
+    for row in about(database, transaction, [REMOVE, REMOVED], each).await? {
+        let shelved: i64 = row.try_get("shelved").map_err(error)?;
+        if shelved == 1 {
+            let version: String = row.try_get("version").map_err(error)?;
+            let gone = sqlx::query(GONE).bind(version);
+            gone.execute(&mut **transaction).await.map_err(error)?;
         }
     }
     for some in added(steps).chunks(MANY) {

@@ -1,5 +1,7 @@
 //! What a restore writes beside: nothing of it stays that nobody will go on with, and what somebody writes just now is left alone.
 
+use cedarkeep::app::App;
+use cedarkeep::backup::Progress;
 use cedarkeep::config::Database;
 use cedarkeep::ids::TenantId;
 use cedarkeep::tenant::Control;
@@ -73,6 +75,50 @@ async fn nothing_stays_that_nobody_goes_on_with_on_sqlite() {
 async fn nothing_stays_that_nobody_goes_on_with_on_postgresql() {
     let server = postgres::start();
     nothing_stays_that_nobody_goes_on_with(Database::Postgres(server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_whose_lock_the_server_took_away_goes_no_further() {
+    let server = postgres::start();
+    let service = Service::still(Database::Postgres(server.url())).await;
+    let acme = service.tenant("acme").await;
+    let id = acme.door.store().id();
+    let wanted = one_of("acme", &taken(&service, "backup").await);
+    acme.door.close().await;
+    let (mut ended, here) = (0, tokio::runtime::Handle::current());
+    let mut end = |progress| {
+        // It is loaded, and verified.
+        if ended == 0 && matches!(progress, Progress::Entries { .. }) {
+            tokio::task::block_in_place(|| {
+                here.block_on(async {
+                    let mut control = service.control().await;
+                    let end = "SELECT pg_terminate_backend(pid) AS ended FROM pg_locks WHERE locktype = 'advisory'";
+                    let all = sqlx::query(end).fetch_all(&mut control).await.unwrap();
+                    ended = all.len();
+                });
+            });
+        }
+    };
+    let config = service.app().config().clone();
+    let why = said(App::restore(config, &wanted, &mut end).await);
+    assert_eq!(ended, 1);
+    assert!(why.contains("kept others from restoring"), "{why}");
+    // What was there is served as before, and the restore may be done again.
+    assert!(
+        service
+            .app()
+            .control()
+            .restoring()
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let door = service.app().door(id).await.unwrap();
+    assert_eq!(door.store().lives().len(), 1);
+    door.close().await;
+    put_back(service.app().config(), &wanted).await.unwrap();
+    let door = service.app().door(id).await.unwrap();
+    assert_eq!(door.store().lives().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,3 +182,20 @@ async fn what_takes_too_long_is_less_at_a_time_until_it_does_not() {
     }
     assert_eq!(sizes, [8, 4, 2, 1, 1]);
 }
+
+#[tokio::test]
+async fn who_asks_much_waits_for_no_gap_between_those_who_ask_little() {
+    let (one, _other) = two_where_wait(1_000).await;
+    // Somebody who asks little is under way at any moment.
+    let mut under_way = one.take(1, PATIENCE).await.unwrap();
+    let much = tokio::spawn({
+        let one = Arc::clone(&one);
+        async move { one.take(100, PATIENCE).await.map(drop) }
+    });
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let next = one.take(1, PATIENCE).await.unwrap();
+        drop(std::mem::replace(&mut under_way, next));
+    }
+    much.await.unwrap().unwrap();
+}
