@@ -14,6 +14,9 @@ use super::authzen::wire::{
     evaluation, evaluations, header_detail,
 };
 use super::caller;
+use super::document::access::{
+    self as described, DecisionPoint, Evaluation, Evaluations, EvaluationsAnswer, Unanswered,
+};
 use super::json;
 use super::problem::{Plain, Problem};
 use super::refused;
@@ -37,14 +40,12 @@ pub(super) async fn asked_by_service(
 /// One question.
 #[utoipa::path(
     post, path = "/access/v1/evaluation", tag = "AuthZEN",
-    request_body(content = serde_json::Value, description = "subject, action, resource and, if wanted, context (AuthZEN 1.0)"),
+    request_body = Evaluation,
     responses(
-        (status = 200, description = "the decision, which may be a deny", body = serde_json::Value),
-        (status = 400, description = "a member is missing or is not what it should be"),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the key has not the scope `decide`"),
-        (status = 429, description = "the organization asks for more than its part of the node: come again after `Retry-After`"),
-        (status = 503, description = "the decision could not be recorded in time, so there is none"),
+        (status = 200, description = "the decision, which may be a deny", body = described::Decision),
+        (status = 400, description = "a member is missing or is not what it should be", body = String, content_type = "text/plain"),
+        (status = 403, description = "the key has not the scope `decide`", body = String, content_type = "text/plain"),
+        Unanswered,
     ),
     security(("api_key" = [])),
 )]
@@ -58,14 +59,12 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request) -> Result
 /// Several questions, or one.
 #[utoipa::path(
     post, path = "/access/v1/evaluations", tag = "AuthZEN",
-    request_body(content = serde_json::Value, description = "defaults, `evaluations` and `options.evaluations_semantic` (AuthZEN 1.0)"),
+    request_body = Evaluations,
     responses(
-        (status = 200, description = "the decisions in the order of the items; without items one decision", body = serde_json::Value),
-        (status = 400, description = "the whole request is not what it should be"),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the key has not the scope `decide`"),
-        (status = 429, description = "the organization asks for more than its part of the node: come again after `Retry-After`"),
-        (status = 503, description = "the decisions could not be recorded in time, so there are none"),
+        (status = 200, description = "the decisions in the order of the items; without items one decision", body = EvaluationsAnswer),
+        (status = 400, description = "the whole request is not what it should be", body = String, content_type = "text/plain"),
+        (status = 403, description = "the key has not the scope `decide`", body = String, content_type = "text/plain"),
+        Unanswered,
     ),
     security(("api_key" = [])),
 )]
@@ -151,7 +150,7 @@ async fn alone(
 /// What a client learns of this decision point.
 #[utoipa::path(
     get, path = "/.well-known/authzen-configuration", tag = "AuthZEN",
-    responses((status = 200, description = "the metadata, built from the configured base URL", body = serde_json::Value)),
+    responses((status = 200, description = "the metadata", body = DecisionPoint)),
 )]
 pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
     let metadata = Metadata::of(&app.config().http.base_url);

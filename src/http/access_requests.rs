@@ -6,6 +6,8 @@ use axum::response::Response;
 use serde_json::Map;
 
 use super::call::{Call, said};
+use super::document::Page;
+use super::document::sharing::{AccessApproval, AccessRequest as Described, NewAccessRequest};
 use super::fields::{Fields, wrong};
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -24,8 +26,8 @@ use crate::directory::{Kind, Object, Ref, Snapshot};
 /// Ask for access to something, which need not be there: whether it is, this does not tell. Whoever may share it sees the request for 14
 /// days; 20 of a person may be open at once, one for each thing.
 #[utoipa::path(post, path = "/v1/access-requests", tag = "Directory", operation_id = "create_access_request", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`resource`: a thread, prompt template, tool, assistant, agent's definition, or the log; `level`: viewer, commenter, editor, or auditor of the log; `reason`; `for_minutes` from when it is approved, at most 5270400, without an end if absent"),
-    responses((status = 202, description = "the request, with `Location`", body = serde_json::Value), Problems),
+    request_body = NewAccessRequest,
+    responses((status = 202, description = "the request, with `Location`", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let asking = Asking {
@@ -49,7 +51,7 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
     params(("by" = Option<String>, Query, description = "`me`: those that the acting user has made; `others`: those that wait, or have waited, for them"),
         ("resource" = Option<String>, Query, description = "about this alone"),
         ("status" = Option<String>, Query, description = "open, approved, declined, withdrawn or lapsed"), Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Described>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [by, resource, status, limit, cursor] =
@@ -80,7 +82,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 /// One request: for whoever made it, and for whoever may share what it is about.
 #[utoipa::path(get, path = "/v1/access-requests/{id}", tag = "Directory", operation_id = "read_access_request",
     params(("id" = String, Path, description = "the request's identifier"), Acting),
-    responses((status = 200, description = "the request, with what was `given` where it was approved", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the request, with what was `given` where it was approved", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -91,8 +93,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 /// Approve a request: what it is about is shared with whoever made it, as far as the acting user may share it. Nobody approves their own.
 #[utoipa::path(post, path = "/v1/access-requests/{id}/approve", tag = "Directory", operation_id = "approve_access_request",
     params(("id" = String, Path, description = "the request's identifier"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`{}` for what was asked for, counted from now; or less of it: `level`, and `for_minutes` or `expires_at`"),
-    responses((status = 200, description = "the request, with the share that was `given`", body = serde_json::Value), Problems),
+    request_body = AccessApproval,
+    responses((status = 200, description = "the request, with the share that was `given`", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn approve(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AccessRequest)?;
@@ -138,7 +140,7 @@ pub(super) async fn approve(call: Call, mut body: Fields) -> Result<Response, Pr
 /// Decline a request, by whoever may share what it is about.
 #[utoipa::path(post, path = "/v1/access-requests/{id}/decline", tag = "Directory", operation_id = "decline_access_request",
     params(("id" = String, Path, description = "the request's identifier"), Acting, Keyed),
-    responses((status = 200, description = "the request as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the request as it is now", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn decline(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AccessRequest)?;

@@ -9,6 +9,10 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::document::Page;
+use super::document::credentials::{
+    ApiKey as Described, ApiKeyRotation, MadeApiKey, NewApiKey, RotatedApiKey,
+};
 use super::fields::{Fields, wrong};
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -26,8 +30,8 @@ use crate::directory::{Kind, Object, Ref, Snapshot};
 /// certificates that have this name, of an issuer in `tls.client_ca`, are the service's, in calls that name their organization in
 /// `Cedarkeep-Organization`.
 #[utoipa::path(post, path = "/v1/api-keys", tag = "Directory", operation_id = "create_api_key", params(Acting),
-    request_body(content = serde_json::Value, description = "`name`; `scopes`: what it may be used for, `decide` alone if absent; or `service`: another key of this service; `expires_at`; `certificate`: a URI or a DNS name among the alternative names of client certificates, instead of a key"),
-    responses((status = 201, description = "the key's record, with the whole `key`, once", body = serde_json::Value), Problems),
+    request_body = NewApiKey,
+    responses((status = 201, description = "the key's record, with the whole `key`, once, and `Location`", body = MadeApiKey), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let certificate = body.maybe_text("certificate")?;
@@ -122,8 +126,8 @@ fn shown_once(mut changed: Changed, key: &ApiKey) -> Response {
 /// nothing stands still while the new one is brought out; 0 ends it at once. A service has two live keys at most.
 #[utoipa::path(post, path = "/v1/api-keys/{id}/rotation", tag = "Directory", operation_id = "rotate_api_key",
     params(("id" = String, Path, description = "the identifier of the key that is replaced"), Acting),
-    request_body(content = serde_json::Value, description = "`overlap_hours`: 0 to 168, 24 if absent; `expires_at`: of the new key, which lasts as long as the old one was to last if absent"),
-    responses((status = 201, description = "the new key's record, with the whole `key`, once; `replaces` and `replaced_ends_at`", body = serde_json::Value), Problems),
+    request_body = ApiKeyRotation,
+    responses((status = 201, description = "the new key's record, with the whole `key`, once, and `Location`", body = RotatedApiKey), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn rotate(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let old = call.named("id", Kind::ApiKey)?;
@@ -159,7 +163,7 @@ fn overlap(sent: Option<Value>) -> Result<TimeDelta, Problem> {
 
 /// The keys, without what is secret: `last_used_at` is to the minute, and of all nodes.
 #[utoipa::path(get, path = "/v1/api-keys", tag = "Directory", operation_id = "list_api_keys", params(Acting, Paged),
-    responses((status = 200, description = "`items`, each with `last_used_at`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Described>), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -178,7 +182,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 /// One key, without what is secret.
 #[utoipa::path(get, path = "/v1/api-keys/{id}", tag = "Directory", operation_id = "read_api_key",
     params(("id" = String, Path, description = "the key's identifier"), Acting),
-    responses((status = 200, description = "the key, with `last_used_at`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the key", body = Described), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::document::Page;
+use super::document::audit::{AuditCheckpoint, AuditEntry, ConsistencyProof};
 use super::export;
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -26,16 +28,10 @@ use crate::log::merkle::Hash;
 use crate::log::query::Query;
 use crate::tenant::Store;
 
-/// A receipt of one entry: one text that shows offline that the log has it.
+/// A receipt of one entry: one text that shows offline that the log has it. A key needs the scope `audit.read`.
 #[utoipa::path(get, path = "/v1/audit/receipts/{index}", tag = "Audit",
-    params(("index" = u64, Path, description = "the entry's index")),
-    responses(
-        (status = 200, description = "a C2SP tlog-proof with the entry in its extra line", content_type = "text/plain"),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the acting user may not read the log, the key has not the scope `audit.read`, or the plan is too small"),
-        (status = 404, description = "there is no such entry"),
-        (status = 503, description = "the reading could not be recorded in time"),
-    ),
+    params(("index" = u64, Path, description = "the entry's index"), Acting),
+    responses((status = 200, description = "a C2SP tlog-proof with the entry in its extra line", body = String, content_type = "text/plain"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn receipt(call: Call) -> Result<Response, Problem> {
     let index = call.text("index")?;
@@ -82,7 +78,7 @@ pub(super) fn unread(error: Unwritten) -> Problem {
     params(Acting,
         ("from" = u64, Query, description = "the earlier size, from 1: that of a checkpoint that somebody kept"),
         ("to" = Option<u64>, Query, description = "the later size; the log's size now if absent")),
-    responses((status = 200, description = "`from`, `to`, `path` (RFC 6962, each hash in base 64), and the last `checkpoint`, of `size` entries", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the proof, and the last checkpoint", body = ConsistencyProof), Problems),
     security(("api_key" = [])))]
 pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
     let [from, to] = call.query(["from", "to"])?;
@@ -109,7 +105,7 @@ pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
 #[utoipa::path(get, path = "/v1/audit/anchor", tag = "Audit", operation_id = "prove_anchor",
     params(Acting,
         ("size" = Option<u64>, Query, description = "a checkpoint of so many entries or more; the newest there is if absent")),
-    responses((status = 200, description = "the checkpoint, the salt of the commitment, and a receipt of the entry of the deployment's log (`cedarkeep.anchor.v1`)", content_type = "text/plain"), Problems),
+    responses((status = 200, description = "the checkpoint, the salt of the commitment, and a receipt of the entry of the deployment's log (`cedarkeep.anchor.v1`)", body = String, content_type = "text/plain"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn anchor(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     let [size] = call.query(["size"])?;
@@ -154,7 +150,7 @@ fn size(name: &str, text: &str) -> Result<u64, Problem> {
         ("action" = Option<String>, Query, description = "as `thread.read`"),
         ("policy" = Option<String>, Query, description = "the id of a policy that determined it"),
         ("request_id" = Option<String>, Query, description = "the `X-Request-ID` of the call")),
-    responses((status = 200, description = "`items`, each with its `index`, its `leaf` and what its parts say, and `next_cursor` where there may be more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them; with `next_cursor` where there may be more", body = Page<AuditEntry>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
     let known = [&["limit", "cursor"], Query::NAMES].concat();
@@ -188,13 +184,8 @@ pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
 
 /// The last signed checkpoint, and the key that verifies it and every receipt. With `Accept: text/plain` the signed note alone, as
 /// readers of C2SP tlog-tiles want it.
-#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit",
-    responses(
-        (status = 200, description = "`checkpoint` (a C2SP signed note) and `key` (a note verifier key)", content((serde_json::Value = "application/json"), (String = "text/plain"))),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the acting user may not read the log"),
-        (status = 503, description = "the reading could not be recorded in time"),
-    ),
+#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit", params(Acting),
+    responses((status = 200, description = "the checkpoint and the key, or the checkpoint alone", content((AuditCheckpoint = "application/json"), (String = "text/plain"))), Problems),
     security(("api_key" = [])))]
 pub(super) async fn checkpoint(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
     let head = audit::head(permitted(&call).await?).await.map_err(unread)?;

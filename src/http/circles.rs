@@ -4,6 +4,8 @@ use axum::response::Response;
 use serde_json::Map;
 
 use super::call::Call;
+use super::document::Page;
+use super::document::circles::{Circle, Membership, NewCircle, NewMember};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -121,8 +123,8 @@ macro_rules! circles {
 
             /// Make one; whoever makes it leads it.
             #[utoipa::path(post, path = $many, tag = "Directory", operation_id = $create_id, params(Acting, Keyed),
-                request_body(content = serde_json::Value, description = "`name`, and `parent`: the organization if absent, for a project also a team"),
-                responses((status = 201, description = "what was made, with `Location`", body = serde_json::Value), Problems),
+                request_body = NewCircle,
+                responses((status = 201, description = "what was made, with `Location`", body = Circle), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn create(call: Call, body: Fields) -> Result<Response, Problem> {
                 made::<$create>(call, body, $parents).await
@@ -130,7 +132,7 @@ macro_rules! circles {
 
             /// All of them.
             #[utoipa::path(get, path = $many, tag = "Directory", operation_id = $list_id, params(Acting, Paged),
-                responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+                responses((status = 200, description = "a page of them", body = Page<Circle>), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
                 listed(call, Kind::$kind).await
@@ -139,7 +141,7 @@ macro_rules! circles {
             /// One of them.
             #[utoipa::path(get, path = $one, tag = "Directory", operation_id = $read_id,
                 params(("id" = String, Path, description = "its identifier"), Acting),
-                responses((status = 200, description = "the one", body = serde_json::Value), Problems),
+                responses((status = 200, description = "the one", body = Circle), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
                 found(call, Kind::$kind).await
@@ -157,8 +159,8 @@ macro_rules! circles {
             /// Bring somebody in, or let them lead.
             #[utoipa::path(post, path = $members, tag = "Directory", operation_id = $add_id,
                 params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-                request_body(content = serde_json::Value, description = "`user`, and `lead`: true or false, which it is if absent"),
-                responses((status = 201, description = "who is what there, with `Location`", body = serde_json::Value), Problems),
+                request_body = NewMember,
+                responses((status = 201, description = "who is what there, with `Location`", body = Membership), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn add(call: Call, body: Fields) -> Result<Response, Problem> {
                 joined::<$add>(call, body, Kind::$kind).await

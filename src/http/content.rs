@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
+use super::document::Page;
+use super::document::content::{ContentVersion, WrittenContent};
 use super::incoming::{self, Incoming};
 use super::page::{self, Acting, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -464,8 +466,9 @@ macro_rules! contents {
             #[utoipa::path(put, path = $path, tag = "Content", operation_id = $put,
                 params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Matching),
                 request_body(content = Vec<u8>, description = "the content", content_type = "application/octet-stream"),
-                responses((status = 200, description = "`version`, `length`, `media_type`, and the version as `ETag`", body = serde_json::Value),
+                responses((status = 200, description = "what was written, with the version as `ETag`", body = WrittenContent),
                     (status = 412, description = "the content is not the version that the request names"),
+                    (status = 408, description = "it took too long to arrive"),
                     (status = 415, description = "it comes with `Content-Encoding`"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn put(State(app): State<Arc<App>>, call: Call, request: Request) -> Result<Response, Problem> {
@@ -514,7 +517,7 @@ macro_rules! contents {
             /// Its versions, the oldest first.
             #[utoipa::path(get, path = $versions, tag = "Content", operation_id = $list,
                 params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Paged),
-                responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+                responses((status = 200, description = "a page of them", body = Page<ContentVersion>), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
                 listed::<$read>(call, Kind::$kind).await

@@ -4,6 +4,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::credentials::{EventReport, RecordedEvents};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Keyed, Problems};
 use super::problem::Problem;
@@ -16,8 +17,8 @@ use crate::log::entry::{Outcome, Refusal};
 /// entry of its own whose caller is this key and whose details say `reported`, so that nobody takes it for something that was seen here.
 /// All of a call are recorded or none.
 #[utoipa::path(post, path = "/v1/audit/events", tag = "Audit", operation_id = "report_events", params(Keyed),
-    request_body(content = serde_json::Value, description = "`events`: 1 to 100, each with `event`: user.login, user.login_failed, user.logout or integration.used; `actor`: the person; `at`: when, within 24 hours of now; `resource`: the integration; `outcome`: ok or failed, with the `reason`; `details`: an object of 4 KiB at most, sealed under the person's key"),
-    responses((status = 200, description = "`recorded`: how many", body = serde_json::Value), Problems),
+    request_body = EventReport,
+    responses((status = 200, description = "how many are recorded", body = RecordedEvents), Problems),
     security(("api_key" = [])))]
 pub(super) async fn report(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let [] = call.query([])?;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::access::{question, recorded};
 use super::authzen::wire::{self, Recorded};
 use super::caller;
+use super::document::explanation::{Explanation, NewExplanation};
 use super::json;
 use super::page::{Acting, Problems};
 use super::problem::Problem;
@@ -29,8 +30,8 @@ struct Answer {
 /// `explain` may ask about anybody; in a person's name about them, or about others where they may read the log or the policies. Values are
 /// told where the same key, in the same names, could read them.
 #[utoipa::path(post, path = "/v1/explain", tag = "Decisions", operation_id = "explain", params(Acting),
-    request_body(content = serde_json::Value, description = "`subject`, `action`, `resource` and, if wanted, `context`, as in an AuthZEN evaluation"),
-    responses((status = 200, description = "`decision`, `outcome` (allowed, forbidden, not_permitted, error, plan_required), `words`, `policies`, `why` for each who must be allowed, and `log`", body = serde_json::Value), Problems),
+    request_body = NewExplanation,
+    responses((status = 200, description = "the explanation", body = Explanation), Problems),
     security(("api_key" = [])))]
 pub(super) async fn explain(
     State(app): State<Arc<App>>,

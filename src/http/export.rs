@@ -38,7 +38,7 @@ const WAITING: usize = 4;
         ("action" = Option<String>, Query, description = "as `thread.read`"),
         ("policy" = Option<String>, Query, description = "the id of a policy that determined it"),
         ("request_id" = Option<String>, Query, description = "the `X-Request-ID` of the call")),
-    responses((status = 200, description = "the export, as an attachment", content_type = "application/octet-stream"), Problems),
+    responses((status = 200, description = "the export, as an attachment; a line of `jsonl` is what `GET /v1/audit/entries` shows of an entry, one of `ocsf` an event of OCSF's API Activity", content((String = "application/x-tar"), (String = "application/x-ndjson"), (String = "text/csv"))), Problems),
     security(("api_key" = [])))]
 pub(super) async fn export(call: Call) -> Result<Response, Problem> {
     let known = [&["format"], Query::NAMES].concat();

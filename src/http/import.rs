@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
+use super::document::signin::importing::{ImportLine, ImportedPerson};
 use super::page::{Acting, Problems};
 use super::problem::{Finding, Problem};
 use super::refused;
@@ -41,15 +42,16 @@ const TRIES: u32 = 30;
 /// is not in the file is touched, and the last active Admin stays. With `mode=all` a line that cannot be taken keeps the whole file from
 /// being taken: the answer is a problem whose `findings` name such lines. With `mode=each` it keeps nothing else.
 ///
-/// The report is one JSON object a line: `line`, `status` (`created`, `updated`, `unchanged`, `refused`), the person's `id`, and `why`;
-/// with `mode=each` `progress` in between, as each part is committed; `summary` at the end. A report that does not end so, or with
-/// `error`, is not whole: what it told was done. No address stands in it.
+/// The report is one JSON object a line, an `ImportLine`: what becomes of each line; with `mode=each` `progress` in between, as each part
+/// is committed; `summary` at the end. A report that does not end so, or with `error`, is not whole: what it told was done. No address
+/// stands in it.
 #[utoipa::path(post, path = "/v1/users/import", tag = "Directory", operation_id = "import_users",
     params(Acting,
         ("dry_run" = Option<bool>, Query, description = "say what would become of each line, and change nothing; false if absent"),
         ("mode" = Option<String>, Query, description = "`all`: all lines or none; `each`: every line stands for itself; `all` if absent")),
-    request_body(content = String, content_type = "text/csv", description = "CSV whose first line names the columns `name`, `email`, `role` and perhaps `active`; or with `application/x-ndjson` JSON objects with these members, one a line"),
-    responses((status = 200, description = "the report", content_type = "application/x-ndjson"), Problems),
+    request_body(description = "CSV whose first line names the columns `name`, `email`, `role` and perhaps `active`; or JSON objects with these members, one a line", content((String = "text/csv"), (ImportedPerson = "application/x-ndjson"))),
+    responses((status = 200, description = "the report: lines of JSON, each an `ImportLine`", body = ImportLine, content_type = "application/x-ndjson"),
+        (status = 408, description = "the file took too long to arrive"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn import(
     State(app): State<Arc<App>>,

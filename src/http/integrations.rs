@@ -9,6 +9,8 @@ use serde_json::{Map, json};
 
 use super::call::Call;
 use super::content::{self as shown_content, Purpose};
+use super::document::Page;
+use super::document::made::{Integration, IntegrationToken, NewIntegration};
 use super::fields::Fields;
 use super::incoming::Incoming;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
@@ -30,8 +32,8 @@ use crate::vault::{Condition, Keeping};
 
 /// Connect something outside.
 #[utoipa::path(post, path = "/v1/integrations", tag = "Directory", operation_id = "create_integration", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`name`, `provider`, and `audience`: the members group of those who may use it, Admins alone if absent"),
-    responses((status = 201, description = "the integration, with `Location`", body = serde_json::Value), Problems),
+    request_body = NewIntegration,
+    responses((status = 201, description = "the integration, with `Location`", body = Integration), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let connection = Connection {
@@ -51,7 +53,7 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 
 /// The integrations that the acting user may see.
 #[utoipa::path(get, path = "/v1/integrations", tag = "Directory", operation_id = "list_integrations", params(Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Integration>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -67,7 +69,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 /// One integration.
 #[utoipa::path(get, path = "/v1/integrations/{id}", tag = "Directory", operation_id = "read_integration",
     params(("id" = String, Path, description = "its identifier"), Acting),
-    responses((status = 200, description = "the integration", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the integration", body = Integration), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -85,7 +87,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 #[utoipa::path(put, path = "/v1/integrations/{id}/token", tag = "Content", operation_id = "put_integration_token",
     params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Keyed),
     request_body(content = Vec<u8>, description = "the token, of any media type", content_type = "application/octet-stream"),
-    responses((status = 200, description = "the integration as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the integration as it is now", body = Integration),
+        (status = 415, description = "it comes with `Content-Encoding`"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn put_token(
     State(app): State<Arc<App>>,
@@ -116,7 +119,7 @@ pub(super) async fn put_token(
 /// Recorded as `integration.used` before it is handed out.
 #[utoipa::path(post, path = "/v1/integrations/{id}/use", tag = "Content", operation_id = "use_integration",
     params(("id" = String, Path, description = "its identifier"), Acting, Purpose),
-    responses((status = 200, description = "`token` (`text` or `base64`), `media_type`, `version`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the token", body = IntegrationToken), Problems),
     security(("api_key" = [])))]
 pub(super) async fn make_use(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;

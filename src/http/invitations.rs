@@ -14,6 +14,11 @@ use zeroize::Zeroizing;
 use super::attempts::Attempts;
 use super::call::Call;
 use super::caller::{self, Brought, From};
+use super::document::Page;
+use super::document::credentials::{
+    Invitation, InvitationAcceptance, NewInvitation, SentInvitation,
+};
+use super::document::people::User;
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -35,8 +40,8 @@ use crate::log::entry::Refusal as Recorded;
 /// Invite somebody. The link counts for seven days and once. Where mail is set up it is sent to them, and shown to nobody; where it is
 /// not, it is in this answer, once. So the call takes no `Idempotency-Key`.
 #[utoipa::path(post, path = "/v1/invitations", tag = "Directory", operation_id = "create_invitation", params(Acting),
-    request_body(content = serde_json::Value, description = "`email`, `role` (Admin, Member, Viewer); `name`: whoever joins says it where it is absent"),
-    responses((status = 201, description = "the invitation, with `delivery`: `mail`, `failed` (send it again), or `link` and the `link`", body = serde_json::Value), Problems),
+    request_body = NewInvitation,
+    responses((status = 201, description = "the invitation, with `Location`", body = SentInvitation), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
@@ -65,7 +70,7 @@ pub(super) async fn create(
 
 /// The invitations that the acting user may send again: those that are open, and those that have expired.
 #[utoipa::path(get, path = "/v1/invitations", tag = "Directory", operation_id = "list_invitations", params(Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Invitation>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -76,7 +81,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 /// One invitation. `mail` is `failed` where this node knows that the letter was not sent.
 #[utoipa::path(get, path = "/v1/invitations/{id}", tag = "Directory", operation_id = "read_invitation",
     params(("id" = String, Path, description = "the invitation's identifier"), Acting),
-    responses((status = 200, description = "the invitation", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the invitation", body = Invitation), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -93,7 +98,7 @@ pub(super) async fn read(State(app): State<Arc<App>>, call: Call) -> Result<Resp
 /// Send another link, again for seven days; the one before counts no more.
 #[utoipa::path(post, path = "/v1/invitations/{id}/resend", tag = "Directory", operation_id = "resend_invitation",
     params(("id" = String, Path, description = "the invitation's identifier"), Acting),
-    responses((status = 200, description = "the invitation, with `delivery` as when it was made", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the invitation, with `delivery` as when it was made", body = SentInvitation), Problems),
     security(("api_key" = [])))]
 pub(super) async fn resend(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     unkeyed(&call)?;
@@ -128,8 +133,8 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
 /// Join by an invitation: the token of its link is the proof, and counts once. An unknown one, one that was used, replaced or revoked,
 /// and one whose time is over are answered alike.
 #[utoipa::path(post, path = "/v1/invitations/accept", tag = "Directory", operation_id = "accept_invitation",
-    request_body(content = serde_json::Value, description = "`token`: what follows `/join/` in the link; `name`: what people call whoever joins, where the invitation has none or another"),
-    responses((status = 201, description = "the person, with `Location`", body = serde_json::Value),
+    request_body = InvitationAcceptance,
+    responses((status = 201, description = "the person, with `Location`", body = User),
         (status = 403, description = "the link is not valid, or not any more"),
         (status = 429, description = "too many links that were not valid came from there"), Problems))]
 pub(super) async fn accept(

@@ -4,6 +4,10 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::organization::{
+    Erasure, KeyRotationProgress, LegalHoldReason, LogKeyRotation, Organization,
+    OrganizationClosing, RetentionChange,
+};
 use super::fields::{self, Fields};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
@@ -17,8 +21,8 @@ use crate::directory::{Kind, closing, keeping};
 /// For how many days entries of the log are kept. Older ones are taken away in steps of 256; their hashes stay, so that receipts and
 /// proofs go on verifying.
 #[utoipa::path(put, path = "/v1/organization/retention", tag = "Audit", operation_id = "set_retention", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`retention_days`: 1 to 36500, or `null` to keep everything"),
-    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    request_body = RetentionChange,
+    responses((status = 200, description = "the organization as it is now", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn retention(call: Call, mut body: Fields) -> Result<Response, Problem> {
     const MEMBER: &str = "retention_days";
@@ -44,8 +48,8 @@ pub(super) async fn retention(call: Call, mut body: Fields) -> Result<Response, 
 
 /// A legal hold on the whole organization: until each is released, nothing of the log is pruned and nobody is erased.
 #[utoipa::path(post, path = "/v1/organization/hold", tag = "Audit", operation_id = "set_legal_hold", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`reason`"),
-    responses((status = 200, description = "the organization as it is now, with how many `holds` stand", body = serde_json::Value), Problems),
+    request_body = LegalHoldReason,
+    responses((status = 200, description = "the organization as it is now, with how many `holds` stand", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn hold(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let reason = body.text("reason")?;
@@ -60,8 +64,8 @@ pub(super) async fn hold(call: Call, mut body: Fields) -> Result<Response, Probl
 
 /// Releases one legal hold.
 #[utoipa::path(post, path = "/v1/organization/release", tag = "Audit", operation_id = "release_legal_hold", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`reason`"),
-    responses((status = 200, description = "the organization as it is now, with how many `holds` stand", body = serde_json::Value), Problems),
+    request_body = LegalHoldReason,
+    responses((status = 200, description = "the organization as it is now, with how many `holds` stand", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn release(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let reason = body.text("reason")?;
@@ -76,7 +80,7 @@ pub(super) async fn release(call: Call, mut body: Fields) -> Result<Response, Pr
 
 /// The log is signed by a new key from here on; the checkpoint of this change is signed by the old one too, which is then destroyed.
 #[utoipa::path(post, path = "/v1/audit/key", tag = "Audit", operation_id = "rotate_log_key", params(Acting, Keyed),
-    responses((status = 200, description = "`rotated`; `GET /v1/audit/checkpoint` has the new key", body = serde_json::Value), Problems),
+    responses((status = 200, description = "it is; `GET /v1/audit/checkpoint` has the new key", body = LogKeyRotation), Problems),
     security(("api_key" = [])))]
 pub(super) async fn rotate(call: Call) -> Result<Response, Problem> {
     let settings = call.singleton(Kind::Settings);
@@ -96,8 +100,8 @@ pub(super) async fn rotate(call: Call) -> Result<Response, Problem> {
 /// Until then everything goes on, `closes_at` says when it ends, and `DELETE` calls it off. A legal hold stands against it. That it was
 /// done is an entry of the deployment's own log.
 #[utoipa::path(post, path = "/v1/organization/closing", tag = "Directory", operation_id = "close_organization", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`days`: 0 to 30, 30 if absent"),
-    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    request_body = OrganizationClosing,
+    responses((status = 200, description = "the organization as it is now", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn close(call: Call, mut body: Fields) -> Result<Response, Problem> {
     const MEMBER: &str = "days";
@@ -119,7 +123,7 @@ pub(super) async fn close(call: Call, mut body: Fields) -> Result<Response, Prob
 
 /// The closing of the organization is called off.
 #[utoipa::path(delete, path = "/v1/organization/closing", tag = "Directory", operation_id = "keep_organization", params(Acting, Keyed),
-    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the organization as it is now", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn call_off(call: Call) -> Result<Response, Problem> {
     let settings = call.singleton(Kind::Settings);
@@ -133,7 +137,7 @@ pub(super) async fn call_off(call: Call) -> Result<Response, Problem> {
 /// in the background, and then that is destroyed; `key.rotated` says when it is begun and when it is done.
 #[utoipa::path(post, path = "/v1/keys/{key}/rotation", tag = "Directory", operation_id = "rotate_key",
     params(("key" = String, Path, description = "`tenant`, `records`, `content-wrap`, `subject-wrap`, `idempotency` or `epoch`"), Acting, Keyed),
-    responses((status = 200, description = "`key`, its `old` and `new` version, and the `phase`: `begun`, or `done` where nothing is left to do", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the next version is used", body = KeyRotationProgress), Problems),
     security(("api_key" = [])))]
 pub(super) async fn rotate_key(call: Call) -> Result<Response, Problem> {
     let key: KeyName = call.text("key")?.parse().map_err(|_| Problem::NotFound)?;
@@ -155,7 +159,7 @@ pub(super) async fn rotate_key(call: Call) -> Result<Response, Problem> {
 /// So is somebody who left before: Cedar then decides `data.erase` on the organization. Asked for again, it is done again.
 #[utoipa::path(post, path = "/v1/users/{id}/erasure", tag = "Directory", operation_id = "erase_user",
     params(("id" = String, Path, description = "the person's identifier"), Acting, Keyed),
-    responses((status = 200, description = "`id`, and `erasing`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "they are being forgotten", body = Erasure), Problems),
     security(("api_key" = [])))]
 pub(super) async fn erase(call: Call) -> Result<Response, Problem> {
     let person = call.named("id", Kind::User)?;

@@ -4,6 +4,10 @@ use axum::response::Response;
 use serde_json::Map;
 
 use super::call::{Call, said};
+use super::document::Page;
+use super::document::made::{
+    AgentDefinition, Made, MadeChange, NewDocument, NewMade, ThreadChange,
+};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -111,7 +115,7 @@ async fn deleted<A: Deletes>(call: Call) -> Result<Response, Problem> {
 }
 
 macro_rules! calls {
-    ($(#[doc = $doc:literal])* $module:ident, $many:literal, $one:literal, $parent:literal, $edit:literal,
+    ($(#[doc = $doc:literal])* $module:ident, $many:literal, $one:literal, [$new:ident, $made:ident, $change:ident],
      [$create_id:literal, $list_id:literal, $read_id:literal, $update_id:literal, $delete_id:literal],
      [$create:ident, $read:ident, $delete:ident], $update:path) => {
         $(#[doc = $doc])*
@@ -120,8 +124,8 @@ macro_rules! calls {
 
             /// Make one, owned by the acting user.
             #[utoipa::path(post, path = $many, tag = "Directory", operation_id = $create_id, params(Acting, Keyed),
-                request_body(content = serde_json::Value, description = $parent),
-                responses((status = 201, description = "what was made, with `Location`", body = serde_json::Value), Problems),
+                request_body = $new,
+                responses((status = 201, description = "what was made, with `Location`", body = $made), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn create(call: Call, body: Fields) -> Result<Response, Problem> {
                 created::<$create>(call, body).await
@@ -129,7 +133,7 @@ macro_rules! calls {
 
             /// Those that the acting user may read.
             #[utoipa::path(get, path = $many, tag = "Directory", operation_id = $list_id, params(Acting, Paged),
-                responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+                responses((status = 200, description = "a page of them", body = Page<$made>), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
                 listed::<$read>(call, <$delete as Deletes>::KIND).await
@@ -138,7 +142,7 @@ macro_rules! calls {
             /// One of them.
             #[utoipa::path(get, path = $one, tag = "Directory", operation_id = $read_id,
                 params(("id" = String, Path, description = "its identifier"), Acting),
-                responses((status = 200, description = "the one", body = serde_json::Value), Problems),
+                responses((status = 200, description = "the one", body = $made), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
                 found::<$read>(call, <$delete as Deletes>::KIND).await
@@ -147,8 +151,8 @@ macro_rules! calls {
             /// Change one.
             #[utoipa::path(patch, path = $one, tag = "Directory", operation_id = $update_id,
                 params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-                request_body(content = serde_json::Value, description = $edit),
-                responses((status = 200, description = "as it is now", body = serde_json::Value), Problems),
+                request_body = $change,
+                responses((status = 200, description = "as it is now", body = $made), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn update(call: Call, body: Fields) -> Result<Response, Problem> {
                 $update(call, body).await
@@ -168,49 +172,37 @@ macro_rules! calls {
 
 calls! {
     #[doc = "The calls on threads."]
-    threads, "/v1/threads", "/v1/threads/{id}",
-    "`name`; `parent`: organization, team or project, the organization if absent; `audience`: the members group of a container above it, private if absent",
-    "`audience` (narrower, or null for private), or `owner`",
+    threads, "/v1/threads", "/v1/threads/{id}", [NewMade, Made, ThreadChange],
     ["create_thread", "list_threads", "read_thread", "update_thread", "delete_thread"],
     [ThreadCreate, ThreadRead, ThreadDelete], narrowed_or_given
 }
 calls! {
     #[doc = "The calls on documents."]
-    documents, "/v1/documents", "/v1/documents/{id}",
-    "`name`; `parent`: thread, organization, team or project, the organization if absent; `audience`: the members group of a container above it, private if absent; none under a thread, which it follows",
-    "`name`, and `audience` by its owner",
+    documents, "/v1/documents", "/v1/documents/{id}", [NewDocument, Made, MadeChange],
     ["create_document", "list_documents", "read_document", "update_document", "delete_document"],
     [DocumentUpload, DocumentRead, DocumentDelete], edited::<DocumentEdit>
 }
 calls! {
     #[doc = "The calls on prompt templates."]
-    prompt_templates, "/v1/prompt-templates", "/v1/prompt-templates/{id}",
-    "`name`; `parent`: organization, team or project, the organization if absent; `audience`: the members group of a container above it, private if absent",
-    "`name`, and `audience` by its owner",
+    prompt_templates, "/v1/prompt-templates", "/v1/prompt-templates/{id}", [NewMade, Made, MadeChange],
     ["create_prompt_template", "list_prompt_templates", "read_prompt_template", "update_prompt_template", "delete_prompt_template"],
     [PromptTemplateCreate, PromptTemplateRead, PromptTemplateDelete], edited::<PromptTemplateEdit>
 }
 calls! {
     #[doc = "The calls on tools."]
-    tools, "/v1/tools", "/v1/tools/{id}",
-    "`name`; `parent`: organization, team or project, the organization if absent; `audience`: the members group of a container above it, private if absent",
-    "`name`, and `audience` by its owner",
+    tools, "/v1/tools", "/v1/tools/{id}", [NewMade, Made, MadeChange],
     ["create_tool", "list_tools", "read_tool", "update_tool", "delete_tool"],
     [ToolCreate, ToolRead, ToolDelete], edited::<ToolEdit>
 }
 calls! {
     #[doc = "The calls on assistants."]
-    assistants, "/v1/assistants", "/v1/assistants/{id}",
-    "`name`; `parent`: organization, team or project, the organization if absent; `audience`: the members group of a container above it, private if absent",
-    "`name`, and `audience` by its owner",
+    assistants, "/v1/assistants", "/v1/assistants/{id}", [NewMade, Made, MadeChange],
     ["create_assistant", "list_assistants", "read_assistant", "update_assistant", "delete_assistant"],
     [AssistantCreate, AssistantRead, AssistantDelete], edited::<AssistantEdit>
 }
 calls! {
     #[doc = "The calls on agents' definitions."]
-    agents, "/v1/agents", "/v1/agents/{id}",
-    "`name`; `parent`: organization, team or project, the organization if absent; `audience`: the members group of a container above it, private if absent",
-    "`name`, and `audience` by its owner",
+    agents, "/v1/agents", "/v1/agents/{id}", [NewMade, AgentDefinition, MadeChange],
     ["create_agent", "list_agents", "read_agent", "update_agent", "delete_agent"],
     [AgentCreate, AgentRead, AgentDelete], edited::<AgentEdit>
 }

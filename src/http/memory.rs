@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::content::{self, Purpose};
+use super::document::Page;
+use super::document::content::{Memory, MemoryChange, NewMemory};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -19,8 +21,8 @@ use crate::log::entry::Outcome;
 
 /// Write a new memory.
 #[utoipa::path(post, path = "/v1/memory", tag = "Directory", operation_id = "create_memory", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`name`; `layer`: thread, project, team, personal or organization; `parent`: the thread, project or team that it is of, absent for the other two"),
-    responses((status = 201, description = "the memory, with `Location`", body = serde_json::Value), Problems),
+    request_body = NewMemory,
+    responses((status = 201, description = "the memory, with `Location`", body = Memory), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let id = crypto::random().map_err(|_| Problem::Internal)?;
@@ -60,7 +62,7 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 #[utoipa::path(get, path = "/v1/memory", tag = "Directory", operation_id = "list_memory",
     params(("layer" = Option<String>, Query, description = "of this layer alone"),
         ("for" = Option<String>, Query, description = "what may be used in this thread; without `layer`"), Acting, Purpose, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Memory>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [layer, thread, limit, cursor] = call.query(["layer", "for", "limit", "cursor"])?;
@@ -167,7 +169,7 @@ async fn used(
 /// One memory.
 #[utoipa::path(get, path = "/v1/memory/{id}", tag = "Directory", operation_id = "read_memory",
     params(("id" = String, Path, description = "its identifier"), Acting),
-    responses((status = 200, description = "the memory", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the memory", body = Memory), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -178,8 +180,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 /// Rewrite a memory.
 #[utoipa::path(patch, path = "/v1/memory/{id}", tag = "Directory", operation_id = "update_memory",
     params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`name`"),
-    responses((status = 200, description = "the memory as it is now", body = serde_json::Value), Problems),
+    request_body = MemoryChange,
+    responses((status = 200, description = "the memory as it is now", body = Memory), Problems),
     security(("api_key" = [])))]
 pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::Memory)?;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::content::{self, Purpose, Ranged};
+use super::document::Page;
+use super::document::content::{Message, PostedMessage};
 use super::incoming::{Arrived, Incoming};
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -29,7 +31,8 @@ use crate::vault::{Condition, Held, Keeping, VaultError};
     params(("id" = String, Path, description = "the thread"),
         ("comment" = Option<bool>, Query, description = "a comment, for which a `commenter` share will do"), Acting, Purpose, Keyed),
     request_body(content = String, description = "the message, of any media type; of `text/plain` as a rule", content_type = "text/plain"),
-    responses((status = 201, description = "what was posted, with `Location`", body = serde_json::Value),
+    responses((status = 201, description = "what was posted, with `Location`", body = PostedMessage),
+        (status = 408, description = "it took too long to arrive"),
         (status = 415, description = "it comes with `Content-Encoding`"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn post(
@@ -76,7 +79,7 @@ async fn said<A: Posts>(call: Call, incoming: Incoming) -> Result<Response, Prob
 /// `content.read`.
 #[utoipa::path(get, path = "/v1/threads/{id}/messages", tag = "Content", operation_id = "list_messages",
     params(("id" = String, Path, description = "the thread"), Acting, Purpose, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Message>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;

@@ -14,6 +14,7 @@ mod circles;
 mod connections;
 mod content;
 mod cookies;
+mod document;
 mod events;
 mod explaining;
 mod export;
@@ -83,6 +84,7 @@ use problem::{Plain, Problem, Scim};
         description = "Authorization for enterprise AI workspaces: decisions by Cedar policies, each one in a signed log.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    components(schemas(document::Problem)),
     modifiers(&Key),
 )]
 struct Document;

@@ -4,6 +4,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::organization::{Organization, OrganizationChange};
 use super::fields::{Fields, wrong};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
@@ -12,7 +13,7 @@ use crate::directory::{Kind, organization};
 
 /// The organization of the key.
 #[utoipa::path(get, path = "/v1/organization", tag = "Directory", operation_id = "read_organization", params(Acting),
-    responses((status = 200, description = "the organization", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the organization", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -24,8 +25,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 
 /// Another name, other regions, or within how many days every share ends: one of them at a time.
 #[utoipa::path(patch, path = "/v1/organization", tag = "Directory", operation_id = "update_organization", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`name`; `regions`: where content may be touched, everywhere if empty; or `share_days`: within how many days every new share must end (1 to 3660), null where one may be without an end"),
-    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    request_body = OrganizationChange,
+    responses((status = 200, description = "the organization as it is now", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let (name, regions) = (body.maybe_text("name")?, body.maybe_texts("regions")?);

@@ -5,6 +5,8 @@ use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::Page;
+use super::document::made::{EntityDeletion, NewEntities, OwnEntity, WrittenEntities};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -21,7 +23,7 @@ const ROW: &str = "own";
 
 /// The entities of the tenant's own types.
 #[utoipa::path(get, path = "/v1/entities", tag = "Directory", operation_id = "list_entities", params(Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<OwnEntity>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list_entities(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -40,8 +42,8 @@ pub(super) async fn list_entities(call: Call) -> Result<Response, Problem> {
 
 /// Write entities of the tenant's own types, each as a whole.
 #[utoipa::path(put, path = "/v1/entities", tag = "Directory", operation_id = "write_entities", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`entities`: 1 to 1,000 in Cedar's JSON format"),
-    responses((status = 200, description = "how many", body = serde_json::Value), Problems),
+    request_body = NewEntities,
+    responses((status = 200, description = "how many", body = WrittenEntities), Problems),
     security(("api_key" = [])))]
 pub(super) async fn write_entities(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let seed = crypto::random().map_err(|_| Problem::Internal)?;
@@ -61,7 +63,7 @@ pub(super) async fn write_entities(call: Call, mut body: Fields) -> Result<Respo
 
 /// Delete an entity of the tenant's own types.
 #[utoipa::path(delete, path = "/v1/entities", tag = "Directory", operation_id = "delete_entity", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`type` and `id` of the entity"),
+    request_body = EntityDeletion,
     responses((status = 204, description = "it is no more"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn delete_entity(call: Call, mut body: Fields) -> Result<Response, Problem> {

@@ -9,10 +9,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{
-    ObjectBuilder, RefOr, Required, Response as Described, ResponseBuilder, Type,
+    ObjectBuilder, Ref as Named, RefOr, Required, Response as Described, ResponseBuilder, Type,
 };
 use utoipa::{IntoParams, IntoResponses};
 
@@ -377,6 +377,10 @@ impl IntoResponses for Problems {
                 "409",
                 "it contradicts what is there, or the Idempotency-Key came with another request before",
             ),
+            (
+                "408",
+                "the body did not come in the time that there is for it",
+            ),
             ("413", "the body is larger than this service takes"),
             (
                 "429",
@@ -388,9 +392,8 @@ impl IntoResponses for Problems {
             ),
         ];
         let described = |text: &str| {
-            let schema = json!({ "type": "object" });
             let content = utoipa::openapi::ContentBuilder::new()
-                .schema(serde_json::from_value::<RefOr<utoipa::openapi::Schema>>(schema).ok())
+                .schema(Some(Named::from_schema_name("Problem")))
                 .build();
             RefOr::T(
                 ResponseBuilder::new()

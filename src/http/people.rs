@@ -4,6 +4,8 @@ use axum::response::Response;
 use serde_json::Map;
 
 use super::call::Call;
+use super::document::Page;
+use super::document::people::{NewUser, User, UserChange};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -17,8 +19,8 @@ use crate::directory::people::{self, Joining, Standing};
 
 /// Somebody joins.
 #[utoipa::path(post, path = "/v1/users", tag = "Directory", operation_id = "create_user", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`name`, `email` and `role` (Admin, Member, Viewer)"),
-    responses((status = 201, description = "the person, with `Location`", body = serde_json::Value), Problems),
+    request_body = NewUser,
+    responses((status = 201, description = "the person, with `Location`", body = User), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let joining = Joining {
@@ -38,7 +40,7 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 
 /// The people that the acting user may read.
 #[utoipa::path(get, path = "/v1/users", tag = "Directory", operation_id = "list_users", params(Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<User>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -48,7 +50,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 /// One person.
 #[utoipa::path(get, path = "/v1/users/{id}", tag = "Directory", operation_id = "read_user",
     params(("id" = String, Path, description = "the person's identifier"), Acting),
-    responses((status = 200, description = "the person", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the person", body = User), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -59,8 +61,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 /// Another role, or suspended, or brought back: one of them at a time.
 #[utoipa::path(patch, path = "/v1/users/{id}", tag = "Directory", operation_id = "update_user",
     params(("id" = String, Path, description = "the person's identifier"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`role`, or `active`"),
-    responses((status = 200, description = "the person as they are now", body = serde_json::Value), Problems),
+    request_body = UserChange,
+    responses((status = 200, description = "the person as they are now", body = User), Problems),
     security(("api_key" = [])))]
 pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let user = call.named("id", Kind::User)?;

@@ -4,6 +4,8 @@ use axum::response::Response;
 use serde_json::Map;
 
 use super::call::Call;
+use super::document::Page;
+use super::document::content::{AgentRun as Described, AgentRunEnd, NewAgentRun};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -15,7 +17,7 @@ use crate::directory::{Kind, Ref};
 /// Start a run of an agent, for the acting user.
 #[utoipa::path(post, path = "/v1/agents/{id}/runs", tag = "Directory", operation_id = "start_agent_run",
     params(("id" = String, Path, description = "the agent's definition"), Acting, Keyed),
-    responses((status = 201, description = "the run, with `Location`", body = serde_json::Value), Problems),
+    responses((status = 201, description = "the run, with `Location`", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn start(call: Call) -> Result<Response, Problem> {
     let definition = call.named("id", Kind::AgentDefinition)?;
@@ -24,8 +26,8 @@ pub(super) async fn start(call: Call) -> Result<Response, Problem> {
 
 /// The same, where the body names the agent.
 #[utoipa::path(post, path = "/v1/agent-runs", tag = "Directory", operation_id = "start_run", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`definition`: the agent's"),
-    responses((status = 201, description = "the run, with `Location`", body = serde_json::Value), Problems),
+    request_body = NewAgentRun,
+    responses((status = 201, description = "the run, with `Location`", body = Described), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn start_named(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let definition = body.reference("definition", Kind::AgentDefinition)?;
@@ -45,7 +47,7 @@ async fn begin(call: &Call, definition: Ref, body: &Fields) -> Result<Response, 
 
 /// The runs for the acting user.
 #[utoipa::path(get, path = "/v1/agent-runs", tag = "Directory", operation_id = "list_agent_runs", params(Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Described>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -61,7 +63,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 /// One run.
 #[utoipa::path(get, path = "/v1/agent-runs/{id}", tag = "Directory", operation_id = "read_agent_run",
     params(("id" = String, Path, description = "its identifier"), Acting),
-    responses((status = 200, description = "the run", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the run", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -72,8 +74,8 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 /// Say how a run has ended.
 #[utoipa::path(patch, path = "/v1/agent-runs/{id}", tag = "Directory", operation_id = "end_agent_run",
     params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`status`: completed or failed"),
-    responses((status = 200, description = "the run as it is now", body = serde_json::Value), Problems),
+    request_body = AgentRunEnd,
+    responses((status = 200, description = "the run as it is now", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn end(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AgentRun)?;
@@ -85,7 +87,7 @@ pub(super) async fn end(call: Call, mut body: Fields) -> Result<Response, Proble
 /// Say that a run did what it was started for.
 #[utoipa::path(post, path = "/v1/agent-runs/{id}/complete", tag = "Directory", operation_id = "complete_agent_run",
     params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-    responses((status = 200, description = "the run as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the run as it is now", body = Described), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn complete(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AgentRun)?;
@@ -95,7 +97,7 @@ pub(super) async fn complete(call: Call) -> Result<Response, Problem> {
 /// Say that a run did not do what it was started for.
 #[utoipa::path(post, path = "/v1/agent-runs/{id}/fail", tag = "Directory", operation_id = "fail_agent_run",
     params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-    responses((status = 200, description = "the run as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the run as it is now", body = Described), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn fail(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AgentRun)?;
@@ -119,7 +121,7 @@ async fn ended(
 /// Tell a run to stop.
 #[utoipa::path(post, path = "/v1/agent-runs/{id}/cancel", tag = "Directory", operation_id = "cancel_agent_run",
     params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
-    responses((status = 200, description = "the run as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the run as it is now", body = Described), Problems),
     security(("api_key" = [])))]
 pub(super) async fn cancel(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::AgentRun)?;

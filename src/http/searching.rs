@@ -9,6 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use super::access::{asked_by_service, recorded};
 use super::authzen::search::{Results, asked};
 use super::authzen::wire::Detail;
+use super::document::access::{
+    ActionSearch, FoundActions, FoundEntities, ResourceSearch, SubjectSearch, Unanswered,
+};
 use super::problem::Plain;
 use super::refused;
 use crate::app::App;
@@ -32,14 +35,12 @@ async fn search((State(app), request): Called, sought: Sought) -> Result<Respons
 /// Who may do something to something.
 #[utoipa::path(
     post, path = "/access/v1/search/subject", tag = "AuthZEN",
-    request_body(content = serde_json::Value, description = "`subject` with its `type`, `action`, `resource` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
+    request_body = SubjectSearch,
     responses(
-        (status = 200, description = "the subjects, in a stable order", body = serde_json::Value),
-        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search"),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the key has not the scope `search`"),
-        (status = 429, description = "the organization asks for more than its part of the node: come again after `Retry-After`"),
-        (status = 503, description = "the search could not be recorded in time, so there is no answer"),
+        (status = 200, description = "the subjects, in a stable order", body = FoundEntities),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search", body = String, content_type = "text/plain"),
+        (status = 403, description = "the key has not the scope `search`", body = String, content_type = "text/plain"),
+        Unanswered,
     ),
     security(("api_key" = [])),
 )]
@@ -50,14 +51,12 @@ pub(super) async fn subject(called: Called) -> Result<Response, Plain> {
 /// To what somebody may do something.
 #[utoipa::path(
     post, path = "/access/v1/search/resource", tag = "AuthZEN",
-    request_body(content = serde_json::Value, description = "`subject`, `action`, `resource` with its `type` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
+    request_body = ResourceSearch,
     responses(
-        (status = 200, description = "the resources, in a stable order", body = serde_json::Value),
-        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search"),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the key has not the scope `search`"),
-        (status = 429, description = "the organization asks for more than its part of the node: come again after `Retry-After`"),
-        (status = 503, description = "the search could not be recorded in time, so there is no answer"),
+        (status = 200, description = "the resources, in a stable order", body = FoundEntities),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search", body = String, content_type = "text/plain"),
+        (status = 403, description = "the key has not the scope `search`", body = String, content_type = "text/plain"),
+        Unanswered,
     ),
     security(("api_key" = [])),
 )]
@@ -68,14 +67,12 @@ pub(super) async fn resource(called: Called) -> Result<Response, Plain> {
 /// What somebody may do to something.
 #[utoipa::path(
     post, path = "/access/v1/search/action", tag = "AuthZEN",
-    request_body(content = serde_json::Value, description = "`subject`, `resource` and, if wanted, `context` and `page` (AuthZEN 1.0)"),
+    request_body = ActionSearch,
     responses(
-        (status = 200, description = "the actions, in the order in which the schema declares them", body = serde_json::Value),
-        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search or of other actions than those of now"),
-        (status = 401, description = "no valid API key"),
-        (status = 403, description = "the key has not the scope `search`"),
-        (status = 429, description = "the organization asks for more than its part of the node: come again after `Retry-After`"),
-        (status = 503, description = "the search could not be recorded in time, so there is no answer"),
+        (status = 200, description = "the actions, in the order in which the schema declares them", body = FoundActions),
+        (status = 400, description = "a member is missing or is not what it should be, or the token is of another search or of other actions than those of now", body = String, content_type = "text/plain"),
+        (status = 403, description = "the key has not the scope `search`", body = String, content_type = "text/plain"),
+        Unanswered,
     ),
     security(("api_key" = [])),
 )]

@@ -7,6 +7,8 @@ use serde_json::{Map, json};
 
 use super::call::Call;
 use super::cookies::{self, Name};
+use super::document::Page;
+use super::document::signin::sessions::{EndedSessions, Session, SignedIn};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
@@ -17,7 +19,7 @@ use crate::directory::{Kind, Object, Ref, Snapshot, session, view};
 
 /// Who is signed in, and the session.
 #[utoipa::path(get, path = "/v1/session", tag = "People", operation_id = "read_session",
-    responses((status = 200, description = "`user` and `session`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "both", body = SignedIn), Problems),
     security(("session" = [])))]
 pub(super) async fn whoami(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -56,7 +58,7 @@ pub(super) async fn sign_out(call: Call) -> Result<Response, Problem> {
 /// A person's sessions, the newest first.
 #[utoipa::path(get, path = "/v1/users/{id}/sessions", tag = "People", operation_id = "list_sessions",
     params(("id" = String, Path, description = "the person's identifier"), Acting),
-    responses((status = 200, description = "`items`: at most 20, each with `method`, `created_at`, `expires_at`, `last_used_at`, `agent`, `client`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "all that are not over, at most 20", body = Page<Session>), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -108,7 +110,7 @@ pub(super) async fn revoke(call: Call) -> Result<Response, Problem> {
 /// End all of a person's sessions.
 #[utoipa::path(delete, path = "/v1/users/{id}/sessions", tag = "People", operation_id = "revoke_sessions",
     params(("id" = String, Path, description = "the person's identifier"), Acting, Keyed),
-    responses((status = 200, description = "`ended`: how many", body = serde_json::Value), Problems),
+    responses((status = 200, description = "how many", body = EndedSessions), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn revoke_all(call: Call) -> Result<Response, Problem> {
     let user = call.named("id", Kind::User)?;

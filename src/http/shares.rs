@@ -4,6 +4,8 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::{Call, said};
+use super::document::Page;
+use super::document::sharing::{NewShare, Share, ShareChange};
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use super::problem::Problem;
@@ -26,8 +28,8 @@ const COLLECTION: &str = "shares";
 
 /// Share something, or the log with an auditor; what the grantee had of it is replaced.
 #[utoipa::path(post, path = "/v1/shares", tag = "Directory", operation_id = "create_share", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`resource`; `grantee`: a user, a group or an agent's definition; `level`: viewer, commenter, editor, or auditor of the log; when it ends, if it does: `expires_at`, or `for_minutes` from now; within 366 days, or what the organization says"),
-    responses((status = 201, description = "the share, with `Location`", body = serde_json::Value), Problems),
+    request_body = NewShare,
+    responses((status = 201, description = "the share, with `Location`", body = Share), Problems),
     security(("api_key" = [])))]
 pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let resource = body.one_of("resource", SHARED)?;
@@ -51,7 +53,7 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 /// The shares of one thing, by whoever may read it.
 #[utoipa::path(get, path = "/v1/shares", tag = "Directory", operation_id = "list_shares",
     params(("resource" = String, Query, description = "the identifier of what is shared"), Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<Share>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [resource, limit, cursor] = call.query(["resource", "limit", "cursor"])?;
@@ -99,8 +101,8 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
 /// Have a share give more or less, or end sooner or later, by whoever may share what it is of.
 #[utoipa::path(patch, path = "/v1/shares/{id}", tag = "Directory", operation_id = "update_share",
     params(("id" = String, Path, description = "the share's identifier"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`level`, and when it ends: `expires_at` (null: it does not), or `for_minutes` from now; within 366 days, or what the organization says"),
-    responses((status = 200, description = "the share as it is now", body = serde_json::Value), Problems),
+    request_body = ShareChange,
+    responses((status = 200, description = "the share as it is now", body = Share), Problems),
     security(("api_key" = [])))]
 pub(super) async fn update(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let edit = Edit {

@@ -10,6 +10,15 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::connections::{Given, given};
+use super::document::Page;
+use super::document::signin::connections::{
+    ChangedConnection, Connection as DescribedConnection, ConnectionChange, ConnectionTest,
+    NewConnection,
+};
+use super::document::signin::saml::{MetadataSource, SamlMetadata};
+use super::document::signin::settings::{
+    MailDomain, NewMailDomain, SessionLimits, SignInEnforcement, SignInSettings,
+};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
@@ -36,8 +45,8 @@ const TEST_WAITS: chrono::Duration = chrono::Duration::minutes(15);
 /// Set up a connection to an identity provider: by OpenID Connect (`preset` `google` needs no issuer; the provider is asked for what it says of
 /// itself), or, on the Enterprise plan, by SAML 2.0 with the provider's metadata.
 #[utoipa::path(post, path = "/v1/sso/connections", tag = "People", operation_id = "create_connection", params(Acting, Keyed),
-    request_body(content = Value, description = "`name`, `protocol` (oidc or saml); for oidc `issuer` or `preset` (google), `client_id`, `client_secret`, `scopes`, `groups_claim`, `hosted_domain`; for saml `metadata` or `metadata_url`, `idp_initiated`, `email_attribute`, `name_attribute`, `groups_attribute`; for both `enabled`, `provisioning`, `default_role`, `group_roles`"),
-    responses((status = 201, description = "the connection, with what to tell the provider", body = Value), Problems),
+    request_body = NewConnection,
+    responses((status = 201, description = "the connection, with what to tell the provider, and `Location`", body = ChangedConnection), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
@@ -63,8 +72,8 @@ pub(super) async fn create(
 /// Set a connection otherwise. Members that are not there stay as they are; a changed provider must be tested again.
 #[utoipa::path(patch, path = "/v1/sso/connections/{connection}", tag = "People", operation_id = "update_connection",
     params(("connection" = String, Path, description = "its identifier"), Acting, Keyed),
-    request_body(content = Value, description = "members as they are given when it is set up"),
-    responses((status = 200, description = "the connection as it is now", body = Value), Problems),
+    request_body = ConnectionChange,
+    responses((status = 200, description = "the connection as it is now", body = ChangedConnection), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
@@ -149,8 +158,8 @@ async fn fetched(app: &App, url: &str) -> Result<String, Problem> {
 
 /// See what a SAML provider's metadata says, before anything is set up.
 #[utoipa::path(post, path = "/v1/sso/metadata", tag = "People", operation_id = "preview_metadata", params(Acting),
-    request_body(content = Value, description = "`metadata` (XML), or `metadata_url`"),
-    responses((status = 200, description = "`entity_id`, `sso_url`, `binding`, `certificates` with their expiry, `warnings`", body = Value), Problems),
+    request_body = MetadataSource,
+    responses((status = 200, description = "what it says", body = SamlMetadata), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn preview(
     State(app): State<Arc<App>>,
@@ -221,7 +230,7 @@ fn warnings(saml: &Saml) -> Vec<String> {
 
 /// The connections.
 #[utoipa::path(get, path = "/v1/sso/connections", tag = "People", operation_id = "list_connections", params(Acting),
-    responses((status = 200, description = "`items`: at most 20", body = Value), Problems),
+    responses((status = 200, description = "all of them, at most 20", body = Page<DescribedConnection>), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn list(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -238,7 +247,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, call: Call) -> Result<Resp
 /// One connection.
 #[utoipa::path(get, path = "/v1/sso/connections/{connection}", tag = "People", operation_id = "read_connection",
     params(("connection" = String, Path, description = "its identifier"), Acting),
-    responses((status = 200, description = "the connection, never its secret", body = Value), Problems),
+    responses((status = 200, description = "the connection, never its secret", body = DescribedConnection), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn one(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -277,7 +286,7 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
 /// did. Nobody is signed in, and nothing need be enabled.
 #[utoipa::path(post, path = "/v1/sso/connections/{connection}/test", tag = "People", operation_id = "test_connection",
     params(("connection" = String, Path, description = "its identifier"), Acting),
-    responses((status = 200, description = "`url`, good once, for 15 minutes", body = Value), Problems),
+    responses((status = 200, description = "where to begin it", body = ConnectionTest), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn test(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -315,7 +324,7 @@ pub(super) async fn test(State(app): State<Arc<App>>, call: Call) -> Result<Resp
 
 /// What is set about signing in.
 #[utoipa::path(get, path = "/v1/sso", tag = "People", operation_id = "read_sso", params(Acting),
-    responses((status = 200, description = "`enforced`, `break_glass`, `domains`, `idle_minutes`, `session_minutes`", body = Value), Problems),
+    responses((status = 200, description = "what is set", body = SignInSettings), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn settings(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -331,8 +340,8 @@ pub(super) async fn settings(call: Call) -> Result<Response, Problem> {
 
 /// Set how long sessions last; `null` is as long as this service allows.
 #[utoipa::path(put, path = "/v1/sso/sessions", tag = "People", operation_id = "limit_sessions", params(Acting, Keyed),
-    request_body(content = Value, description = "`idle_minutes` (1 to 30) and `session_minutes` (1 to 720), each a number or `null`"),
-    responses((status = 200, description = "what is set now", body = Value), Problems),
+    request_body = SessionLimits,
+    responses((status = 200, description = "what is set now", body = SignInSettings), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn sessions(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let mut minutes = |member: &str| match body.any(member) {
@@ -359,8 +368,8 @@ pub(super) async fn sessions(call: Call, mut body: Fields) -> Result<Response, P
 /// Have people sign in by one method alone, once you have tested it yourself. The break-glass Admin still gets in by a one-time link of the
 /// command line.
 #[utoipa::path(put, path = "/v1/sso/enforcement", tag = "People", operation_id = "enforce_sso", params(Acting, Keyed),
-    request_body(content = Value, description = "`method` (oidc or saml) and `break_glass`, an Admin's identifier"),
-    responses((status = 200, description = "what is set now", body = Value), Problems),
+    request_body = SignInEnforcement,
+    responses((status = 200, description = "what is set now", body = SignInSettings), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn enforce(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let method = body.text("method")?;
@@ -381,7 +390,7 @@ pub(super) async fn enforce(call: Call, mut body: Fields) -> Result<Response, Pr
 
 /// Let people sign in by any method again.
 #[utoipa::path(delete, path = "/v1/sso/enforcement", tag = "People", operation_id = "relax_sso", params(Acting, Keyed),
-    responses((status = 200, description = "what is set now", body = Value), Problems),
+    responses((status = 200, description = "what is set now", body = SignInSettings), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn relax(call: Call) -> Result<Response, Problem> {
     let settings = call.singleton(Kind::Settings);
@@ -393,8 +402,8 @@ pub(super) async fn relax(call: Call) -> Result<Response, Problem> {
 
 /// Say that a mail domain is the organization's own; add the TXT record that is answered, then have it verified.
 #[utoipa::path(post, path = "/v1/sso/domains", tag = "People", operation_id = "claim_domain", params(Acting, Keyed),
-    request_body(content = Value, description = "`domain`"),
-    responses((status = 200, description = "the domain, and the record to add", body = Value), Problems),
+    request_body = NewMailDomain,
+    responses((status = 200, description = "the domain, and the record to add", body = MailDomain), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn claim(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let name = body.text("domain")?;
@@ -413,7 +422,7 @@ pub(super) async fn claim(call: Call, mut body: Fields) -> Result<Response, Prob
 /// Have DNS asked whether a domain shows its record.
 #[utoipa::path(post, path = "/v1/sso/domains/{domain}/verification", tag = "People", operation_id = "verify_domain",
     params(("domain" = String, Path, description = "the domain"), Acting, Keyed),
-    responses((status = 200, description = "the domain, verified", body = Value), Problems),
+    responses((status = 200, description = "the domain, verified", body = MailDomain), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn verify(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
     let name = call.text("domain")?.to_lowercase();

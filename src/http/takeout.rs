@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
 use super::content;
+use super::document::organization::Organization;
 use super::fields::Fields;
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
@@ -74,7 +75,7 @@ pub(super) async fn organization(call: Call) -> Result<Response, Problem> {
 /// Ask for an export with what is private: it waits 24 hours for another Admin's approval.
 #[utoipa::path(post, path = "/v1/organization/private-export", tag = "Content", operation_id = "request_private_export",
     params(Acting, Keyed),
-    responses((status = 200, description = "the organization, with `private_export`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the organization, with `private_export`", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn request(call: Call) -> Result<Response, Problem> {
     let changed = call
@@ -86,7 +87,7 @@ pub(super) async fn request(call: Call) -> Result<Response, Problem> {
 /// Approve the export with what is private that another Admin has asked for: for 24 hours either may take it.
 #[utoipa::path(post, path = "/v1/organization/private-export/approval", tag = "Content", operation_id = "approve_private_export",
     params(Acting, Keyed),
-    responses((status = 200, description = "the organization, with `private_export`", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the organization, with `private_export`", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn approve(call: Call) -> Result<Response, Problem> {
     let changed = call
@@ -98,7 +99,7 @@ pub(super) async fn approve(call: Call) -> Result<Response, Problem> {
 /// Withdraw it, asked for or approved.
 #[utoipa::path(delete, path = "/v1/organization/private-export", tag = "Content", operation_id = "withdraw_private_export",
     params(Acting, Keyed),
-    responses((status = 200, description = "the organization as it is now", body = serde_json::Value), Problems),
+    responses((status = 200, description = "the organization as it is now", body = Organization), Problems),
     security(("api_key" = [])))]
 pub(super) async fn withdraw(call: Call) -> Result<Response, Problem> {
     let changed = call

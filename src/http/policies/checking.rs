@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::app::checking::{NotChecked, Wanted};
 use crate::decide::replay::{Given, NotReplayed};
 use crate::http::call::Call;
+use crate::http::document::policies::checks::{CheckLine, NewPolicyCheck};
 use crate::http::fields::Fields;
 use crate::http::lines;
 use crate::http::page::{Acting, Problems};
@@ -20,12 +21,12 @@ use crate::http::refused;
 /// Find out what a version does, before it counts: whether every guardrail holds for all requests, how it differs from what counts, what it
 /// would have decided otherwise.
 ///
-/// What is found is kept beside the version; the organization's conditions look at it for a day. Lines are JSON: `progress` while it goes on,
-/// then `report`, or `problem` where it could not end. Where no solver is on the node, `no_proof` says so.
+/// What is found is kept beside the version; the organization's conditions look at it for a day. Lines are JSON, each a `CheckLine`: `progress`
+/// while it goes on, then `report`, or `problem` where it could not end. Where no solver is on the node, `no_proof` says so.
 #[utoipa::path(post, path = "/v1/policy-versions/{version}/check", tag = "Policies", operation_id = "check_policy_version",
     params(("version" = u64, Path, description = "its number"), Acting),
-    request_body(content = serde_json::Value, description = "`proof`: make proofs, which is so if absent; `replay`: make decisions again, which is so if absent; and which: `last` so many, or `from` an index up `to` another, or `since` a moment `until` another; if absent as many as the conditions ask for, else 10,000"),
-    responses((status = 200, description = "lines of JSON", content_type = "application/x-ndjson"), Problems),
+    request_body = NewPolicyCheck,
+    responses((status = 200, description = "lines of JSON, each a `CheckLine`", body = CheckLine, content_type = "application/x-ndjson"), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn check(
     State(app): State<Arc<App>>,

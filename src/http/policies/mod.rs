@@ -14,6 +14,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::policies::versions::{
+    ActivatedPolicySet, NewPolicySet, PolicyRollback, PolicySet,
+};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Acting, Keyed, Problems};
 use super::problem::Problem;
@@ -32,7 +35,7 @@ pub(super) fn large() -> DefaultBodyLimit {
 
 /// The schema and the policies of the organization's own that count.
 #[utoipa::path(get, path = "/v1/policy-set", tag = "Policies", operation_id = "read_policy_set", params(Acting),
-    responses((status = 200, description = "`version`, `digest`, `schema`, `policies`, and who had them count since when (`activated`)", body = serde_json::Value), Problems),
+    responses((status = 200, description = "they, and who had them count since when", body = PolicySet), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -45,8 +48,8 @@ pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
 /// Where the organization asks for more of a version than its tests (`/v1/policy-conditions`), this is refused: draft one, check it, and
 /// activate it.
 #[utoipa::path(put, path = "/v1/policy-set", tag = "Policies", operation_id = "replace_policy_set", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`schema`: Cedar schema text, as it is now if absent; `policies`: file names, each with its Cedar text; `tests`: file names, each with its YAML; `message`"),
-    responses((status = 200, description = "the new version, its digest and its files", body = serde_json::Value), Problems),
+    request_body = NewPolicySet,
+    responses((status = 200, description = "the new version, which counts now", body = ActivatedPolicySet), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let given = Given::of(&mut body)?;
@@ -76,8 +79,8 @@ pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Res
 /// Nothing is asked of it: taking something back must not wait. Refused is one after which no active Admin could edit policies and activate
 /// them.
 #[utoipa::path(post, path = "/v1/policy-set/rollback", tag = "Policies", operation_id = "roll_back_policy_set", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`version`: one that was active before"),
-    responses((status = 200, description = "the version that counts now", body = serde_json::Value), Problems),
+    request_body = PolicyRollback,
+    responses((status = 200, description = "the version that counts now", body = ActivatedPolicySet), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn roll_back(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let number = body.number("version")?;

@@ -7,6 +7,7 @@ use super::files;
 use crate::decide::replay::{self, Given, NotReplayed, Progress, Replay, Replaying, Under};
 use crate::http::audit::unread;
 use crate::http::call::Call;
+use crate::http::document::policies::replays::{NewReplay, ReplayLine};
 use crate::http::fields::{Fields, missing};
 use crate::http::lines;
 use crate::http::page::{Acting, Problems};
@@ -15,11 +16,11 @@ use crate::http::refused;
 
 /// Make logged decisions again under a version or a draft: who gains, who loses, and what cannot be made again.
 ///
-/// Takes the rights `policy.read` and `audit_log.read`, and is recorded as a reading of the log before the first line. Lines are JSON:
-/// `progress` while it goes on, then `report`, or `problem` where it could not end. Two at once, for an organization, on a node.
+/// Takes the rights `policy.read` and `audit_log.read`, and is recorded as a reading of the log before the first line. Lines are JSON, each a
+/// `ReplayLine`: `progress` while it goes on, then `report`, or `problem` where it could not end. Two at once, for an organization, on a node.
 #[utoipa::path(post, path = "/v1/policy-replays", tag = "Policies", operation_id = "replay_decisions", params(Acting),
-    request_body(content = serde_json::Value, description = "`version`, or `policies` (file names, each with its Cedar text) and `schema` (as it is now if absent); and which decisions: `last` so many, or entries `from` an index up `to` another, or `since` a moment `until` another; all that are kept if absent"),
-    responses((status = 200, description = "lines of JSON", content_type = "application/x-ndjson"), Problems),
+    request_body = NewReplay,
+    responses((status = 200, description = "lines of JSON, each a `ReplayLine`", body = ReplayLine, content_type = "application/x-ndjson"), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -57,7 +58,7 @@ pub(in crate::http) async fn create(call: Call, mut body: Fields) -> Result<Resp
         ("to" = Option<u64>, Query, description = "the first index that does not count any more"),
         ("since" = Option<String>, Query, description = "the first moment that counts, as 2026-01-31T12:00:00Z"),
         ("until" = Option<String>, Query, description = "the first moment that does not count any more")),
-    responses((status = 200, description = "lines of JSON", content_type = "application/x-ndjson"), Problems),
+    responses((status = 200, description = "lines of JSON, each a `ReplayLine`", body = ReplayLine, content_type = "application/x-ndjson"), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn check(call: Call) -> Result<Response, Problem> {
     let [last, from, to, since, until] = call.query(["last", "from", "to", "since", "until"])?;

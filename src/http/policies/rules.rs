@@ -8,13 +8,14 @@ use super::set;
 use crate::decide::authorized::{PolicyActivate, PolicyRead};
 use crate::directory::policies::{self, Conditions};
 use crate::http::call::Call;
+use crate::http::document::policies::conditions::{NewPolicyConditions, StandingPolicyConditions};
 use crate::http::fields::{Fields, wrong};
 use crate::http::page::{self, Acting, Keyed, Problems};
 use crate::http::problem::Problem;
 
 /// What is asked of a version before it is activated.
 #[utoipa::path(get, path = "/v1/policy-conditions", tag = "Policies", operation_id = "read_policy_conditions", params(Acting),
-    responses((status = 200, description = "`conditions`, and those that wait for another Admin (`proposed`)", body = serde_json::Value), Problems),
+    responses((status = 200, description = "they, and those that wait for another Admin", body = StandingPolicyConditions), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -26,8 +27,8 @@ pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
 
 /// Ask for other conditions, as a whole. Where two people are asked for, less is asked for only once another Admin agrees.
 #[utoipa::path(put, path = "/v1/policy-conditions", tag = "Policies", operation_id = "replace_policy_conditions", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`tests`: there are some, and all pass; `proof`: `no`, `if_possible` or `yes`; `replay`: `last` decisions, of which `most` may change; `approval`: two people had a hand in it. What is absent is not asked for"),
-    responses((status = 200, description = "`conditions`, and those that wait for another Admin (`proposed`)", body = serde_json::Value), Problems),
+    request_body = NewPolicyConditions,
+    responses((status = 200, description = "they, and those that wait for another Admin", body = StandingPolicyConditions), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let conditions = said(&mut body)?;
@@ -42,8 +43,8 @@ pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Res
 
 /// Agree to the conditions that another Admin wants, which the body says: refused where others wait by now.
 #[utoipa::path(post, path = "/v1/policy-conditions/approve", tag = "Policies", operation_id = "approve_policy_conditions", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "the `conditions` of `proposed`, as they were read"),
-    responses((status = 200, description = "`conditions`", body = serde_json::Value), Problems),
+    request_body(content = NewPolicyConditions, description = "the `conditions` of `proposed`, as they were read"),
+    responses((status = 200, description = "they, and none that wait", body = StandingPolicyConditions), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn approve(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let conditions = said(&mut body)?;

@@ -10,6 +10,8 @@ use crate::decide::shadow::Shadowed;
 use crate::directory::policies;
 use crate::http::audit::{note, permitted};
 use crate::http::call::Call;
+use crate::http::document::policies::shadow::{NewPolicyShadow, PolicyShadow};
+use crate::http::document::policies::versions::PolicyVersionNumber;
 use crate::http::fields::Fields;
 use crate::http::page::{self, Acting, Keyed, Problems};
 use crate::http::problem::Problem;
@@ -18,7 +20,7 @@ use crate::http::problem::Problem;
 ///
 /// Each node counts what it answers itself, from when it has the version ready. Takes the rights `policy.read` and `audit_log.read`.
 #[utoipa::path(get, path = "/v1/policy-shadow", tag = "Policies", operation_id = "read_policy_shadow", params(Acting),
-    responses((status = 200, description = "`version` that is to be the shadow, and `node`: what it has come to here, absent where it is not ready", body = serde_json::Value), Problems),
+    responses((status = 200, description = "which it is, and what it has come to here", body = PolicyShadow), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -34,8 +36,8 @@ pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
 
 /// Have a version evaluated beside the active one, on what is asked from here on: nothing is answered by it.
 #[utoipa::path(put, path = "/v1/policy-shadow", tag = "Policies", operation_id = "replace_policy_shadow", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`version`: one that is not active"),
-    responses((status = 200, description = "the `version` that is the shadow", body = serde_json::Value), Problems),
+    request_body = NewPolicyShadow,
+    responses((status = 200, description = "the version that is the shadow", body = PolicyVersionNumber), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn replace(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let number = body.number("version")?;

@@ -9,6 +9,12 @@ use crate::decide::authorized::{PolicyActivate, PolicyEdit, PolicyRead, PolicyRo
 use crate::directory::policies::{self, Files, Wanted};
 use crate::directory::view;
 use crate::http::call::Call;
+use crate::http::document::Page;
+use crate::http::document::policies::differences::PolicyDifference;
+use crate::http::document::policies::versions::{
+    ActivatedPolicySet, DraftedPolicyVersion, NewPolicyVersion, PolicyActivation, PolicyVersion,
+    PolicyVersionNumber, TriedPolicyVersion, WholePolicyVersion,
+};
 use crate::http::fields::Fields;
 use crate::http::page::{self, Acting, Keyed, Paged, Paging, Problems};
 use crate::http::problem::Problem;
@@ -17,9 +23,9 @@ use crate::policy::{PolicyError, diff};
 
 /// Draft a version: it is validated and tested, and does not count before it is activated.
 #[utoipa::path(post, path = "/v1/policy-versions", tag = "Policies", operation_id = "draft_policy_version", params(Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`schema`: Cedar schema text, as it is now if absent; `policies`: file names, each with its Cedar text; `tests`: file names, each with its YAML; `message`; `dry_run`: only say what would come of it"),
-    responses((status = 201, description = "its number (`version`), its `digest`, what came of its `tests`, and `failures` of them", body = serde_json::Value),
-        (status = 200, description = "the same of a `dry_run`, which drafts nothing", body = serde_json::Value), Problems),
+    request_body = NewPolicyVersion,
+    responses((status = 201, description = "what came of it, with `Location`", body = DraftedPolicyVersion),
+        (status = 200, description = "what would come of it, of a `dry_run`, which drafts nothing", body = TriedPolicyVersion), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn create(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let given = Given::of(&mut body)?;
@@ -41,7 +47,7 @@ pub(in crate::http) async fn create(call: Call, mut body: Fields) -> Result<Resp
 
 /// The versions, the newest first, without their files.
 #[utoipa::path(get, path = "/v1/policy-versions", tag = "Policies", operation_id = "list_policy_versions", params(Acting, Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = serde_json::Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<PolicyVersion>), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;
@@ -61,7 +67,7 @@ pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
 /// A version with its files.
 #[utoipa::path(get, path = "/v1/policy-versions/{version}", tag = "Policies", operation_id = "read_policy_version",
     params(("version" = u64, Path, description = "its number"), Acting),
-    responses((status = 200, description = "what it is, how far it has come, and its files", body = serde_json::Value), Problems),
+    responses((status = 200, description = "what it is, how far it has come, and its files", body = WholePolicyVersion), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -98,7 +104,7 @@ pub(in crate::http) async fn discard(call: Call) -> Result<Response, Problem> {
 /// Approve a version of somebody else's.
 #[utoipa::path(post, path = "/v1/policy-versions/{version}/approve", tag = "Policies", operation_id = "approve_policy_version",
     params(("version" = u64, Path, description = "its number"), Acting, Keyed),
-    responses((status = 200, description = "it is approved", body = serde_json::Value), Problems),
+    responses((status = 200, description = "it is approved", body = PolicyVersionNumber), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn approve(call: Call) -> Result<Response, Problem> {
     let number = number(&call)?;
@@ -119,8 +125,8 @@ pub(in crate::http) async fn approve(call: Call) -> Result<Response, Problem> {
 /// A version that takes long to compile is announced first, so that every node has it ready: then this takes some seconds.
 #[utoipa::path(post, path = "/v1/policy-versions/{version}/activate", tag = "Policies", operation_id = "activate_policy_version",
     params(("version" = u64, Path, description = "its number"), Acting, Keyed),
-    request_body(content = serde_json::Value, description = "`active`: the version that counts as far as the caller knows; refused where it is another"),
-    responses((status = 200, description = "the version that counts now", body = serde_json::Value), Problems),
+    request_body = PolicyActivation,
+    responses((status = 200, description = "the version that counts now", body = ActivatedPolicySet), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn activate(call: Call, mut body: Fields) -> Result<Response, Problem> {
     let number = number(&call)?;
@@ -225,7 +231,7 @@ pub(super) fn number(call: &Call) -> Result<u64, Problem> {
 /// What differs between a version and another: policy by policy, by `@id`, wherever each stands.
 #[utoipa::path(get, path = "/v1/policy-versions/{version}/difference", tag = "Policies", operation_id = "compare_policy_versions",
     params(("version" = u64, Path, description = "its number"), ("from" = Option<u64>, Query, description = "the version that it is compared with; what counts, if absent; 0: the built-in policies alone"), Acting),
-    responses((status = 200, description = "policies that are added, removed, changed or moved, and types and actions of the schema; `words` say the same", body = serde_json::Value), Problems),
+    responses((status = 200, description = "policies that are added, removed, changed or moved, and types and actions of the schema", body = PolicyDifference), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn difference(call: Call) -> Result<Response, Problem> {
     let [from] = call.query(["from"])?;

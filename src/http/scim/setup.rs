@@ -10,6 +10,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 
 use super::super::call::Call;
+use super::super::document::Page;
+use super::super::document::signin::provisioning::{
+    DirectoryGroup, MadeScimToken, NewScimToken, ProvisionedRoles, Provisioning, ScimToken,
+};
 use super::super::fields::{Fields, wrong};
 use super::super::page::{self, Acting, Keyed, Problems};
 use super::super::problem::Problem;
@@ -24,7 +28,7 @@ use crate::directory::{Kind, Object, view};
 
 /// How provisioning is set up: where the directory reaches this service, and which roles it gives.
 #[utoipa::path(get, path = "/v1/scim", tag = "People", operation_id = "read_scim", params(Acting),
-    responses((status = 200, description = "`base_url`, `default_role`, `group_roles`", body = Value), Problems),
+    responses((status = 200, description = "how it is set up", body = Provisioning), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(in crate::http) async fn read(
     State(app): State<Arc<App>>,
@@ -43,8 +47,8 @@ pub(in crate::http) async fn read(
 /// Set which roles the directory gives: `default_role` to whom it gives none, and one to each group of `group_roles`, by its name.
 /// Whoever is there is given theirs when the directory says something of them or of their groups next.
 #[utoipa::path(put, path = "/v1/scim", tag = "People", operation_id = "configure_scim", params(Acting, Keyed),
-    request_body(content = Value, description = "`default_role` (Admin, Member, Viewer), and `group_roles`: an object of groups' names and roles"),
-    responses((status = 200, description = "what is set now", body = Value), Problems),
+    request_body = ProvisionedRoles,
+    responses((status = 200, description = "what is set now", body = Provisioning), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(in crate::http) async fn configure(
     State(app): State<Arc<App>>,
@@ -78,8 +82,8 @@ pub(in crate::http) async fn configure(
 /// Make a token for the directory. It is shown in this answer and never again, so the call takes no `Idempotency-Key`. Two are in use at
 /// once at the most, so that one can be replaced by another.
 #[utoipa::path(post, path = "/v1/scim/token", tag = "People", operation_id = "create_scim_token", params(Acting),
-    request_body(content = Value, description = "`name`, and, if wanted, `expires_at`"),
-    responses((status = 201, description = "the token's record, with the whole `token`, once", body = Value), Problems),
+    request_body = NewScimToken,
+    responses((status = 201, description = "the token's record, with the whole token, once, and `Location`", body = MadeScimToken), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(in crate::http) async fn create_token(
     State(app): State<Arc<App>>,
@@ -125,7 +129,7 @@ pub(in crate::http) async fn create_token(
 
 /// The directory's tokens, without what is secret.
 #[utoipa::path(get, path = "/v1/scim/token", tag = "People", operation_id = "list_scim_tokens", params(Acting),
-    responses((status = 200, description = "`items`", body = Value), Problems),
+    responses((status = 200, description = "all of them", body = Page<ScimToken>), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(in crate::http) async fn list_tokens(call: Call) -> Result<Response, Problem> {
     let [] = call.query([])?;
@@ -166,7 +170,7 @@ pub(in crate::http) async fn delete_token(call: Call) -> Result<Response, Proble
 
 /// The groups that the directory keeps: what is shared with one is shared with whoever is in it.
 #[utoipa::path(get, path = "/v1/scim/groups", tag = "People", operation_id = "list_directory_groups", params(Acting, page::Paged),
-    responses((status = 200, description = "`items`, and `next_cursor` where there are more", body = Value), Problems),
+    responses((status = 200, description = "a page of them", body = Page<DirectoryGroup>), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(in crate::http) async fn list_groups(call: Call) -> Result<Response, Problem> {
     let [limit, cursor] = call.query(["limit", "cursor"])?;

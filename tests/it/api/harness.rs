@@ -27,6 +27,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use super::documented;
+
 /// The service.
 pub struct Service {
     app: Arc<App>,
@@ -87,6 +89,8 @@ pub struct Ask<'a> {
     service: &'a Service,
     request: axum::http::request::Builder,
     body: Option<Body>,
+    /// The body where it is JSON, to be held to the document.
+    json: Option<Vec<u8>>,
     peer: Peer,
     shown: Option<Vec<u8>>,
 }
@@ -122,7 +126,11 @@ impl Ask<'_> {
     }
 
     pub fn raw(self, body: Vec<u8>) -> Self {
-        self.content("application/json", body)
+        let json = Some(body.clone());
+        Self {
+            json,
+            ..self.content("application/json", body)
+        }
     }
 
     /// With content of this media type.
@@ -143,10 +151,15 @@ impl Ask<'_> {
         )
     }
 
-    pub async fn send(self) -> Told {
+    pub async fn send(mut self) -> Told {
+        let sent = self.json.take();
+        let method = self.request.method_ref().unwrap().as_str().to_owned();
+        let path = self.request.uri_ref().unwrap().path().to_owned();
         let (parts, body) = self.answer().await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let answered = (parts.status.as_u16(), &body);
+        documented::hold(&method, &path, sent.as_deref(), answered);
         Told {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -386,6 +399,7 @@ impl Service {
             service: self,
             request: Request::builder().method(method).uri(path),
             body: None,
+            json: None,
             peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 4000))),
             shown: None,
         }

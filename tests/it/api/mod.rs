@@ -10,6 +10,7 @@ mod conditions;
 mod content;
 mod credentials;
 mod directory;
+mod documented;
 mod drafted;
 mod events;
 mod expiry;

@@ -1,0 +1,241 @@
+//! The OpenAPI document against what is sent and answered: every call of the tests is held to it.
+//!
+//! What a document allows beside what it names is closed here, so that a member that it does not name is found too.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use cedarkeep::http;
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+
+/// The bodies of a call.
+struct Call {
+    method: String,
+    segments: Vec<String>,
+    /// What may be sent as JSON.
+    sent: Option<Form>,
+    /// What is answered, by status; as JSON where it is.
+    answered: HashMap<u16, Option<Form>>,
+}
+
+/// What a body looks like; compiled when one is held to it, since a test makes few of all the calls.
+struct Form {
+    schema: Value,
+    compiled: OnceLock<Validator>,
+}
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let mut document = serde_json::to_value(http::openapi()).unwrap();
+    close(&mut document);
+    document
+});
+
+static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
+    operations(&DOCUMENT)
+        .map(|(method, path, operation)| {
+            let responses = operation["responses"].as_object().unwrap();
+            Call {
+                method: method.to_uppercase(),
+                segments: path.split('/').map(str::to_owned).collect(),
+                sent: Form::of(&operation["requestBody"]),
+                answered: responses
+                    .iter()
+                    .filter_map(|(status, body)| Some((status.parse().ok()?, Form::of(body))))
+                    .collect(),
+            }
+        })
+        .collect()
+});
+
+impl Form {
+    fn of(body: &Value) -> Option<Self> {
+        Some(Self {
+            schema: json_schema(body)?.clone(),
+            compiled: OnceLock::new(),
+        })
+    }
+
+    fn compiled(&self) -> &Validator {
+        self.compiled
+            .get_or_init(|| validator(&self.schema, &DOCUMENT["components"]["schemas"]))
+    }
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths.iter().flat_map(|(path, item)| {
+        let operations = item.as_object().unwrap().iter();
+        operations
+            .filter(|(_, operation)| operation.get("responses").is_some())
+            .map(move |(method, operation)| (method, path, operation))
+    })
+}
+
+fn json_schema(body: &Value) -> Option<&Value> {
+    let content = body.get("content")?.as_object()?;
+    content
+        .iter()
+        .find(|(media_type, _)| media_type.ends_with("json") && !media_type.ends_with("ndjson"))
+        .map(|(_, content)| &content["schema"])
+}
+
+/// Compiled beside those of these components that it leads to.
+fn validator(schema: &Value, components: &Value) -> Validator {
+    let (mut led_to, mut open) = (Map::new(), vec![schema]);
+    while let Some(one) = open.pop() {
+        match one {
+            Value::Object(members) => {
+                open.extend(members.values());
+                let name = members.get("$ref").and_then(Value::as_str);
+                if let Some(name) = name.and_then(|name| name.strip_prefix("#/components/schemas/"))
+                    && !led_to.contains_key(name)
+                {
+                    let component = components.get(name).unwrap();
+                    led_to.insert(name.to_owned(), component.clone());
+                    open.push(component);
+                }
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    let mut root = schema.as_object().cloned().unwrap_or_default();
+    root.insert("components".into(), json!({ "schemas": led_to }));
+    jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&Value::Object(root))
+        .unwrap()
+}
+
+/// Nothing beside the members that an object names.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            members.values_mut().for_each(close);
+            if members.get("properties").is_some_and(Value::is_object)
+                && members.get("type").is_some_and(|kind| kind == "object")
+            {
+                members
+                    .entry("additionalProperties")
+                    .or_insert(Value::Bool(false));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// Looks at a call that was answered: whether the document says as much of it. What was refused need not have been sent as it should be.
+pub fn hold(method: &str, path: &str, sent: Option<&[u8]>, (status, answered): (u16, &Value)) {
+    let segments: Vec<&str> = path.split('/').collect();
+    let fits = |call: &&Call| {
+        call.method == method
+            && call.segments.len() == segments.len()
+            && call
+                .segments
+                .iter()
+                .zip(&segments)
+                .all(|(of, one)| of.starts_with('{') || of == one)
+    };
+    let named = |call: &&Call| {
+        call.segments
+            .iter()
+            .filter(|of| !of.starts_with('{'))
+            .count()
+    };
+    let Some(call) = CALLS.iter().filter(fits).max_by_key(named) else {
+        return;
+    };
+    let what = format!("{method} {}", call.segments.join("/"));
+    let answer = call.answered.get(&status);
+    // What is not there, what has another method, and what fails are said of all.
+    assert!(
+        answer.is_some() || status >= 500 || [404, 405].contains(&status),
+        "{what}: the document has no {status}: {answered}"
+    );
+    if let Some(form) = answer.and_then(Option::as_ref)
+        && !answered.is_null()
+    {
+        agrees(
+            form,
+            answered,
+            &format!("{what}: what is answered with {status}"),
+        );
+    }
+    if (200..300).contains(&status)
+        && let Some((form, sent)) = call.sent.as_ref().zip(sent)
+        && let Ok(sent) = serde_json::from_slice(sent)
+    {
+        agrees(form, &sent, &format!("{what}: what is sent"));
+    }
+}
+
+fn agrees(form: &Form, body: &Value, what: &str) {
+    let wrong: Vec<String> = form
+        .compiled()
+        .iter_errors(body)
+        .map(|error| format!("at `{}`: {error}", error.instance_path()))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{what} is not as documented:\n{}\n{body:#}",
+        wrong.join("\n")
+    );
+}
+
+/// Whether a schema says anything.
+fn says(schema: &Value) -> bool {
+    schema.as_object().is_some_and(|members| {
+        members
+            .keys()
+            .any(|key| key != "description" && key != "title")
+    })
+}
+
+#[test]
+fn every_body_in_the_document_says_what_it_looks_like() {
+    let document = serde_json::to_value(http::openapi()).unwrap();
+    let mut silent = Vec::new();
+    for (method, path, operation) in operations(&document) {
+        let responses = operation["responses"].as_object().unwrap();
+        let bodies = responses
+            .iter()
+            .map(|(status, body)| (status.as_str(), body));
+        for (which, body) in bodies.chain([("request", &operation["requestBody"])]) {
+            if json_schema(body).is_some_and(|schema| !says(schema)) {
+                silent.push(format!("{method} {path}: {which}"));
+            }
+        }
+    }
+    assert!(
+        silent.is_empty(),
+        "bodies in words alone:\n{}",
+        silent.join("\n")
+    );
+}
+
+#[test]
+fn every_member_in_the_document_has_a_type() {
+    let document = serde_json::to_value(http::openapi()).unwrap();
+    let mut untyped = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let members = schema.get("properties").and_then(Value::as_object);
+        for (member, schema) in members.unwrap_or(&Map::new()) {
+            if !says(schema) {
+                untyped.push(format!("{name}.{member}"));
+            }
+        }
+    }
+    assert!(untyped.is_empty(), "{untyped:?}");
+}
+
+#[test]
+fn a_member_that_is_not_documented_is_found() {
+    let mut schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+    close(&mut schema);
+    let schema = validator(&schema, &json!({}));
+    assert!(schema.is_valid(&json!({"name": "a"})));
+    assert!(!schema.is_valid(&json!({"name": "a", "other": 1})));
+    assert!(!schema.is_valid(&json!({"name": 1})));
+}
