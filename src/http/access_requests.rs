@@ -7,9 +7,10 @@ use serde_json::Map;
 
 use super::call::{Call, said};
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::sharing::{AccessApproval, AccessRequest as Described, NewAccessRequest};
 use super::fields::{Fields, wrong};
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use super::refused;
 use crate::crypto;

@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::credentials::{
     ApiKey as Described, ApiKeyRotation, MadeApiKey, NewApiKey, RotatedApiKey,
 };
 use super::fields::{Fields, wrong};
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use super::refused;
 use crate::authn::api_key::{ApiKey, Environment};
@@ -173,6 +174,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     for key in listed.items() {
         items.extend(with_last_use(&call, *key, listed.snapshot()).await?);
     }
+    page::is_whole(listed.snapshot())?;
     Ok(page::page(
         items,
         listed.next().map(|next| next.to_string()),
@@ -189,6 +191,7 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
     let wanted = call.named("id", Kind::ApiKey)?;
     let permitted = call.read::<ApiKeyRead>(wanted).await?;
     let found = with_last_use(&call, wanted, permitted.snapshot()).await?;
+    page::is_whole(permitted.snapshot())?;
     found
         .map(|view| Json(view).into_response())
         .ok_or(Problem::NotFound)

@@ -5,9 +5,10 @@ use serde_json::Map;
 
 use super::call::Call;
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::circles::{Circle, Membership, NewCircle, NewMember};
 use super::fields::Fields;
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use crate::crypto;
 use crate::decide::authorized::{

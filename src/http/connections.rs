@@ -111,6 +111,9 @@ fn oidc(body: &mut Fields, before: Option<&Protocol>) -> Result<Oidc, Problem> {
     };
     let issuer = match body.maybe_text("preset")?.as_deref() {
         None => body.maybe_text("issuer")?,
+        Some("google") if body.any("issuer").is_some() => {
+            return Err(wrong("issuer", "`preset` says it: send one of them"));
+        }
         Some("google") => Some(GOOGLE.to_owned()),
         Some(_) => return Err(wrong("preset", "it must be google")),
     };

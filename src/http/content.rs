@@ -13,9 +13,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
 use super::document::Page;
+use super::document::calls::{Acting, Paged, Problems, in_header};
 use super::document::content::{ContentVersion, WrittenContent};
 use super::incoming::{self, Incoming};
-use super::page::{self, Acting, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::authorized::{
@@ -588,7 +589,7 @@ macro_rules! documented {
             fn into_params(
                 _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
             ) -> Vec<utoipa::openapi::path::Parameter> {
-                vec![$(page::in_header($header, $text)),*]
+                vec![$(in_header($header, $text)),*]
             }
         }
     };

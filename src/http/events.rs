@@ -4,9 +4,10 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::calls::{Keyed, Problems};
 use super::document::credentials::{EventReport, RecordedEvents};
 use super::fields::{Fields, missing, wrong};
-use super::page::{self, Keyed, Problems};
+use super::page;
 use super::problem::Problem;
 use crate::decide::Caller;
 use crate::directory::Kind;

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::audit::{note, permitted, unread};
 use super::call::Call;
-use super::page::{Acting, Problems};
+use super::document::calls::{Acting, Problems};
 use super::problem::Problem;
 use super::refused;
 use crate::decide::error::Unwritten;

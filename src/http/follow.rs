@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::audit::{note, permitted};
 use super::call::Call;
-use super::page::{Acting, Problems};
+use super::document::calls::{Acting, Problems};
 use super::problem::Problem;
 use crate::decide::audit::{self, Shown};
 use crate::log::query::Query;

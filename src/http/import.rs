@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
+use super::document::calls::{Acting, Problems};
 use super::document::signin::importing::{ImportLine, ImportedPerson};
-use super::page::{Acting, Problems};
 use super::problem::{Finding, Problem};
 use super::refused;
 use crate::app::App;

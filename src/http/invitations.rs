@@ -15,12 +15,13 @@ use super::attempts::Attempts;
 use super::call::Call;
 use super::caller::{self, Brought, From};
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::credentials::{
     Invitation, InvitationAcceptance, NewInvitation, SentInvitation,
 };
 use super::document::people::User;
 use super::fields::Fields;
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use super::refused;
 use super::request_id::RequestId;

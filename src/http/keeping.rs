@@ -4,12 +4,13 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::calls::{Acting, Keyed, Problems};
 use super::document::organization::{
     Erasure, KeyRotationProgress, LegalHoldReason, LogKeyRotation, Organization,
     OrganizationClosing, RetentionChange,
 };
 use super::fields::{self, Fields};
-use super::page::{self, Acting, Keyed, Problems};
+use super::page;
 use super::problem::Problem;
 use super::refused;
 use crate::decide::authorized::{

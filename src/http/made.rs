@@ -5,11 +5,12 @@ use serde_json::Map;
 
 use super::call::{Call, said};
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::made::{
     AgentDefinition, Made, MadeChange, NewDocument, NewMade, ThreadChange,
 };
 use super::fields::Fields;
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use crate::crypto;
 use crate::decide::Action;

@@ -61,8 +61,6 @@ use std::sync::Arc;
 use axum::routing::get;
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use utoipa::OpenApi as _;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
@@ -77,48 +75,9 @@ use crate::app::App;
 use attempts::Attempts;
 use problem::{Plain, Problem, Scim};
 
-#[derive(utoipa::OpenApi)]
-#[openapi(
-    info(
-        title = "Cedarkeep",
-        description = "Authorization for enterprise AI workspaces: decisions by Cedar policies, each one in a signed log.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    components(schemas(document::Problem)),
-    modifiers(&Key),
-)]
-struct Document;
-
-struct Key;
-
-impl utoipa::Modify for Key {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("ck_...")
-            .description(Some("An API key; calls beside decisions name their acting user in `Cedarkeep-Acting-User`."))
-            .build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
-        let certificate = SecurityScheme::MutualTls {
-            description: Some(
-                "A certificate of an issuer in `tls.client_ca`, one of whose names the organization has bound to a service; `Cedarkeep-Organization` names the organization. It opens whatever an API key opens.".into(),
-            ),
-            deprecated: None,
-            extensions: None,
-        };
-        components.add_security_scheme("client_certificate", certificate);
-        let cookie = ApiKeyValue::with_description(
-            "__Host-sid",
-            "Whoever has signed in at `/signin`. A change also needs `Origin`, as every browser sends it.",
-        );
-        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-    }
-}
-
 /// Every route that is documented: the one list.
 fn documented(attempts: Extension<Arc<Attempts>>) -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::with_openapi(document::without_calls())
         .routes(routes!(access::one))
         .routes(routes!(access::several))
         .routes(routes!(searching::subject))

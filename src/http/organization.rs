@@ -4,9 +4,10 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::calls::{Acting, Keyed, Problems};
 use super::document::organization::{Organization, OrganizationChange};
 use super::fields::{Fields, wrong};
-use super::page::{self, Acting, Keyed, Problems};
+use super::page;
 use super::problem::Problem;
 use crate::decide::authorized::{MemberRead, RegionUpdate, SettingsUpdate};
 use crate::directory::{Kind, organization};

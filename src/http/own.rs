@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::call::Call;
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::made::{EntityDeletion, NewEntities, OwnEntity, WrittenEntities};
 use super::fields::{Fields, missing, wrong};
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use crate::crypto;
 use crate::decide::authorized::{EntityDelete, EntityRead, EntityWrite};

@@ -1,6 +1,5 @@
-//! Pages and answers of the directory's calls, and how they are documented.
+//! Pages and answers of the directory's calls.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use axum::Json;
@@ -10,11 +9,6 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::{
-    ObjectBuilder, Ref as Named, RefOr, Required, Response as Described, ResponseBuilder, Type,
-};
-use utoipa::{IntoParams, IntoResponses};
 
 use super::call::Call;
 use super::problem::Problem;
@@ -273,137 +267,4 @@ fn marked(mut response: Response, replayed: bool) -> Response {
             .insert(name, HeaderValue::from_static("true"));
     }
     response
-}
-
-fn parameter(name: &str, place: ParameterIn, of: Type, description: &str) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(place)
-        .required(Required::False)
-        .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(of).build()))
-        .build()
-}
-
-/// A header, as it is documented.
-pub(super) fn in_header(name: &str, description: &str) -> Parameter {
-    parameter(name, ParameterIn::Header, Type::String, description)
-}
-
-/// The header of every call on the directory, as it is documented.
-pub(super) struct Acting;
-
-impl IntoParams for Acting {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![
-            parameter(
-                "Cedarkeep-Acting-User",
-                ParameterIn::Header,
-                Type::String,
-                "the user on whose behalf this is asked: key and user must both be allowed",
-            ),
-            parameter(
-                "Cedarkeep-Acting-Agent",
-                ParameterIn::Header,
-                Type::String,
-                "the agent that acts for that user",
-            ),
-            parameter(
-                "Cedarkeep-Organization",
-                ParameterIn::Header,
-                Type::String,
-                "the organization, in a call by client certificate: an API key names its own",
-            ),
-        ]
-    }
-}
-
-/// The header of every change, as it is documented.
-pub(super) struct Keyed;
-
-impl IntoParams for Keyed {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameter(
-            "Idempotency-Key",
-            ParameterIn::Header,
-            Type::String,
-            "1 to 255 visible ASCII characters: the same call again is answered as before, with `Idempotency-Replayed: true`",
-        )]
-    }
-}
-
-/// The parameters of every list, as they are documented.
-pub(super) struct Paged;
-
-impl IntoParams for Paged {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![
-            parameter(
-                "limit",
-                ParameterIn::Query,
-                Type::Integer,
-                "how many, 1 to 200; 50 if absent",
-            ),
-            parameter(
-                "cursor",
-                ParameterIn::Query,
-                Type::String,
-                "the `next_cursor` of the page before",
-            ),
-        ]
-    }
-}
-
-/// What every call on the directory may be told instead, as it is documented.
-pub(super) struct Problems;
-
-impl IntoResponses for Problems {
-    fn responses() -> BTreeMap<String, RefOr<Described>> {
-        let told = [
-            (
-                "400",
-                "something in the request is not what it should be: what and where",
-            ),
-            ("401", "no valid API key, certificate or session"),
-            (
-                "403",
-                "the key has not the scope, the plan is too small, or the acting user may see this but not do it",
-            ),
-            (
-                "404",
-                "there is no such thing, or the acting user may not know of it",
-            ),
-            (
-                "409",
-                "it contradicts what is there, or the Idempotency-Key came with another request before",
-            ),
-            (
-                "408",
-                "the body did not come in the time that there is for it",
-            ),
-            ("413", "the body is larger than this service takes"),
-            (
-                "429",
-                "the organization asks for more than its part of the node, or the credential was refused too often from where it comes: come again after `Retry-After`",
-            ),
-            (
-                "503",
-                "the call could not be recorded in time, so nothing was done",
-            ),
-        ];
-        let described = |text: &str| {
-            let content = utoipa::openapi::ContentBuilder::new()
-                .schema(Some(Named::from_schema_name("Problem")))
-                .build();
-            RefOr::T(
-                ResponseBuilder::new()
-                    .description(text)
-                    .content("application/problem+json", content)
-                    .build(),
-            )
-        };
-        told.into_iter()
-            .map(|(status, text)| (status.to_owned(), described(text)))
-            .collect()
-    }
 }

@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::call::{Call, said};
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::sharing::{NewShare, Share, ShareChange};
 use super::fields::Fields;
-use super::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use super::page::{self, Paging};
 use super::problem::Problem;
 use super::refused;
 use crate::crypto;

@@ -11,16 +11,16 @@ use serde_json::{Map, Value, json};
 use super::call::Call;
 use super::connections::{Given, given};
 use super::document::Page;
+use super::document::calls::{Acting, Keyed, Problems};
 use super::document::signin::connections::{
-    ChangedConnection, Connection as DescribedConnection, ConnectionChange, ConnectionTest,
-    NewConnection,
+    Connection as DescribedConnection, ConnectionChange, ConnectionTest, NewConnection,
 };
 use super::document::signin::saml::{MetadataSource, SamlMetadata};
 use super::document::signin::settings::{
     MailDomain, NewMailDomain, SessionLimits, SignInEnforcement, SignInSettings,
 };
 use super::fields::{Fields, missing, wrong};
-use super::page::{self, Acting, Keyed, Problems};
+use super::page;
 use super::problem::Problem;
 use super::refused;
 use super::signin;
@@ -30,7 +30,7 @@ use crate::authn::token::{Token, Use};
 use crate::crypto;
 use crate::decide::Room;
 use crate::decide::authorized::{SettingsRead, SettingsUpdate, SsoConfigure, SsoDisable};
-use crate::directory::connection::{Connection, ConnectionId, Protocol, Saml};
+use crate::directory::connection::{Connection, ConnectionId, Protocol};
 use crate::directory::sso::{self, Trial};
 use crate::directory::{Kind, Ref};
 use crate::ids::TenantId;
@@ -46,7 +46,7 @@ const TEST_WAITS: chrono::Duration = chrono::Duration::minutes(15);
 /// itself), or, on the Enterprise plan, by SAML 2.0 with the provider's metadata.
 #[utoipa::path(post, path = "/v1/sso/connections", tag = "People", operation_id = "create_connection", params(Acting, Keyed),
     request_body = NewConnection,
-    responses((status = 201, description = "the connection, with what to tell the provider, and `Location`", body = ChangedConnection), Problems),
+    responses((status = 201, description = "the connection, with what to tell the provider, and `Location`", body = DescribedConnection), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
@@ -73,7 +73,7 @@ pub(super) async fn create(
 #[utoipa::path(patch, path = "/v1/sso/connections/{connection}", tag = "People", operation_id = "update_connection",
     params(("connection" = String, Path, description = "its identifier"), Acting, Keyed),
     request_body = ConnectionChange,
-    responses((status = 200, description = "the connection as it is now", body = ChangedConnection), Problems),
+    responses((status = 200, description = "the connection as it is now", body = DescribedConnection), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
@@ -186,7 +186,7 @@ pub(super) async fn preview(
     };
     let read = metadata::read(text.as_bytes(), Utc::now());
     let read = read.map_err(|refusal| wrong("metadata", &refusal.to_string()))?;
-    let mut warnings = warnings(&read.saml);
+    let mut warnings = warnings(&read.saml.certificates);
     if read.wants_signed_requests {
         warnings.push("the provider says that it wants signed requests: it is sent none".into());
     }
@@ -195,14 +195,14 @@ pub(super) async fn preview(
     }
     let body = json!({
         "entity_id": read.saml.entity_id, "sso_url": read.saml.sso_url, "binding": read.saml.binding,
-        "certificates": certificates(&read.saml), "warnings": warnings,
+        "certificates": certificates(&read.saml.certificates), "warnings": warnings,
     });
     Ok(Json(body).into_response())
 }
 
 /// The certificates that a provider signs with, as people read them.
-fn certificates(saml: &Saml) -> Vec<Value> {
-    let found = certificate::of_connection(saml, Utc::now()).unwrap_or_default();
+fn certificates(stored: &[String]) -> Vec<Value> {
+    let found = certificate::of_connection(stored, Utc::now()).unwrap_or_default();
     let told = found.iter().map(|one| {
         json!({
             "subject": one.subject, "key": one.key, "not_before": one.not_before, "not_after": one.not_after,
@@ -213,8 +213,8 @@ fn certificates(saml: &Saml) -> Vec<Value> {
 }
 
 /// What an Admin should do something about.
-fn warnings(saml: &Saml) -> Vec<String> {
-    let found = certificate::of_connection(saml, Utc::now()).unwrap_or_default();
+fn warnings(stored: &[String]) -> Vec<String> {
+    let found = certificate::of_connection(stored, Utc::now()).unwrap_or_default();
     let ending = found.iter().filter(|one| one.days_left <= WARNED_DAYS);
     let told = ending.map(|one| {
         let name = &one.subject;
@@ -502,17 +502,23 @@ fn said(protocol: &str) -> Map<String, Value> {
 
 /// A connection as an Admin sees it.
 fn told(app: &App, call: &Call, id: ConnectionId, connection: &Connection) -> Value {
-    let mut view = with_ours(app, call, id, sso::told(id, connection));
-    if let (Some(members), Protocol::Saml(saml)) = (view.as_object_mut(), &connection.protocol) {
-        members.insert("certificates".into(), certificates(saml).into());
-        members.insert("warnings".into(), warnings(saml).into());
-    }
-    view
+    with_ours(app, call, id, sso::told(id, connection))
 }
 
-/// A connection with what its provider must be told of us.
+/// A connection with what its provider must be told of us, and its certificates as people read them.
 fn with_ours(app: &App, call: &Call, id: ConnectionId, view: Value) -> Value {
-    with_places(app, call.door().store().id(), id, view)
+    let mut view = with_places(app, call.door().store().id(), id, view);
+    if let Some(members) = view.as_object_mut()
+        && let Some(Value::Array(stored)) = members.remove("certificates")
+    {
+        let stored: Vec<String> = stored
+            .iter()
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .collect();
+        members.insert("certificates".into(), certificates(&stored).into());
+        members.insert("warnings".into(), warnings(&stored).into());
+    }
+    view
 }
 
 /// The same of this tenant.

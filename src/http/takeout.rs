@@ -9,9 +9,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
 use super::content;
+use super::document::calls::{Acting, Keyed, Problems};
 use super::document::organization::Organization;
 use super::fields::Fields;
-use super::page::{self, Acting, Keyed, Problems};
+use super::page;
 use super::problem::Problem;
 use crate::decide::authorized::DataExport;
 use crate::decide::takeout::Takeout;

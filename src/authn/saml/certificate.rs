@@ -8,8 +8,6 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::directory::connection::Saml;
-
 /// The fewest bits of an RSA key.
 const LEAST_RSA: usize = 2048;
 /// The most: a larger one makes each sign-in slow and nothing safer.
@@ -60,15 +58,15 @@ pub enum NotACertificate {
     Key,
 }
 
-/// The facts of a connection's certificates, in their order, for warnings before one runs out.
+/// The facts of a connection's certificates (each in base 64), in their order, for warnings before one runs out.
 ///
 /// # Errors
 /// One is none that signatures are verified with; with its place, from 1 on.
 pub fn of_connection(
-    saml: &Saml,
+    certificates: &[String],
     now: DateTime<Utc>,
 ) -> Result<Vec<Certificate>, (usize, NotACertificate)> {
-    saml.certificates
+    certificates
         .iter()
         .zip(1..)
         .map(|(stored, place)| {

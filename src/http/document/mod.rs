@@ -1,4 +1,4 @@
-//! What bodies look like, for the OpenAPI document: nothing is read or sent by these types. Every call of the tests is held to them
+//! The OpenAPI document: what it says of the service, and what bodies look like. Routes say theirs where they are; nothing is read or sent by these types. Every call of the tests is held to them
 //! (`tests/it/api/documented.rs`), so that what they say is so.
 //!
 //! What a call sends is a `New...` or named by what it does; what is answered is called what it is. A member that is always there is no
@@ -8,6 +8,7 @@
 
 pub(super) mod access;
 pub(super) mod audit;
+pub(super) mod calls;
 pub(super) mod circles;
 pub(super) mod content;
 pub(super) mod credentials;
@@ -19,7 +20,55 @@ pub(super) mod policies;
 pub(super) mod sharing;
 pub(super) mod signin;
 
-use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi as _, ToSchema};
+
+/// The document before any route has come to it.
+pub(super) fn without_calls() -> OpenApi {
+    Document::openapi()
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Cedarkeep",
+        description = "Authorization for enterprise AI workspaces: decisions by Cedar policies, each one in a signed log.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(Problem)),
+    modifiers(&Common),
+)]
+struct Document;
+
+/// How callers say who they are, and how calls are refused.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("ck_...")
+            .description(Some("An API key; calls beside decisions name their acting user in `Cedarkeep-Acting-User`."))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.responses.extend(calls::refusals());
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(
+                "A certificate of an issuer in `tls.client_ca`, one of whose names the organization has bound to a service; `Cedarkeep-Organization` names the organization. It opens whatever an API key opens.".into(),
+            ),
+            deprecated: None,
+            extensions: None,
+        };
+        components.add_security_scheme("client_certificate", certificate);
+        let cookie = ApiKeyValue::with_description(
+            "__Host-sid",
+            "Whoever has signed in at `/signin`. A change also needs `Origin`, as every browser sends it.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
 
 /// An identifier: what kind of thing it names, an underscore, and 26 characters.
 #[derive(ToSchema)]

@@ -11,10 +11,10 @@ use crate::app::App;
 use crate::app::checking::{NotChecked, Wanted};
 use crate::decide::replay::{Given, NotReplayed};
 use crate::http::call::Call;
+use crate::http::document::calls::{Acting, Problems};
 use crate::http::document::policies::checks::{CheckLine, NewPolicyCheck};
 use crate::http::fields::Fields;
 use crate::http::lines;
-use crate::http::page::{Acting, Problems};
 use crate::http::problem::Problem;
 use crate::http::refused;
 

@@ -14,11 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::calls::{Acting, Keyed, Problems};
 use super::document::policies::versions::{
     ActivatedPolicySet, NewPolicySet, PolicyRollback, PolicySet,
 };
 use super::fields::{Fields, missing, wrong};
-use super::page::{self, Acting, Keyed, Problems};
+use super::page;
 use super::problem::Problem;
 use super::refused;
 use crate::decide::authorized::{Action, PolicyActivate, PolicyEdit, PolicyRead, SchemaEdit};

@@ -7,10 +7,10 @@ use super::files;
 use crate::decide::replay::{self, Given, NotReplayed, Progress, Replay, Replaying, Under};
 use crate::http::audit::unread;
 use crate::http::call::Call;
+use crate::http::document::calls::{Acting, Problems};
 use crate::http::document::policies::replays::{NewReplay, ReplayLine};
 use crate::http::fields::{Fields, missing};
 use crate::http::lines;
-use crate::http::page::{Acting, Problems};
 use crate::http::problem::Problem;
 use crate::http::refused;
 

@@ -6,11 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::set;
 use crate::decide::authorized::{PolicyActivate, PolicyRead};
+use crate::directory::policies::standing::Flips;
 use crate::directory::policies::{self, Conditions};
 use crate::http::call::Call;
+use crate::http::document::calls::{Acting, Keyed, Problems};
 use crate::http::document::policies::conditions::{NewPolicyConditions, StandingPolicyConditions};
 use crate::http::fields::{Fields, wrong};
-use crate::http::page::{self, Acting, Keyed, Problems};
+use crate::http::page;
 use crate::http::problem::Problem;
 
 /// What is asked of a version before it is activated.
@@ -68,11 +70,24 @@ fn said(body: &mut Fields) -> Result<Conditions, Problem> {
         },
         replay: match body.any("replay") {
             None | Some(Value::Null) => None,
-            Some(flips) => Some(
-                serde_json::from_value(flips)
-                    .map_err(|_| wrong("replay", "it must have the numbers `last` and `most`"))?,
-            ),
+            Some(flips) => Some(replay(flips)?),
         },
         approval: body.maybe_flag("approval")?.unwrap_or_default(),
     })
+}
+
+fn replay(flips: Value) -> Result<Flips, Problem> {
+    let Value::Object(members) = flips else {
+        return Err(wrong(
+            "replay",
+            "it must have the numbers `last` and `most`",
+        ));
+    };
+    let mut members = Fields::of(members);
+    let flips = Flips {
+        last: members.number("last")?,
+        most: members.number("most")?,
+    };
+    members.finish()?;
+    Ok(flips)
 }

@@ -10,10 +10,11 @@ use crate::decide::shadow::Shadowed;
 use crate::directory::policies;
 use crate::http::audit::{note, permitted};
 use crate::http::call::Call;
+use crate::http::document::calls::{Acting, Keyed, Problems};
 use crate::http::document::policies::shadow::{NewPolicyShadow, PolicyShadow};
 use crate::http::document::policies::versions::PolicyVersionNumber;
 use crate::http::fields::Fields;
-use crate::http::page::{self, Acting, Keyed, Problems};
+use crate::http::page;
 use crate::http::problem::Problem;
 
 /// What the shadow has come to, on the node that is asked: how many answers it would give otherwise, by action, and the last of them.

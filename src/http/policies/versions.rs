@@ -10,13 +10,14 @@ use crate::directory::policies::{self, Files, Wanted};
 use crate::directory::view;
 use crate::http::call::Call;
 use crate::http::document::Page;
+use crate::http::document::calls::{Acting, Keyed, Paged, Problems};
 use crate::http::document::policies::differences::PolicyDifference;
 use crate::http::document::policies::versions::{
     ActivatedPolicySet, DraftedPolicyVersion, NewPolicyVersion, PolicyActivation, PolicyVersion,
     PolicyVersionNumber, TriedPolicyVersion, WholePolicyVersion,
 };
 use crate::http::fields::Fields;
-use crate::http::page::{self, Acting, Keyed, Paged, Paging, Problems};
+use crate::http::page::{self, Paging};
 use crate::http::problem::Problem;
 use crate::http::refused;
 use crate::policy::{PolicyError, diff};

@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 
 use super::super::call::Call;
 use super::super::document::Page;
+use super::super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::super::document::signin::provisioning::{
     DirectoryGroup, MadeScimToken, NewScimToken, ProvisionedRoles, Provisioning, ScimToken,
 };
 use super::super::fields::{Fields, wrong};
-use super::super::page::{self, Acting, Keyed, Problems};
+use super::super::page;
 use super::super::problem::Problem;
 use super::PREFIX;
 use crate::app::App;
@@ -169,7 +170,7 @@ pub(in crate::http) async fn delete_token(call: Call) -> Result<Response, Proble
 }
 
 /// The groups that the directory keeps: what is shared with one is shared with whoever is in it.
-#[utoipa::path(get, path = "/v1/scim/groups", tag = "People", operation_id = "list_directory_groups", params(Acting, page::Paged),
+#[utoipa::path(get, path = "/v1/scim/groups", tag = "People", operation_id = "list_directory_groups", params(Acting, Paged),
     responses((status = 200, description = "a page of them", body = Page<DirectoryGroup>), Problems),
     security(("api_key" = []), ("session" = [])))]
 pub(in crate::http) async fn list_groups(call: Call) -> Result<Response, Problem> {

@@ -9,6 +9,8 @@ use cedarkeep::http;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
+use super::harness::Service;
+
 /// The bodies of a call.
 struct Call {
     method: String,
@@ -28,6 +30,7 @@ struct Form {
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(http::openapi()).unwrap();
     close(&mut document);
+    name_in_place(&mut document);
     document
 });
 
@@ -59,6 +62,24 @@ impl Form {
     fn compiled(&self) -> &Validator {
         self.compiled
             .get_or_init(|| validator(&self.schema, &DOCUMENT["components"]["schemas"]))
+    }
+}
+
+/// Puts answers that are named in the place of their names.
+fn name_in_place(document: &mut Value) {
+    let named = document["components"]["responses"].clone();
+    let items = document["paths"].as_object_mut().unwrap().values_mut();
+    let operations = items.flat_map(|item| item.as_object_mut().unwrap().values_mut());
+    for operation in operations {
+        let responses = operation
+            .get_mut("responses")
+            .and_then(Value::as_object_mut);
+        for response in responses.into_iter().flat_map(Map::values_mut) {
+            let name = response.get("$ref").and_then(Value::as_str);
+            if let Some(name) = name.and_then(|name| name.strip_prefix("#/components/responses/")) {
+                *response = named[name].clone();
+            }
+        }
     }
 }
 
@@ -238,4 +259,42 @@ fn a_member_that_is_not_documented_is_found() {
     assert!(schema.is_valid(&json!({"name": "a"})));
     assert!(!schema.is_valid(&json!({"name": "a", "other": 1})));
     assert!(!schema.is_valid(&json!({"name": 1})));
+}
+
+/// What no other test of the API calls with success.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_seldom_asked_for_is_answered_as_documented() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    let by = |method: &str, path: String| service.by(&tenant, tenant.admin, method, &path);
+    for place in [
+        format!("assistants/{}", things.assistant),
+        format!("prompt-templates/{}", things.template),
+        format!("tools/{}", things.tool),
+        format!("agents/{}", things.agent),
+        format!("agent-runs/{}", things.run),
+    ] {
+        let content = by("PUT", format!("/v1/{place}/content")).content("text/plain", "Be brief.");
+        content.send().await.ok();
+        let versions = by("GET", format!("/v1/{place}/versions")).send().await.ok();
+        assert_eq!(versions["items"].as_array().unwrap().len(), 1, "{place}");
+    }
+    for place in [&format!("memory/{}", things.memory), "scim", "sso"] {
+        by("GET", format!("/v1/{place}")).send().await.ok();
+    }
+    let drafted = by("POST", "/v1/policy-versions".into()).body(&json!({"policies": {}}));
+    let version = drafted.send().await.body["version"].clone();
+    let check = by("POST", format!("/v1/policy-versions/{version}/check"));
+    let check = check.body(&json!({"proof": false, "replay": false})).send();
+    assert_eq!(check.await.status, 200);
+    let rotation = by("POST", "/v1/keys/records/rotation".into())
+        .send()
+        .await
+        .ok();
+    assert_eq!(rotation["key"], "records");
+    let closing = by("POST", "/v1/organization/closing".into()).body(&json!({"days": 7}));
+    assert!(closing.send().await.ok()["closes_at"].is_string());
+    let kept = by("DELETE", "/v1/organization/closing".into()).send().await;
+    assert!(kept.ok()["closes_at"].is_null());
 }

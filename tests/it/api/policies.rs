@@ -472,6 +472,7 @@ async fn conditions(database: Database) {
         json!({"proof": "maybe"}),
         json!({"replay": {"last": 1}}),
         json!({"replay": {"last": 0, "most": 0}}),
+        json!({"replay": {"last": 1, "most": 0, "least": 0}}),
         json!({"tests": 1}),
     ] {
         scene

@@ -60,10 +60,18 @@ async fn connected(scene: &Scene, provider: &mut Provider) -> Value {
         .await
         .ok();
     let made = set_up(scene, &provider.metadata).await;
-    for member in ["entity_id", "sso_url", "binding"] {
+    for member in [
+        "entity_id",
+        "sso_url",
+        "binding",
+        "certificates",
+        "warnings",
+    ] {
         assert_eq!(preview[member], made[member], "{member}");
     }
     assert_eq!(preview["certificates"].as_array().unwrap().len(), 1);
+    let read = format!("/v1/sso/connections/{}", made["id"].as_str().unwrap());
+    assert_eq!(service.get(tenant, tenant.admin, &read).await.ok(), made);
     let place = made["sp_metadata_url"].as_str().unwrap();
     let place = place.strip_prefix(ORIGIN).unwrap();
     let ours = service.ask("GET", place).send().await;

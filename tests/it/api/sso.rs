@@ -342,6 +342,11 @@ async fn a_provider_that_is_none_is_not_set_up_and_nothing_of_this_machine_is_as
             told.body
         );
     }
+    let both = json!({"name": "Bad", "protocol": "oidc", "preset": "google", "issuer": "https://idp.example", "client_id": "us"});
+    let told = service
+        .post(&tenant, tenant.admin, "/v1/sso/connections", both)
+        .await;
+    assert!(told.is_problem(400).contains("`preset` says it"));
     // Whoever may not set it has no call made for them.
     let body = json!({"name": "Bad", "protocol": "oidc", "issuer": "https://127.0.0.1:1", "client_id": "us"});
     let told = service

@@ -76,7 +76,7 @@ fn several_certificates_are_read_each_once() {
     );
     let intake = read(three.as_bytes(), now()).unwrap();
     assert_eq!(intake.saml.certificates, [RSA.stored(), EC.stored()]);
-    let facts = of_connection(&intake.saml, now()).unwrap();
+    let facts = of_connection(&intake.saml.certificates, now()).unwrap();
     assert_eq!(facts, intake.certificates);
     let keys: Vec<_> = facts.iter().map(|facts| facts.key.as_str()).collect();
     assert_eq!(keys, ["RSA 2048", "EC P-256"]);
@@ -85,14 +85,15 @@ fn several_certificates_are_read_each_once() {
 #[test]
 fn a_certificate_that_runs_out_is_counted_down() {
     let saml = Around::of(&RSA).saml;
-    let left = |at: &str| of_connection(&saml, super::idp::at(at)).unwrap()[0].days_left;
+    let left =
+        |at: &str| of_connection(&saml.certificates, super::idp::at(at)).unwrap()[0].days_left;
     assert_eq!(left("2026-03-31T13:00:00Z"), 0);
     assert_eq!(left("2026-04-01T12:00:01Z"), -1);
     assert_eq!(left("2026-03-25T11:00:00Z"), 7);
     let mut unreadable = saml.clone();
     unreadable.certificates.push("QUJD".to_owned());
     assert_eq!(
-        of_connection(&unreadable, now()),
+        of_connection(&unreadable.certificates, now()),
         Err((2, NotACertificate::Unreadable))
     );
 }
@@ -396,5 +397,8 @@ fn a_key_of_another_kind_is_refused() {
     builder.sign(&edwards, MessageDigest::null()).unwrap();
     let mut saml = Around::of(&RSA).saml;
     saml.certificates = vec![data_encoding::BASE64.encode(&builder.build().to_der().unwrap())];
-    assert_eq!(of_connection(&saml, now()), Err((1, NotACertificate::Key)));
+    assert_eq!(
+        of_connection(&saml.certificates, now()),
+        Err((1, NotACertificate::Key))
+    );
 }

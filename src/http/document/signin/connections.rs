@@ -179,18 +179,6 @@ pub(in crate::http) enum Connection {
     Saml(SamlConnection),
 }
 
-/// A connection as it was just set.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[schema(discriminator(property_name = "protocol", mapping(
-    ("oidc" = "#/components/schemas/OidcConnection"),
-    ("saml" = "#/components/schemas/ChangedSamlConnection"),
-)))]
-pub(in crate::http) enum ChangedConnection {
-    Oidc(OidcConnection),
-    Saml(ChangedSamlConnection),
-}
-
 /// A connection by OpenID Connect.
 #[derive(ToSchema)]
 pub(in crate::http) struct OidcConnection {
@@ -269,52 +257,6 @@ pub(in crate::http) struct SamlConnection {
     group_roles: BTreeMap<String, Role>,
     /// What an Admin should do something about: certificates that have expired, or do within 30 days.
     warnings: Vec<String>,
-    /// Where the organization's people sign in.
-    sign_in_url: String,
-    /// Tell the provider: our entity ID.
-    sp_entity_id: String,
-    /// Tell the provider: where its responses go.
-    sp_acs_url: String,
-    /// Tell the provider: where our metadata is.
-    sp_metadata_url: String,
-}
-
-/// A connection by SAML 2.0 as it was just set: certificates as they are, and no warnings.
-#[derive(ToSchema)]
-pub(in crate::http) struct ChangedSamlConnection {
-    id: Id,
-    #[schema(inline)]
-    protocol: SamlProtocol,
-    /// What people call it; it stands on the sign-in page.
-    name: String,
-    /// The provider's entity ID.
-    entity_id: String,
-    /// Where an authentication request goes.
-    sso_url: String,
-    binding: SamlBinding,
-    /// The certificates that the provider signs with, each DER in base 64.
-    certificates: Vec<String>,
-    /// Whether a response that nobody has asked for is taken.
-    idp_initiated: bool,
-    /// The attribute that holds a person's address; null: a NameID of the e-mail format, or one of the usual names.
-    #[schema(required)]
-    email_attribute: Option<String>,
-    /// The attribute that holds what people call them; null: none is named.
-    #[schema(required)]
-    name_attribute: Option<String>,
-    /// The attribute that lists a person's groups; null: none.
-    #[schema(required)]
-    groups_attribute: Option<String>,
-    /// Whether people sign in by it.
-    enabled: bool,
-    /// The Admins who have signed in by it in a test, as it is set now.
-    tested_by: Vec<Id>,
-    /// Whether somebody who signs in by it and is no member becomes one.
-    provisioning: bool,
-    /// What such a person becomes where no group of theirs says otherwise.
-    default_role: Role,
-    /// The provider's groups, by name, and the role that each gives: of several the highest.
-    group_roles: BTreeMap<String, Role>,
     /// Where the organization's people sign in.
     sign_in_url: String,
     /// Tell the provider: our entity ID.
