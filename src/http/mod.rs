@@ -286,13 +286,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     plain(documented(Extension::default()).into_openapi())
 }
 
-/// The document with a rest of a path written as any other part of one: only our router tells them apart.
+/// The document as others read it: a rest of a path is written as any other part of one, since only our router tells them apart.
 fn plain(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths
         .into_iter()
         .map(|(path, item)| (path.replace("{*", "{"), item))
         .collect();
+    document::say_who_may_call(&mut document);
     document
 }
 

@@ -5,12 +5,16 @@ use cedarkeep::http;
 use serde_json::{Value, json};
 
 use super::harness::{Service, Tenant, Things, key};
+use super::sessions::ORIGIN;
 
 /// A route as the document has it.
 struct Route {
     method: String,
     path: String,
+    /// Whether it needs a credential.
     secured: bool,
+    /// Whether that may be a session.
+    by_session: bool,
 }
 
 fn routes() -> Vec<Route> {
@@ -19,11 +23,13 @@ fn routes() -> Vec<Route> {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             if ["get", "head", "put", "post", "delete", "patch"].contains(&method.as_str()) {
-                let secured = operation.get("security").is_some();
+                let credentials = operation["security"].as_array().unwrap();
+                let takes = |name: &str| credentials.iter().any(|one| one.get(name).is_some());
                 routes.push(Route {
                     method: method.to_uppercase(),
                     path: path.clone(),
-                    secured,
+                    secured: !credentials.is_empty(),
+                    by_session: takes("session"),
                 });
             }
         }
@@ -233,6 +239,30 @@ async fn without_a_credential_nothing_is_answered() {
             route.method, route.path, told.body
         );
         assert!(told.headers.contains_key("www-authenticate"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_a_credential_where_the_document_says_so_and_nowhere_else() {
+    let service = Service::open().await;
+    let tenant = service.tenant("acme").await;
+    let things = service.things(&tenant).await;
+    let cookie = service.sign_in(&tenant, tenant.viewer).await;
+    // A viewer's, so that the calls leave everything as it is.
+    let with = [("cookie", cookie.as_str()), ("origin", ORIGIN)];
+    let (ours, others): (Vec<_>, Vec<_>) = ours().partition(|route| route.by_session);
+    assert!(others.is_empty());
+    for route in ours {
+        let (place, body) = (route.place(&things), route.body(&tenant, &things));
+        let answer = told(&service, &route, &place, body.as_ref(), &with).await;
+        assert_ne!(answer.status, 401, "{} {}", route.method, route.path);
+    }
+    let theirs = routes().into_iter();
+    let theirs = theirs.filter(|route| route.secured && !route.path.starts_with("/v1/"));
+    for route in theirs {
+        assert!(!route.by_session, "{}", route.path);
+        let answer = told(&service, &route, &route.path, Some(&json!({})), &with).await;
+        assert_eq!(answer.status, 401, "{} {}", route.method, route.path);
     }
 }
 
