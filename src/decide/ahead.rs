@@ -169,3 +169,77 @@ impl Prepared {
         Self { batch, made: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use serde_json::Map;
+    use tokio::sync::oneshot;
+
+    use super::super::question::{Asker, Named, Question, Until};
+    use super::super::work::{Questions, Reply};
+    use super::*;
+    use crate::directory::{Kind, Ref};
+
+    /// A call that asks so much.
+    fn asking(questions: usize) -> Work {
+        let named = Named::of(Ref::new(Kind::Thread, [0; 16]));
+        let question = Question {
+            subject: named.clone(),
+            action: "thread.read".into(),
+            action_properties: Map::new(),
+            resource: named,
+            context: Map::new(),
+        };
+        let (to, _) = oneshot::channel();
+        Work::Questions(Questions {
+            asker: Asker::operator(),
+            items: vec![question; questions],
+            until: Until::All,
+            reply: Reply::to(to),
+            deadline: Instant::now(),
+        })
+    }
+
+    /// What is taken out of what waits, by how much each asks.
+    fn taken(incoming: &mut Incoming) -> Vec<usize> {
+        let batch = incoming.take(incoming.waiting.len());
+        batch.iter().map(Work::questions).collect()
+    }
+
+    fn waiting(calls: &[usize]) -> Incoming {
+        let (_, queue) = mpsc::channel(1);
+        let mut incoming = Incoming::of(queue);
+        incoming.waiting = calls.iter().map(|questions| asking(*questions)).collect();
+        incoming
+    }
+
+    #[test]
+    fn who_asks_little_is_taken_along_and_who_asks_much_in_order() {
+        let mut incoming = waiting(&[1_000, 1, 900, 1, 800]);
+        assert_eq!(taken(&mut incoming), [1_000, 1, 1, 900, 800]);
+    }
+
+    #[test]
+    fn a_batch_has_so_many_questions_and_the_rest_keeps_its_order() {
+        let mut incoming = waiting(&[3_000, 2_000, 1, 500]);
+        assert_eq!(taken(&mut incoming), [3_000, 1]);
+        assert_eq!(taken(&mut incoming), [2_000, 500]);
+        assert_eq!(taken(&mut waiting(&[QUESTIONS + 1, 1])), [QUESTIONS + 1]);
+    }
+
+    #[test]
+    fn a_batch_after_a_slow_one_is_of_who_asks_little_alone_and_never_twice_running() {
+        let mut incoming = waiting(&[1_000, 1, 1_000, 1]);
+        incoming.go_on(Vec::new(), true);
+        assert_eq!(taken(&mut incoming), [1, 1]);
+        incoming.waiting.push_back(asking(1));
+        incoming.go_on(Vec::new(), true);
+        assert_eq!(taken(&mut incoming), [1_000, 1, 1_000]);
+        // Where nobody asks little, nobody is waited for.
+        let mut much = waiting(&[1_000]);
+        much.go_on(Vec::new(), true);
+        assert_eq!(taken(&mut much), [1_000]);
+    }
+}
