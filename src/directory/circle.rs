@@ -236,7 +236,7 @@ fn moved(
     place: Place,
 ) -> Result<Change, DirectoryError> {
     if groups == old.groups {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "user",
             "this changes nothing of what they are there",
         ));

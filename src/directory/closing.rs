@@ -47,7 +47,7 @@ fn requested(snapshot: &Snapshot, days: u32, now: DateTime<Utc>) -> Result<Chang
         ));
     }
     if let Some(at) = old.closes_at {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "closing",
             format!("it is closed at {at} as it is: call that off first"),
         ));
@@ -84,7 +84,7 @@ pub fn call_off_by_operator(_by: &Operator, snapshot: &Snapshot) -> Result<Chang
 fn called_off(snapshot: &Snapshot) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if old.closes_at.is_none() || old.suspended {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "closing",
             "nobody has asked to close it, or it is closed",
         ));
@@ -114,7 +114,7 @@ pub fn close(by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryErro
     let old = snapshot.organization()?;
     not_held(old)?;
     if !is_due(snapshot, by.now()) {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "closing",
             "its time has not come, or it was called off",
         ));

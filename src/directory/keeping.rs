@@ -128,7 +128,10 @@ fn retention(snapshot: &Snapshot, days: Option<u32>) -> Result<Change, Directory
         ));
     }
     if old.retention_days == days {
-        return Err(DirectoryError::invalid("retention_days", "it is so now"));
+        return Err(DirectoryError::conflicting(
+            "retention_days",
+            "it is so now",
+        ));
     }
     let details = json!({"old": old.retention_days, "new": days});
     let new = Organization {
@@ -191,7 +194,7 @@ fn held(snapshot: &Snapshot, by: i64, reason: &str) -> Result<Change, DirectoryE
     let reason = name("reason", reason)?;
     let holds = old.holds.saturating_add(by);
     if holds < 0 {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "legal_hold",
             "there is none to release",
         ));
@@ -357,7 +360,10 @@ pub fn erased(_by: &Operator, _snapshot: &Snapshot, person: Ref) -> Result<Chang
 pub fn prune(_by: &Operator, snapshot: &Snapshot, minimum: u64) -> Result<Change, DirectoryError> {
     not_held(snapshot, 0)?;
     if snapshot.organization()?.retention_days.is_none() {
-        return Err(DirectoryError::invalid("retention_days", "it was lifted"));
+        return Err(DirectoryError::conflicting(
+            "retention_days",
+            "it was lifted",
+        ));
     }
     Ok(
         Change::new(Event::LogPruned, Some(snapshot.org()), json!({}))

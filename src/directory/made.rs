@@ -185,7 +185,7 @@ pub fn edit<A: Edits>(
         ));
     }
     if new == *old {
-        return Err(DirectoryError::invalid("name", "this changes nothing"));
+        return Err(DirectoryError::conflicting("name", "this changes nothing"));
     }
     let details = json!({
         "old": {"name": old.name, "audience": old.audience},
@@ -206,7 +206,7 @@ pub fn restrict(
     let thread = of_kind(by.resource(), Kind::Thread)?;
     let old = snapshot.require_made(thread)?;
     let Some(was) = old.audience else {
-        return Err(DirectoryError::invalid("audience", "it is private now"));
+        return Err(DirectoryError::conflicting("audience", "it is private now"));
     };
     let new = fitting(snapshot, old.parent, audience)?;
     if let Some(group) = new {
@@ -258,7 +258,7 @@ pub fn transfer(
         return Err(DirectoryError::invalid("owner", "they are suspended"));
     }
     if old.owner == owner {
-        return Err(DirectoryError::invalid("owner", "it is theirs now"));
+        return Err(DirectoryError::conflicting("owner", "it is theirs now"));
     }
     let details = json!({"old": old.owner, "new": owner});
     replaced(

@@ -248,6 +248,13 @@ impl DirectoryError {
         }
     }
 
+    /// What a member of the request wants contradicts what is there.
+    fn conflicting(member: &'static str, why: impl std::fmt::Display) -> Self {
+        Self::Conflicting {
+            why: format!("`{member}`: {why}"),
+        }
+    }
+
     /// A member of the request that does not fit.
     fn invalid(member: &'static str, why: impl Into<String>) -> Self {
         Self::Invalid {

@@ -68,7 +68,7 @@ pub fn found(
 pub fn set_plan(by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if old.plan == plan {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "plan",
             format!("it is {} now", plan.name()),
         ));
@@ -97,7 +97,10 @@ pub fn set_plan(by: &Operator, snapshot: &Snapshot, plan: Plan) -> Result<Change
 pub fn suspend(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if old.suspended {
-        return Err(DirectoryError::invalid("suspended", "it is suspended now"));
+        return Err(DirectoryError::conflicting(
+            "suspended",
+            "it is suspended now",
+        ));
     }
     let new = Organization {
         suspended: true,
@@ -118,7 +121,10 @@ pub fn suspend(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryE
 pub fn resume(_by: &Operator, snapshot: &Snapshot) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
     if !old.suspended {
-        return Err(DirectoryError::invalid("suspended", "it is not suspended"));
+        return Err(DirectoryError::conflicting(
+            "suspended",
+            "it is not suspended",
+        ));
     }
     let new = Organization {
         suspended: false,
@@ -167,7 +173,7 @@ pub fn set_share_days(
         ));
     }
     if old.share_days == days {
-        return Err(DirectoryError::invalid("share_days", "it is so now"));
+        return Err(DirectoryError::conflicting("share_days", "it is so now"));
     }
     let new = Organization {
         share_days: days,

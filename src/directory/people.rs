@@ -73,7 +73,7 @@ pub fn change_role(
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.require_user(by.resource())?;
     if old.role == role {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "role",
             format!("they are {} now", role.name()),
         ));
@@ -114,7 +114,7 @@ pub fn set_active(
         } else {
             "they are suspended now"
         };
-        return Err(DirectoryError::invalid("active", why));
+        return Err(DirectoryError::conflicting("active", why));
     }
     if !active {
         keep_glass(snapshot, by.resource())?;

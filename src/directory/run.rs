@@ -152,10 +152,10 @@ fn ended(
         return Err(DirectoryError::absent(reference));
     };
     if old.status != Status::Running {
-        return Err(DirectoryError::invalid("status", "the run has ended"));
+        return Err(DirectoryError::conflicting("status", "the run has ended"));
     }
     let event = match status {
-        Status::Running => return Err(DirectoryError::invalid("status", "it runs now")),
+        Status::Running => return Err(DirectoryError::conflicting("status", "it runs now")),
         Status::Completed => Event::AgentRunCompleted,
         Status::Failed => Event::AgentRunFailed,
         Status::Cancelled => Event::AgentRunCancelled,

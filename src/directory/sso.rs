@@ -232,7 +232,7 @@ pub fn relax_by_operator(_by: &Operator, snapshot: &Snapshot) -> Result<Change, 
 fn relaxed(snapshot: &Snapshot) -> Result<Change, DirectoryError> {
     let mut organization = snapshot.organization()?.clone();
     let Some(before) = organization.sso_enforced.take() else {
-        return Err(DirectoryError::invalid("method", "none is enforced"));
+        return Err(DirectoryError::conflicting("method", "none is enforced"));
     };
     let details = json!({"enforced": null, "before": before});
     Ok(set(snapshot, Event::SsoDisabled, organization, details))

@@ -53,7 +53,7 @@ pub fn request(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Chang
     let hand = Hand::of(by)?;
     let old = snapshot.organization()?;
     if in_force(old, by.now()).is_some() {
-        return Err(DirectoryError::invalid(
+        return Err(DirectoryError::conflicting(
             "private_export",
             "one is asked for already: approve it, or withdraw it first",
         ));
@@ -78,7 +78,7 @@ pub fn approve(by: &Authorized<DataExport>, snapshot: &Snapshot) -> Result<Chang
     let asked = in_force(snapshot.organization()?, by.now())
         .filter(|export| export.approved_by.is_none())
         .ok_or_else(|| {
-            DirectoryError::invalid(
+            DirectoryError::conflicting(
                 "private_export",
                 "none waits for approval: it is to be asked for first",
             )
@@ -115,10 +115,9 @@ pub fn withdraw(
     snapshot: &Snapshot,
 ) -> Result<Change, DirectoryError> {
     let old = snapshot.organization()?;
-    let asked = old
-        .private_export
-        .as_ref()
-        .ok_or_else(|| DirectoryError::invalid("private_export", "there is none to withdraw"))?;
+    let asked = old.private_export.as_ref().ok_or_else(|| {
+        DirectoryError::conflicting("private_export", "there is none to withdraw")
+    })?;
     let details = json!({"private_export": {"old": asked, "new": null}});
     set(snapshot, Event::SettingsUpdated, details, None)
 }

@@ -14,8 +14,9 @@ use super::authzen::wire::{
     evaluation, evaluations, header_detail,
 };
 use super::caller;
+use super::document::access::calling::{ByCertificate, Explaining, Unanswered};
 use super::document::access::{
-    self as described, DecisionPoint, Evaluation, Evaluations, EvaluationsAnswer, Unanswered,
+    self as described, DecisionPoint, Evaluation, Evaluations, EvaluationsAnswer,
 };
 use super::json;
 use super::problem::{Plain, Problem};
@@ -39,7 +40,8 @@ pub(super) async fn asked_by_service(
 
 /// One question.
 #[utoipa::path(
-    post, path = "/access/v1/evaluation", tag = "AuthZEN",
+    post, path = "/access/v1/evaluation", tag = "AuthZEN", operation_id = "evaluate",
+    params(Explaining, ByCertificate),
     request_body = Evaluation,
     responses(
         (status = 200, description = "the decision, which may be a deny", body = described::Decision),
@@ -58,7 +60,8 @@ pub(super) async fn one(State(app): State<Arc<App>>, request: Request) -> Result
 
 /// Several questions, or one.
 #[utoipa::path(
-    post, path = "/access/v1/evaluations", tag = "AuthZEN",
+    post, path = "/access/v1/evaluations", tag = "AuthZEN", operation_id = "evaluate_several",
+    params(Explaining, ByCertificate),
     request_body = Evaluations,
     responses(
         (status = 200, description = "the decisions in the order of the items; without items one decision", body = EvaluationsAnswer),
@@ -149,7 +152,7 @@ async fn alone(
 
 /// What a client learns of this decision point.
 #[utoipa::path(
-    get, path = "/.well-known/authzen-configuration", tag = "AuthZEN",
+    get, path = "/.well-known/authzen-configuration", tag = "AuthZEN", operation_id = "read_authzen_metadata",
     responses((status = 200, description = "the metadata", body = DecisionPoint)),
 )]
 pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {

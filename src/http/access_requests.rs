@@ -8,7 +8,10 @@ use serde_json::Map;
 use super::call::{Call, said};
 use super::document::Page;
 use super::document::calls::{Acting, Keyed, Paged, Problems};
-use super::document::sharing::{AccessApproval, AccessRequest as Described, NewAccessRequest};
+use super::document::sharing::{
+    AccessApproval, AccessRequest as Described, AccessRequestStatus, AccessRequestsBy,
+    NewAccessRequest,
+};
 use super::fields::{Fields, wrong};
 use super::page::{self, Paging};
 use super::problem::Problem;
@@ -49,9 +52,9 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 
 /// The requests that the acting user has made, and those about what they may share.
 #[utoipa::path(get, path = "/v1/access-requests", tag = "Directory", operation_id = "list_access_requests",
-    params(("by" = Option<String>, Query, description = "`me`: those that the acting user has made; `others`: those that wait, or have waited, for them"),
+    params(("by" = inline(Option<AccessRequestsBy>), Query, description = "`me`: those that the acting user has made; `others`: those that wait, or have waited, for them"),
         ("resource" = Option<String>, Query, description = "about this alone"),
-        ("status" = Option<String>, Query, description = "open, approved, declined, withdrawn or lapsed"), Acting, Paged),
+        ("status" = Option<AccessRequestStatus>, Query, description = "of which this has become"), Acting, Paged),
     responses((status = 200, description = "a page of them", body = Page<Described>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {

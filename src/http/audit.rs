@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::document::Page;
-use super::document::audit::{AuditCheckpoint, AuditEntry, ConsistencyProof};
+use super::document::audit::{
+    AuditCategory, AuditCheckpoint, AuditEntry, AuditEvent, AuditOutcome, ConsistencyProof,
+};
 use super::document::calls::{Acting, Paged, Problems};
 use super::export;
 use super::page::{self, Paging};
@@ -30,7 +32,7 @@ use crate::log::query::Query;
 use crate::tenant::Store;
 
 /// A receipt of one entry: one text that shows offline that the log has it. A key needs the scope `audit.read`.
-#[utoipa::path(get, path = "/v1/audit/receipts/{index}", tag = "Audit",
+#[utoipa::path(get, path = "/v1/audit/receipts/{index}", tag = "Audit", operation_id = "read_receipt",
     params(("index" = u64, Path, description = "the entry's index"), Acting),
     responses((status = 200, description = "a C2SP tlog-proof with the entry in its extra line", body = String, content_type = "text/plain"), Problems),
     security(("api_key" = [])))]
@@ -77,8 +79,8 @@ pub(super) fn unread(error: Unwritten) -> Problem {
 /// What shows that the log was only appended to between two of its sizes.
 #[utoipa::path(get, path = "/v1/audit/consistency", tag = "Audit", operation_id = "prove_consistency",
     params(Acting,
-        ("from" = u64, Query, description = "the earlier size, from 1: that of a checkpoint that somebody kept"),
-        ("to" = Option<u64>, Query, description = "the later size; the log's size now if absent")),
+        ("from" = u64, Query, minimum = 1, description = "the earlier size, from 1: that of a checkpoint that somebody kept"),
+        ("to" = Option<u64>, Query, minimum = 1, description = "the later size, not before `from`; the log's size now if absent")),
     responses((status = 200, description = "the proof, and the last checkpoint", body = ConsistencyProof), Problems),
     security(("api_key" = [])))]
 pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
@@ -105,7 +107,7 @@ pub(super) async fn consistency(call: Call) -> Result<Response, Problem> {
 /// What shows that the deployment's log, which is published and witnessed, has a commitment to a checkpoint of this log.
 #[utoipa::path(get, path = "/v1/audit/anchor", tag = "Audit", operation_id = "prove_anchor",
     params(Acting,
-        ("size" = Option<u64>, Query, description = "a checkpoint of so many entries or more; the newest there is if absent")),
+        ("size" = Option<u64>, Query, minimum = 1, description = "a checkpoint of so many entries or more; the newest there is if absent")),
     responses((status = 200, description = "the checkpoint, the salt of the commitment, and a receipt of the entry of the deployment's log (`cedarkeep.anchor.v1`)", body = String, content_type = "text/plain"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn anchor(State(app): State<Arc<App>>, call: Call) -> Result<Response, Problem> {
@@ -143,9 +145,9 @@ fn size(name: &str, text: &str) -> Result<u64, Problem> {
     params(Acting, Paged,
         ("from" = Option<String>, Query, description = "the first moment that counts, as 2026-01-31T12:00:00Z"),
         ("to" = Option<String>, Query, description = "the first moment that does not count any more"),
-        ("event" = Option<String>, Query, description = "as `thread.shared`"),
-        ("category" = Option<String>, Query, description = "as `membership`"),
-        ("outcome" = Option<String>, Query, description = "allow, deny, ok or failed"),
+        ("event" = Option<AuditEvent>, Query, description = "what happened"),
+        ("category" = Option<AuditCategory>, Query, description = "the chapter of what happened"),
+        ("outcome" = Option<AuditOutcome>, Query, description = "how it ended"),
         ("actor" = Option<String>, Query, description = "the id of who acted, of the user acted for, or of the key"),
         ("resource" = Option<String>, Query, description = "the id of what it was done to"),
         ("action" = Option<String>, Query, description = "as `thread.read`"),
@@ -185,7 +187,7 @@ pub(super) async fn entries(call: Call) -> Result<Response, Problem> {
 
 /// The last signed checkpoint, and the key that verifies it and every receipt. With `Accept: text/plain` the signed note alone, as
 /// readers of C2SP tlog-tiles want it.
-#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit", params(Acting),
+#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "Audit", operation_id = "read_checkpoint", params(Acting),
     responses((status = 200, description = "the checkpoint and the key, or the checkpoint alone", content((AuditCheckpoint = "application/json"), (String = "text/plain"))), Problems),
     security(("api_key" = [])))]
 pub(super) async fn checkpoint(call: Call, headers: HeaderMap) -> Result<Response, Problem> {

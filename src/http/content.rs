@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
-use super::document::Page;
-use super::document::calls::{Acting, Paged, Problems, in_header};
-use super::document::content::{ContentVersion, WrittenContent};
+use super::document::calls::{Acting, Keyed, Paged, Problems, in_header};
+use super::document::content::{AnyBytes, ContentVersion, WrittenContent};
+use super::document::{self, Page};
 use super::incoming::{self, Incoming};
 use super::page::{self, Paging};
 use super::problem::Problem;
@@ -465,12 +465,11 @@ macro_rules! contents {
             ///
             /// The body is the content, of any media type, streamed. What breaks off leaves nothing.
             #[utoipa::path(put, path = $path, tag = "Content", operation_id = $put,
-                params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Matching),
-                request_body(content = Vec<u8>, description = "the content", content_type = "application/octet-stream"),
+                params(("id" = String, Path, description = "its identifier"), Acting, Matching),
+                request_body(content = inline(AnyBytes), description = "the content: any media type is kept as it is sent; 5 GiB at most, of a memory 1 MiB, where the service is set up no other way", content_type = "application/octet-stream"),
                 responses((status = 200, description = "what was written, with the version as `ETag`", body = WrittenContent),
-                    (status = 412, description = "the content is not the version that the request names"),
-                    (status = 408, description = "it took too long to arrive"),
-                    (status = 415, description = "it comes with `Content-Encoding`"), Problems),
+                    (status = 412, description = "the content is not the version that the request names", body = document::Problem, content_type = "application/problem+json"),
+                    (status = 415, description = "it comes with `Content-Encoding`", body = document::Problem, content_type = "application/problem+json"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn put(State(app): State<Arc<App>>, call: Call, request: Request) -> Result<Response, Problem> {
                 stored::<$write>(app, call, request).await
@@ -482,12 +481,12 @@ macro_rules! contents {
             /// where it is denied.
             #[utoipa::path(get, path = $path, tag = "Content", operation_id = $get,
                 params(("id" = String, Path, description = "its identifier"),
-                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Purpose, Ranged),
-                responses((status = 200, description = "the content, as it was sent", content_type = "application/octet-stream"),
-                    (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
+                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Ranged),
+                responses((status = 200, description = "the content, as it was sent and of the media type that it was sent with", body = inline(AnyBytes), content_type = "*/*"),
+                    (status = 206, description = "the range of it that was asked for", body = inline(AnyBytes), content_type = "*/*"),
                     (status = 304, description = "it is the version that `If-None-Match` names"),
-                    (status = 412, description = "it is not the version that `If-Match` names"),
-                    (status = 416, description = "these bytes are not there"), Problems),
+                    (status = 412, description = "it is not the version that `If-Match` names", body = document::Problem, content_type = "application/problem+json"),
+                    (status = 416, description = "these bytes are not there", body = document::Problem, content_type = "application/problem+json"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn get(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
                 shown::<$read>(call, Kind::$kind, headers).await
@@ -496,7 +495,7 @@ macro_rules! contents {
             /// What the content is, without its bytes.
             #[utoipa::path(head, path = $path, tag = "Content", operation_id = $head,
                 params(("id" = String, Path, description = "its identifier"),
-                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Purpose, Known),
+                    ("version" = Option<String>, Query, description = "an earlier version, where versions are kept"), Acting, Known),
                 responses((status = 200, description = "the headers that GET would answer with"),
                     (status = 304, description = "it is the version that `If-None-Match` names"),
                     (status = 412, description = "it is not the version that `If-Match` names"), Problems),
@@ -507,9 +506,9 @@ macro_rules! contents {
 
             /// Delete the content with all its versions, and their keys; the thing itself stays.
             #[utoipa::path(delete, path = $path, tag = "Content", operation_id = $delete,
-                params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Matching),
+                params(("id" = String, Path, description = "its identifier"), Acting, Matching, Keyed),
                 responses((status = 204, description = "it is no more"),
-                    (status = 412, description = "the content is not the version that the request names"), Problems),
+                    (status = 412, description = "the content is not the version that the request names", body = document::Problem, content_type = "application/problem+json"), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn delete(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
                 removed::<$remove>(call, headers).await
@@ -517,7 +516,7 @@ macro_rules! contents {
 
             /// Its versions, the oldest first.
             #[utoipa::path(get, path = $versions, tag = "Content", operation_id = $list,
-                params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Paged),
+                params(("id" = String, Path, description = "its identifier"), Acting, Paged),
                 responses((status = 200, description = "a page of them", body = Page<ContentVersion>), Problems),
                 security(("api_key" = [])))]
             pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
@@ -580,9 +579,6 @@ pub(super) struct Known;
 /// The headers by which a change says what it replaces, as they are documented.
 pub(super) struct Matching;
 
-/// The header by which a call says what it is for, as it is documented.
-pub(super) struct Purpose;
-
 macro_rules! documented {
     ($name:ident, $([$header:literal, $text:literal]),*) => {
         impl utoipa::IntoParams for $name {
@@ -611,8 +607,4 @@ documented! {
     Matching,
     ["If-Match", "the `ETag` of the version that is replaced, or `*` for any"],
     ["If-None-Match", "`*`: there is no content yet"]
-}
-documented! {
-    Purpose,
-    ["Cedarkeep-Purpose", "what it is for, as policies read it in `context.purpose`; `train` is refused for everybody"]
 }

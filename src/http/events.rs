@@ -4,6 +4,7 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::call::Call;
+use super::document::access::calling::ByCertificate;
 use super::document::calls::{Keyed, Problems};
 use super::document::credentials::{EventReport, RecordedEvents};
 use super::fields::{Fields, missing, wrong};
@@ -17,7 +18,7 @@ use crate::log::entry::{Outcome, Refusal};
 /// Record what happened in an app: people who signed in there, failed to, or signed out, and integrations that were used. Each is an
 /// entry of its own whose caller is this key and whose details say `reported`, so that nobody takes it for something that was seen here.
 /// All of a call are recorded or none.
-#[utoipa::path(post, path = "/v1/audit/events", tag = "Audit", operation_id = "report_events", params(Keyed),
+#[utoipa::path(post, path = "/v1/audit/events", tag = "Audit", operation_id = "report_events", params(ByCertificate, Keyed),
     request_body = EventReport,
     responses((status = 200, description = "how many are recorded", body = RecordedEvents), Problems),
     security(("api_key" = [])))]

@@ -9,7 +9,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::audit::{note, permitted, unread};
 use super::call::Call;
+use super::document::audit::{AuditCategory, AuditEvent, AuditExportFormat, AuditOutcome};
 use super::document::calls::{Acting, Problems};
+use super::document::content::AnyBytes;
 use super::problem::Problem;
 use super::refused;
 use crate::decide::error::Unwritten;
@@ -27,18 +29,18 @@ const WAITING: usize = 4;
 /// then ask again. Four are under way at once for one organization on a node; one more is a 429.
 #[utoipa::path(get, path = "/v1/audit/export", tag = "Audit", operation_id = "export_audit_log",
     params(Acting,
-        ("format" = String, Query, description = "`bundle` (tar with leaves, checkpoint, tiles, keys, manifest; takes no conditions), `jsonl`, `csv` or `ocsf`"),
+        ("format" = inline(AuditExportFormat), Query, description = "`bundle` (tar with leaves, checkpoint, tiles, keys, manifest; takes no conditions), `jsonl`, `csv` or `ocsf`"),
         ("from" = Option<String>, Query, description = "the first moment that counts, as 2026-01-31T12:00:00Z"),
         ("to" = Option<String>, Query, description = "the first moment that does not count any more"),
-        ("event" = Option<String>, Query, description = "as `thread.shared`"),
-        ("category" = Option<String>, Query, description = "as `membership`"),
-        ("outcome" = Option<String>, Query, description = "allow, deny, ok or failed"),
+        ("event" = Option<AuditEvent>, Query, description = "what happened"),
+        ("category" = Option<AuditCategory>, Query, description = "the chapter of what happened"),
+        ("outcome" = Option<AuditOutcome>, Query, description = "how it ended"),
         ("actor" = Option<String>, Query, description = "the id of who acted, of the user acted for, or of the key"),
         ("resource" = Option<String>, Query, description = "the id of what it was done to"),
         ("action" = Option<String>, Query, description = "as `thread.read`"),
         ("policy" = Option<String>, Query, description = "the id of a policy that determined it"),
         ("request_id" = Option<String>, Query, description = "the `X-Request-ID` of the call")),
-    responses((status = 200, description = "the export, as an attachment; a line of `jsonl` is what `GET /v1/audit/entries` shows of an entry, one of `ocsf` an event of OCSF's API Activity", content((String = "application/x-tar"), (String = "application/x-ndjson"), (String = "text/csv"))), Problems),
+    responses((status = 200, description = "the export, as an attachment; a line of `jsonl` is what `GET /v1/audit/entries` shows of an entry (`AuditEntry`), one of `ocsf` an event of OCSF's API Activity in JSON, one of `csv` behind the first, which has the names of the columns, an entry", content((inline(AnyBytes) = "application/x-tar"), (String = "application/x-ndjson"), (String = "text/csv"))), Problems),
     security(("api_key" = [])))]
 pub(super) async fn export(call: Call) -> Result<Response, Problem> {
     let known = [&["format"], Query::NAMES].concat();
@@ -111,7 +113,7 @@ fn problem(error: NotExported) -> Problem {
 #[utoipa::path(get, path = "/v1/audit/tile/{*path}", tag = "Audit", operation_id = "read_audit_log_tile",
     params(Acting,
         ("path" = String, Path, description = "`<L>/<N>[.p/<W>]`, or `entries/<N>[.p/<W>]` for the leaves, each behind its length in 16 bits")),
-    responses((status = 200, description = "the hashes one behind the other, or the leaves", content_type = "application/octet-stream"), Problems),
+    responses((status = 200, description = "the hashes one behind the other, or the leaves", body = inline(AnyBytes), content_type = "application/octet-stream"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn tile(call: Call) -> Result<Response, Problem> {
     let path = format!("tile/{}", call.text("path")?);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::audit::{note, permitted};
 use super::call::Call;
+use super::document::audit::{AuditCategory, AuditEvent, AuditOutcome};
 use super::document::calls::{Acting, Problems};
 use super::problem::Problem;
 use crate::decide::audit::{self, Shown};
@@ -32,10 +33,11 @@ const PAGE: usize = 200;
 /// is gone, the stream ends with an event `refused`.
 #[utoipa::path(get, path = "/v1/audit/follow", tag = "Audit", operation_id = "follow_audit_log",
     params(Acting,
+        ("Last-Event-ID" = Option<u64>, Header, nullable = false, description = "the `id` of the last event that is there already: go on behind it, whatever `after` says"),
         ("after" = Option<u64>, Query, description = "go on behind this index; from now on if absent"),
-        ("event" = Option<String>, Query, description = "as `thread.shared`"),
-        ("category" = Option<String>, Query, description = "as `membership`"),
-        ("outcome" = Option<String>, Query, description = "allow, deny, ok or failed"),
+        ("event" = Option<AuditEvent>, Query, description = "what happened"),
+        ("category" = Option<AuditCategory>, Query, description = "the chapter of what happened"),
+        ("outcome" = Option<AuditOutcome>, Query, description = "how it ended"),
         ("actor" = Option<String>, Query, description = "the id of who acted, of the user acted for, or of the key"),
         ("resource" = Option<String>, Query, description = "the id of what it was done to"),
         ("action" = Option<String>, Query, description = "as `thread.read`"),

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::call::Call;
 use super::document::calls::{Acting, Problems};
-use super::document::signin::importing::{ImportLine, ImportedPerson};
+use super::document::signin::importing::{ImportLine, ImportMode, ImportedPerson};
 use super::problem::{Finding, Problem};
 use super::refused;
 use crate::app::App;
@@ -48,10 +48,10 @@ const TRIES: u32 = 30;
 #[utoipa::path(post, path = "/v1/users/import", tag = "Directory", operation_id = "import_users",
     params(Acting,
         ("dry_run" = Option<bool>, Query, description = "say what would become of each line, and change nothing; false if absent"),
-        ("mode" = Option<String>, Query, description = "`all`: all lines or none; `each`: every line stands for itself; `all` if absent")),
+        ("mode" = inline(Option<ImportMode>), Query, description = "`all`: all lines or none; `each`: every line stands for itself; `all` if absent")),
     request_body(description = "CSV whose first line names the columns `name`, `email`, `role` and perhaps `active`; or JSON objects with these members, one a line", content((String = "text/csv"), (ImportedPerson = "application/x-ndjson"))),
     responses((status = 200, description = "the report: lines of JSON, each an `ImportLine`", body = ImportLine, content_type = "application/x-ndjson"),
-        (status = 408, description = "the file took too long to arrive"), Problems),
+        Problems),
     security(("api_key" = [])))]
 pub(super) async fn import(
     State(app): State<Arc<App>>,

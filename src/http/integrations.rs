@@ -8,10 +8,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, json};
 
 use super::call::Call;
-use super::content::{self as shown_content, Purpose};
-use super::document::Page;
+use super::content as shown_content;
 use super::document::calls::{Acting, Keyed, Paged, Problems};
+use super::document::content::AnyBytes;
 use super::document::made::{Integration, IntegrationToken, NewIntegration};
+use super::document::{self, Page};
 use super::fields::Fields;
 use super::incoming::Incoming;
 use super::page::{self, Paging};
@@ -86,10 +87,10 @@ pub(super) async fn read(call: Call) -> Result<Response, Problem> {
 /// The body is the token, of any media type: an OAuth token response as it came, or the bare token. It is sealed, and never shown but
 /// to a service that uses the integration.
 #[utoipa::path(put, path = "/v1/integrations/{id}/token", tag = "Content", operation_id = "put_integration_token",
-    params(("id" = String, Path, description = "its identifier"), Acting, Purpose, Keyed),
-    request_body(content = Vec<u8>, description = "the token, of any media type", content_type = "application/octet-stream"),
+    params(("id" = String, Path, description = "its identifier"), Acting, Keyed),
+    request_body(content = inline(AnyBytes), description = "the token: any media type is kept as it is sent; 64 KiB at most, where the service is set up no other way", content_type = "application/octet-stream"),
     responses((status = 200, description = "the integration as it is now", body = Integration),
-        (status = 415, description = "it comes with `Content-Encoding`"), Problems),
+        (status = 415, description = "it comes with `Content-Encoding`", body = document::Problem, content_type = "application/problem+json"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn put_token(
     State(app): State<Arc<App>>,
@@ -119,7 +120,7 @@ pub(super) async fn put_token(
 ///
 /// Recorded as `integration.used` before it is handed out.
 #[utoipa::path(post, path = "/v1/integrations/{id}/use", tag = "Content", operation_id = "use_integration",
-    params(("id" = String, Path, description = "its identifier"), Acting, Purpose),
+    params(("id" = String, Path, description = "its identifier"), Acting),
     responses((status = 200, description = "the token", body = IntegrationToken), Problems),
     security(("api_key" = [])))]
 pub(super) async fn make_use(call: Call) -> Result<Response, Problem> {

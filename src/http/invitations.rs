@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 use super::attempts::Attempts;
 use super::call::Call;
 use super::caller::{self, Brought, From};
-use super::document::Page;
 use super::document::calls::{Acting, Keyed, Paged, Problems};
 use super::document::credentials::{
     Invitation, InvitationAcceptance, NewInvitation, SentInvitation,
 };
 use super::document::people::User;
+use super::document::{self, Page};
 use super::fields::Fields;
 use super::page::{self, Paging};
 use super::problem::Problem;
@@ -135,9 +135,9 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
 /// and one whose time is over are answered alike.
 #[utoipa::path(post, path = "/v1/invitations/accept", tag = "Directory", operation_id = "accept_invitation",
     request_body = InvitationAcceptance,
-    responses((status = 201, description = "the person, with `Location`", body = User),
-        (status = 403, description = "the link is not valid, or not any more"),
-        (status = 429, description = "too many links that were not valid came from there"), Problems))]
+    responses(Problems, (status = 201, description = "the person, with `Location`", body = User),
+        (status = 403, description = "the link is not valid, or not any more", body = document::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "too many links that were not valid came from there", body = document::Problem, content_type = "application/problem+json")))]
 pub(super) async fn accept(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<Peer>,

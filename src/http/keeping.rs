@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::call::Call;
 use super::document::calls::{Acting, Keyed, Problems};
 use super::document::organization::{
-    Erasure, KeyRotationProgress, LegalHoldReason, LogKeyRotation, Organization,
-    OrganizationClosing, RetentionChange,
+    Erasure, KeyName as RotatedKey, KeyRotationProgress, LegalHoldReason, LogKeyRotation,
+    Organization, OrganizationClosing, RetentionChange,
 };
 use super::fields::{self, Fields};
 use super::page;
@@ -137,7 +137,7 @@ pub(super) async fn call_off(call: Call) -> Result<Response, Problem> {
 /// A key of the organization's is rotated: the next version is used from here on, what lies under the one before is sealed or wrapped again
 /// in the background, and then that is destroyed; `key.rotated` says when it is begun and when it is done.
 #[utoipa::path(post, path = "/v1/keys/{key}/rotation", tag = "Directory", operation_id = "rotate_key",
-    params(("key" = String, Path, description = "`tenant`, `records`, `content-wrap`, `subject-wrap`, `idempotency` or `epoch`"), Acting, Keyed),
+    params(("key" = RotatedKey, Path, description = "which key"), Acting, Keyed),
     responses((status = 200, description = "the next version is used", body = KeyRotationProgress), Problems),
     security(("api_key" = [])))]
 pub(super) async fn rotate_key(call: Call) -> Result<Response, Problem> {

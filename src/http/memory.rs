@@ -5,10 +5,10 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::content::{self, Purpose};
+use super::content;
 use super::document::Page;
 use super::document::calls::{Acting, Keyed, Paged, Problems};
-use super::document::content::{Memory, MemoryChange, NewMemory};
+use super::document::content::{Memory, MemoryChange, MemoryLayer, NewMemory};
 use super::fields::{Fields, missing, wrong};
 use super::page::{self, Paging};
 use super::problem::Problem;
@@ -61,8 +61,8 @@ pub(super) async fn create(call: Call, mut body: Fields) -> Result<Response, Pro
 /// With `for` those that may be used in a thread, with their content: the most specific layer first (thread, project, team, personal,
 /// organization), and for an agent only what agent and user may both read. Recorded as `content.read`.
 #[utoipa::path(get, path = "/v1/memory", tag = "Directory", operation_id = "list_memory",
-    params(("layer" = Option<String>, Query, description = "of this layer alone"),
-        ("for" = Option<String>, Query, description = "what may be used in this thread; without `layer`"), Acting, Purpose, Paged),
+    params(("layer" = Option<MemoryLayer>, Query, description = "of this layer alone; without `for`"),
+        ("for" = Option<String>, Query, description = "what may be used in this thread; without `layer`"), Acting, Paged),
     responses((status = 200, description = "a page of them", body = Page<Memory>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {

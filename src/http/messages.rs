@@ -8,10 +8,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::content::{self, Purpose, Ranged};
-use super::document::Page;
+use super::content::{self, Ranged};
 use super::document::calls::{Acting, Keyed, Paged, Problems};
-use super::document::content::{Message, PostedMessage};
+use super::document::content::{AnyBytes, Message, PostedMessage};
+use super::document::{self, Page};
 use super::incoming::{Arrived, Incoming};
 use super::page::{self, Paging};
 use super::problem::Problem;
@@ -30,11 +30,10 @@ use crate::vault::{Condition, Held, Keeping, VaultError};
 /// The body is the message, of any media type, streamed.
 #[utoipa::path(post, path = "/v1/threads/{id}/messages", tag = "Content", operation_id = "post_message",
     params(("id" = String, Path, description = "the thread"),
-        ("comment" = Option<bool>, Query, description = "a comment, for which a `commenter` share will do"), Acting, Purpose, Keyed),
-    request_body(content = String, description = "the message, of any media type; of `text/plain` as a rule", content_type = "text/plain"),
+        ("comment" = Option<bool>, Query, description = "a comment, for which a `commenter` share will do"), Acting, Keyed),
+    request_body(content = String, description = "the message: any media type is kept as it is sent, `text/plain` as a rule; 5 GiB at most, where the service is set up no other way", content_type = "text/plain"),
     responses((status = 201, description = "what was posted, with `Location`", body = PostedMessage),
-        (status = 408, description = "it took too long to arrive"),
-        (status = 415, description = "it comes with `Content-Encoding`"), Problems),
+        (status = 415, description = "it comes with `Content-Encoding`", body = document::Problem, content_type = "application/problem+json"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn post(
     State(app): State<Arc<App>>,
@@ -79,7 +78,7 @@ async fn said<A: Posts>(call: Call, incoming: Incoming) -> Result<Response, Prob
 /// Short messages are shown with their text, or in base64; a longer one has `content` null, and is read by itself. Recorded as
 /// `content.read`.
 #[utoipa::path(get, path = "/v1/threads/{id}/messages", tag = "Content", operation_id = "list_messages",
-    params(("id" = String, Path, description = "the thread"), Acting, Purpose, Paged),
+    params(("id" = String, Path, description = "the thread"), Acting, Paged),
     responses((status = 200, description = "a page of them", body = Page<Message>), Problems),
     security(("api_key" = [])))]
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
@@ -125,12 +124,12 @@ async fn message(call: &Call, held: &Held) -> Result<Value, Problem> {
 
 /// One message, or a range of it.
 #[utoipa::path(get, path = "/v1/threads/{id}/messages/{message}", tag = "Content", operation_id = "read_message",
-    params(("id" = String, Path, description = "the thread"), ("message" = String, Path, description = "the message"), Acting, Purpose, Ranged),
-    responses((status = 200, description = "the message, as it was sent", content_type = "application/octet-stream"),
-        (status = 206, description = "the range of it that was asked for", content_type = "application/octet-stream"),
+    params(("id" = String, Path, description = "the thread"), ("message" = String, Path, description = "the message"), Acting, Ranged),
+    responses((status = 200, description = "the message, as it was sent and of the media type that it was sent with", body = inline(AnyBytes), content_type = "*/*"),
+        (status = 206, description = "the range of it that was asked for", body = inline(AnyBytes), content_type = "*/*"),
         (status = 304, description = "it is the one that `If-None-Match` names"),
-        (status = 412, description = "it is not the one that `If-Match` names"),
-        (status = 416, description = "these bytes are not there"), Problems),
+        (status = 412, description = "it is not the one that `If-Match` names", body = document::Problem, content_type = "application/problem+json"),
+        (status = 416, description = "these bytes are not there", body = document::Problem, content_type = "application/problem+json"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn read(call: Call, headers: HeaderMap) -> Result<Response, Problem> {
     let [] = call.query([])?;

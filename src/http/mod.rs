@@ -293,7 +293,7 @@ fn plain(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
         .into_iter()
         .map(|(path, item)| (path.replace("{*", "{"), item))
         .collect();
-    document::say_who_may_call(&mut document);
+    document::finish(&mut document);
     document
 }
 

@@ -153,6 +153,7 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::NotEmpty { .. }
         | DirectoryError::Moved
         | DirectoryError::BreaksGlass { .. }
+        | DirectoryError::LastAdmin { .. }
         | DirectoryError::Held
         | DirectoryError::Unmet { .. }
         | DirectoryError::KeysLive { .. }
@@ -170,8 +171,7 @@ fn directory(error: DirectoryError) -> Problem {
         | DirectoryError::Misfit(_)
         | DirectoryError::Line { .. }
         | DirectoryError::NoActingUser
-        | DirectoryError::OwnEntity { .. }
-        | DirectoryError::LastAdmin { .. } => Problem::Malformed(error.to_string()),
+        | DirectoryError::OwnEntity { .. } => Problem::Malformed(error.to_string()),
         DirectoryError::NoOrganization => Problem::Unavailable(error.to_string()),
         DirectoryError::WrongBody { .. }
         | DirectoryError::Undecided { .. }

@@ -9,8 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use super::access::{asked_by_service, recorded};
 use super::authzen::search::{Results, asked};
 use super::authzen::wire::Detail;
+use super::document::access::calling::{ByCertificate, Explaining, Unanswered};
 use super::document::access::{
-    ActionSearch, FoundActions, FoundEntities, ResourceSearch, SubjectSearch, Unanswered,
+    ActionSearch, FoundActions, FoundEntities, ResourceSearch, SubjectSearch,
 };
 use super::problem::Plain;
 use super::refused;
@@ -34,7 +35,8 @@ async fn search((State(app), request): Called, sought: Sought) -> Result<Respons
 
 /// Who may do something to something.
 #[utoipa::path(
-    post, path = "/access/v1/search/subject", tag = "AuthZEN",
+    post, path = "/access/v1/search/subject", tag = "AuthZEN", operation_id = "search_subjects",
+    params(Explaining, ByCertificate),
     request_body = SubjectSearch,
     responses(
         (status = 200, description = "the subjects, in a stable order", body = FoundEntities),
@@ -50,7 +52,8 @@ pub(super) async fn subject(called: Called) -> Result<Response, Plain> {
 
 /// To what somebody may do something.
 #[utoipa::path(
-    post, path = "/access/v1/search/resource", tag = "AuthZEN",
+    post, path = "/access/v1/search/resource", tag = "AuthZEN", operation_id = "search_resources",
+    params(Explaining, ByCertificate),
     request_body = ResourceSearch,
     responses(
         (status = 200, description = "the resources, in a stable order", body = FoundEntities),
@@ -66,7 +69,8 @@ pub(super) async fn resource(called: Called) -> Result<Response, Plain> {
 
 /// What somebody may do to something.
 #[utoipa::path(
-    post, path = "/access/v1/search/action", tag = "AuthZEN",
+    post, path = "/access/v1/search/action", tag = "AuthZEN", operation_id = "search_actions",
+    params(Explaining, ByCertificate),
     request_body = ActionSearch,
     responses(
         (status = 200, description = "the actions, in the order in which the schema declares them", body = FoundActions),

@@ -9,20 +9,25 @@ use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
+use super::document;
+use super::document::operation::Readiness;
 use super::problem::Problem;
 use crate::app::App;
 use crate::tenant;
 
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "Operation",
-    responses((status = 200, description = "the process is alive")))]
+    responses((status = 200, description = "the process is alive: `ok`", body = String, content_type = "text/plain")))]
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
 /// The service can answer: its control database is there, and every open log takes entries.
 #[utoipa::path(get, path = "/readyz", tag = "Operation",
-    responses((status = 200, description = "it can answer; `root_keys` says which organizations cannot be opened now, if any"), (status = 503, description = "it cannot answer now; the body says why")))]
+    responses(
+        (status = 200, description = "it can answer", body = Readiness),
+        (status = 503, description = "it cannot answer now: why", body = document::Problem, content_type = "application/problem+json"),
+    ))]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let waiting = std::time::Duration::from_secs(2);
     let control = tokio::time::timeout(waiting, app.control().ping()).await;

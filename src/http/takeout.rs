@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::call::Call;
 use super::content;
 use super::document::calls::{Acting, Keyed, Problems};
+use super::document::content::AnyBytes;
 use super::document::organization::Organization;
 use super::fields::Fields;
 use super::page;
@@ -30,7 +31,7 @@ const WAITING: usize = 4;
 #[utoipa::path(get, path = "/v1/users/{id}/export", tag = "Content", operation_id = "export_user",
     params(("id" = String, Path, description = "the acting user's own identifier"),
         ("recipient" = Option<String>, Query, description = "an age recipient (`age1...`): sealed for whoever has its identity"), Acting),
-    responses((status = 200, description = "the export, as an attachment", content_type = "application/x-tar"), Problems),
+    responses((status = 200, description = "the export, as an attachment", body = inline(AnyBytes), content_type = "application/x-tar"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn person(call: Call) -> Result<Response, Problem> {
     let [recipient] = call.query(["recipient"])?;
@@ -52,7 +53,7 @@ pub(super) async fn person(call: Call) -> Result<Response, Problem> {
 #[utoipa::path(get, path = "/v1/organization/export", tag = "Content", operation_id = "export_organization",
     params(("private" = Option<bool>, Query, description = "with what is private: once another Admin has approved it"),
         ("recipient" = Option<String>, Query, description = "an age recipient (`age1...`): sealed for whoever has its identity"), Acting),
-    responses((status = 200, description = "the export, as an attachment", content_type = "application/x-tar"), Problems),
+    responses((status = 200, description = "the export, as an attachment", body = inline(AnyBytes), content_type = "application/x-tar"), Problems),
     security(("api_key" = [])))]
 pub(super) async fn organization(call: Call) -> Result<Response, Problem> {
     let [private, recipient] = call.query(["private", "recipient"])?;

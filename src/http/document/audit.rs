@@ -17,6 +17,7 @@ pub(in crate::http) struct ConsistencyProof {
     #[schema(minimum = 1)]
     from: u64,
     /// The later size.
+    #[schema(minimum = 1)]
     to: u64,
     /// The hashes of the proof (RFC 6962).
     path: Vec<Base64Hash>,
@@ -171,11 +172,21 @@ enum AuditCallerType {
 /// How it ended: a decision that allows or denies, or an action that was carried out or failed.
 #[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum AuditOutcome {
+pub(in crate::http) enum AuditOutcome {
     Allow,
     Deny,
     Ok,
     Failed,
+}
+
+/// What an export of the log is.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum AuditExportFormat {
+    Bundle,
+    Jsonl,
+    Csv,
+    Ocsf,
 }
 
 /// Something that must be read off the leaves alone.
@@ -183,10 +194,13 @@ enum AuditOutcome {
 #[serde(untagged)]
 enum AuditFact {
     /// The salted hash of another log's checkpoint.
+    #[schema(title = "CommitmentFact")]
     Commitment { commitment: HexHash },
     /// How many: results of a search, refusals that a rate limit kept out.
+    #[schema(title = "CountFact")]
     Count { count: Digits },
     /// The log that this one goes on from after a restore, as far as it is known.
+    #[schema(title = "RestoredFact")]
     Restored {
         /// The life of that log.
         incarnation: Id,
@@ -196,10 +210,13 @@ enum AuditFact {
         size: Digits,
     },
     /// The Ed25519 public key that signs from here on.
+    #[schema(title = "NewKeyFact")]
     NewKey { key: HexHash },
     /// The least index whose entry is still kept.
+    #[schema(title = "MinimumFact")]
     Minimum { minimum: Digits },
     /// The version of the organization's own policies that decides from the next change on.
+    #[schema(title = "PolicyVersionFact")]
     PolicyVersion { policy_version: Digits },
 }
 
@@ -278,6 +295,7 @@ enum AuditJudged {
 #[derive(ToSchema)]
 #[serde(untagged)]
 enum AuditPolicies {
+    #[schema(title = "ToldPolicies")]
     Told {
         /// The organization's own and the shares that determined the decision.
         determining: Vec<AuditPolicy>,
@@ -319,6 +337,7 @@ enum AuditDetails {
 #[derive(ToSchema)]
 #[serde(untagged)]
 enum AuditClient {
+    #[schema(title = "ToldClient")]
     Told {
         /// The client's address.
         #[schema(nullable = false)]
@@ -343,7 +362,7 @@ macro_rules! vocabulary {
     ($($name:ident of $words:ident: $description:literal;)*) => {
         $(
             #[doc = $description]
-            struct $name;
+            pub(in crate::http) struct $name;
 
             impl PartialSchema for $name {
                 fn schema() -> RefOr<Schema> {

@@ -8,6 +8,8 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, IntoResponses};
 
+use super::finishing::text;
+
 /// How a call may be refused: the status, what it is called in the document, and what it means.
 const REFUSALS: [(&str, &str, &str); 9] = [
     (
@@ -57,44 +59,44 @@ const REFUSALS: [(&str, &str, &str); 9] = [
     ),
 ];
 
-fn parameter(name: &str, place: ParameterIn, of: Type, description: &str) -> Parameter {
+fn parameter(name: &str, place: ParameterIn, of: ObjectBuilder, description: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(place)
         .required(Required::False)
         .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(of).build()))
+        .schema(Some(of.build()))
         .build()
 }
 
 /// A header.
 pub(in crate::http) fn in_header(name: &str, description: &str) -> Parameter {
-    parameter(name, ParameterIn::Header, Type::String, description)
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    parameter(name, ParameterIn::Header, text, description)
 }
 
-/// The header of every call on the directory.
+/// The headers of every call of ours.
 pub(in crate::http) struct Acting;
 
 impl IntoParams for Acting {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            parameter(
+            in_header(
                 "Cedarkeep-Acting-User",
-                ParameterIn::Header,
-                Type::String,
-                "the user on whose behalf this is asked: key and user must both be allowed",
+                "the user on whose behalf this is asked: key and user must both be allowed. A key or certificate without it asks for its service, \
+                 which may do little beside asking for decisions; a session is its person's",
             ),
-            parameter(
+            in_header(
                 "Cedarkeep-Acting-Agent",
-                ParameterIn::Header,
-                Type::String,
                 "the agent that acts for that user",
             ),
-            parameter(
+            in_header(
                 "Cedarkeep-Organization",
-                ParameterIn::Header,
-                Type::String,
                 "the organization, in a call by client certificate: an API key names its own",
+            ),
+            in_header(
+                "Cedarkeep-Purpose",
+                "what it is for, 1 to 64 visible ASCII characters, as policies read it in `context.purpose`; `train` is refused for everybody",
             ),
         ]
     }
@@ -105,10 +107,8 @@ pub(in crate::http) struct Keyed;
 
 impl IntoParams for Keyed {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameter(
+        vec![in_header(
             "Idempotency-Key",
-            ParameterIn::Header,
-            Type::String,
             "1 to 255 visible ASCII characters: the same call again is answered as before, with `Idempotency-Replayed: true`",
         )]
     }
@@ -119,21 +119,48 @@ pub(in crate::http) struct Paged;
 
 impl IntoParams for Paged {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(200));
+        let text = ObjectBuilder::new().schema_type(Type::String);
         vec![
             parameter(
                 "limit",
                 ParameterIn::Query,
-                Type::Integer,
+                number,
                 "how many, 1 to 200; 50 if absent",
             ),
             parameter(
                 "cursor",
                 ParameterIn::Query,
-                Type::String,
+                text,
                 "the `next_cursor` of the page before",
             ),
         ]
     }
+}
+
+/// The parameters that many calls have, by what they are called in the document.
+pub(super) fn shared() -> [(&'static str, Parameter); 7] {
+    let place = || None;
+    let named = [
+        Acting::into_params(place),
+        Keyed::into_params(place),
+        Paged::into_params(place),
+    ]
+    .concat();
+    let names = [
+        "ActingUser",
+        "ActingAgent",
+        "Organization",
+        "Purpose",
+        "IdempotencyKey",
+        "Limit",
+        "Cursor",
+    ];
+    let mut named = named.into_iter();
+    names.map(|name| (name, named.next().unwrap_or_default()))
 }
 
 /// How every call of ours may be refused.
@@ -150,14 +177,20 @@ impl IntoResponses for Problems {
 
 /// The refusals themselves, by what they are called in the document.
 pub(super) fn refusals() -> impl Iterator<Item = (String, RefOr<Response>)> {
-    REFUSALS.into_iter().map(|(_, name, meaning)| {
+    REFUSALS.into_iter().map(|(status, name, meaning)| {
         let content = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Problem")))
             .build();
-        let refusal = ResponseBuilder::new()
+        let mut refusal = ResponseBuilder::new()
             .description(meaning)
             .content("application/problem+json", content)
             .build();
+        if ["429", "503"].contains(&status) {
+            let again = text("after how many seconds to come again");
+            refusal
+                .headers
+                .insert("Retry-After".to_owned(), again.into());
+        }
         (name.to_owned(), refusal.into())
     })
 }

@@ -8,7 +8,7 @@ use super::Id;
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewCircle {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// What it is in: the organization, which it is if absent, or for a project also a team.

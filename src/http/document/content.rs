@@ -4,16 +4,23 @@ use utoipa::ToSchema;
 
 use super::{Id, Moment};
 
+/// Bytes, as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(in crate::http) struct AnyBytes(Vec<u8>);
+
 /// Short content, 16 KiB at most.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(in crate::http) enum ShortContent {
     /// Of a media type that says text, in UTF-8.
+    #[schema(title = "TextContent")]
     Text {
         /// As it was sent.
         text: String,
     },
     /// Everything else.
+    #[schema(title = "Base64Content")]
     Bytes {
         /// In base64, with padding (RFC 4648, section 4).
         #[schema(content_encoding = "base64")]
@@ -79,6 +86,7 @@ pub(in crate::http) struct PostedMessage {
 #[serde(untagged)]
 pub(in crate::http) enum Message {
     /// As it was said.
+    #[schema(title = "SaidMessage")]
     Said {
         id: Id,
         /// As it was sent; `application/octet-stream` where it was not said.
@@ -99,6 +107,7 @@ pub(in crate::http) enum Message {
         content: Option<ShortContent>,
     },
     /// Of somebody who was erased: there is nothing but that it was there.
+    #[schema(title = "ErasedMessage")]
     Erased {
         id: Id,
         /// True.
@@ -110,11 +119,12 @@ pub(in crate::http) enum Message {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewMemory {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     layer: MemoryLayer,
-    /// The thread, project or team that it is of. It may be absent for the other two layers: a personal one is of the acting user.
+    /// What it is of, which must be said for three layers: a thread, a project or a team. For the other two it may be absent: a personal one is
+    /// of the acting user and of nobody else, one of the organization of it.
     #[schema(nullable = false)]
     parent: Option<Id>,
 }
@@ -123,7 +133,7 @@ pub(in crate::http) struct NewMemory {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct MemoryChange {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
 }
@@ -158,7 +168,7 @@ enum MemoryType {
 /// How wide a memory reaches: one thread, one project, one team, one person, or everybody.
 #[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum MemoryLayer {
+pub(in crate::http) enum MemoryLayer {
     Thread,
     Project,
     Team,

@@ -185,7 +185,7 @@ pub(in crate::http) struct NewInvitation {
     #[schema(max_length = 254, example = "ada@example.com")]
     email: String,
     role: Role,
-    /// What people call them: 1 to 200 bytes; whoever joins says it if absent.
+    /// What people call them: 1 to 200 bytes, without control characters; whoever joins says it if absent.
     #[schema(nullable = false, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
@@ -310,7 +310,7 @@ struct ReportedEvent {
     #[schema(nullable = false)]
     reason: Option<ReportedReason>,
     /// What else there is to say, in 4 KiB of JSON at most: sealed under the person's key.
-    #[schema(value_type = Option<Object>, nullable = false)]
+    #[schema(nullable = false)]
     details: Option<serde_json::Map<String, serde_json::Value>>,
 }
 

@@ -237,14 +237,14 @@ struct LookedAt {
     withheld: Option<bool>,
 }
 
-/// A value, as policies see it: an entity is an object with its `type` and `id`; a moment, a duration, a decimal number and an address are text.
+/// A value, as policies see it: an entity is an object with its `type` and `id`, a record an object, and a set a list of
+/// such values; a moment, a duration, a decimal number and an address are text.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[schema(no_recursion)]
 enum ShownValue {
     Truth(bool),
     Number(i64),
     Text(String),
-    Members(Map<String, ShownValue>),
-    All(Vec<ShownValue>),
+    Members(Map<String, Value>),
+    All(Vec<Value>),
 }

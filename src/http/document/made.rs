@@ -9,7 +9,7 @@ use super::{Id, Moment};
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewMade {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// What it is in: the organization, which it is if absent, a team or a project.
@@ -24,7 +24,7 @@ pub(in crate::http) struct NewMade {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewDocument {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// What it is in: the organization, which it is if absent, a team, a project or a thread.
@@ -102,6 +102,7 @@ enum AgentDefinitionType {
 pub(in crate::http) enum ThreadChange {
     /// A narrower audience.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "ThreadAudienceChange")]
     Audience {
         /// A members group that lets in nobody new; null for private.
         #[schema(required)]
@@ -109,6 +110,7 @@ pub(in crate::http) enum ThreadChange {
     },
     /// Another owner.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "ThreadOwnerChange")]
     Owner {
         /// An active person of the organization.
         owner: Id,
@@ -120,7 +122,7 @@ pub(in crate::http) enum ThreadChange {
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub(in crate::http) struct MadeChange {
-    /// What people are to call it: 1 to 200 bytes.
+    /// What people are to call it: 1 to 200 bytes, without control characters.
     #[schema(nullable = false, min_length = 1, max_length = 200)]
     name: Option<String>,
     /// The members group of those who may read it, as where it is made; null for private. Its owner alone changes that.
@@ -131,10 +133,10 @@ pub(in crate::http) struct MadeChange {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewIntegration {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// What it connects to: 1 to 200 bytes.
+    /// What it connects to: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     provider: String,
     /// The members group of those who may use it; Admins alone if null or absent.
@@ -190,8 +192,10 @@ pub(in crate::http) struct IntegrationToken {
 #[serde(untagged)]
 enum Token {
     /// As text.
+    #[schema(title = "TextToken")]
     Text { text: String },
     /// In base64.
+    #[schema(title = "Base64Token")]
     Base64 {
         #[schema(content_encoding = "base64")]
         base64: String,
@@ -233,6 +237,7 @@ pub(in crate::http) struct OwnEntity {
 #[serde(untagged)]
 enum OwnEntityUid {
     /// As it is.
+    #[schema(title = "PlainEntityUid")]
     Plain {
         /// A Cedar type.
         #[schema(example = "Ticket")]
@@ -240,6 +245,7 @@ enum OwnEntityUid {
         id: String,
     },
     /// With Cedar's escape.
+    #[schema(title = "EscapedEntityUid")]
     Escaped { __entity: EntityName },
 }
 

@@ -13,53 +13,23 @@ pub(super) mod circles;
 pub(super) mod content;
 pub(super) mod credentials;
 pub(super) mod explanation;
+mod finishing;
 pub(super) mod made;
+pub(super) mod operation;
 pub(super) mod organization;
 pub(super) mod people;
 pub(super) mod policies;
 pub(super) mod sharing;
 pub(super) mod signin;
 
+pub(super) use finishing::finish;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
-};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _, ToSchema};
 
 /// The document before any route has come to it.
 pub(super) fn without_calls() -> OpenApi {
     Document::openapi()
-}
-
-/// Says of each call that needs a credential, as its route says by naming a key, what else is one: a certificate wherever a key is, and of our
-/// own calls a session. Of the others it says that they need none.
-pub(super) fn say_who_may_call(document: &mut OpenApi) {
-    let by = |schemes: &[&str]| -> Vec<SecurityRequirement> {
-        let each = schemes.iter();
-        each.map(|scheme| SecurityRequirement::new(*scheme, [""; 0]))
-            .collect()
-    };
-    for (path, item) in &mut document.paths.paths {
-        let operations = [
-            &mut item.get,
-            &mut item.head,
-            &mut item.put,
-            &mut item.post,
-            &mut item.patch,
-            &mut item.delete,
-        ];
-        for operation in operations.into_iter().flatten() {
-            operation.security = Some(match &operation.security {
-                None => Vec::new(),
-                // Of whoever is signed in alone.
-                Some(_) if path == "/v1/session" => by(&["session"]),
-                Some(_) if path.starts_with("/v1/") => {
-                    by(&["api_key", "client_certificate", "session"])
-                }
-                Some(_) => by(&["api_key", "client_certificate"]),
-            });
-        }
-    }
 }
 
 #[derive(utoipa::OpenApi)]
@@ -87,6 +57,10 @@ impl Modify for Common {
             .build();
         let components = document.components.get_or_insert_default();
         components.responses.extend(calls::refusals());
+        let shared = calls::shared().into_iter();
+        components
+            .parameters
+            .extend(shared.map(|(name, parameter)| (name.to_owned(), parameter.into())));
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
         let certificate = SecurityScheme::MutualTls {
             description: Some(

@@ -91,6 +91,7 @@ struct PrivateExport {
 enum RequestedThrough {
     Nobody,
     /// By a key that this Admin made.
+    #[schema(title = "AdminThrough")]
     Admin(Id),
     Several,
 }
@@ -101,13 +102,15 @@ enum RequestedThrough {
 pub(in crate::http) enum OrganizationChange {
     /// Another name.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "OrganizationNameChange")]
     Name {
-        /// What people are to call it: 1 to 200 bytes.
+        /// What people are to call it: 1 to 200 bytes, without control characters.
         #[schema(min_length = 1, max_length = 200)]
         name: String,
     },
     /// Other regions.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "OrganizationRegionsChange")]
     Regions {
         /// Where content may be touched; everywhere if empty.
         #[schema(max_items = 64)]
@@ -115,6 +118,7 @@ pub(in crate::http) enum OrganizationChange {
     },
     /// How long shares last.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "OrganizationShareDaysChange")]
     ShareDays {
         /// Within how many days every new share must end; null where one may be without an end.
         #[schema(required, minimum = 1, maximum = 3660)]
@@ -170,7 +174,7 @@ pub(in crate::http) struct KeyRotationProgress {
 /// A key of the organization's that is rotated by itself.
 #[derive(ToSchema)]
 #[serde(rename_all = "kebab-case")]
-enum KeyName {
+pub(in crate::http) enum KeyName {
     Tenant,
     Records,
     ContentWrap,

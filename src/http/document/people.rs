@@ -9,7 +9,7 @@ use super::circles::Place;
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewUser {
-    /// What people call them: 1 to 200 bytes.
+    /// What people call them: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// Their address, of at most 254 bytes, which nobody else in the organization has.
@@ -59,6 +59,7 @@ pub(in crate::http) enum Role {
 #[serde(untagged)]
 enum UserGroup {
     /// The members or leads of the organization, a team or a project.
+    #[schema(title = "CircleGroup")]
     Circle {
         group: Id,
         /// The organization, the team or the project.
@@ -66,6 +67,7 @@ enum UserGroup {
         place: Place,
     },
     /// People whom the organization's own directory keeps together.
+    #[schema(title = "KeptGroup")]
     Directory {
         group: Id,
         /// What the directory calls it.
@@ -81,9 +83,11 @@ enum UserGroup {
 pub(in crate::http) enum UserChange {
     /// Another role.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "UserRoleChange")]
     Role { role: Role },
     /// Suspended, or brought back.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "UserActiveChange")]
     Active {
         /// Whether they may act from now on.
         active: bool,

@@ -23,6 +23,7 @@ pub(in crate::http) struct NewShare {
 /// What becomes other of a share: one of these at least. It ends within 366 days, or what the organization says.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
 pub(in crate::http) struct ShareChange {
     /// As it was if absent.
     #[schema(nullable = false)]
@@ -139,12 +140,20 @@ enum AccessRequestType {
 /// nobody has decided in time.
 #[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum AccessRequestStatus {
+pub(in crate::http) enum AccessRequestStatus {
     Open,
     Approved,
     Declined,
     Withdrawn,
     Lapsed,
+}
+
+/// Whose requests: those that the acting user has made, or those that wait, or have waited, for them.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum AccessRequestsBy {
+    Me,
+    Others,
 }
 
 /// What was given on a request, as it was then.

@@ -24,7 +24,7 @@ use crate::http::refused;
 /// What is found is kept beside the version; the organization's conditions look at it for a day. Lines are JSON, each a `CheckLine`: `progress`
 /// while it goes on, then `report`, or `problem` where it could not end. Where no solver is on the node, `no_proof` says so.
 #[utoipa::path(post, path = "/v1/policy-versions/{version}/check", tag = "Policies", operation_id = "check_policy_version",
-    params(("version" = u64, Path, description = "its number"), Acting),
+    params(("version" = u64, Path, minimum = 1, description = "its number"), Acting),
     request_body = NewPolicyCheck,
     responses((status = 200, description = "lines of JSON, each a `CheckLine`", body = CheckLine, content_type = "application/x-ndjson"), Problems),
     security(("api_key" = [])))]

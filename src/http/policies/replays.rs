@@ -53,11 +53,11 @@ pub(in crate::http) async fn create(call: Call, mut body: Fields) -> Result<Resp
 /// Lines as of `POST /v1/policy-replays`; the log tells the truth where `gained`, `lost` and `other_policies` of the report are 0.
 #[utoipa::path(get, path = "/v1/audit/self-check", tag = "Audit", operation_id = "check_decisions",
     params(Acting,
-        ("last" = Option<u64>, Query, description = "the last so many decisions"),
-        ("from" = Option<u64>, Query, description = "the first index that counts"),
-        ("to" = Option<u64>, Query, description = "the first index that does not count any more"),
-        ("since" = Option<String>, Query, description = "the first moment that counts, as 2026-01-31T12:00:00Z"),
-        ("until" = Option<String>, Query, description = "the first moment that does not count any more")),
+        ("last" = Option<u64>, Query, minimum = 1, description = "the last so many decisions; without the others. All that are kept if nothing is said"),
+        ("from" = Option<u64>, Query, description = "the first index that counts; 0 if absent"),
+        ("to" = Option<u64>, Query, minimum = 1, description = "the first index that does not count any more, beyond `from`; to the end if absent"),
+        ("since" = Option<String>, Query, description = "the first moment that counts, as 2026-01-31T12:00:00Z; from the beginning if absent. Without `from` and `to`"),
+        ("until" = Option<String>, Query, description = "the first moment that does not count any more, later than `since`; to the end if absent")),
     responses((status = 200, description = "lines of JSON, each a `ReplayLine`", body = ReplayLine, content_type = "application/x-ndjson"), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn check(call: Call) -> Result<Response, Problem> {

@@ -67,7 +67,7 @@ pub(in crate::http) async fn list(call: Call) -> Result<Response, Problem> {
 
 /// A version with its files.
 #[utoipa::path(get, path = "/v1/policy-versions/{version}", tag = "Policies", operation_id = "read_policy_version",
-    params(("version" = u64, Path, description = "its number"), Acting),
+    params(("version" = u64, Path, minimum = 1, description = "its number"), Acting),
     responses((status = 200, description = "what it is, how far it has come, and its files", body = WholePolicyVersion), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
@@ -86,7 +86,7 @@ pub(in crate::http) async fn read(call: Call) -> Result<Response, Problem> {
 
 /// Let go of a draft that was never active.
 #[utoipa::path(delete, path = "/v1/policy-versions/{version}", tag = "Policies", operation_id = "discard_policy_version",
-    params(("version" = u64, Path, description = "its number"), Acting, Keyed),
+    params(("version" = u64, Path, minimum = 1, description = "its number"), Acting, Keyed),
     responses((status = 204, description = "it is no more"), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn discard(call: Call) -> Result<Response, Problem> {
@@ -104,7 +104,7 @@ pub(in crate::http) async fn discard(call: Call) -> Result<Response, Problem> {
 
 /// Approve a version of somebody else's.
 #[utoipa::path(post, path = "/v1/policy-versions/{version}/approve", tag = "Policies", operation_id = "approve_policy_version",
-    params(("version" = u64, Path, description = "its number"), Acting, Keyed),
+    params(("version" = u64, Path, minimum = 1, description = "its number"), Acting, Keyed),
     responses((status = 200, description = "it is approved", body = PolicyVersionNumber), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn approve(call: Call) -> Result<Response, Problem> {
@@ -125,7 +125,7 @@ pub(in crate::http) async fn approve(call: Call) -> Result<Response, Problem> {
 /// Refused where the organization's conditions are not met, each with the next step, and where no active Admin could edit policies after it.
 /// A version that takes long to compile is announced first, so that every node has it ready: then this takes some seconds.
 #[utoipa::path(post, path = "/v1/policy-versions/{version}/activate", tag = "Policies", operation_id = "activate_policy_version",
-    params(("version" = u64, Path, description = "its number"), Acting, Keyed),
+    params(("version" = u64, Path, minimum = 1, description = "its number"), Acting, Keyed),
     request_body = PolicyActivation,
     responses((status = 200, description = "the version that counts now", body = ActivatedPolicySet), Problems),
     security(("api_key" = [])))]
@@ -231,7 +231,7 @@ pub(super) fn number(call: &Call) -> Result<u64, Problem> {
 
 /// What differs between a version and another: policy by policy, by `@id`, wherever each stands.
 #[utoipa::path(get, path = "/v1/policy-versions/{version}/difference", tag = "Policies", operation_id = "compare_policy_versions",
-    params(("version" = u64, Path, description = "its number"), ("from" = Option<u64>, Query, description = "the version that it is compared with; what counts, if absent; 0: the built-in policies alone"), Acting),
+    params(("version" = u64, Path, minimum = 1, description = "its number"), ("from" = Option<u64>, Query, description = "the version that it is compared with; what counts, if absent; 0: the built-in policies alone"), Acting),
     responses((status = 200, description = "policies that are added, removed, changed or moved, and types and actions of the schema", body = PolicyDifference), Problems),
     security(("api_key" = [])))]
 pub(in crate::http) async fn difference(call: Call) -> Result<Response, Problem> {

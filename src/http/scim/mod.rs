@@ -181,8 +181,10 @@ fn of_directory(error: DirectoryError) -> Scim {
     let kind = match &error {
         DirectoryError::Misfit(misfit) => Some(misfit.kind),
         DirectoryError::Taken { .. } => Some(kept::Kind::Uniqueness),
+        // RFC 7644, section 3.12: this goes with 400.
         DirectoryError::LastAdmin { .. } | DirectoryError::BreaksGlass { .. } => {
-            Some(kept::Kind::Mutability)
+            let why = Problem::Malformed(error.to_string());
+            return Scim::of(why, kept::Kind::Mutability.word());
         }
         DirectoryError::Invalid { .. } => Some(kept::Kind::InvalidValue),
         _ => None,

@@ -198,7 +198,7 @@ async fn runs_are_started_ended_and_cancelled_by_routes_of_their_own() {
             .ask("POST", &place)
             .key(&tenant.key)
             .user(tenant.member);
-        again.send().await.is_problem(400);
+        again.send().await.is_problem(409);
         let found = entries(&service, &tenant, event).await;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0]["leaf"]["resource"]["id"], run);

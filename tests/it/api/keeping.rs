@@ -208,7 +208,7 @@ async fn an_erased_person_is_gone_from_the_log_and_every_proof_holds(database: D
     let told = service
         .post(&tenant, tenant.admin, "/v1/organization/release", reason)
         .await;
-    assert_eq!(told.status, 400);
+    assert_eq!(told.status, 409);
     let refused = service
         .by(&tenant, tenant.member, "POST", &path)
         .send()
@@ -371,7 +371,7 @@ async fn old_entries_go_and_their_hashes_stay(database: Database) {
         (json!({"retention_days": 0}), 400),
         (json!({"retention_days": "30"}), 400),
         (json!({"retention_days": 30}), 200),
-        (json!({"retention_days": 30}), 400),
+        (json!({"retention_days": 30}), 409),
     ] {
         let ask = service.by(&tenant, tenant.admin, "PUT", retention);
         let told = ask.body(&body).send().await;

@@ -262,7 +262,7 @@ async fn what_an_agent_did_is_open_to_whom_it_ran_for_alone() {
     );
     assert_eq!(ended.await.ok()["status"], "completed");
     let again = service.patch(&tenant, tenant.member, &place, json!({"status": "failed"}));
-    again.await.is_problem(400);
+    again.await.is_problem(409);
     let cancel = service.by(
         &tenant,
         tenant.admin,

@@ -267,11 +267,11 @@ async fn what_is_private_is_handed_out_once_two_admins_want_it() {
     }
 
     // Nobody approves what nobody asked for, and nobody their own.
-    place.asks(admin, "POST", "/approval").await.is_problem(400);
+    place.asks(admin, "POST", "/approval").await.is_problem(409);
     place.export(admin, "?private=true").await.is_problem(403);
     let asked = place.asks(admin, "POST", "").await.ok();
     assert_eq!(asked["private_export"]["requested_by"], json!(admin));
-    place.asks(second, "POST", "").await.is_problem(400);
+    place.asks(second, "POST", "").await.is_problem(409);
     place.asks(admin, "POST", "/approval").await.is_problem(400);
     place.export(admin, "?private=true").await.is_problem(403);
     place.asks(second, "POST", "/approval").await.ok();
@@ -307,7 +307,7 @@ async fn what_is_private_is_handed_out_once_two_admins_want_it() {
         .ok();
     place.export(admin, "?private=true").await.is_problem(403);
     place.asks(admin, "DELETE", "").await.ok();
-    place.asks(admin, "DELETE", "").await.is_problem(400);
+    place.asks(admin, "DELETE", "").await.is_problem(409);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

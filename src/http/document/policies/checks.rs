@@ -26,7 +26,7 @@ pub(in crate::http) struct NewPolicyCheck {
     #[schema(nullable = false)]
     from: Option<u64>,
     /// The first index that does not count any more, beyond `from`; to the end if absent.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 1)]
     to: Option<u64>,
     /// The first moment that counts; from the beginning if absent. Not with `from` and `to`.
     #[schema(nullable = false)]
@@ -40,8 +40,11 @@ pub(in crate::http) struct NewPolicyCheck {
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(in crate::http) enum CheckLine {
+    #[schema(title = "CheckProgressLine")]
     Progress { progress: CheckProgress },
+    #[schema(title = "CheckReportLine")]
     Report { report: CheckReport },
+    #[schema(title = "CheckProblemLine")]
     Problem { problem: LineProblem },
 }
 
@@ -50,6 +53,7 @@ pub(in crate::http) enum CheckLine {
 #[serde(tag = "step", rename_all = "snake_case")]
 pub(in crate::http) enum CheckProgress {
     /// With the proofs.
+    #[schema(title = "CheckProofProgress")]
     Proof {
         /// How many steps are done.
         done: u64,
@@ -57,6 +61,7 @@ pub(in crate::http) enum CheckProgress {
         of: u64,
     },
     /// With the replay.
+    #[schema(title = "CheckReplayProgress")]
     Replay {
         /// How many entries were gone through.
         done: u64,

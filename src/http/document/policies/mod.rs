@@ -29,6 +29,7 @@ struct Signed {
 #[serde(rename_all = "snake_case")]
 enum SignedThrough {
     Nobody,
+    #[schema(title = "AdminSigned")]
     Admin(Id),
     Several,
 }

@@ -103,8 +103,7 @@ struct ProofQuestion {
     /// What is said beside it.
     context: serde_json::Map<String, serde_json::Value>,
     /// The entities that matter to it, each as Cedar writes one.
-    #[schema(value_type = Vec<Object>)]
-    entities: Vec<serde_json::Value>,
+    entities: Vec<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// What Cedar calls an entity.
@@ -183,13 +182,16 @@ struct ProvedChange {
 #[serde(tag = "found", rename_all = "snake_case")]
 enum ProvedDirection {
     /// There is no such request.
+    #[schema(title = "NeverProved")]
     Never,
     /// Nobody knows.
+    #[schema(title = "UnknownProved")]
     Unknown {
         /// Why not.
         why: String,
     },
     /// There are such requests.
+    #[schema(title = "ExampleProved")]
     Example {
         /// One of them; absent where 100 are shown already.
         #[schema(nullable = false)]

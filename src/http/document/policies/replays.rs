@@ -21,6 +21,7 @@ pub(in crate::http) enum NewReplay {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct VersionReplay {
     /// Its number.
+    #[schema(minimum = 1)]
     version: u64,
     /// The last so many decisions; not with the members below.
     #[schema(nullable = false, minimum = 1)]
@@ -29,7 +30,7 @@ pub(in crate::http) struct VersionReplay {
     #[schema(nullable = false)]
     from: Option<u64>,
     /// The first index that does not count any more, beyond `from`; to the end if absent.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 1)]
     to: Option<u64>,
     /// The first moment that counts; from the beginning if absent. Not with `from` and `to`.
     #[schema(nullable = false)]
@@ -55,7 +56,7 @@ pub(in crate::http) struct DraftReplay {
     #[schema(nullable = false)]
     from: Option<u64>,
     /// The first index that does not count any more, beyond `from`; to the end if absent.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 1)]
     to: Option<u64>,
     /// The first moment that counts; from the beginning if absent. Not with `from` and `to`.
     #[schema(nullable = false)]
@@ -69,8 +70,11 @@ pub(in crate::http) struct DraftReplay {
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(in crate::http) enum ReplayLine {
+    #[schema(title = "ReplayProgressLine")]
     Progress { progress: ReplayProgress },
+    #[schema(title = "ReplayReportLine")]
     Report { report: ReplayReport },
+    #[schema(title = "ReplayProblemLine")]
     Problem { problem: LineProblem },
 }
 

@@ -10,6 +10,7 @@ use super::replays::{FailingPolicies, FlippedDecision, NotReplayedReason, Replay
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewPolicyShadow {
     /// One that is not active.
+    #[schema(minimum = 1)]
     version: u64,
 }
 

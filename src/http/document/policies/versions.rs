@@ -86,6 +86,7 @@ pub(in crate::http) struct ActivatedPolicySet {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PolicyRollback {
     /// One that was active before, and is not now.
+    #[schema(minimum = 1)]
     version: u64,
 }
 
@@ -93,7 +94,8 @@ pub(in crate::http) struct PolicyRollback {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PolicyActivation {
-    /// The version that counts as far as the caller knows: refused where it is another. Not looked at if absent.
+    /// The version that counts as far as the caller knows, 0 where the built-in policies alone do: refused where it is another. Not looked at
+    /// if absent.
     #[schema(nullable = false)]
     active: Option<u64>,
 }

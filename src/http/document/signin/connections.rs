@@ -26,7 +26,7 @@ pub(in crate::http) enum NewConnection {
 pub(in crate::http) struct NewOidcConnection {
     #[schema(inline)]
     protocol: OidcProtocol,
-    /// What people call it: 1 to 200 bytes. It stands on the sign-in page.
+    /// What people call it: 1 to 200 bytes, without control characters. It stands on the sign-in page.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// The provider's issuer identifier, an HTTPS URL. It is needed, but for a `preset`, with which it is not sent.
@@ -69,7 +69,7 @@ pub(in crate::http) struct NewOidcConnection {
 pub(in crate::http) struct NewSamlConnection {
     #[schema(inline)]
     protocol: SamlProtocol,
-    /// What people call it: 1 to 200 bytes. It stands on the sign-in page.
+    /// What people call it: 1 to 200 bytes, without control characters. It stands on the sign-in page.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// The provider's metadata, in XML. It is needed, or `metadata_url`.
@@ -111,7 +111,7 @@ pub(in crate::http) struct ConnectionChange {
     /// It stays what it is.
     #[schema(nullable = false)]
     protocol: Option<ConnectionProtocol>,
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(nullable = false, min_length = 1, max_length = 200)]
     name: Option<String>,
     /// For `oidc`: the provider's issuer identifier, an HTTPS URL; not with `preset`.

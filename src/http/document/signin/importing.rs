@@ -10,7 +10,7 @@ use super::super::policies::LineProblem;
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct ImportedPerson {
-    /// What people call them: 1 to 200 bytes.
+    /// What people call them: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// Their address, of at most 254 bytes, by which they are known.
@@ -21,11 +21,20 @@ pub(in crate::http) struct ImportedPerson {
     active: Option<bool>,
 }
 
+/// What is done with the lines of a file: all or none, or each that can be.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum ImportMode {
+    All,
+    Each,
+}
+
 /// One line of the report of an import. No address stands in it.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(in crate::http) enum ImportLine {
     /// What becomes, or became, of a line of the file.
+    #[schema(title = "ImportedLine")]
     Line {
         /// Counted from 1 in the file.
         #[schema(minimum = 1)]
@@ -39,10 +48,13 @@ pub(in crate::http) enum ImportLine {
         why: Option<String>,
     },
     /// How far it has come, with `mode=each`: what was told of is committed.
+    #[schema(title = "ImportProgressLine")]
     Progress { progress: ImportProgress },
     /// The last line.
+    #[schema(title = "ImportSummaryLine")]
     Summary { summary: ImportSummary },
     /// The last line of a report that is not whole: what it told was done.
+    #[schema(title = "ImportErrorLine")]
     Error { error: LineProblem },
 }
 

@@ -33,7 +33,7 @@ pub(in crate::http) struct Provisioning {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewScimToken {
-    /// What people call it: 1 to 200 bytes.
+    /// What people call it: 1 to 200 bytes, without control characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// When it stops, in the future; it does not if absent or null.

@@ -37,12 +37,14 @@ pub(super) struct SamlCertificate {
 pub(in crate::http) enum MetadataSource {
     /// The metadata itself.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "MetadataText")]
     Text {
         /// The metadata, in XML.
         metadata: String,
     },
     /// Where it is.
     #[serde(deny_unknown_fields)]
+    #[schema(title = "MetadataPlace")]
     Place {
         /// Where the provider publishes it.
         metadata_url: String,

@@ -1,7 +1,9 @@
 //! Decisions and searches (AuthZEN 1.0). What is sent may have further members everywhere, as AuthZEN wants it.
 
+pub(in crate::http) mod calling;
+
 use serde_json::{Map, Value};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 
 use super::audit::LogPlace;
 
@@ -46,7 +48,7 @@ pub(in crate::http) struct Evaluation {
     action: AskedAction,
     resource: AskedEntity,
     /// Under which circumstances; policies read of it what the schema declares. An agent's question names the person that it acts for in
-    /// `acts_for`.
+    /// `acts_for`: their identifier, or an object with `type` and `id`.
     #[schema(nullable = false)]
     context: Option<Map<String, Value>>,
     #[schema(nullable = false)]
@@ -150,6 +152,7 @@ pub(in crate::http) struct Decision {
 #[serde(untagged)]
 enum DecisionContext {
     /// Why, and where it is recorded.
+    #[schema(title = "ExplainedDecision")]
     Explained {
         /// Why it is a deny; absent from a permit.
         #[schema(nullable = false)]
@@ -159,6 +162,7 @@ enum DecisionContext {
         log: LogPlace,
     },
     /// An item of a batch that could not be decided.
+    #[schema(title = "FailedDecision")]
     Failed { error: ItemFailure },
 }
 
@@ -361,39 +365,4 @@ pub(in crate::http) struct DecisionPoint {
     search_resource_endpoint: String,
     #[schema(format = "uri")]
     search_action_endpoint: String,
-}
-
-/// Why one of AuthZEN's calls is not answered: a line of text.
-#[derive(IntoResponses)]
-pub(in crate::http) enum Unanswered {
-    #[response(
-        status = 401,
-        description = "no valid API key or certificate",
-        content_type = "text/plain"
-    )]
-    NoCredential(String),
-    #[response(
-        status = 408,
-        description = "the request took too long to arrive",
-        content_type = "text/plain"
-    )]
-    TooSlow(String),
-    #[response(
-        status = 413,
-        description = "the body is larger than this service takes",
-        content_type = "text/plain"
-    )]
-    TooLarge(String),
-    #[response(
-        status = 429,
-        description = "the organization asks for more than its part of the node, or the credential was refused too often from where it comes: come again after `Retry-After`",
-        content_type = "text/plain"
-    )]
-    TooMany(String),
-    #[response(
-        status = 503,
-        description = "the answer could not be recorded in time, so there is none",
-        content_type = "text/plain"
-    )]
-    Unrecorded(String),
 }
