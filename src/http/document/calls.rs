@@ -75,6 +75,14 @@ pub(in crate::http) fn in_header(name: &str, description: &str) -> Parameter {
     parameter(name, ParameterIn::Header, text, description)
 }
 
+/// The header by which a call by certificate names its organization.
+pub(super) fn organization() -> Parameter {
+    in_header(
+        "Cedarkeep-Organization",
+        "the organization, in a call by client certificate: an API key names its own",
+    )
+}
+
 /// The headers of every call of ours.
 pub(in crate::http) struct Acting;
 
@@ -90,10 +98,7 @@ impl IntoParams for Acting {
                 "Cedarkeep-Acting-Agent",
                 "the agent that acts for that user",
             ),
-            in_header(
-                "Cedarkeep-Organization",
-                "the organization, in a call by client certificate: an API key names its own",
-            ),
+            organization(),
             in_header(
                 "Cedarkeep-Purpose",
                 "what it is for, 1 to 64 visible ASCII characters, as policies read it in `context.purpose`; `train` is refused for everybody",

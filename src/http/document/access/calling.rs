@@ -3,7 +3,7 @@
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, IntoResponses};
 
-use super::super::calls::in_header;
+use super::super::calls::{in_header, organization};
 
 /// The header by which a question asks why.
 pub(in crate::http) struct Explaining;
@@ -22,10 +22,7 @@ pub(in crate::http) struct ByCertificate;
 
 impl IntoParams for ByCertificate {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![in_header(
-            "Cedarkeep-Organization",
-            "the organization, in a call by client certificate: an API key names its own",
-        )]
+        vec![organization()]
     }
 }
 
