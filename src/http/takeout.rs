@@ -31,7 +31,7 @@ const WAITING: usize = 4;
 #[utoipa::path(get, path = "/v1/users/{id}/export", tag = "Content", operation_id = "export_user",
     params(("id" = String, Path, description = "the acting user's own identifier"),
         ("recipient" = Option<String>, Query, description = "an age recipient (`age1...`): sealed for whoever has its identity"), Acting),
-    responses((status = 200, description = "the export, as an attachment", body = inline(AnyBytes), content_type = "application/x-tar"), Problems),
+    responses((status = 200, description = "the export, as an attachment: a tar, or where it is sealed for somebody an age file", content((inline(AnyBytes) = "application/x-tar"), (inline(AnyBytes) = "application/octet-stream"))), Problems),
     security(("api_key" = [])))]
 pub(super) async fn person(call: Call) -> Result<Response, Problem> {
     let [recipient] = call.query(["recipient"])?;
@@ -53,7 +53,7 @@ pub(super) async fn person(call: Call) -> Result<Response, Problem> {
 #[utoipa::path(get, path = "/v1/organization/export", tag = "Content", operation_id = "export_organization",
     params(("private" = Option<bool>, Query, description = "with what is private: once another Admin has approved it"),
         ("recipient" = Option<String>, Query, description = "an age recipient (`age1...`): sealed for whoever has its identity"), Acting),
-    responses((status = 200, description = "the export, as an attachment", body = inline(AnyBytes), content_type = "application/x-tar"), Problems),
+    responses((status = 200, description = "the export, as an attachment: a tar, or where it is sealed for somebody an age file", content((inline(AnyBytes) = "application/x-tar"), (inline(AnyBytes) = "application/octet-stream"))), Problems),
     security(("api_key" = [])))]
 pub(super) async fn organization(call: Call) -> Result<Response, Problem> {
     let [private, recipient] = call.query(["private", "recipient"])?;

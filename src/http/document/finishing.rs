@@ -1,6 +1,6 @@
 //! What is said once of all calls, when each has said its own: credentials, headers of answers, and what they have in common by its name.
 
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{ArrayItems, Components, Schema};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Header, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Type};
@@ -12,6 +12,7 @@ const BACK_ENDS_ALONE: [&str; 2] = ["/v1/audit/events", "/v1/integrations/{id}/u
 
 /// Finishes the document.
 pub(in crate::http) fn finish(document: &mut OpenApi) {
+    let shared = calls::shared();
     for (path, item) in &mut document.paths.paths {
         let operations = [
             &mut item.get,
@@ -24,7 +25,7 @@ pub(in crate::http) fn finish(document: &mut OpenApi) {
         for operation in operations.into_iter().flatten() {
             say_who_may_call(path, operation);
             say_which_headers_come_back(operation);
-            name_what_is_shared(operation);
+            name_what_is_shared(&shared, operation);
         }
     }
     if let Some(components) = &mut document.components {
@@ -88,8 +89,7 @@ pub(super) fn text(meaning: &str) -> Header {
         .build()
 }
 
-fn name_what_is_shared(operation: &mut Operation) {
-    let shared = calls::shared();
+fn name_what_is_shared(shared: &[(&str, Parameter)], operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let named = shared
             .iter()

@@ -17,8 +17,16 @@ struct Call {
     segments: Vec<String>,
     /// What may be sent as JSON.
     sent: Option<Form>,
-    /// What is answered, by status; as JSON where it is.
-    answered: HashMap<u16, Option<Form>>,
+    /// What is answered, by status.
+    answered: HashMap<u16, Answer>,
+}
+
+/// An answer of one status.
+struct Answer {
+    /// Of which media types it may be; none: it has no body.
+    media_types: Vec<String>,
+    /// What it looks like where it is JSON.
+    form: Option<Form>,
 }
 
 /// What a body looks like; compiled when one is held to it, since a test makes few of all the calls.
@@ -44,12 +52,33 @@ static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
                 sent: Form::of(&operation["requestBody"]),
                 answered: responses
                     .iter()
-                    .filter_map(|(status, body)| Some((status.parse().ok()?, Form::of(body))))
+                    .filter_map(|(status, body)| Some((status.parse().ok()?, Answer::of(body))))
                     .collect(),
             }
         })
         .collect()
 });
+
+impl Answer {
+    fn of(body: &Value) -> Self {
+        let content = body.get("content").and_then(Value::as_object);
+        let media_types = content.into_iter().flat_map(Map::keys);
+        Self {
+            media_types: media_types.cloned().collect(),
+            form: Form::of(body),
+        }
+    }
+
+    /// Whether it may be of this media type, or has no body where none is said.
+    fn is_of(&self, media_type: Option<&str>) -> bool {
+        let Some(media_type) = media_type else {
+            return self.media_types.is_empty();
+        };
+        let plain = media_type.split(';').next().unwrap().trim();
+        let mut said = self.media_types.iter();
+        said.any(|said| said == "*/*" || said == plain)
+    }
+}
 
 impl Form {
     fn of(body: &Value) -> Option<Self> {
@@ -148,7 +177,12 @@ fn close(schema: &mut Value) {
 }
 
 /// Looks at a call that was answered: whether the document says as much of it. What was refused need not have been sent as it should be.
-pub fn hold(method: &str, path: &str, sent: Option<&[u8]>, (status, answered): (u16, &Value)) {
+pub fn hold(
+    method: &str,
+    path: &str,
+    sent: Option<&[u8]>,
+    (status, media_type, answered): (u16, Option<&str>, &Value),
+) {
     let segments: Vec<&str> = path.split('/').collect();
     let fits = |call: &&Call| {
         call.method == method
@@ -175,14 +209,22 @@ pub fn hold(method: &str, path: &str, sent: Option<&[u8]>, (status, answered): (
         answer.is_some() || status >= 500 || [404, 405].contains(&status),
         "{what}: the document has no {status}: {answered}"
     );
-    if let Some(form) = answer.and_then(Option::as_ref)
-        && !answered.is_null()
-    {
-        agrees(
-            form,
-            answered,
-            &format!("{what}: what is answered with {status}"),
+    // An answer to HEAD has the other's headers and no body.
+    if let Some(answer) = answer.filter(|_| method != "HEAD") {
+        assert!(
+            answer.is_of(media_type),
+            "{what}: {status} is of {media_type:?}, which the document does not say: {:?}",
+            answer.media_types
         );
+        let of_json = |one: &str| one.ends_with("json") && !one.contains("ndjson");
+        if let Some(form) = answer
+            .form
+            .as_ref()
+            .filter(|_| media_type.is_some_and(of_json))
+        {
+            let what = format!("{what}: what is answered with {status}");
+            agrees(form, answered, &what);
+        }
     }
     if (200..300).contains(&status)
         && let Some((form, sent)) = call.sent.as_ref().zip(sent)

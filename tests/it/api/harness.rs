@@ -158,7 +158,9 @@ impl Ask<'_> {
         let (parts, body) = self.answer().await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let answered = (parts.status.as_u16(), &body);
+        let media_type = parts.headers.get("content-type");
+        let media_type = media_type.map(|value| value.to_str().unwrap());
+        let answered = (parts.status.as_u16(), media_type, &body);
         documented::hold(&method, &path, sent.as_deref(), answered);
         Told {
             status: parts.status.as_u16(),
